@@ -1,0 +1,1 @@
+"""The on-site agent: see README.md for what it will own."""
