@@ -1,0 +1,1 @@
+"""The vocabulary: immutable records and their arithmetic. Pure: no clock, no I/O (see README.md)."""

@@ -1,0 +1,217 @@
+"""The catalog: what is metered and what it costs. One immutable value per version (contract.md, Catalog).
+
+Rates and amounts are Decimal; zones are IANA names. Whether a catalog makes sense as a whole (every meter named exists,
+identifiers unique) is settled where it is read (`meter.catalog`), so the core can rely on it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+from meter.model.event import REPORTED, Json
+from meter.model.money import ONE
+
+Operator: TypeAlias = Literal["=", "in", "gt", "gte", "lt", "lte", "exists"]
+Holder: TypeAlias = Literal["account", "member"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One term of a `where`: the field at `path` (below `data`) compared with `value`; all terms must hold.
+
+    `value` is decoded JSON; a tuple of such for `in`; a bool for `exists`.
+    """
+
+    path: tuple[str, ...]
+    operator: Operator
+    value: Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meter:
+    """Events to quantities. `value` and `group_by` are paths below `data`; `scale` turns readings into `unit`.
+
+    `aggregate` names a function of `meter.rating.measure`. For `usage.reported` the event names the meter itself.
+    """
+
+    id: str
+    event: str
+    aggregate: str
+    unit: str
+    where: tuple[Condition, ...] = ()
+    value: tuple[str, ...] | None = None
+    group_by: tuple[tuple[str, ...], ...] = ()
+    scale: Decimal = ONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """One step of a graduated price: up to and including `up_to` (None: without end)."""
+
+    up_to: Decimal | None
+    unit_price: Decimal
+    flat: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerUnit:
+    """P(Q) = unit_price x Q."""
+
+    unit_price: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graduated:
+    """Each unit at the price of its own tier; a tier's `flat` is due once it is entered."""
+
+    tiers: tuple[Tier, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassThrough:
+    """The quantity is money already: amount = quantity x (1 + markup)."""
+
+    markup: Decimal = Decimal(0)
+
+
+Model: TypeAlias = PerUnit | Graduated | PassThrough
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """A price of a meter within a plan: the first of the list whose `match` fits the dimensions applies.
+
+    `per` says whose quantities add up: the account's or each member's.
+    """
+
+    id: str
+    model: Model
+    match: Mapping[str, Json] = field(default_factory=dict)
+    per: Holder = "account"
+    tax: str | None = None
+
+    @cached_property
+    def content(self) -> str:
+        """Return a text equal for equal prices: a changed price starts again from Q = 0 (rating.md, section 5)."""
+        return f"{self.model!r}|{sorted(self.match.items())!r}|{self.per}|{self.tax}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanGrant:
+    """Credit that a plan gives anew each billing period, to the account or to each of its members.
+
+    `meters` is its scope; a unit grant covers quantities of meters of its `unit`.
+    """
+
+    id: str
+    unit: str
+    amount: Decimal
+    meters: tuple[str, ...]
+    holder: Holder = "account"
+    per_seat: bool = False
+    priority: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a subscription buys: grants each period, and a list of prices for each meter it charges for."""
+
+    id: str
+    name: str
+    grants: tuple[PlanGrant, ...] = ()
+    prices: Mapping[str, tuple[Price, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def meters(self) -> frozenset[str]:
+        """Return the meters that the plan prices or grants; usage of others books nothing."""
+        granted = {meter for grant in self.grants for meter in grant.meters}
+        return frozenset(granted | set(self.prices))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tax:
+    """A tax by name: `rate` is a fraction; `inclusive` means that amounts are gross; `account` is its ledger account."""
+
+    name: str
+    rate: Decimal
+    inclusive: bool = False
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A place: its zone counts local days; `walk_in` is the account of paid sales by unknown guests."""
+
+    id: str
+    name: str
+    timezone: str
+    closes: str | None = None
+    ledger_class: str | None = None
+    tax: str | None = None
+    walk_in: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicMap:
+    """Messages on topics that match `topic` (an MQTT filter) are decoded by `decoder` and belong to `site`."""
+
+    topic: str
+    decoder: str
+    site: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """One version of everything that is metered and priced. `effective` None: in force since always."""
+
+    operator: str
+    version: int
+    effective: datetime | None
+    currency: str
+    timezone: str
+    default_plan: str | None = None
+    sites: Mapping[str, Site] = field(default_factory=dict)
+    taxes: Mapping[str, Tax] = field(default_factory=dict)
+    meters: Mapping[str, Meter] = field(default_factory=dict)
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    topics: tuple[TopicMap, ...] = ()
+    ledger_accounts: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def _meters_by_event(self) -> Mapping[str, tuple[Meter, ...]]:
+        found: dict[str, list[Meter]] = {}
+        for name in sorted(self.meters):
+            found.setdefault(self.meters[name].event, []).append(self.meters[name])
+        return {event: tuple(meters) for event, meters in found.items()}
+
+    def meters_of(self, event_type: str, data: Mapping[str, Json]) -> Sequence[Meter]:
+        """Return the meters that look at such an event, by name; of `usage.reported` only the one it names."""
+        if event_type == REPORTED:
+            named = self.meters.get(str(data.get("meter")))
+            return (named,) if named is not None and named.event == REPORTED else ()
+        return self._meters_by_event.get(event_type, ())
+
+    def site(self, name: str) -> Site:
+        """Return the site; one that the catalog does not know has the operator's zone and nothing else."""
+        return self.sites.get(name) or Site(id=name, name=name, timezone=self.timezone)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogTimeline:
+    """All versions of an operator's catalog in the order of their effective dates, the first in force since always."""
+
+    versions: tuple[Catalog, ...]
+
+    @cached_property
+    def _starts(self) -> list[datetime]:
+        return [v.effective for v in self.versions[1:] if v.effective is not None]
+
+    def at(self, instant: datetime) -> Catalog:
+        """Return the version in force at `instant`."""
+        return self.versions[bisect_right(self._starts, instant)]

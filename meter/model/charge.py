@@ -1,0 +1,117 @@
+"""Lines as the fold wants them, and charges as they were booked (contract.md, Charge)."""
+
+from __future__ import annotations
+
+import json
+from base64 import b32encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Literal, NamedTuple, TypeAlias
+
+from meter.model.event import EventKey, Json
+from meter.model.period import Period
+
+Kind: TypeAlias = Literal["usage", "fee", "minimum", "refund", "adjustment"]
+Settlement: TypeAlias = Literal["account", "paid"]
+Role: TypeAlias = Literal["original", "reversal", "replacement"]
+
+
+class LineKey(NamedTuple):
+    """What a line is about, within its account: one contribution of one event to one meter.
+
+    `element` is the index within an array of the event; `part` tells several lines of one contribution apart ("" for
+    the usage itself, "tip"). Time comes first so that lines sort in the order of events.
+    """
+
+    time: datetime
+    source: str
+    id: str
+    meter: str
+    element: int = 0
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """An amount of credit that a line takes from (negative: gives back to) one instance of a grant."""
+
+    grant: str
+    unit: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineTax:
+    """The tax of a line by name and rate (a fraction). `amount` only where the till settled it; else booking does."""
+
+    name: str
+    rate: Decimal | None
+    inclusive: bool
+    amount: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What the facts say ought to be booked for one contribution. Equal lines bill the same.
+
+    `amount` is exact, before tax. `tip` and `total` are set on sales paid at the till only.
+    """
+
+    key: LineKey
+    account: str
+    member: str | None
+    site: str
+    meter: str
+    plan: str | None
+    kind: Kind
+    event_type: str
+    events: tuple[EventKey, ...]
+    period: Period
+    quantity: Decimal
+    unit: str
+    covered: Decimal
+    billable: Decimal
+    dimensions: Mapping[str, Json]
+    price: str | None
+    amount: Decimal
+    currency: str
+    tax: LineTax | None = None
+    draws: tuple[Draw, ...] = ()
+    settlement: Settlement = "account"
+    estimated: bool = False
+    unpriced: bool = False
+    tip: Decimal | None = None
+    total: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """One booked line. Never changed or deleted; a correction is a reversal and, where something remains, a replacement.
+
+    `rounded` is this charge's part of its rounding group in the currency's minor unit, `tax_amount` likewise of its tax
+    group. `corrects` is the id of the charge that it reverses or replaces; `revision` counts the charges of one line key.
+    """
+
+    id: str
+    line: Line
+    role: Role
+    revision: int
+    rounded: Decimal
+    tax_amount: Decimal
+    corrects: str | None
+    reason: str | None
+    booked_at: datetime
+    invoice_period: Period = field(repr=False)
+
+
+def charge_id(operator: str, account: str, key: LineKey, revision: int) -> str:
+    """Return the id of the `revision`-th charge of a line: the same wherever and whenever it is booked.
+
+    The parts are joined as JSON, which no choice of names can make collide.
+    """
+    parts = [operator, account, key.time.isoformat(), key.source, key.id, key.meter, key.element, key.part, revision]
+    digest = sha256(json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode()).digest()
+    return "ch_" + b32encode(digest[:16]).decode().rstrip("=").lower()

@@ -1,0 +1,117 @@
+"""Who is who, and since when: accounts, members, claims of identities, subscriptions and given grants.
+
+Facts with half-open spans `[start, end)` in UTC; `start` None is since always, `end` None is for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+
+SINCE_ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
+FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A half-open span in which a fact holds."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def covers(self, instant: datetime) -> bool:
+        """Tell whether the fact holds at `instant`."""
+        return (self.start is None or self.start <= instant) and (self.end is None or instant < self.end)
+
+    def overlaps(self, other: Span) -> bool:
+        """Tell whether both hold at some instant."""
+        return (self.start or SINCE_ALWAYS) < (other.end or FOR_EVER) and (other.start or SINCE_ALWAYS) < (
+            self.end or FOR_EVER
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Who pays: currency (ISO 4217), zone (IANA), and the day of the month on which its periods begin."""
+
+    id: str
+    name: str
+    currency: str
+    timezone: str
+    anchor_day: int = 1
+    # The customer's id at each export target, like {"stripe": "cus_1"}.
+    external: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A person or a device that uses the space."""
+
+    id: str
+    name: str
+    email: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A member belongs to an account."""
+
+    member: str
+    account: str
+    span: Span = Span()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """An identity belongs to a member. A claim without a start begins at the identity's earliest event."""
+
+    identity: str
+    member: str
+    span: Span = Span()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """An account (with seats) or a member has a plan. Exactly one of `account` and `member` is set."""
+
+    id: str
+    plan: str
+    account: str | None = None
+    member: str | None = None
+    span: Span = Span()
+    seats: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenGrant:
+    """Credit given outside a plan: `amount` in `unit`, in force in `span`, for `meters` (None: any of the unit)."""
+
+    id: str
+    account: str
+    unit: str
+    amount: Decimal
+    member: str | None = None
+    meters: tuple[str, ...] | None = None
+    span: Span = Span()
+    priority: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directory:
+    """Everything that is known of people at one version of the facts. Indexed for look-ups; never mutated.
+
+    `first_events` gives the time of the earliest event of each identity that has a claim without a start: such a
+    claim's rank among several depends on it.
+    """
+
+    version: int
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    members: Mapping[str, Member] = field(default_factory=dict)
+    links: Mapping[str, tuple[Link, ...]] = field(default_factory=dict)  # by member
+    claims: Mapping[str, tuple[Claim, ...]] = field(default_factory=dict)  # by identity
+    subscriptions: Mapping[tuple[str, str], tuple[Subscription, ...]] = field(default_factory=dict)  # (holder kind, id)
+    grants: Mapping[str, tuple[GivenGrant, ...]] = field(default_factory=dict)  # by account
+    first_events: Mapping[str, datetime] = field(default_factory=dict)  # by identity

@@ -1,0 +1,1 @@
+"""PostgreSQL: the only package that knows SQL (see README.md)."""
