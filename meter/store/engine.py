@@ -1,0 +1,112 @@
+"""The connection to PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from meter.model.errors import BadInput, Unavailable
+
+# Bounds a gateway's share of the server's connections; each role needs only a few at a time.
+POOL_CONNECTIONS_MAX: Final = 20
+CONNECT_TIMEOUT_S: Final = 10
+# A statement that runs longer holds back every reader of the tail (decision 0005).
+STATEMENT_TIMEOUT_S: Final = 60
+# A transaction that does nothing for so long is forgotten by its owner and would hold readers back for ever.
+IDLE_TRANSACTION_TIMEOUT_S: Final = 60
+
+# Decimals leave as JSON numbers, digit for digit, and come back so: PostgreSQL keeps a jsonb number exactly.
+_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
+_DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
+
+
+def encode_json(value: Any) -> str:
+    """Return `value` as JSON text; Decimals as numbers, exactly."""
+    return _ENCODER.encode(value).decode()
+
+
+def decode_json(text: str | bytes) -> Any:
+    """Return the decoded JSON; numbers are int or Decimal, never float."""
+    return _DECODER.decode(text)
+
+
+def sqlalchemy_url(url: str) -> URL:
+    """Return `postgresql://...` as SQLAlchemy wants it. Raises BadInput (`bad_database_url`)."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "postgresql":
+        message = f"the database URL begins with {parsed.drivername}://; use postgresql://user:password@host:port/name"
+        raise BadInput(message, code="bad_database_url")
+    return parsed.set(drivername="postgresql+asyncpg")
+
+
+class Database:
+    """A pool of connections. `begin()` gives a transaction that commits at the end and rolls back on any error."""
+
+    def __init__(self, url: str) -> None:
+        """Prepare the pool; nothing connects before the first use."""
+        self.url = url
+        self.engine: AsyncEngine = create_async_engine(
+            sqlalchemy_url(url),
+            pool_size=POOL_CONNECTIONS_MAX,
+            max_overflow=0,
+            pool_pre_ping=False,
+            isolation_level="READ COMMITTED",
+            json_serializer=encode_json,
+            json_deserializer=decode_json,
+            connect_args={
+                "timeout": CONNECT_TIMEOUT_S,
+                "server_settings": {
+                    "application_name": "meter",
+                    "jit": "off",  # compiling costs more than any of these short statements
+                    "timezone": "UTC",
+                    "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
+                    "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_TIMEOUT_S}s",
+                },
+            },
+        )
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection in a transaction (READ COMMITTED).
+
+        Raises Unavailable (`database_unavailable`) where the server does not answer or goes away; whether a commit
+        that was under way took place is then unknown, and the caller repeats by key.
+        """
+        try:
+            async with self.engine.begin() as connection:
+                yield connection
+        except (OSError, InterfaceError, OperationalError) as error:
+            raise _unavailable(error) from error
+        except DBAPIError as error:
+            if error.connection_invalidated or lost_connection(error):
+                raise _unavailable(error) from error
+            raise
+
+    async def dispose(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the SQLSTATE that the server gave with `error`, if it gave one (PostgreSQL, appendix A)."""
+    original = getattr(error, "orig", error)
+    code = getattr(original, "sqlstate", None)
+    return code if isinstance(code, str) else None
+
+
+def lost_connection(error: DBAPIError) -> bool:
+    """Tell whether `error` means that the server is gone, starting or stopping (classes 08 and 57P)."""
+    code = sqlstate(error)
+    return code is not None and (code.startswith(("08", "57P")) or code == "53300")
+
+
+def _unavailable(error: BaseException) -> Unavailable:
+    message = f"PostgreSQL does not answer: {str(error).splitlines()[0][:200]}; check METER_DATABASE_URL and the server"
+    return Unavailable(message, code="database_unavailable")
