@@ -1,9 +1,9 @@
 """Who is at fault, and whether trying again can help. Every error of the gateway is one of these.
 
-    MeterError
-    ├── BadInput      theirs: the same input fails again; say what is wrong and how to mend it
-    ├── Unavailable   nobody's: a part does not answer; trying again later can help
-    └── Broken        ours: an invariant does not hold; stop rather than write on
+MeterError
+├── BadInput      theirs: the same input fails again; say what is wrong and how to mend it
+├── Unavailable   nobody's: a part does not answer; trying again later can help
+└── Broken        ours: an invariant does not hold; stop rather than write on
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Billing periods: half-open `[start, end)`, months of the account's zone that begin on its anchor day.
 
-    anchor_day 31:   31 Jan ────▶ 28 Feb ────▶ 31 Mar ────▶ 30 Apr     (the month's last day where it is shorter)
+anchor_day 31:   31 Jan ────▶ 28 Feb ────▶ 31 Mar ────▶ 30 Apr     (the month's last day where it is shorter)
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _anchor(year: int, month: int, anchor_day: int) -> date:
 
 
 def _next_month(year: int, month: int) -> tuple[int, int]:
-    return (year + 1, 1) if month == 12 else (year, month + 1)  # noqa: PLR2004 -- months of a year
+    return (year + 1, 1) if month == 12 else (year, month + 1)
 
 
 @lru_cache(maxsize=4096)

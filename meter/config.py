@@ -1,0 +1,184 @@
+"""Settings: the only place that reads the environment.
+
+Sources, strongest first: arguments of the command line, `METER_*` variables (`__` for nesting), files named by
+`METER_..._FILE` (secrets), `meter.toml` in the working directory (or where `METER_CONFIG` says), the defaults here.
+`docs/settings.md` lists them; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from meter.model.errors import BadInput
+
+_PREFIX: Final = "METER_"
+_FILE_SUFFIX: Final = "_FILE"
+ROLES: Final = ("ingest", "rate", "export", "api")
+
+
+class ConfigFault(BadInput):
+    """The settings do not hold: `detail` names each fault on a line of its own."""
+
+    default_code = "bad_settings"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WebhookSettings(_Strict):
+    """One source of a vendor's webhooks: it receives at `/hooks/{vendor}/{name}`."""
+
+    secrets: list[SecretStr] = Field(default_factory=list, max_length=2)
+    """The signing keys; two may be active while one is being replaced."""
+    url: str | None = None
+    """The URL as registered with the vendor, where the vendor signs it."""
+    site: str | None = None
+    """The site that the source's events belong to."""
+    api_base: str | None = None
+    api_key: SecretStr | None = None
+
+
+class TargetSettings(_Strict):
+    """One export target, by name."""
+
+    kind: Literal["ledger"]
+    enabled: bool = True
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default and unit."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Path("meter-data")
+    """Where the embedded parts, the ledger files and made secrets live."""
+    database_url: SecretStr | None = None
+    """`postgresql://user:password@host:port/name`; unset: embedded in `meter up`."""
+    mqtt_url: SecretStr | None = None
+    """`mqtt://` or `mqtts://` with user and password; unset: embedded in `meter up`."""
+    mqtt_topics: list[str] = Field(default_factory=lambda: ["spaces/+/+/+"])
+    """MQTT topic filters to subscribe to."""
+    mqtt: str = "127.0.0.1:0"
+    """HOST:PORT on which the embedded broker listens; port 0: a free one."""
+    http: str = "127.0.0.1:8080"
+    """HOST:PORT on which the gateway listens; port 0: a free one."""
+    admin_key: SecretStr | None = None
+    """The key that may do everything; unset: made once and kept in the data directory."""
+    catalog: list[Path] = Field(default_factory=list)
+    """Catalog files that `meter up` applies at start."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe log entries that are written."""
+    max_age_days: Annotated[int, Field(ge=1, le=36500)] = 400
+    """Days after which an event is `too_old`."""
+    rating_shards: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Shards among which accounts are divided; the same for every gateway of a database."""
+    webhooks: dict[str, dict[str, WebhookSettings]] = Field(default_factory=dict)
+    """Webhook sources by vendor and name."""
+    targets: dict[str, TargetSettings] = Field(default_factory=lambda: {"ledger": TargetSettings(kind="ledger")})
+    """Export targets by name."""
+
+    @field_validator("webhooks", mode="after")
+    @classmethod
+    def _hyphens(cls, webhooks: dict[str, dict[str, WebhookSettings]]) -> dict[str, dict[str, WebhookSettings]]:
+        """Give names one spelling: the environment cannot say a hyphen."""
+        return {
+            vendor.replace("_", "-"): {name.replace("_", "-"): source for name, source in sources.items()}
+            for vendor, sources in webhooks.items()
+        }
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic-settings' signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic-settings' signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, strongest first."""
+        return (
+            init_settings,
+            env_settings,
+            _SecretFiles(settings_cls),
+            TomlConfigSettingsSource(settings_cls, Path(os.environ.get("METER_CONFIG", "meter.toml"))),
+        )
+
+
+class _SecretFiles(EnvSettingsSource):
+    """Reads each `METER_X_FILE` as the value of `METER_X`, without its last line break."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found: dict[str, str | None] = {}
+        for name, path in os.environ.items():
+            upper = name.upper()
+            if upper.startswith(_PREFIX) and upper.endswith(_FILE_SUFFIX) and path:
+                try:
+                    content = Path(path).read_text(encoding="utf-8")
+                except (OSError, UnicodeDecodeError) as error:
+                    message = f"{name}: cannot read {path}: {error}; name a readable UTF-8 file"
+                    raise ConfigFault(message) from error
+                found[upper.removesuffix(_FILE_SUFFIX).lower()] = content.rstrip("\r\n")
+        return found
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Return the settings; `overrides` (None: not given) win.
+
+    Raises ConfigFault that names every fault at once, with the variable that causes it and without any value.
+    """
+    unknown = _unknown_variables()
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        faults = [_fault_text(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)]
+        raise ConfigFault("\n".join([*faults, *unknown])) from None
+    if unknown:
+        raise ConfigFault("\n".join(unknown))
+    return settings
+
+
+def _fault_text(location: tuple[int | str, ...], message: str) -> str:
+    variable = _PREFIX + "__".join(str(part) for part in location).upper().replace("-", "_")
+    return f"{variable}: {message}"
+
+
+def _unknown_variables() -> list[str]:
+    """Return a fault for each METER_ variable that no setting has: a typing error must not pass for a default."""
+    known = {name.upper() for name in Settings.model_fields} | {"CONFIG"}
+    faults = []
+    for variable in sorted(os.environ):
+        if not variable.startswith(_PREFIX) or variable.startswith("METER_TEST_"):
+            continue
+        name = variable.removeprefix(_PREFIX).split("__")[0]
+        if name not in known and name.removesuffix(_FILE_SUFFIX) not in known:
+            faults.append(f"{variable}: no such setting; docs/settings.md lists them all")
+    return faults
+
+
+def listen_address(text: str, *, setting: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT` (IPv6 in brackets). Raises ConfigFault naming `setting`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        message = f"{setting}: {text!r} is not HOST:PORT, like 127.0.0.1:8080"
+        raise ConfigFault(message)
+    return host.strip("[]") or "127.0.0.1", int(port)

@@ -1,0 +1,180 @@
+"""What the gateway tells its operators: each event of operation is one function with its log entry and its metric.
+
+Names follow Prometheus' conventions (base units, `_total` for counters). Labels are bounded: never a member, an
+account, a device or an event id. Logs carry no secrets, and nothing personal above debug level.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from meter import __version__
+
+# From a commit on a fast disk to a site that comes back after days.
+_AGE_BUCKETS_S: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400, 259200, 604800)
+_FAST_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# A catalog is written by people; a label value beyond this many of a kind is counted as "other".
+LABEL_VALUES_MAX: Final = 200
+
+log = structlog.get_logger("meter")
+
+
+def configure_logging(level: str = "info") -> None:
+    """Write logs to standard error: for people on a terminal, as JSON lines elsewhere."""
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class Telemetry:
+    """The metrics of one gateway, in a registry of their own, and the functions that move them."""
+
+    def __init__(self) -> None:
+        """Register every metric, so that each is exposed from the first scrape on."""
+        self.registry = registry = CollectorRegistry()
+        self._events = Counter(
+            "meter_events", "Events received, by channel and outcome", ["channel", "outcome"], registry=registry
+        )
+        self._event_age = Histogram(
+            "meter_event_age_seconds", "From an event's time to its receipt", buckets=_AGE_BUCKETS_S, registry=registry
+        )
+        self._commit = Histogram(
+            "meter_ingest_commit_seconds", "One ingest transaction", buckets=_FAST_BUCKETS_S, registry=registry
+        )
+        self._rating_lag = Histogram(
+            "meter_rating_lag_seconds",
+            "From an event's receipt to its rating's commit",
+            buckets=_FAST_BUCKETS_S,
+            registry=registry,
+        )
+        self._publish_to_rated = Histogram(
+            "meter_publish_to_rated_seconds",
+            "From the time of a live event to its rating's commit",
+            buckets=_FAST_BUCKETS_S,
+            registry=registry,
+        )
+        self._charges = Counter("meter_charges", "Charges booked", ["meter", "kind"], registry=registry)
+        self._unpriced = Counter("meter_unpriced_charges", "Charges booked at 0 for want of a price", registry=registry)
+        self._unread = Counter(
+            "meter_unread_values", "Events whose metered value is missing", ["meter"], registry=registry
+        )
+        self._refolds = Counter("meter_refolds", "Accounts folded again from a checkpoint", registry=registry)
+        self.unresolved = Gauge("meter_unresolved_events", "Events that no member answers for", registry=registry)
+        self._rejections = Counter("meter_rejections", "Events refused, by reason", ["code"], registry=registry)
+        self.outbox_pending = Gauge("meter_outbox_pending", "Items not yet delivered", ["target"], registry=registry)
+        self.outbox_oldest = Gauge(
+            "meter_outbox_oldest_seconds", "Age of the oldest item not yet delivered", ["target"], registry=registry
+        )
+        self._deliveries = Counter(
+            "meter_deliveries", "Delivery attempts by outcome", ["target", "outcome"], registry=registry
+        )
+        self._delivery = Histogram(
+            "meter_delivery_seconds", "One delivery attempt", ["target"], buckets=_FAST_BUCKETS_S, registry=registry
+        )
+        self.site_complete_until = Gauge(
+            "meter_site_complete_until_seconds", "Unix time up to which a site is complete", ["site"], registry=registry
+        )
+        self._mqtt_connected = Gauge("meter_mqtt_connected", "1 while a session is connected", registry=registry)
+        self._retained = Counter("meter_mqtt_retained", "Retained messages ignored", registry=registry)
+        self._webhook_refusals = Counter(
+            "meter_webhook_refusals", "Webhooks refused for their signature", ["vendor"], registry=registry
+        )
+        self._http = Histogram(
+            "meter_http_request_seconds",
+            "HTTP requests by route and status",
+            ["route", "method", "status"],
+            buckets=_FAST_BUCKETS_S,
+            registry=registry,
+        )
+        build = Gauge("meter_build_info", "The version that runs", ["version"], registry=registry)
+        build.labels(version=__version__).set(1)
+        self._label_values: dict[str, set[str]] = {}
+
+    def _bounded(self, kind: str, value: str) -> str:
+        seen = self._label_values.setdefault(kind, set())
+        if value in seen:
+            return value
+        if len(seen) >= LABEL_VALUES_MAX:
+            return "other"
+        seen.add(value)
+        return value
+
+    def events_received(self, *, channel: str, outcome: str, count: int = 1) -> None:
+        """Count events by what became of them (accepted, duplicate, rejected, held, ignored)."""
+        self._events.labels(channel=channel, outcome=outcome).inc(count)
+
+    def event_aged(self, seconds: float) -> None:
+        """Observe the time from an event to its receipt."""
+        self._event_age.observe(seconds)
+
+    def ingest_committed(self, seconds: float) -> None:
+        """Observe one ingest transaction."""
+        self._commit.observe(seconds)
+
+    def rejected(self, *, code: str, channel: str, origin: str) -> None:
+        """Count and log a refusal; the bytes are in the rejections, not in the log."""
+        self._rejections.labels(code=self._bounded("code", code)).inc()
+        log.warning("event_rejected", code=code, channel=channel, origin=origin[:120])
+
+    def rated(self, *, lag_s: float, live_s: float | None) -> None:
+        """Observe one rated event: seconds since its receipt and, if it came live, since it happened."""
+        self._rating_lag.observe(lag_s)
+        if live_s is not None:
+            self._publish_to_rated.observe(live_s)
+
+    def charge_booked(self, *, meter: str, kind: str, unpriced: bool) -> None:
+        """Count one booked charge."""
+        self._charges.labels(meter=self._bounded("meter", meter), kind=kind).inc()
+        if unpriced:
+            self._unpriced.inc()
+
+    def value_unread(self, *, meter: str, source: str, event_id: str) -> None:
+        """Count and log an event that a meter looks at and whose value is missing or no number."""
+        self._unread.labels(meter=self._bounded("meter", meter)).inc()
+        log.warning("value_unread", meter=meter, source=source[:120], event_id=event_id[:120])
+
+    def account_refolded(self, *, reason: str, events: int, differences: int) -> None:
+        """Count and log that an account was folded again."""
+        self._refolds.inc()
+        log.debug("account_refolded", reason=reason, events=events, differences=differences)
+
+    def delivery_attempted(self, *, target: str, outcome: str, seconds: float) -> None:
+        """Observe one attempt to deliver."""
+        target = self._bounded("target", target)
+        self._deliveries.labels(target=target, outcome=outcome).inc()
+        self._delivery.labels(target=target).observe(seconds)
+
+    def mqtt_connected(self, *, connected: bool, client_id: str, reason: str = "") -> None:
+        """Log and show that the MQTT session is up or down."""
+        self._mqtt_connected.set(1 if connected else 0)
+        log.info("mqtt_connected" if connected else "mqtt_disconnected", client_id=client_id, reason=reason)
+
+    def retained_ignored(self) -> None:
+        """Count a retained message: state, not usage."""
+        self._retained.inc()
+
+    def webhook_refused(self, *, vendor: str, source: str, reason: str) -> None:
+        """Count and log a webhook that did not prove its origin."""
+        self._webhook_refusals.labels(vendor=self._bounded("vendor", vendor)).inc()
+        log.warning("webhook_refused", vendor=vendor, source=source[:60], reason=reason)
+
+    def http_answered(self, *, route: str, method: str, status: int, seconds: float) -> None:
+        """Observe one answered request; `route` is the pattern, not the path."""
+        self._http.labels(route=self._bounded("route", route), method=method, status=str(status)).observe(seconds)
