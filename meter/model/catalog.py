@@ -136,7 +136,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tax:
-    """A tax by name: `rate` is a fraction; `inclusive` means that amounts are gross; `account` is its ledger account."""
+    """A tax by name: `rate` is a fraction; `inclusive` means that amounts are gross; `account` is in the ledger."""
 
     name: str
     rate: Decimal

@@ -89,10 +89,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """One booked line. Never changed or deleted; a correction is a reversal and, where something remains, a replacement.
+    """One booked line, never changed or deleted: a correction is a reversal and, if something remains, a replacement.
 
     `rounded` is this charge's part of its rounding group in the currency's minor unit, `tax_amount` likewise of its tax
-    group. `corrects` is the id of the charge that it reverses or replaces; `revision` counts the charges of one line key.
+    group. `corrects` is the id of the charge that it reverses or replaces; `revision` counts the charges of a line key.
     """
 
     id: str

@@ -16,7 +16,7 @@ ONE: Final = Decimal(1)
 AMOUNT_PLACES: Final = 12
 QUANTITY_PLACES: Final = 6
 
-# 60 digits: the largest number let in (`DIGITS_MAX` on each side of the point) times a rate of the same size stays exact.
+# 60 digits: the largest number let in (`DIGITS_MAX` either side of the point) times a rate of that size stays exact.
 EXACT: Final = Context(prec=60, rounding=ROUND_HALF_UP)
 DIGITS_MAX: Final = 18
 

@@ -1,0 +1,68 @@
+"""Leases: one holder, an overtaken one writes nothing, a dead one is replaced at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+
+from meter.store.engine import Database
+from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.dispose()
+
+
+async def test_only_one_of_two_holds_a_name(database: Database) -> None:
+    first, second = LeaseKeeper(database), LeaseKeeper(database)
+    await first.maintain(["rating/0", "rating/1"])
+    await second.maintain(["rating/0", "rating/1"])
+    assert [lease.name for lease in first.held(["rating/0", "rating/1"])] == ["rating/0", "rating/1"]
+    assert second.held(["rating/0", "rating/1"]) == []
+    await first.close()
+    await second.close()
+
+
+async def test_a_dead_holder_is_replaced_at_once_under_a_new_epoch(database: Database) -> None:
+    first, second = LeaseKeeper(database), LeaseKeeper(database)
+    await first.maintain(["rating/0"])
+    await first.close()
+    await second.maintain(["rating/0"])
+    assert second.held(["rating/0"]) == [Lease("rating/0", 2)]
+    await second.close()
+
+
+async def test_a_holder_that_hangs_is_replaced_when_it_has_expired_and_writes_nothing_more(database: Database) -> None:
+    hanging, second = LeaseKeeper(database), LeaseKeeper(database)
+    await hanging.maintain(["rating/0"])
+    mine = hanging.held(["rating/0"])
+    async with database.begin() as connection:
+        await connection.execute(text("UPDATE leases SET expires_at = clock_timestamp() - interval '1 second'"))
+    await second.maintain(["rating/0"])
+    assert second.held(["rating/0"]) == [Lease("rating/0", 2)]
+
+    with pytest.raises(LeaseLost, match="rating/0"):
+        async with database.begin() as connection:
+            await fence(connection, mine)
+    await hanging.maintain(["rating/0"])
+    assert hanging.held(["rating/0"]) == []
+    await hanging.close()
+    await second.close()
+
+
+async def test_a_taker_waits_for_a_fenced_write(database: Database) -> None:
+    first = LeaseKeeper(database)
+    await first.maintain(["rating/0"])
+    async with database.begin() as writing:
+        await fence(writing, first.held(["rating/0"]))
+        async with database.begin() as taking:
+            blocked = (
+                await taking.execute(text("SELECT 1 FROM leases WHERE name = 'rating/0' FOR UPDATE SKIP LOCKED"))
+            ).one_or_none()
+    assert blocked is None
+    await first.close()
