@@ -1,0 +1,65 @@
+"""Many rows in one statement: `INSERT ... SELECT FROM unnest(...)`, which measures like COPY and can say ON CONFLICT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import ARRAY, Column, Table, TextClause, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.model.errors import Broken
+from meter.store.engine import encode_json
+
+_DIALECT: Final = postgresql.dialect()
+
+
+def _array_type(column: Column[Any]) -> str:
+    """Return the type of a column's values in an array; JSON travels as text, for that is how it is encoded."""
+    if isinstance(column.type, ARRAY):
+        message = f"{column.table.name}.{column.name} is an array, which unnest would flatten; insert it row by row"
+        raise Broken(message, code="not_bulk")
+    if isinstance(column.type, JSONB):
+        return "text"
+    # "timestamp with time zone" and the like; a collation belongs to the column, not to the array.
+    return str(column.type.compile(dialect=_DIALECT)).split(" COLLATE ")[0]
+
+
+@lru_cache(maxsize=64)
+def insert_many(table: Table, columns: tuple[str, ...], suffix: str = "") -> TextClause:
+    """Return an INSERT of `columns` from one array parameter each, named as its column; `suffix` follows it.
+
+    `suffix` is SQL of ours: `ON CONFLICT ... RETURNING ...`.
+    """
+    chosen = [table.c[name] for name in columns]
+    names = ", ".join(f'"{column.name}"' for column in chosen)
+    values = ", ".join(
+        f'given."{column.name}"::jsonb' if isinstance(column.type, JSONB) else f'given."{column.name}"'
+        for column in chosen
+    )
+    arrays = ", ".join(f"CAST(:{column.name} AS {_array_type(column)}[])" for column in chosen)
+    return text(
+        f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({arrays}) AS given ({names}) {suffix}"  # noqa: S608 -- names of our own tables
+    )
+
+
+def columns_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return rows (all with the same keys) turned into one list a column; JSON is encoded."""
+    names = tuple(rows[0])
+    turned: dict[str, list[Any]] = {}
+    for name in names:
+        values = [row[name] for row in rows]
+        if isinstance(table.c[name].type, JSONB):
+            values = [None if value is None else encode_json(value) for value in values]
+        turned[name] = values
+    return turned
+
+
+async def insert_rows(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert `rows`, all with the same keys, in one statement."""
+    if rows:
+        parameters = columns_of(table, rows)
+        await connection.execute(insert_many(table, tuple(parameters)), parameters)
