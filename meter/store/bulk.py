@@ -1,4 +1,4 @@
-"""Many rows in one statement: `INSERT ... SELECT FROM unnest(...)`, which measures like COPY and can say ON CONFLICT."""
+"""Many rows in one statement: `INSERT ... FROM unnest(...)`, which measures like COPY and can say ON CONFLICT."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import ARRAY, Column, Table, TextClause, text
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.errors import Broken
 from meter.store.engine import encode_json
 
-_DIALECT: Final = postgresql.dialect()
+_DIALECT: Final = PGDialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 def _array_type(column: Column[Any]) -> str:
