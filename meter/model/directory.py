@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Final
 
 SINCE_ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
@@ -115,3 +116,30 @@ class Directory:
     subscriptions: Mapping[tuple[str, str], tuple[Subscription, ...]] = field(default_factory=dict)  # (holder kind, id)
     grants: Mapping[str, tuple[GivenGrant, ...]] = field(default_factory=dict)  # by account
     first_events: Mapping[str, datetime] = field(default_factory=dict)  # by identity
+
+    @cached_property
+    def _members_of(self) -> Mapping[str, frozenset[str]]:
+        found: dict[str, set[str]] = {}
+        for links in self.links.values():
+            for link in links:
+                found.setdefault(link.account, set()).add(link.member)
+        return {account: frozenset(members) for account, members in found.items()}
+
+    @cached_property
+    def _identities_of(self) -> Mapping[str, frozenset[str]]:
+        found: dict[str, set[str]] = {}
+        for identity, claims in self.claims.items():
+            for claim in claims:
+                found.setdefault(claim.member, set()).add(identity)
+        return {member: frozenset(identities) for member, identities in found.items()}
+
+    def subjects_of(self, account: str) -> frozenset[str]:
+        """Return every identity that was ever claimed by a member ever linked to `account`.
+
+        Events of these, and of no others, can belong to the account; which do is settled event by event.
+        """
+        subjects: set[str] = set()
+        for member in self._members_of.get(account, ()):
+            subjects.add(f"member:{member}")
+            subjects |= self._identities_of.get(member, frozenset())
+        return frozenset(subjects)
