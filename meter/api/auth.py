@@ -1,0 +1,101 @@
+"""Who calls and what they may: bearer keys, scopes, restrictions."""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from typing import Final
+
+from aiohttp import web
+
+from meter.api.routing import Route
+from meter.api.services import Services
+from meter.clock import monotonic_s
+from meter.model.errors import BadInput
+from meter.store.keys import SECRET_CHARS, Principal, find_principal, secret_hash
+
+# A revoked key works so much longer on a gateway that has just seen it; without this each call costs one more query.
+CACHE_TTL_S: Final = 5.0
+CACHED_KEYS_MAX: Final = 1024
+
+
+class Authenticator:
+    """Finds out who calls. Remembers keys that it found for a few seconds, never those that it did not find."""
+
+    def __init__(self, services: Services) -> None:
+        """Keep the parts; nothing is read before the first call."""
+        self._services = services
+        self._admin_hash = secret_hash(services.admin_key)
+        self._admin = Principal(key="METER_ADMIN_KEY", scopes=frozenset({"admin"}))
+        self._seen: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+
+    async def admit(self, request: web.Request, route: Route) -> Principal | None:
+        """Return who calls, None on an open route. Raises BadInput (`unauthorized`, `forbidden`)."""
+        if route.scope is None:
+            return None
+        principal = await self._identify(_bearer(request))
+        operation = f"{route.method} {route.path}"
+        if not principal.may(route.scope):
+            message = (
+                f"this key has {', '.join(sorted(principal.scopes))}; {route.method} {route.path} needs {route.scope}"
+            )
+            raise BadInput(message, code="forbidden")
+        if principal.restriction is not None and principal.restriction not in route.open_to:
+            message = f"{operation} is about every {principal.restriction}; this key is restricted to one"
+            raise BadInput(message, code="forbidden")
+        return principal
+
+    async def _identify(self, secret: str) -> Principal:
+        hashed = secret_hash(secret)
+        # The admin key works while the database does not, so it is compared first.
+        if hmac.compare_digest(hashed, self._admin_hash):
+            return self._admin
+        known = self._remembered(hashed)
+        if known is not None:
+            return known
+        if len(secret) == SECRET_CHARS:
+            operator = await self._services.operator()
+            if operator is not None:
+                async with self._services.db.begin() as conn:
+                    found = await find_principal(conn, operator, hashed)
+                if found is not None:
+                    self._remember(hashed, found)
+                    return found
+        raise BadInput("this key is not known here, or revoked; meter keys create makes one", code="unauthorized")
+
+    def _remembered(self, hashed: bytes) -> Principal | None:
+        entry = self._seen.get(hashed)
+        if entry is None:
+            return None
+        until, principal = entry
+        if monotonic_s() >= until:
+            del self._seen[hashed]
+            return None
+        return principal
+
+    def _remember(self, hashed: bytes, principal: Principal) -> None:
+        self._seen[hashed] = (monotonic_s() + CACHE_TTL_S, principal)
+        self._seen.move_to_end(hashed)
+        while len(self._seen) > CACHED_KEYS_MAX:
+            self._seen.popitem(last=False)
+
+    def forget(self) -> None:
+        """Forget every remembered key: one was revoked here."""
+        self._seen.clear()
+
+
+def _bearer(request: web.Request) -> str:
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    secret = secret.strip()
+    if scheme.lower() != "bearer" or not secret:
+        raise BadInput("send a key as Authorization: Bearer mk_...; meter keys create makes one", code="unauthorized")
+    return secret
+
+
+def keep_to_account(principal: Principal, account: str) -> None:
+    """Raise BadInput (`forbidden`) unless the key may see everything of `account`.
+
+    Judged before any look-up, so that the answer tells nothing of whether the account exists.
+    """
+    if principal.site is not None or principal.account not in (None, account):
+        raise BadInput(f"this key is not for account {account[:60]!r}", code="forbidden")

@@ -1,0 +1,71 @@
+"""What handlers need from the rest of the gateway, handed in once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from aiohttp import web
+
+from meter.clock import Clock, now
+from meter.config import Settings
+from meter.model.errors import BadInput
+from meter.store.engine import Database
+from meter.store.keys import Principal
+from meter.telemetry import Telemetry
+
+# Names a part (database, broker, ...) and returns when it answers; raises MeterError when it does not.
+HealthCheck: TypeAlias = Callable[[], Awaitable[None]]
+ReceiveEvents: TypeAlias = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
+ReceiveHook: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Wakeup:
+    """A hint that something happened, for any number of waiters; who misses it polls.
+
+    Take `next()` before looking and await it after: what happens in between is not missed.
+    """
+
+    def __init__(self) -> None:
+        """Start without a hint."""
+        self._event = asyncio.Event()
+
+    def notify(self) -> None:
+        """Wake everyone who waits now."""
+        woken, self._event = self._event, asyncio.Event()
+        woken.set()
+
+    def next(self) -> asyncio.Event:
+        """Return the event that the next `notify` sets."""
+        return self._event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of one gateway. `operator` returns the operator served, None before the first catalog.
+
+    `receive_events` and `receive_hook` are the ingest role's doors (None: not served here). `booked` is notified after
+    each commit of charges; `accepted` after each commit of events or facts.
+    """
+
+    db: Database
+    settings: Settings
+    telemetry: Telemetry
+    operator: Callable[[], Awaitable[str | None]]
+    admin_key: str
+    clock: Clock = now
+    booked: Wakeup = field(default_factory=Wakeup)
+    accepted: Wakeup = field(default_factory=Wakeup)
+    receive_events: ReceiveEvents | None = None
+    receive_hook: ReceiveHook | None = None
+    health: Mapping[str, HealthCheck] = field(default_factory=dict)
+
+    async def require_operator(self) -> str:
+        """Return the operator. Raises BadInput (`no_catalog`) before the first catalog."""
+        operator = await self.operator()
+        if operator is None:
+            message = "no catalog has been applied yet: meter apply FILE, or PUT /v1/catalog"
+            raise BadInput(message, code="no_catalog")
+        return operator
