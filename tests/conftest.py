@@ -1,0 +1,142 @@
+"""Real parts for every test: one PostgreSQL and one broker a session, a fresh migrated database a test."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from meter.embedded.broker import EmbeddedBroker
+from meter.embedded.child import Child, Program
+from meter.embedded.partdir import LOOPBACK, choose_port, is_free
+from meter.embedded.postgres import EmbeddedPostgres
+from meter.embedded.runas import RunAs
+from tests.tools import need_tool
+
+_TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_dir() -> Iterator[Path]:
+    """A directory that children under another user may pass; what still works in it at the end was left behind."""
+    path = Path(tempfile.mkdtemp(prefix="meter-test-"))
+    path.chmod(0o711)
+    try:
+        yield path
+        left = _processes_of(path)
+        assert left == [], f"left running by this session: {left}"
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _processes_of(directory: Path) -> list[str]:
+    """Processes that work below `directory` or are children of this one, by id and command line. Linux only."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() or (entry / "cwd").readlink().is_relative_to(directory):
+                found.append(f"{entry.name} {(entry / 'cmdline').read_bytes().replace(bytes(1), b' ').decode()}")
+        except OSError:
+            continue  # gone meanwhile, or another user's
+    return found
+
+
+@pytest.fixture
+def data_dir(session_dir: Path) -> Iterator[Path]:
+    """An empty data directory for one test."""
+    path = Path(tempfile.mkdtemp(dir=session_dir))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pg_server(session_dir: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """One PostgreSQL for the session. It does not sync: no test of the session crashes the machine."""
+    async with EmbeddedPostgres(session_dir, settings={"fsync": "off", "max_connections": "200"}) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def migrated_template(pg_server: EmbeddedPostgres) -> str:
+    """The name of a database with this version's schema and nothing in it."""
+    from meter.store.migrate import upgrade
+
+    await _execute(pg_server.url, f"CREATE DATABASE {_TEMPLATE}")
+    await upgrade(pg_server.url.rpartition("/")[0] + f"/{_TEMPLATE}")
+    return _TEMPLATE
+
+
+@pytest_asyncio.fixture
+async def database_url(pg_server: EmbeddedPostgres, migrated_template: str) -> AsyncIterator[str]:
+    """A fresh migrated database for one test (some 30 ms)."""
+    async with _database(pg_server, template=migrated_template) as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def empty_database_url(pg_server: EmbeddedPostgres) -> AsyncIterator[str]:
+    """A database without any schema, for tests of migrations."""
+    async with _database(pg_server, template="template1") as url:
+        yield url
+
+
+@asynccontextmanager
+async def _database(server: EmbeddedPostgres, *, template: str) -> AsyncIterator[str]:
+    name = f"test_{secrets.token_hex(6)}"
+    await _execute(server.url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield server.url.rpartition("/")[0] + f"/{name}"
+    await _execute(server.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def broker_url(session_dir: Path) -> AsyncIterator[str]:
+    """One nats-server for the session (MQTT 3.1.1): take topics, sites and client ids that no other test has."""
+    async with EmbeddedBroker(session_dir) as broker:
+        yield broker.url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mosquitto_url(session_dir: Path) -> AsyncIterator[str]:
+    """One Mosquitto for the session (MQTT 5 and 3.1.1, anonymous): topics, sites and client ids as for `broker_url`."""
+    program = need_tool("mosquitto")
+    home = session_dir / "mosquitto"
+    home.mkdir()
+    port = choose_port(LOOPBACK, given=None, remembered=None)
+    config = home / "mosquitto.conf"
+    config.write_text(
+        f"listener {port} {LOOPBACK}\nallow_anonymous true\npersistence true\npersistence_location {home}/\n"
+        "max_inflight_messages 0\nmax_queued_messages 0\n" + ("user root\n" if os.geteuid() == 0 else "")
+    )
+    child = Child(
+        Program(
+            name="mosquitto",
+            argv=[program, "-c", str(config)],
+            cwd=home,
+            log=home / "log",
+            run_as=RunAs(),
+            stop=EmbeddedBroker.stop_signals,
+        )
+    )
+    child.start()
+    try:
+        while is_free(LOOPBACK, port):
+            assert await child.ended(within_s=0.02) is None, child.obituary()
+        yield f"mqtt://{LOOPBACK}:{port}"
+    finally:
+        await child.stop()
