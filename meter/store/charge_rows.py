@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import Row, text
@@ -111,7 +112,7 @@ def charge_of(row: Row[Any]) -> Charge:
         tax=None
         if row.tax_name is None
         else LineTax(name=row.tax_name, rate=row.tax_rate, inclusive=row.tax_inclusive, amount=row.tax_settled),
-        draws=tuple(Draw(grant=grant, unit=unit, amount=amount) for grant, unit, amount in row.draws or ()),
+        draws=tuple(Draw(grant=grant, unit=unit, amount=Decimal(amount)) for grant, unit, amount in row.draws or ()),
         settlement=row.settlement,
         estimated=row.estimated,
         unpriced=row.unpriced,
