@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meter.export.journal import entry_for
+from meter.model.catalog import Catalog, Tax
+from meter.model.charge import Charge, Line, LineKey, LineTax
+from meter.model.event import EventKey
+from meter.model.journal import JournalEntry
+from meter.model.period import Period
+
+DAY = date(2026, 3, 2)
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+MARCH = Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
+CATALOG = Catalog(
+    operator="northside",
+    version=1,
+    effective=None,
+    currency="EUR",
+    timezone="Europe/Berlin",
+    taxes={
+        "vat19": Tax(name="vat19", rate=Decimal("0.19"), account="liabilities:vat"),
+        "plain": Tax(name="plain", rate=Decimal(0)),
+    },
+)
+VAT = LineTax(name="vat19", rate=Decimal("0.19"), inclusive=False)
+
+
+def charge(*, rounded: str = "0.00", tax: str = "0.00", line_tax: LineTax | None = None, **fields: Any) -> Charge:
+    source = fields.pop("source", "berlin/printer/1")
+    line = Line(
+        key=LineKey(NOON, source, "e1", fields.get("meter", "print-pages"), part=fields.pop("part", "")),
+        **{
+            "account": "acme",
+            "member": "ada",
+            "site": "berlin",
+            "meter": "print-pages",
+            "plan": None,
+            "kind": "usage",
+            "event_type": "print.job",
+            "events": (EventKey(source, "e1"),),
+            "period": MARCH,
+            "quantity": Decimal(3),
+            "unit": "page",
+            "covered": Decimal(0),
+            "billable": Decimal(3),
+            "dimensions": {},
+            "price": None,
+            "amount": Decimal(rounded),
+            "currency": "EUR",
+            "tax": line_tax,
+            **fields,
+        },
+    )
+    return Charge(
+        id="ch_1",
+        line=line,
+        role="original",
+        revision=0,
+        rounded=Decimal(rounded),
+        tax_amount=Decimal(tax),
+        corrects=None,
+        reason=None,
+        booked_at=NOON,
+        invoice_period=MARCH,
+    )
+
+
+def posted(charge: Charge, catalog: Catalog = CATALOG) -> dict[str, Decimal]:
+    entry = entry_for(charge, catalog=catalog, day=DAY)
+    if entry is None:
+        return {}
+    entry.check_invariants()
+    assert len({posting.account for posting in entry.postings}) == len(entry.postings)
+    return {posting.account: posting.amount for posting in entry.postings}
+
+
+def test_usage_on_account_is_owed_earned_and_taxed() -> None:
+    assert posted(charge(rounded="10.00", tax="1.90", line_tax=VAT)) == {
+        "assets:receivable": Decimal("11.90"),
+        "income:print-pages": Decimal("-10.00"),
+        "liabilities:vat": Decimal("-1.90"),
+    }
+
+
+def test_with_inclusive_tax_income_gets_what_remains() -> None:
+    inclusive = replace(VAT, inclusive=True)
+    assert posted(charge(rounded="11.90", tax="1.90", line_tax=inclusive)) == {
+        "assets:receivable": Decimal("11.90"),
+        "income:print-pages": Decimal("-10.00"),
+        "liabilities:vat": Decimal("-1.90"),
+    }
+
+
+def test_a_sale_at_the_till_waits_in_clearing_and_its_gap_is_rounding() -> None:
+    sale = charge(
+        rounded="4.20",
+        tax="0.80",
+        line_tax=VAT,
+        meter="cafe",
+        settlement="paid",
+        tip=Decimal("1.00"),
+        total=Decimal("6.01"),
+    )
+    assert posted(sale) == {
+        "assets:clearing": Decimal("6.01"),
+        "income:cafe": Decimal("-4.20"),
+        "liabilities:vat": Decimal("-0.80"),
+        "liabilities:tips": Decimal("-1.00"),
+        "expenses:rounding": Decimal("-0.01"),
+    }
+
+
+def test_a_sale_whose_total_the_till_did_not_say_has_no_gap() -> None:
+    assert posted(charge(rounded="4.20", tax="0.80", settlement="paid"))["assets:clearing"] == Decimal("5.00")
+
+
+def test_a_tip_on_account_is_owed_to_the_staff() -> None:
+    assert posted(charge(rounded="2.00", part="tip")) == {
+        "assets:receivable": Decimal("2.00"),
+        "liabilities:tips": Decimal("-2.00"),
+    }
+
+
+def test_each_till_has_the_clearing_account_that_its_source_names() -> None:
+    catalog = replace(CATALOG, ledger_accounts={"clearing.square": "assets:clearing:square"})
+    square = charge(rounded="5.00", settlement="paid", source="berlin/square/till")
+    assert set(posted(square, catalog)) == {"assets:clearing:square", "income:print-pages"}
+    assert "assets:clearing" in posted(charge(rounded="5.00", settlement="paid", source="square/till/1"), catalog)
+
+
+def test_what_moves_no_money_has_no_entry() -> None:
+    assert entry_for(charge(), catalog=CATALOG, day=DAY) is None
+
+
+def test_tax_alone_is_an_entry() -> None:
+    assert posted(charge(tax="0.01", line_tax=VAT)) == {
+        "assets:receivable": Decimal("0.01"),
+        "liabilities:vat": Decimal("-0.01"),
+    }
+
+
+@pytest.mark.parametrize("name", ["plain", "MwSt 7%"])
+def test_a_tax_without_an_account_goes_to_the_common_one(name: str) -> None:
+    tax = replace(VAT, name=name)
+    assert posted(charge(rounded="1.00", tax="0.07", line_tax=tax))["liabilities:tax"] == Decimal("-0.07")
+
+
+def test_the_catalog_names_the_accounts() -> None:
+    accounts = {"receivable": "Assets:Debtors", "revenue.print-pages": "revenue: print", "tips": "liabilities"}
+    catalog = replace(CATALOG, ledger_accounts=accounts)
+    assert posted(charge(rounded="1.00"), catalog) == {
+        "assets:Debtors": Decimal("1.00"),
+        "income:print": Decimal("-1.00"),
+    }
+    assert posted(charge(rounded="1.00", part="tip"), catalog)["liabilities:general"] == Decimal("-1.00")
+
+
+@pytest.mark.parametrize(
+    ("suspense", "root"), [(None, "equity:suspense"), ("assets:check", "assets:check"), ("x", "equity:suspense")]
+)
+def test_an_account_of_no_kind_goes_to_suspense_under_its_name(suspense: str | None, root: str) -> None:
+    accounts = {"receivable": "1200 Debtors"} | ({"suspense": suspense} if suspense else {})
+    catalog = replace(CATALOG, ledger_accounts=accounts)
+    assert posted(charge(rounded="1.00"), catalog) == {
+        f"{root}:1200 Debtors": Decimal("1.00"),
+        "income:print-pages": Decimal("-1.00"),
+    }
+
+
+def test_dimensions_are_ids_that_lead_back() -> None:
+    correction = replace(charge(rounded="1.00", line_tax=VAT), corrects="ch_0")
+    entry = entry_for(correction, catalog=CATALOG, day=DAY)
+    assert entry is not None
+    assert (entry.id, entry.day, entry.currency, entry.narration) == ("ch_1", DAY, "EUR", "print-pages 3 page")
+    assert entry.dimensions == {
+        "site": "berlin",
+        "account": "acme",
+        "meter": "print-pages",
+        "kind": "usage",
+        "member": "ada",
+        "tax": "vat19",
+        "corrects": "ch_0",
+    }
+
+
+cents = st.decimals(min_value=-1_000_000, max_value=1_000_000, places=2)
+
+
+def negated(entry: JournalEntry | None) -> dict[str, Decimal]:
+    return {} if entry is None else {posting.account: -posting.amount for posting in entry.postings}
+
+
+@given(
+    rounded=cents,
+    tax=cents,
+    tip=st.none() | cents,
+    total=st.none() | cents,
+    paid=st.booleans(),
+    inclusive=st.booleans(),
+    part=st.sampled_from(["", "tip"]),
+)
+def test_every_entry_balances_and_a_reversal_takes_it_back(
+    *,
+    rounded: Decimal,
+    tax: Decimal,
+    tip: Decimal | None,
+    total: Decimal | None,
+    paid: bool,
+    inclusive: bool,
+    part: str,
+) -> None:
+    fields: dict[str, Any] = {"settlement": "paid" if paid else "account", "part": part}
+    line_tax = replace(VAT, inclusive=inclusive)
+    forth = charge(rounded=str(rounded), tax=str(tax), line_tax=line_tax, tip=tip, total=total, **fields)
+    back = charge(
+        rounded=str(-rounded),
+        tax=str(-tax),
+        line_tax=line_tax,
+        tip=None if tip is None else -tip,
+        total=None if total is None else -total,
+        **fields,
+    )
+    entry = entry_for(forth, catalog=CATALOG, day=DAY)
+    if entry is not None:
+        entry.check_invariants()
+        assert all(posting.amount for posting in entry.postings)
+    assert posted(back) == negated(entry)
