@@ -24,7 +24,12 @@ _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
 
 async def to_mqtt(
-    deliveries: Iterable[Delivery], *, url: str, pace: Pace = unpaced, in_flight_max: int = _IN_FLIGHT_MAX
+    deliveries: Iterable[Delivery],
+    *,
+    url: str,
+    pace: Pace = unpaced,
+    in_flight_max: int = _IN_FLIGHT_MAX,
+    connect_wait_s: float = _CONNECT_WAIT_S,
 ) -> Sent:
     """Publish each delivery on its topic and return once the broker has acknowledged all.
 
@@ -35,7 +40,7 @@ async def to_mqtt(
     publisher = _Publisher(url, in_flight_max)
     sent = Sent()
     try:
-        await publisher.connect()
+        await publisher.connect(connect_wait_s)
         for delivery in deliveries:
             delay_s = pace(delivery)
             if delay_s > 0:
@@ -72,14 +77,14 @@ class _Publisher:
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
 
-    async def connect(self) -> None:
+    async def connect(self, wait_s: float) -> None:
         self._client.connect_async(self._host, self._port, keepalive=_KEEPALIVE_S)
         self._client.loop_start()
         try:
-            async with asyncio.timeout(_CONNECT_WAIT_S):
+            async with asyncio.timeout(wait_s):
                 await self._connected
         except TimeoutError as error:
-            message = f"no broker answers at {self._where} within {_CONNECT_WAIT_S:.0f} s; is it up?"
+            message = f"no broker answers at {self._where} within {wait_s:g} s; is it up?"
             raise Unavailable(message) from error
 
     async def publish(self, delivery: Delivery) -> None:
