@@ -1,0 +1,151 @@
+"""Reading what was booked: the safe tail of charges, one charge with its corrections, what was drawn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Row, Select, and_, func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.model.charge import Charge, Draw
+from meter.model.errors import BadInput
+from meter.store.charge_rows import CHARGE_COLUMNS, charge_of
+from meter.store.tables import charges, draws
+from meter.store.usage import Cursor
+
+_CURSOR: Final = re.compile(r"c([0-9a-f]{1,16})-([0-9a-f]{1,16})", re.ASCII)
+_INT8_MAX: Final = 2**63 - 1
+
+_HORIZON: Final = text("SELECT pg_snapshot_xmin(pg_current_snapshot())")
+_AFTER: Final = text("(charges.xid, charges.seq) > (CAST(CAST(:xid AS text) AS xid8), :seq)")
+_BELOW: Final = text("charges.xid < CAST(CAST(:horizon AS text) AS xid8)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeFilter:
+    """Which charges: each field that is set must fit. `start` and `end` bound the event's time, half-open."""
+
+    account: str | None = None
+    member: str | None = None
+    site: str | None = None
+    meter: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargePage:
+    """Charges in booking order, each with the cursor behind it. `next` is behind everything that was looked at."""
+
+    charges: tuple[tuple[Charge, Cursor], ...]
+    next: Cursor
+    more: bool
+
+
+def cursor_text(cursor: Cursor) -> str:
+    """Return the cursor as it is given out; opaque to whoever gets it, and good for ever."""
+    return f"c{cursor.xid:x}-{cursor.seq:x}"
+
+
+def parse_cursor(given: str) -> Cursor:
+    """Return the cursor that `cursor_text` gave out. Raises BadInput (`bad_cursor`)."""
+    match = _CURSOR.fullmatch(given)
+    cursor = Cursor(int(match[1], 16), int(match[2], 16)) if match else None
+    if cursor is None or max(cursor) > _INT8_MAX:
+        message = f"{given[:60]!r} is no cursor; use the `next` of an earlier answer unchanged, or none to begin"
+        raise BadInput(message, code="bad_cursor")
+    return cursor
+
+
+async def charges_after(
+    conn: AsyncConnection, operator: str, cursor: Cursor, wanted: ChargeFilter, *, charges_max: int
+) -> ChargePage:
+    """Return the next charges behind `cursor` that are `wanted`, in booking order.
+
+    Only what is below the oldest running transaction is given out, so that no later commit can land below the cursor
+    (decision 0005). The horizon is read first: what it covers was complete before the rows are read. Where it was
+    reached, `next` moves up to it, and a reader with a filter that rarely fits does not read the rest again.
+    """
+    horizon = int((await conn.execute(_HORIZON)).scalar_one())
+    query = (
+        select(*CHARGE_COLUMNS, charges.c.xid, charges.c.seq)
+        .where(charges.c.operator == operator, _AFTER, _BELOW, *_terms(wanted))
+        .order_by(charges.c.xid, charges.c.seq)
+        .limit(charges_max)
+    )
+    place = {"xid": str(cursor.xid), "seq": cursor.seq, "horizon": str(horizon)}
+    rows = (await conn.execute(query, place)).all()
+    found = await _with_draws(conn, operator, rows)
+    places = [Cursor(row.xid, row.seq) for row in rows]
+    more = len(rows) == charges_max
+    reached = places[-1] if more else max(cursor, Cursor(horizon, 0))
+    return ChargePage(charges=tuple(zip(found, places, strict=True)), next=reached, more=more)
+
+
+def _terms(wanted: ChargeFilter) -> list[ColumnElement[bool]]:
+    equal = {"account": wanted.account, "member": wanted.member, "site": wanted.site, "meter": wanted.meter}
+    terms: list[ColumnElement[bool]] = [charges.c[name] == value for name, value in equal.items() if value is not None]
+    if wanted.start is not None:
+        terms.append(charges.c.event_time >= wanted.start)
+    if wanted.end is not None:
+        terms.append(charges.c.event_time < wanted.end)
+    return terms
+
+
+async def charge_by_id(conn: AsyncConnection, operator: str, charge: str) -> Charge | None:
+    """Return one charge, None where there is none."""
+    found = await _charges(
+        conn, operator, select(*CHARGE_COLUMNS).where(charges.c.operator == operator, charges.c.id == charge)
+    )
+    return found[0] if found else None
+
+
+async def chain_of(conn: AsyncConnection, operator: str, charge: Charge) -> list[Charge]:
+    """Return every charge of the same line, the first one booked first: what it corrects and what corrects it."""
+    key = charge.line.key
+    same = and_(
+        charges.c.operator == operator,
+        charges.c.account == charge.line.account,
+        charges.c.event_time == key.time,
+        charges.c.source == key.source,
+        charges.c.event_id == key.id,
+        charges.c.meter == key.meter,
+        charges.c.element == key.element,
+        charges.c.part == key.part,
+    )
+    return await _charges(conn, operator, select(*CHARGE_COLUMNS).where(same).order_by(charges.c.revision))
+
+
+async def drawn_until(conn: AsyncConnection, operator: str, account: str, at: datetime) -> dict[str, Decimal]:
+    """Return what was drawn from each instance of the account's grants by usage up to and including `at`.
+
+    Event time with what is known today: reversals have given back what they reversed.
+    """
+    rows = await conn.execute(
+        select(draws.c.grant, func.sum(draws.c.amount).label("drawn"))
+        .where(draws.c.operator == operator, draws.c.account == account, draws.c.event_time <= at)
+        .group_by(draws.c.grant)
+    )
+    return {row.grant: row.drawn for row in rows}
+
+
+async def _charges(conn: AsyncConnection, operator: str, query: Select[*tuple[Any, ...]]) -> list[Charge]:
+    return await _with_draws(conn, operator, (await conn.execute(query)).all())
+
+
+async def _with_draws(conn: AsyncConnection, operator: str, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[Charge]:
+    drawn: dict[str, list[Draw]] = {}
+    if rows:
+        found = await conn.execute(
+            select(draws.c.charge, draws.c.grant, draws.c.unit, draws.c.amount)
+            .where(draws.c.operator == operator, draws.c.charge.in_([row.id for row in rows]))
+            .order_by(draws.c.charge, draws.c.n)
+        )
+        for charge, grant, unit, amount in found:
+            drawn.setdefault(charge, []).append(Draw(grant=grant, unit=unit, amount=amount))
+    return [charge_of(row, drawn.get(row.id, ())) for row in rows]

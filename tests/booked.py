@@ -1,0 +1,85 @@
+"""Charges for tests, and a short way to book them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.model.charge import Charge, Line, LineKey, charge_id
+from meter.model.event import EventKey
+from meter.model.period import Period
+from meter.store.charge_rows import charge_row
+from meter.store.tables import charges, draws
+
+OPERATOR = "northside"
+MARCH = Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def a_line(n: int = 0, **changes: Any) -> Line:
+    """Ten pages by ada of acme in berlin, `n` seconds past noon."""
+    source, event_id = "berlin/print/hall", f"job-{n}"
+    time = NOON + timedelta(seconds=n)
+    line = Line(
+        key=LineKey(time, source, event_id, "print-pages"),
+        account="acme",
+        member="ada",
+        site="berlin",
+        meter="print-pages",
+        plan="flex-10",
+        kind="usage",
+        event_type="print.job",
+        events=(EventKey(source, event_id),),
+        period=MARCH,
+        quantity=Decimal(10),
+        unit="page",
+        covered=Decimal(0),
+        billable=Decimal(10),
+        dimensions={"color": False},
+        price="mono",
+        amount=Decimal("0.5"),
+        currency="EUR",
+    )
+    line = replace(line, **changes)
+    return replace(line, key=line.key._replace(meter=line.meter))
+
+
+def a_charge(line: Line, *, revision: int = 0, **changes: Any) -> Charge:
+    """`line` as booked in March."""
+    charge = Charge(
+        id=charge_id(OPERATOR, line.account, line.key, revision),
+        line=line,
+        role="original",
+        revision=revision,
+        rounded=line.amount,
+        tax_amount=Decimal(0),
+        corrects=None,
+        reason=None,
+        booked_at=line.key.time + timedelta(seconds=1),
+        invoice_period=MARCH,
+    )
+    return replace(charge, **changes)
+
+
+async def book(conn: AsyncConnection, *booked: Charge, operator: str = OPERATOR) -> None:
+    """Write charges with their draws in the caller's transaction."""
+    for charge in booked:
+        await conn.execute(insert(charges).values(**charge_row(operator, charge)))
+        for n, draw in enumerate(charge.line.draws):
+            await conn.execute(
+                insert(draws).values(
+                    operator=operator,
+                    charge=charge.id,
+                    n=n,
+                    account=charge.line.account,
+                    event_time=charge.line.key.time,
+                    grant=draw.grant,
+                    unit=draw.unit,
+                    amount=draw.amount,
+                )
+            )
