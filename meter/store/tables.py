@@ -431,6 +431,7 @@ refolds = Table(  # "from `since` on, this account may differ": written with the
     Column("account", _Id, nullable=False),
     Column("since", _When, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("due_at", _When, nullable=False, server_default=_NOW),
     PrimaryKeyConstraint("operator", "id"),
 )
 
@@ -442,7 +443,7 @@ checkpoints = Table(  # states of the fold: they change cost, never meaning, and
     Column("time", _When, nullable=False),
     Column("source", _Id, nullable=False),
     Column("id", _Id, nullable=False),
-    Column("facts_version", BigInteger, nullable=False),
+    Column("format", Integer, nullable=False),  # of the state; others are passed over
     Column("state", JSONB, nullable=False),
     PrimaryKeyConstraint("operator", "account", "time", "source", "id"),
 )

@@ -1,0 +1,1 @@
+"""From stored events to booked charges: the worker around the pure fold (see README.md)."""
