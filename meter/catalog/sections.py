@@ -1,0 +1,143 @@
+"""The sections that are neither meters, plans nor people: taxes, sites, topics, credits, shares, ledger accounts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from meter.catalog.entry import Entry
+from meter.catalog.meters import MeterEntry
+from meter.catalog.prices import read_dimensions
+from meter.model.catalog import Site, Tax, TopicMap
+from meter.model.money import ONE, ZERO
+
+_CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00", re.ASCII)
+_LEDGER_ACCOUNT: Final = re.compile(r"[^\W_][\w -]*(:[^\W_][\w -]*)+")
+_TOPIC_BYTES_MAX: Final = 1024
+
+
+def read_taxes(section: Entry | None) -> Mapping[str, Tax]:
+    """Return the taxes by id."""
+    found: dict[str, Tax] = {}
+    for name, entry in () if section is None else section.names():
+        entry.need("rate", "a fraction, like 0.19 for 19 %")
+        rate = entry.number("rate") or ZERO
+        if rate > ONE:
+            entry.fault("rate", f"is {rate}; rates are fractions: 19 % is 0.19")
+        inclusive = entry.flag("inclusive") or False
+        found[name] = Tax(name=name, rate=rate, inclusive=inclusive, account=ledger_account_at(entry, "account"))
+        entry.done()
+    return found
+
+
+def read_sites(section: Entry | None, *, taxes: Collection[str], timezone: str) -> Mapping[str, Site]:
+    """Return the sites by id."""
+    found: dict[str, Site] = {}
+    for name, entry in () if section is None else section.names():
+        closes = entry.text("closes")
+        if closes is not None and not _CLOCK.fullmatch(closes):
+            entry.fault("closes", f'is {closes[:40]!r}; write the local time of closing, like "22:00"')
+        found[name] = Site(
+            id=name,
+            name=entry.text("name") or name,
+            timezone=entry.timezone("timezone") or timezone,
+            closes=closes,
+            ledger_class=entry.text("ledger_class"),
+            tax=entry.reference("tax", taxes, "tax"),
+            walk_in=entry.id("walk_in"),
+        )
+        entry.done()
+    return found
+
+
+def read_topics(root: Entry, sites: Collection[str]) -> tuple[TopicMap, ...]:
+    """Return the mapping of other MQTT topics."""
+    found: list[TopicMap] = []
+    for entry in root.entries("mqtt"):
+        entry.need("topic", "an MQTT topic filter")
+        entry.need("decoder", "what the messages are, like zigbee2mqtt")
+        entry.need("site", "the site that the messages belong to")
+        topic = entry.text("topic") or ""
+        if "topic" in entry and not _is_filter(topic):
+            entry.fault("topic", f"{topic[:60]!r} is no MQTT topic filter; + and # stand alone between slashes, # last")
+        decoder, site = entry.text("decoder") or "", entry.reference("site", sites, "site") or ""
+        found.append(TopicMap(topic=topic, decoder=decoder, site=site))
+        entry.done()
+    return tuple(found)
+
+
+def _is_filter(topic: str) -> bool:
+    """Tell whether `topic` is a valid filter (MQTT 5, section 4.7.1)."""
+    levels = topic.split("/")
+    whole = all(level in {"+", "#"} or not set(level) & set("+#") for level in levels)
+    return bool(topic) and whole and "#" not in levels[:-1] and len(topic.encode()) <= _TOPIC_BYTES_MAX
+
+
+def read_ledger(root: Entry) -> Mapping[str, str]:
+    """Return the ledger accounts by what is posted to them; the revenue of a meter or stream as `revenue.NAME`."""
+    ledger = root.entry("ledger")
+    if ledger is None:
+        return {}
+    accounts = _ledger_accounts(ledger, "accounts")
+    revenue = _ledger_accounts(ledger, "revenue")
+    ledger.done()
+    return accounts | {f"revenue.{name}": account for name, account in revenue.items()}
+
+
+def _ledger_accounts(ledger: Entry, key: str) -> dict[str, str]:
+    section = ledger.entry(key)
+    if section is None:
+        return {}
+    return {name: ledger_account_at(section, name) or "" for name in section.keys()}  # noqa: SIM118 -- no dict
+
+
+def ledger_account_at(entry: Entry, key: str) -> str | None:
+    """Return the account of the ledger at `key`: colon-separated names, like assets:receivable."""
+    account = entry.text(key)
+    if account is not None and not _LEDGER_ACCOUNT.fullmatch(account):
+        entry.fault(key, f"is {account[:60]!r}; write an account with its parts, like assets:receivable")
+    return account
+
+
+def check_credits(root: Entry, meters: Mapping[str, MeterEntry]) -> None:
+    """Check the rates at which credit covers units."""
+    section = root.entry("credits")
+    if section is None:
+        return
+    rates = section.entry("rates")
+    for name in [] if rates is None else rates.keys():
+        if rates is None:
+            continue
+        rates.check_reference(name, meters, "meter", rates.at(name))
+        for rate in rates.entries(name):
+            rate.need("rate", "credits for one unit")
+            rate.number("rate", above=ZERO)
+            match = rate.entry("match")
+            if match is not None and name in meters:
+                read_dimensions(match, meters[name].dimensions, name)
+            rate.done()
+    section.done()
+    root.warn("credits", "is not used by this version: no usage is covered by `credit` grants")
+
+
+def check_shares(root: Entry, *, meters: Collection[str], sites: Collection[str]) -> None:
+    """Check the shares of revenue that belong to others."""
+    shares = root.entries("revenue_share")
+    for entry in shares:
+        match = entry.entry("match")
+        if match is not None:
+            match.reference("meter", meters, "meter")
+            match.reference("site", sites, "site")
+            match.done()
+        entry.need("party", "who receives the share")
+        entry.id("party")
+        entry.need("share", "a fraction, like 0.12")
+        share = entry.number("share") or ZERO
+        if share > ONE:
+            entry.fault("share", f"is {share}; shares are fractions: 12 % is 0.12")
+        entry.word("basis", ("net",))
+        entry.word("role", ("principal", "agent"))
+        entry.done()
+    if shares:
+        root.warn("revenue_share", "is not posted by this version: all revenue is the operator's")
