@@ -1,0 +1,150 @@
+"""Mosquitto with the configuration that docker-compose.yml mounts: rights, what is kept, limits."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.mqtt_client import Peer
+from tests.deploy.parts import Mosquitto
+from tests.tools import need_tool
+
+DENIED = "Not authorized"
+
+
+@pytest.mark.parametrize("version_5", [True, False])
+async def test_nobody_connects_without_a_password(mosquitto: Mosquitto, *, version_5: bool) -> None:
+    with Peer(port=mosquitto.port, version_5=version_5) as stranger:
+        assert stranger.refused == DENIED
+    with Peer(port=mosquitto.port, user="berlin", password="guess", version_5=version_5) as guesser:
+        assert guesser.refused == DENIED
+
+
+async def test_a_site_writes_its_own_topics_and_no_others(mosquitto: Mosquitto, passwords: dict[str, str]) -> None:
+    with (
+        Peer(port=mosquitto.port, user="gateway", password=passwords["gateway"]) as gateway,
+        Peer(port=mosquitto.port, user="berlin", password=passwords["berlin"], client_id="hamburg") as berlin,
+    ):
+        gateway.subscribe("spaces/#")
+        for topic in ("spaces/hamburg/door/main", "spaces/hamburg/acks/agent", "spaces/berlinx/door/main", "other"):
+            assert berlin.publish(topic) == [DENIED]
+        assert berlin.publish("spaces/berlin/door/main") == ["Success"]
+        assert gateway.next().topic == "spaces/berlin/door/main"
+
+
+async def test_a_device_of_mqtt_3_is_not_told_that_it_may_not(mosquitto: Mosquitto, passwords: dict[str, str]) -> None:
+    with (
+        Peer(port=mosquitto.port, user="gateway", password=passwords["gateway"]) as gateway,
+        Peer(port=mosquitto.port, user="berlin", password=passwords["berlin"], version_5=False) as berlin,
+    ):
+        gateway.subscribe("spaces/#")
+        assert berlin.publish("spaces/hamburg/door/main") == ["Success"]
+        berlin.publish("spaces/berlin/door/main")
+        assert gateway.next().topic == "spaces/berlin/door/main"
+
+
+async def test_a_site_reads_its_own_acknowledgements_only(mosquitto: Mosquitto, passwords: dict[str, str]) -> None:
+    with (
+        Peer(port=mosquitto.port, user="gateway", password=passwords["gateway"]) as gateway,
+        Peer(port=mosquitto.port, user="hamburg", password=passwords["hamburg"]) as hamburg,
+        Peer(port=mosquitto.port, user="berlin", password=passwords["berlin"]) as berlin,
+    ):
+        berlin.subscribe("#")
+        hamburg.publish("spaces/hamburg/door/main")
+        gateway.publish("spaces/hamburg/acks/agent")
+        hamburg.publish("spaces/hamburg/till/1")
+        gateway.publish("spaces/berlin/acks/agent")
+        assert berlin.next().topic == "spaces/berlin/acks/agent"
+
+
+async def test_the_gateway_writes_acknowledgements_and_nothing_else(
+    mosquitto: Mosquitto, passwords: dict[str, str]
+) -> None:
+    with Peer(port=mosquitto.port, user="gateway", password=passwords["gateway"]) as gateway:
+        assert gateway.publish("spaces/berlin/door/main") == [DENIED]
+        assert gateway.publish("spaces/berlin/acks/agent") != [DENIED]
+
+
+async def test_what_waits_for_the_gateway_survives_a_restart(mosquitto: Mosquitto, passwords: dict[str, str]) -> None:
+    gateway = Peer(port=mosquitto.port, user="gateway", password=passwords["gateway"], client_id="ingest-0", keep=True)
+    with gateway:
+        gateway.subscribe("spaces/#")
+    # More than Mosquitto keeps unless told (1000), so this fails without the limit that the configuration sets.
+    with Peer(port=mosquitto.port, user="berlin", password=passwords["berlin"]) as berlin:
+        berlin.publish("spaces/berlin/door/main", "x", count=2500)
+    await mosquitto.stop()
+    await mosquitto.start()
+    with gateway:
+        assert [gateway.next().payload for _ in range(2500)] == [b"x"] * 2500
+
+
+async def test_a_full_queue_drops_the_newest_acknowledges_them_and_counts(
+    small_mosquitto: Mosquitto, passwords: dict[str, str]
+) -> None:
+    port = small_mosquitto.port
+    gateway = Peer(port=port, user="gateway", password=passwords["gateway"], client_id="ingest-0", keep=True)
+    with gateway:
+        gateway.subscribe("spaces/#")
+    with Peer(port=port, user="berlin", password=passwords["berlin"]) as berlin:
+        for number in range(50):
+            assert berlin.publish("spaces/berlin/door/main", str(number)) == ["Success"]
+    with gateway:
+        assert [int(gateway.next().payload) for _ in range(20)] == list(range(20))
+    with Peer(port=port, user="gateway", password=passwords["gateway"]) as operator:
+        operator.subscribe("$SYS/broker/publish/messages/dropped")
+        while int(operator.next().payload) != 30:
+            pass
+    assert "Outgoing messages are being dropped for client ingest-0" in small_mosquitto.log()
+
+
+async def test_a_thousand_messages_go_out_before_the_first_is_acknowledged(
+    mosquitto: Mosquitto, passwords: dict[str, str]
+) -> None:
+    with (
+        Peer(port=mosquitto.port, user="gateway", password=passwords["gateway"]) as gateway,
+        Peer(port=mosquitto.port, user="berlin", password=passwords["berlin"]) as berlin,
+    ):
+        gateway.subscribe("spaces/#")
+        berlin.publish("spaces/berlin/door/main", "counted", count=1001)
+        berlin.publish("spaces/berlin/door/main", "not counted", qos=0)
+        held = [gateway.peek() for _ in range(1000)]
+        assert {message.payload for message in held} == {b"counted"}
+        # The window is full: what needs no acknowledgement overtakes message 1001.
+        assert gateway.peek().payload == b"not counted"
+        gateway.client.ack(held[0].mid, 1)
+        assert gateway.peek().payload == b"counted"
+
+
+async def test_a_message_over_the_limit_ends_the_connection(mosquitto: Mosquitto, passwords: dict[str, str]) -> None:
+    with (
+        Peer(port=mosquitto.port, user="gateway", password=passwords["gateway"]) as gateway,
+        Peer(port=mosquitto.port, user="berlin", password=passwords["berlin"], version_5=False) as berlin,
+    ):
+        gateway.subscribe("spaces/#")
+        assert berlin.publish("spaces/berlin/door/main", bytes(2 * 1024 * 1024)) == ["Success"]
+        assert len(gateway.next().payload) == 2 * 1024 * 1024
+        berlin.client.publish("spaces/berlin/door/main", bytes(2 * 1024 * 1024 + 65 * 1024), qos=1)
+        assert berlin.disconnects.get(timeout=20)
+
+
+async def test_the_health_check_tells_a_broker_that_answers_from_one_that_does_not(mosquitto: Mosquitto) -> None:
+    assert mosquitto.healthy()
+    await mosquitto.stop()
+    assert not mosquitto.healthy()
+
+
+async def test_passwords_are_hashed_and_read_by_the_broker_only(
+    mosquitto: Mosquitto, passwords: dict[str, str]
+) -> None:
+    file = mosquitto.home / "auth" / "passwd"
+    assert file.stat().st_mode & 0o777 == 0o600
+    content = file.read_text()
+    assert {line.split(":")[0] for line in content.splitlines()} == {*passwords, "health"}
+    assert all(password not in content for password in passwords.values())
+
+
+@pytest.mark.parametrize("line", ["berlin", "be/rlin:x", "+:x", "#:x", "", "berlin:"])
+async def test_a_malformed_line_of_users_stops_the_start(data_dir: Path, line: str) -> None:
+    need_tool("mosquitto")
+    users = data_dir / "users"
+    users.write_text(f"gateway:x\n{line}\nhamburg:y\n")
+    assert "must be user:password" in await Mosquitto(data_dir / "mosquitto", users).refuses_to_start()
