@@ -8,17 +8,31 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
+from hashlib import sha256
 from typing import Literal, TypeAlias
 
 from meter.model.event import REPORTED, Json
-from meter.model.money import ONE
+from meter.model.money import ONE, plain
 
 Operator: TypeAlias = Literal["=", "in", "gt", "gte", "lt", "lte", "exists"]
 Holder: TypeAlias = Literal["account", "member"]
+
+
+def _by_value(value: Json) -> str:
+    """Return a text equal for equal values: records by their fields, mappings by sorted keys, numbers by value."""
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return repr(value)
+    if isinstance(value, int | Decimal):
+        return plain(Decimal(value))
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name!r}:{_by_value(value[name])}" for name in sorted(value)) + "}"
+    if isinstance(value, Sequence):
+        return "[" + ",".join(map(_by_value, value)) + "]"
+    return "(" + ",".join(_by_value(getattr(value, term.name)) for term in fields(value)) + ")"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +112,12 @@ class Price:
 
     @cached_property
     def content(self) -> str:
-        """Return a text equal for equal prices: a changed price starts again from Q = 0 (rating.md, section 5)."""
-        return f"{self.model!r}|{sorted(self.match.items())!r}|{self.per}|{self.tax}"
+        """Return a digest equal for equal prices: a changed price starts again from Q = 0 (rating.md, section 5).
+
+        Numbers count by value: an amount written "0.50" instead of "0.5" changes nothing.
+        """
+        text = _by_value([type(self.model).__name__, self.model, self.match, self.per, self.tax])
+        return sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

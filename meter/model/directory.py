@@ -143,3 +143,15 @@ class Directory:
             subjects.add(f"member:{member}")
             subjects |= self._identities_of.get(member, frozenset())
         return frozenset(subjects)
+
+    @cached_property
+    def _members_by_account(self) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, set[str]] = {}
+        for member, links in self.links.items():
+            for link in links:
+                found.setdefault(link.account, set()).add(member)
+        return {account: tuple(sorted(members)) for account, members in found.items()}
+
+    def members_of(self, account: str) -> tuple[str, ...]:
+        """Return every member that was, is or will be linked to `account`, by id."""
+        return self._members_by_account.get(account, ())

@@ -30,6 +30,16 @@ _MINOR_UNITS: Final = {
     **dict.fromkeys("CLF UYW".split(), 4),
 }
 
+# ISO 4217 list one, 2026-01-01: a grant in one of these is money, in anything else credit for quantities.
+_CURRENCIES: Final = frozenset(
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF "
+    "CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD "
+    "HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD "
+    "MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN "
+    "PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD "
+    "TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG".split()
+)
+
 
 def round_amount(amount: Decimal) -> Decimal:
     """Return `amount` rounded to 12 places, half away from zero."""
@@ -49,6 +59,11 @@ def cut_quantity(quantity: Decimal) -> Decimal:
 def minor_unit_places(currency: str) -> int:
     """Return the decimal places of `currency`'s minor unit (ISO 4217): 2 for EUR, 0 for JPY, 3 for KWD."""
     return _MINOR_UNITS.get(currency, 2)
+
+
+def is_currency(unit: str) -> bool:
+    """Tell whether `unit` is a currency (ISO 4217): then an amount of it is money and not a quantity."""
+    return unit in _CURRENCIES
 
 
 def rounded_minor(amount: Decimal, currency: str) -> Decimal:

@@ -1,0 +1,155 @@
+"""Differences to charges: ids, roles, and the one rounding (rating.md, section 6; decision 0003)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal, localcontext
+from typing import NamedTuple, TypeAlias
+
+from meter.model.charge import Charge, Line, LineKey, Role, Settlement, charge_id
+from meter.model.money import EXACT, ONE, ZERO, rounded_minor
+from meter.model.period import Period
+from meter.rating.corrections import Difference, reversed_line
+
+InvoicePeriod: TypeAlias = "Period | Callable[[Line], Period]"
+
+
+class RoundingGroup(NamedTuple):
+    """Lines whose rounded amounts sum to the rounded sum of their exact amounts."""
+
+    account: str
+    start: datetime
+    end: datetime
+    meter: str
+    site: str
+    settlement: Settlement
+    currency: str
+    tax_name: str | None
+    tax_rate: Decimal | None
+    tax_inclusive: bool | None
+
+
+class TaxGroup(NamedTuple):
+    """Lines whose taxes sum to the rounded tax of the sum of their rounded amounts."""
+
+    account: str
+    start: datetime
+    end: datetime
+    rate: Decimal
+    inclusive: bool
+    currency: str
+
+
+def charge_groups(line: Line) -> tuple[RoundingGroup, TaxGroup | None]:
+    """Return the groups in which a line is rounded and taxed; None: there is no tax, or the till settled it."""
+    tax, period = line.tax, line.period
+    if tax is None:
+        name = rate = inclusive = None
+    else:
+        name, rate, inclusive = tax.name, tax.rate, tax.inclusive
+    rounding = RoundingGroup(
+        line.account,
+        period.start,
+        period.end,
+        line.meter,
+        line.site,
+        line.settlement,
+        line.currency,
+        name,
+        rate,
+        inclusive,
+    )
+    if tax is None or tax.rate is None or tax.amount is not None:
+        return rounding, None
+    return rounding, TaxGroup(line.account, period.start, period.end, tax.rate, tax.inclusive, line.currency)
+
+
+@dataclass(slots=True, kw_only=True)
+class GroupTotals:
+    """Running sums of what is booked: `exact` amounts by rounding group, `rounded` ones by tax group.
+
+    They are sums over charges, so they can be loaded from them at any time; `book` carries them on.
+    """
+
+    exact: dict[RoundingGroup, Decimal] = field(default_factory=dict)
+    rounded: dict[TaxGroup, Decimal] = field(default_factory=dict)
+
+    def add(self, charge: Charge) -> None:
+        """Count a charge that is booked already."""
+        rounding, taxing = charge_groups(charge.line)
+        with localcontext(EXACT):
+            self.exact[rounding] = self.exact.get(rounding, ZERO) + charge.line.amount
+            if taxing is not None:
+                self.rounded[taxing] = self.rounded.get(taxing, ZERO) + charge.rounded
+
+    def _round(self, line: Line) -> tuple[Decimal, Decimal]:
+        """Return the line's rounded amount and its tax, as the differences they make to their groups."""
+        rounding, taxing = charge_groups(line)
+        before = self.exact.get(rounding, ZERO)
+        after = self.exact[rounding] = before + line.amount
+        rounded = rounded_minor(after, line.currency) - rounded_minor(before, line.currency)
+        if taxing is None:
+            return rounded, ZERO if line.tax is None or line.tax.amount is None else line.tax.amount
+        base = self.rounded.get(taxing, ZERO)
+        self.rounded[taxing] = base + rounded
+        return rounded, _tax(taxing, base + rounded) - _tax(taxing, base)
+
+
+def _tax(group: TaxGroup, base: Decimal) -> Decimal:
+    """Return the tax on `base`, which holds it already where it is inclusive."""
+    share = group.rate / (ONE + group.rate) if group.inclusive else group.rate
+    return rounded_minor(base * share, group.currency)
+
+
+def book(
+    differences: Iterable[Difference],
+    *,
+    operator: str,
+    totals: GroupTotals,
+    revisions: Mapping[LineKey, int],
+    booked_at: datetime,
+    invoice_period: InvoicePeriod,
+    reason: str | None = None,
+) -> list[Charge]:
+    """Return the charges that make the differences good, in their order, and carry `totals` on.
+
+    A reversal negates everything but `rounded` and the tax, which follow their groups, so that a group's sum never
+    depends on the order of booking. `revisions` holds the last revision of each line that has any charge, standing or
+    not. `invoice_period` is the period, or tells it for a line.
+    """
+    charges: list[Charge] = []
+
+    def add(line: Line, role: Role, revision: int, corrects: str | None) -> None:
+        rounded, tax_amount = totals._round(line)  # noqa: SLF001 -- one module: the sums change only by booking
+        charges.append(
+            Charge(
+                id=charge_id(operator, line.account, line.key, revision),
+                line=line,
+                role=role,
+                revision=revision,
+                rounded=rounded,
+                tax_amount=tax_amount,
+                corrects=corrects,
+                reason=None if role == "original" else reason,
+                booked_at=booked_at,
+                invoice_period=invoice_period(line) if callable(invoice_period) else invoice_period,
+            )
+        )
+
+    with localcontext(EXACT):
+        for difference in differences:
+            revision = revisions.get(difference.key, -1)
+            standing, line = difference.standing, difference.line
+            corrects: str | None = None
+            if standing is not None:
+                corrects = standing.id
+                revision = max(revision, standing.revision) + 1
+                add(reversed_line(standing.line), "reversal", revision, corrects)
+            elif line is not None and revision >= 0:
+                # What stood was reversed before: the chain goes on from that reversal.
+                corrects = charge_id(operator, line.account, difference.key, revision)
+            if line is not None:
+                add(line, "original" if corrects is None else "replacement", revision + 1, corrects)
+    return charges

@@ -1,0 +1,22 @@
+"""What an account's fold may know beside its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from meter.model.catalog import CatalogTimeline
+from meter.model.directory import Account, Directory
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountFacts:
+    """The account, the directory and the catalog's versions as of one version of the facts.
+
+    Keep one for as long as the facts stand: `memo` keeps what `meter.rating.grants` derives from them.
+    """
+
+    account: Account
+    directory: Directory
+    catalogs: CatalogTimeline
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)

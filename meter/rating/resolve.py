@@ -1,0 +1,136 @@
+"""Who pays for an event: identity to member to account to plan, as of the event's time (rating.md, sections 1 and 2).
+
+subject ──claim──▶ member ──link──▶ account        paid sale of an unknown guest ──▶ the site's walk-in account
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from meter.model.catalog import CatalogTimeline
+from meter.model.directory import SINCE_ALWAYS, Claim, Directory, Link, Span, Subscription
+from meter.model.event import AMENDED, HEARTBEAT, SALE, VOIDED, UsageEvent
+from meter.rating.sale import is_paid
+
+_NEVER_USAGE: Final = frozenset({VOIDED, AMENDED, HEARTBEAT})
+_MEMBER: Final = "member:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """The event is folded with `account`; `member` is None for a paid sale of an unknown guest."""
+
+    account: str
+    member: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unresolved:
+    """Nobody answers for the event yet; `identity` is None for a sale on account without a subject."""
+
+    identity: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operational:
+    """The event is stored and in no bill."""
+
+
+Placement: TypeAlias = Placed | Unresolved | Operational
+_OPERATIONAL: Final = Operational()
+
+
+def place(event: UsageEvent, *, directory: Directory, catalogs: CatalogTimeline) -> Placement:
+    """Return with which account the event is folded, or why with none."""
+    if event.type in _NEVER_USAGE:
+        return _OPERATIONAL
+    identity = event.subject
+    if identity is not None:
+        member = member_of(identity, event.time, directory)
+        if member is not None:
+            link = link_at(member, event.time, directory)
+            return Unresolved(identity=identity) if link is None else Placed(account=link.account, member=member)
+    if event.type == SALE:
+        walk_in = catalogs.at(event.time).site(event.site).walk_in if is_paid(event.data) else None
+        if walk_in is not None and walk_in in directory.accounts:
+            return Placed(account=walk_in, member=None)
+        return Unresolved(identity=identity)
+    return _OPERATIONAL if identity is None else Unresolved(identity=identity)
+
+
+def member_of(identity: str, instant: datetime, directory: Directory) -> str | None:
+    """Return the member that `identity` means at `instant`; `member:ID` means that member without a claim."""
+    if identity.startswith(_MEMBER):
+        member = identity.removeprefix(_MEMBER)
+        return member if member in directory.members else None
+    claim = claim_at(identity, instant, directory)
+    return None if claim is None else claim.member
+
+
+def claim_at(identity: str, instant: datetime, directory: Directory) -> Claim | None:
+    """Return the claim that counts: of those that cover `instant` the latest start, then the greatest member id.
+
+    A claim without a start begins at the identity's earliest event. One that comes in earlier still is that event.
+    """
+    best: Claim | None = None
+    best_start = SINCE_ALWAYS
+    for claim in directory.claims.get(identity, ()):
+        end, start = claim.span.end, claim.span.start
+        if end is not None and end <= instant:
+            continue
+        if start is None:
+            start = min(instant, directory.first_events.get(identity, instant))
+        elif start > instant:
+            continue
+        if best is None or (start, claim.member) > (best_start, best.member):
+            best, best_start = claim, start
+    return best
+
+
+def link_at(member: str, instant: datetime, directory: Directory) -> Link | None:
+    """Return the link that counts: of those that cover `instant` the latest start, then the greatest account id."""
+    best: Link | None = None
+    for link in directory.links.get(member, ()):
+        if link.span.covers(instant) and (best is None or _link_rank(link) > _link_rank(best)):
+            best = link
+    return best
+
+
+def _link_rank(link: Link) -> tuple[datetime, str]:
+    return (link.span.start or SINCE_ALWAYS, link.account)
+
+
+def membership(member: str, account: str, directory: Directory) -> tuple[Span, ...]:
+    """Return the disjoint spans, in order, in which the member's usage is the account's."""
+    links = directory.links.get(member, ())
+    if len(links) == 1:
+        return (links[0].span,) if links[0].account == account else ()
+    starts = {link.span.start or SINCE_ALWAYS for link in links}
+    edges = sorted(starts | {link.span.end for link in links if link.span.end is not None})
+    spans: list[Span] = []
+    for edge, following in zip(edges, [*edges[1:], None], strict=True):
+        link = link_at(member, edge, directory)
+        if link is None or link.account != account:
+            continue
+        start = None if edge == SINCE_ALWAYS else edge
+        if spans and spans[-1].end == start and start is not None:
+            start = spans.pop().start
+        spans.append(Span(start=start, end=following))
+    return tuple(spans)
+
+
+def subscription_at(
+    *, account: str, member: str | None, instant: datetime, directory: Directory
+) -> Subscription | None:
+    """Return the subscription under which usage at `instant` falls: the member's own, else the account's."""
+    subscriptions = directory.subscriptions
+    if member is not None:
+        for subscription in subscriptions.get(("member", member), ()):
+            if subscription.span.covers(instant):
+                return subscription
+    for subscription in subscriptions.get(("account", account), ()):
+        if subscription.span.covers(instant):
+            return subscription
+    return None

@@ -1,0 +1,64 @@
+"""JSON values as rating reads them: paths, equality by value, numbers without float."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+from meter.model.errors import BadInput
+from meter.model.event import Json
+from meter.model.money import parse_decimal
+
+
+class _Missing:
+    """The value of a field that is not there, which JSON's null is not."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+
+
+def read(data: Json, path: tuple[str, ...]) -> Json:
+    """Return the value at `path`, or MISSING; a path does not lead through an array."""
+    value = data
+    for name in path:
+        if not isinstance(value, Mapping):
+            return MISSING
+        value = value.get(name, MISSING)
+    return value
+
+
+def number(value: Json) -> Decimal | None:
+    """Return the number that a JSON number or a decimal string says; None for anything else, booleans included."""
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return Decimal(value)
+    if isinstance(value, str):
+        try:
+            return parse_decimal(value, what="value")
+        except BadInput:
+            return None
+    return None
+
+
+def same(left: Json, right: Json) -> bool:
+    """Tell whether two JSON values are equal: numbers by value, and a boolean is never a number."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, Mapping):
+        return (
+            isinstance(right, Mapping)
+            and left.keys() == right.keys()
+            and all(same(value, right[name]) for name, value in left.items())
+        )
+    if isinstance(left, list | tuple):
+        return isinstance(right, list | tuple) and len(left) == len(right) and all(map(same, left, right))
+    return bool(left == right)
