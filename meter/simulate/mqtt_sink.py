@@ -30,14 +30,15 @@ async def to_mqtt(
     pace: Pace = unpaced,
     in_flight_max: int = _IN_FLIGHT_MAX,
     connect_wait_s: float = _CONNECT_WAIT_S,
+    puback_wait_s: float = _PUBACK_WAIT_S,
 ) -> Sent:
     """Publish each delivery on its topic and return once the broker has acknowledged all.
 
     `url` is `mqtt://` or `mqtts://`, with user and password where the broker wants them. A lost connection is taken up
     again and what was in flight is sent again. Raises BadInput for another URL, Unavailable when the broker refuses
-    or stays silent for a minute.
+    or stays silent for `puback_wait_s`.
     """
-    publisher = _Publisher(url, in_flight_max)
+    publisher = _Publisher(url, in_flight_max, puback_wait_s)
     sent = Sent()
     try:
         await publisher.connect(connect_wait_s)
@@ -57,7 +58,7 @@ async def to_mqtt(
 class _Publisher:
     """paho with its own thread; everything of ours happens on the event loop."""
 
-    def __init__(self, url: str, in_flight_max: int) -> None:
+    def __init__(self, url: str, in_flight_max: int, puback_wait_s: float) -> None:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
             raise BadInput(f"{url!r} is no broker; write mqtt://host:port or mqtts://host:port", code="bad_url")
@@ -66,6 +67,7 @@ class _Publisher:
         self._loop = asyncio.get_running_loop()
         self._connected: asyncio.Future[None] = self._loop.create_future()
         self._in_flight_max = in_flight_max
+        self._puback_wait_s = puback_wait_s
         self._in_flight = asyncio.Semaphore(in_flight_max)
         # 3.1.1: what every broker speaks, the embedded one included.
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
@@ -105,10 +107,11 @@ class _Publisher:
             await self._in_flight.acquire()
             return
         try:
-            async with asyncio.timeout(_PUBACK_WAIT_S):
+            async with asyncio.timeout(self._puback_wait_s):
                 await self._in_flight.acquire()
         except TimeoutError as error:
-            message = f"{self._where} acknowledges nothing for {_PUBACK_WAIT_S:.0f} s; look at the broker and its disk"
+            silent = f"{self._where} acknowledges nothing for {self._puback_wait_s:g} s"
+            message = f"{silent}; look at the broker, its disk and what the user may publish"
             raise Unavailable(message) from error
 
     def _on_connect(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from meter.catalog.load import read_catalog_text
 from meter.examples import example_catalog, example_tariff
 from meter.simulate import directory, directory_text, population
 
@@ -75,3 +76,9 @@ def test_members_are_those_of_the_population() -> None:
     for member_id, member in people.items():
         mine = {member.badge, member.user, member.email, member.square, *member.macs}
         assert set(listed[member_id]["identities"]) == mine
+
+
+@pytest.mark.parametrize(("sites", "members"), [(1, 40), (14, 30)])
+def test_the_catalog_reads_without_a_fault_or_a_warning(sites: int, members: int) -> None:
+    text = example_tariff() + directory_text(sites=sites, members=members)
+    assert read_catalog_text([("northside.yaml", text)]).warnings == ()

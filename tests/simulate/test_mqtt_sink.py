@@ -88,8 +88,10 @@ async def cutting_proxy(url: str, *, cuts: int, after_bytes: int) -> AsyncIterat
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
-        up_writer.close()
-        down_writer.close()
+        for writer in (up_writer, down_writer):
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
@@ -120,6 +122,22 @@ async def test_what_was_in_flight_when_the_line_broke_is_sent_again(broker_url: 
 async def test_a_broker_that_is_not_there_is_told(unused_tcp_port: int) -> None:
     with pytest.raises(Unavailable, match="no broker answers"):
         await to_mqtt([], url=f"mqtt://127.0.0.1:{unused_tcp_port}", connect_wait_s=0.3)
+
+
+async def test_it_returns_only_when_all_is_acknowledged() -> None:
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.read(4096)
+            writer.write(bytes.fromhex("20020000"))  # CONNACK, accepted; after that nothing
+            while await reader.read(4096):
+                pass
+        writer.close()
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    async with server:
+        url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(Unavailable, match="acknowledges nothing"):
+            await to_mqtt(deliveries_of("mute")[:3], url=url, puback_wait_s=0.3)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1883", "127.0.0.1:1883", "mqtt://"])
