@@ -10,12 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from meter.model.errors import Broken
 from meter.model.event import Position
 from meter.model.money import ZERO
 from meter.model.period import Period
+
+
+# Raised when `to_json` writes something else or its meaning changes: older checkpoints are then left unread.
+STATE_FORMAT: Final = 1
 
 
 class TotalKey(NamedTuple):
