@@ -1,0 +1,135 @@
+"""One transaction for each batch: what is accepted and what is refused are written together (decision 0007)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.clock import Clock, monotonic_s, now
+from meter.ingest.arrival import Arrival, Channel, Outcome, Receipt
+from meter.ingest.judge import Judgement, reports_of, unstorable
+from meter.model.errors import Unavailable
+from meter.model.wire import WireEvent
+from meter.store.accept import claim_keys, standing_bodies, standing_hashes, write_events
+from meter.store.edges import record_progress
+from meter.store.engine import Database, sqlstate
+from meter.store.rejections import record_rejections
+from meter.telemetry import Telemetry
+
+# A deadlock or a lost connection is over at once or not soon; then the caller waits and asks again.
+ATTEMPTS_MAX: Final = 3
+_RETRY_S: Final = 0.05
+# 40001 serialization failure, 40P01 deadlock (PostgreSQL, appendix A).
+_TRANSIENT: Final = frozenset(("40001", "40P01"))
+# Data exception, integrity violation, program limit: the fault of a row, not of the server.
+_ROW_FAULTS: Final = ("22", "23", "54")
+
+
+class Acceptor:
+    """Writes batches of arrivals for the operator that `operator` names."""
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        operator: Callable[[], Awaitable[str | None]],
+        telemetry: Telemetry,
+        max_age_days: int,
+        clock: Clock = now,
+    ) -> None:
+        """Write nothing yet. `max_age_days`: older events are refused as `too_old`."""
+        self._db = db
+        self._operator = operator
+        self._telemetry = telemetry
+        self._max_age = timedelta(days=max_age_days)
+        self._clock = clock
+
+    async def accept(self, arrivals: Sequence[Arrival]) -> Outcome:
+        """Return the receipts of `arrivals`, in order, after their commit.
+
+        Safe to repeat: what is stored already comes back as a duplicate. A row that PostgreSQL refuses is found by
+        halving and quarantined. Raises Unavailable: nothing may be said to anyone, the caller repeats.
+        """
+        operator = await self._operator()
+        if operator is None:
+            raise Unavailable("no catalog has been applied yet: meter apply FILE", code="no_catalog")
+        started = monotonic_s()
+        outcome = await self._halved(operator, arrivals)
+        self._telemetry.ingest_committed(monotonic_s() - started)
+        self._observe(arrivals, outcome.receipts)
+        return outcome
+
+    async def _halved(self, operator: str, arrivals: Sequence[Arrival]) -> Outcome:
+        try:
+            return await self._repeated(operator, arrivals)
+        except (DBAPIError, ValueError, OverflowError) as error:
+            if isinstance(error, DBAPIError) and not (sqlstate(error) or "22").startswith(_ROW_FAULTS):
+                raise
+            if len(arrivals) == 1:
+                event = arrivals[0].parsed
+                if not isinstance(event, WireEvent):
+                    raise
+                return await self._repeated(operator, [unstorable(arrivals[0], event, str(error).partition("\n")[0])])
+        middle = len(arrivals) // 2
+        left = await self._halved(operator, arrivals[:middle])
+        right = await self._halved(operator, arrivals[middle:])
+        return Outcome(
+            receipts=[*left.receipts, *right.receipts],
+            progress=[*left.progress, *right.progress],
+            channels=left.channels | right.channels,
+        )
+
+    async def _repeated(self, operator: str, arrivals: Sequence[Arrival]) -> Outcome:
+        """Return the outcome of one transaction, tried again after a deadlock or a lost connection."""
+        attempt = 1
+        while True:
+            try:
+                async with self._db.begin() as connection:
+                    outcome = await self._write(connection, operator, arrivals)
+            except Unavailable:
+                if attempt == ATTEMPTS_MAX:
+                    raise
+            except DBAPIError as error:
+                if sqlstate(error) not in _TRANSIENT:
+                    raise
+                if attempt == ATTEMPTS_MAX:
+                    message = f"a batch met {attempt} deadlocks in a row; it is tried again"
+                    raise Unavailable(message, code="database_contended") from error
+            else:
+                return outcome  # committed: the block above has been left
+            await asyncio.sleep(random.uniform(0, _RETRY_S * 2**attempt))  # noqa: S311 -- spreads retries
+            attempt += 1
+
+    async def _write(self, connection: AsyncConnection, operator: str, arrivals: Sequence[Arrival]) -> Outcome:
+        judgement = Judgement(arrivals=arrivals, now=self._clock(), max_age=self._max_age)
+        judgement.sort_out()
+        new = await claim_keys(connection, operator, judgement.candidates())
+        judgement.settle(new, await standing_hashes(connection, operator, judgement.keys - new))
+        judgement.close(await standing_bodies(connection, operator, judgement.contested - new))
+        await write_events(connection, operator, judgement.new_entries(new))
+        await record_rejections(connection, operator, judgement.refused)
+        # Last, because agents' rows are the ones that batches side by side share.
+        progress = await record_progress(connection, operator, reports_of(arrivals), at=judgement.now)
+        return Outcome(
+            receipts=judgement.receipts,
+            progress=progress,
+            channels=frozenset(arrival.channel for arrival in arrivals),
+        )
+
+    def _observe(self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt]) -> None:
+        outcomes: dict[tuple[Channel, str], int] = {}
+        for arrival, receipt in zip(arrivals, receipts, strict=True):
+            outcome = "held" if receipt.status == "accepted" and receipt.code is not None else str(receipt.status)
+            outcomes[arrival.channel, outcome] = outcomes.get((arrival.channel, outcome), 0) + 1
+            if receipt.status == "rejected":
+                self._telemetry.rejected(code=receipt.code or "", channel=arrival.channel, origin=arrival.origin)
+            elif receipt.status == "accepted" and isinstance(arrival.parsed, WireEvent) and arrival.parsed.time:
+                self._telemetry.event_aged((arrival.received_at - arrival.parsed.time).total_seconds())
+        for (channel, outcome), count in outcomes.items():
+            self._telemetry.events_received(channel=channel, outcome=outcome, count=count)

@@ -1,0 +1,47 @@
+"""What goes in at the door, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from meter.model.wire import Parsed
+from meter.store.edges import EdgeProgress
+
+Channel: TypeAlias = Literal["mqtt", "http", "webhook"]
+Status: TypeAlias = Literal["accepted", "duplicate", "rejected"]
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One event (or what should have been one) as it came in by a channel at an origin: an MQTT topic, an HTTP route.
+
+    `site`: the only one that the sender may speak for (of the topic, of the key); None: any.
+    """
+
+    parsed: Parsed
+    channel: Channel
+    origin: str
+    received_at: datetime
+    content_type: str | None = None
+    site: str | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What became of one arrival, said only after the commit. `code` and `detail` where there is something to say."""
+
+    id: str | None
+    source: str | None
+    status: Status
+    code: str | None = None
+    detail: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What one transaction did: a receipt for each arrival, in order, and what agents may be told by channel."""
+
+    receipts: Sequence[Receipt]
+    progress: Sequence[EdgeProgress] = ()
+    channels: frozenset[Channel] = frozenset()

@@ -1,0 +1,221 @@
+"""What becomes of a batch, decided without I/O; `accept` asks the store in between (decision 0002).
+
+arrival ──sort_out──▶ refusal (wire, wrong site) ────────────────────────────────────────────┐
+             └──────▶ event ──▶ first of its key ──claim──▶ new ──▶ accepted (or held)       │
+                                      │              └────▶ taken ─┬─ same content ──▶ duplicate
+                                      └─ too old ──▶ never claimed ┼─ other content ──▶ conflict ─┤
+                          later of its key ────────────────────────┘─ not taken ──▶ too_old ──────┴──▶ rejections
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from meter.ingest.arrival import Arrival, Receipt
+from meter.model.errors import BadInput
+from meter.model.event import HEARTBEAT, EventKey
+from meter.model.instant import instant_text, parse_instant
+from meter.model.wire import Refusal, WireEvent, refuse
+from meter.store.accept import Entry
+from meter.store.edges import NO_BOOT, EdgeReport
+from meter.store.rejections import ORIGIN_CHARS_MAX, Rejection
+
+# rating.md, section 2.
+AHEAD_MAX: Final = timedelta(minutes=5)
+_DETAIL_CHARS_MAX: Final = 2_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Judgement:
+    """One batch on its way: `sort_out`, claim `candidates`, `settle`, `close`; then every arrival has its receipt.
+
+    `now` decides what is too old (by `max_age`) or ahead of the clock. Nothing here changes `arrivals`.
+    """
+
+    arrivals: Sequence[Arrival]
+    now: datetime
+    max_age: timedelta
+    refused: list[Rejection] = field(default_factory=list)
+    _receipts: dict[int, Receipt] = field(default_factory=dict)
+    _entries: dict[EventKey, tuple[int, Entry]] = field(default_factory=dict)
+    _later: list[tuple[int, Entry]] = field(default_factory=list)
+    _conflicts: list[tuple[int, Entry]] = field(default_factory=list)
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        """Return the receipts in the order of the arrivals."""
+        return [self._receipts[index] for index in range(len(self.arrivals))]
+
+    def sort_out(self) -> None:
+        """Refuse what needs no look at the store, and find the first of each key."""
+        for index, arrival in enumerate(self.arrivals):
+            parsed = arrival.parsed
+            if isinstance(parsed, Refusal):
+                self._refuse(index, BadInput(parsed.detail, code=parsed.code))
+            elif arrival.site is not None and parsed.site != arrival.site:
+                self._refuse(index, _wrong_site(parsed, arrival))
+            else:
+                self._queue(index, self._entry(arrival, parsed))
+
+    def _entry(self, arrival: Arrival, event: WireEvent) -> Entry:
+        time = event.time if event.time is not None else arrival.received_at
+        return Entry(
+            event=event,
+            time=time,
+            channel=arrival.channel,
+            received_at=arrival.received_at,
+            held=time > self.now + AHEAD_MAX,
+        )
+
+    def _queue(self, index: int, entry: Entry) -> None:
+        first = self._entries.get(entry.key)
+        if first is None:
+            self._entries[entry.key] = (index, entry)
+        elif self._too_old(first[1]) and not self._too_old(entry):
+            # What cannot be stored does not stand in the way of what can.
+            self._entries[entry.key] = (index, entry)
+            self._later.append(first)
+        else:
+            self._later.append((index, entry))
+
+    def _too_old(self, entry: Entry) -> bool:
+        return entry.time < self.now - self.max_age
+
+    @property
+    def keys(self) -> AbstractSet[EventKey]:
+        """Return the keys of every readable event."""
+        return self._entries.keys()
+
+    def candidates(self) -> list[Entry]:
+        """Return the events to claim keys for: one a key, none too old."""
+        return [entry for _, entry in self._entries.values() if not self._too_old(entry)]
+
+    def settle(self, new: AbstractSet[EventKey], standing: Mapping[EventKey, bytes]) -> None:
+        """Tell accepted, duplicate, too old and conflict apart.
+
+        `new` are the keys claimed; `standing` the content hashes of the others that are taken.
+        """
+        for index, entry in [*self._entries.values(), *self._later]:
+            event, key = entry.event, entry.key
+            first_index, first = self._entries[key]
+            if key in new and index == first_index:
+                self._receipts[index] = _accepted(entry)
+                continue
+            stands = first.event.content_hash if key in new else standing.get(key)
+            if stands is None:
+                self._refuse(index, self._refused_as_old(entry))
+            elif stands == event.content_hash:
+                self._receipts[index] = Receipt(id=event.id, source=event.source, status="duplicate")
+            else:
+                self._conflicts.append((index, entry))
+
+    @property
+    def contested(self) -> set[EventKey]:
+        """Return the keys whose standing events `close` needs to see."""
+        return {entry.key for _, entry in self._conflicts}
+
+    def close(self, bodies: Mapping[EventKey, bytes]) -> None:
+        """Refuse the conflicts, each with the body that stands: from the store, or the first in this batch."""
+        for index, entry in self._conflicts:
+            stands = bodies.get(entry.key) or self._entries[entry.key][1].event.body
+            self._refuse(index, _conflict(entry.key), stands=stands)
+
+    def new_entries(self, new: AbstractSet[EventKey]) -> list[Entry]:
+        """Return the events to write."""
+        return [self._entries[key][1] for key in new]
+
+    def _refused_as_old(self, entry: Entry) -> BadInput:
+        message = (
+            f"time {instant_text(entry.time)} is more than {self.max_age.days} days ago; "
+            "raise METER_MAX_AGE_DAYS and retry the rejection if it shall be billed"
+        )
+        return BadInput(message, code="too_old")
+
+    def _refuse(self, index: int, error: BadInput, stands: bytes | None = None) -> None:
+        arrival = self.arrivals[index]
+        parsed = arrival.parsed
+        self._receipts[index] = Receipt(
+            id=parsed.id, source=parsed.source, status="rejected", code=error.code, detail=error.detail
+        )
+        self.refused.append(
+            Rejection(
+                code=error.code,
+                detail=error.detail[:_DETAIL_CHARS_MAX],
+                channel=arrival.channel,
+                origin=arrival.origin[:ORIGIN_CHARS_MAX],
+                content_type=arrival.content_type,
+                site=arrival.site or parsed.site,
+                source=parsed.source,
+                event_id=parsed.id,
+                body=parsed.body,
+                stands=stands,
+                at=arrival.received_at,
+            )
+        )
+
+
+def _accepted(entry: Entry) -> Receipt:
+    code = detail = None
+    if entry.held:
+        code = "future_time"
+        detail = f"time {instant_text(entry.time)} is ahead of the clock; the event counts when the clock reaches it"
+    return Receipt(id=entry.event.id, source=entry.event.source, status="accepted", code=code, detail=detail)
+
+
+def _wrong_site(event: WireEvent, arrival: Arrival) -> BadInput:
+    message = (
+        f"source {event.source!r} belongs to site {event.site!r}, and {arrival.origin[:120]!r} speaks for "
+        f"{arrival.site!r} only; send it where its site is"
+    )
+    return BadInput(message, code="wrong_site")
+
+
+def _conflict(key: EventKey) -> BadInput:
+    message = (
+        f"another event of source {key.source!r} has the id {key.id!r} and other content; the first stands: "
+        "send a new event under a new id, or event.amended"
+    )
+    return BadInput(message, code="conflict")
+
+
+def unstorable(arrival: Arrival, event: WireEvent, reason: str) -> Arrival:
+    """Return the arrival as refused because PostgreSQL would not store it; nothing of its text is written but bytes."""
+    shown = reason[:200].encode("ascii", "backslashreplace").decode().replace("\0", "\\0")
+    message = f"the store refuses this event: {shown!r}; its bytes are kept, report them as a fault of the gateway"
+    refusal = refuse(event, BadInput(message, code="unstorable"))
+    return replace(arrival, parsed=replace(refusal, id=None, source=None))
+
+
+def reports_of(arrivals: Sequence[Arrival]) -> list[EdgeReport]:
+    """Return what the batch says about agents: every sequence counts, whatever became of its event."""
+    reports: dict[tuple[str, str, int], EdgeReport] = {}
+    for arrival in arrivals:
+        parsed = arrival.parsed
+        site = arrival.site or parsed.site
+        if parsed.edge is None or site is None:
+            continue
+        key = (site, parsed.edge, NO_BOOT if parsed.boot is None else parsed.boot)
+        report = reports.get(key)
+        if report is None:
+            report = reports[key] = EdgeReport(site=key[0], edge=key[1], boot=key[2])
+        if parsed.sequence is not None:
+            report.sequences.add(parsed.sequence)
+        if isinstance(parsed, WireEvent) and parsed.site == site:
+            _heed(report, parsed)
+    return list(reports.values())
+
+
+def _heed(report: EdgeReport, event: WireEvent) -> None:
+    if event.offset_ms is not None:
+        report.clock_offset_ms = event.offset_ms
+    if event.type == HEARTBEAT:
+        until = parse_instant(event.data["complete_until"], what="data.complete_until")
+        report.complete_until = max(until, report.complete_until or until)
+        if event.data.get("clock_offset_ms") is not None:
+            report.clock_offset_ms = event.data["clock_offset_ms"]
