@@ -76,6 +76,7 @@ class Telemetry:
             "meter_unread_values", "Events whose metered value is missing", ["meter"], registry=registry
         )
         self._refolds = Counter("meter_refolds", "Accounts folded again from a checkpoint", registry=registry)
+        self._fold_failures = Counter("meter_fold_failures", "Accounts whose fold failed", registry=registry)
         self.unresolved = Gauge("meter_unresolved_events", "Events that no member answers for", registry=registry)
         self._rejections = Counter("meter_rejections", "Events refused, by reason", ["code"], registry=registry)
         self.outbox_pending = Gauge("meter_outbox_pending", "Items not yet delivered", ["target"], registry=registry)
@@ -150,10 +151,15 @@ class Telemetry:
         self._unread.labels(meter=self._bounded("meter", meter)).inc()
         log.warning("value_unread", meter=meter, source=source[:120], event_id=event_id[:120])
 
-    def account_refolded(self, *, reason: str, events: int, differences: int) -> None:
-        """Count and log that an account was folded again."""
+    def account_refolded(self, *, reason: str, differences: int) -> None:
+        """Count and log that an account was folded again, and how many lines differed."""
         self._refolds.inc()
-        log.debug("account_refolded", reason=reason, events=events, differences=differences)
+        log.debug("account_refolded", reason=reason, differences=differences)
+
+    def fold_failed(self, *, fault: Exception) -> None:
+        """Count and log that an account's fold failed: a fault of ours. Its events wait, its neighbours do not."""
+        self._fold_failures.inc()
+        log.error("fold_failed", exc_info=fault)
 
     def delivery_attempted(self, *, target: str, outcome: str, seconds: float) -> None:
         """Observe one attempt to deliver."""

@@ -33,6 +33,8 @@ class FactsCache:
     async def current(self, connection: AsyncConnection) -> Facts | None:
         """Return the facts, which cannot change until the transaction ends; None before the first catalog."""
         version = await share_facts_version(connection, self._operator)
+        if version is None:
+            return None
         if self._facts is None or self._facts.version != version:
             catalogs = await load_catalogs(connection, self._operator)
             if catalogs is None:

@@ -84,6 +84,16 @@ class GroupTotals:
             if taxing is not None:
                 self.rounded[taxing] = self.rounded.get(taxing, ZERO) + charge.rounded
 
+    def add_sum(self, group: RoundingGroup, *, settled: bool, exact: Decimal, rounded: Decimal) -> None:
+        """Count charges of one rounding group by their sums; `settled` ones had their tax taken by the till."""
+        with localcontext(EXACT):
+            self.exact[group] = self.exact.get(group, ZERO) + exact
+            if group.tax_rate is not None and not settled:
+                taxing = TaxGroup(
+                    group.account, group.start, group.end, group.tax_rate, bool(group.tax_inclusive), group.currency
+                )
+                self.rounded[taxing] = self.rounded.get(taxing, ZERO) + rounded
+
     def _round(self, line: Line) -> tuple[Decimal, Decimal]:
         """Return the line's rounded amount and its tax, as the differences they make to their groups."""
         rounding, taxing = charge_groups(line)

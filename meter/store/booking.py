@@ -120,6 +120,15 @@ async def request_refold(
 # --- held and parked events -------------------------------------------------------------------------------------------
 
 
+async def any_held_due(connection: AsyncConnection, operator: str, now: datetime) -> bool:
+    """Tell whether the clock has reached the time of a held event."""
+    row = await connection.execute(
+        text("SELECT EXISTS (SELECT 1 FROM held_events WHERE operator = :operator AND time <= :now)"),
+        {"operator": operator, "now": now},
+    )
+    return bool(row.scalar_one())
+
+
 async def release_held(connection: AsyncConnection, operator: str, now: datetime, *, events_max: int) -> list[EventKey]:
     """Let in the held events whose time the clock has reached, and return their keys."""
     rows = await connection.execute(

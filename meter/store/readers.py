@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, select, text
+from sqlalchemy import ARRAY, ColumnElement, Row, Select, Text, and_, any_, cast, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.charge import Charge, Draw
 from meter.model.errors import BadInput
+from meter.model.event import Position
+from meter.rating.book import GroupTotals, RoundingGroup
 from meter.store.charge_rows import CHARGE_COLUMNS, charge_of
 from meter.store.tables import charges, draws
 from meter.store.usage import Cursor
@@ -24,6 +26,17 @@ _INT8_MAX: Final = 2**63 - 1
 _HORIZON: Final = text("SELECT pg_snapshot_xmin(pg_current_snapshot())")
 _AFTER: Final = text("(charges.xid, charges.seq) > (CAST(CAST(:xid AS text) AS xid8), :seq)")
 _BELOW: Final = text("charges.xid < CAST(CAST(:horizon AS text) AS xid8)")
+_TOTALS: Final = text(
+    """
+    SELECT c.account, c.period_start, c.period_end, c.meter, c.site, c.settlement, c.currency, c.tax_name, c.tax_rate,
+           c.tax_inclusive, c.tax_settled IS NOT NULL AS settled, sum(c.amount) AS exact, sum(c.rounded) AS rounded
+      FROM charges AS c
+      JOIN unnest(CAST(:accounts AS text[]), CAST(:starts AS timestamptz[])) AS w (account, start)
+        ON c.account = w.account AND c.period_start = w.start
+     WHERE c.operator = :operator
+     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+    """
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +134,33 @@ async def chain_of(conn: AsyncConnection, operator: str, charge: Charge) -> list
     return await _charges(conn, operator, select(*CHARGE_COLUMNS).where(same).order_by(charges.c.revision))
 
 
+async def last_of_each_line(
+    conn: AsyncConnection, operator: str, accounts: Sequence[str], *, after: Position
+) -> list[Charge]:
+    """Return the newest charge of each line of the accounts after a position: it stands unless it is a reversal."""
+    line = (
+        charges.c.account,
+        charges.c.event_time,
+        charges.c.source,
+        charges.c.event_id,
+        charges.c.meter,
+        charges.c.element,
+        charges.c.part,
+    )
+    query = (
+        select(*CHARGE_COLUMNS)
+        .distinct(*line)
+        .where(
+            charges.c.operator == operator,
+            charges.c.account == any_(cast(list(accounts), ARRAY(Text))),
+            charges.c.event_time >= after.time,
+            tuple_(charges.c.event_time, charges.c.source, charges.c.event_id) > tuple_(*after),
+        )
+        .order_by(*line, charges.c.revision.desc())
+    )
+    return await _charges(conn, operator, query)
+
+
 async def drawn_until(conn: AsyncConnection, operator: str, account: str, at: datetime) -> dict[str, Decimal]:
     """Return what was drawn from each instance of the account's grants by usage up to and including `at`.
 
@@ -143,9 +183,36 @@ async def _with_draws(conn: AsyncConnection, operator: str, rows: Sequence[Row[*
     if rows:
         found = await conn.execute(
             select(draws.c.charge, draws.c.grant, draws.c.unit, draws.c.amount)
-            .where(draws.c.operator == operator, draws.c.charge.in_([row.id for row in rows]))
+            .where(draws.c.operator == operator, draws.c.charge == any_(cast([row.id for row in rows], ARRAY(Text))))
             .order_by(draws.c.charge, draws.c.n)
         )
         for charge, grant, unit, amount in found:
             drawn.setdefault(charge, []).append(Draw(grant=grant, unit=unit, amount=amount))
     return [charge_of(row, drawn.get(row.id, ())) for row in rows]
+
+
+async def add_totals(
+    conn: AsyncConnection, operator: str, wanted: Mapping[str, Collection[datetime]], totals: Mapping[str, GroupTotals]
+) -> None:
+    """Add to each account's `totals` what is booked of its service periods that start at the instants given for it."""
+    accounts = [account for account, starts in wanted.items() for _ in starts]
+    starts = [start for instants in wanted.values() for start in instants]
+    rows = await conn.execute(_TOTALS, {"operator": operator, "accounts": accounts, "starts": starts})
+    for row in rows:
+        totals[row.account].add_sum(
+            RoundingGroup(
+                row.account,
+                row.period_start,
+                row.period_end,
+                row.meter,
+                row.site,
+                row.settlement,
+                row.currency,
+                row.tax_name,
+                row.tax_rate,
+                row.tax_inclusive,
+            ),
+            settled=row.settled,
+            exact=row.exact,
+            rounded=row.rounded,
+        )

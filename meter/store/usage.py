@@ -75,6 +75,22 @@ _OF_THINGS: Final = text(
      WHERE e.operator = :operator AND NOT {_HELD}
     """  # noqa: S608 -- constants of this module
 )
+_OF_SHARED_THINGS: Final = text(
+    f"""
+    WITH things AS (
+        SELECT * FROM unnest(CAST(:things AS text[]), CAST(:sources AS text[]), CAST(:types AS text[]))
+            AS t (thing, source, type)
+    ), shared AS (
+        SELECT e.thing, e.source, e.type
+          FROM events AS e JOIN things AS t USING (thing, source, type)
+         WHERE e.operator = :operator
+         GROUP BY e.thing, e.source, e.type HAVING count(*) > 1
+    )
+    SELECT {_EVENT_COLUMNS}
+      FROM events AS e JOIN shared AS s USING (thing, source, type)
+     WHERE e.operator = :operator AND NOT {_HELD}
+    """  # noqa: S608 -- constants of this module
+)
 _BY_KEY: Final = text(
     f"""
     SELECT {_EVENT_COLUMNS}
@@ -149,13 +165,21 @@ async def events_of_things(
     connection: AsyncConnection, operator: str, events: Iterable[UsageEvent]
 ) -> list[UsageEvent]:
     """Return every event on the things that `events` are about (sales, refunds, bookings, jobs)."""
-    things = sorted({(event.thing, event.source, event.type) for event in events if event.thing is not None})
-    if not things:
+    things = _thing_columns(events)
+    if not things["things"]:
         return []
-    names, sources, types = (list(column) for column in zip(*things, strict=True))
-    rows = await connection.execute(
-        _OF_THINGS, {"operator": operator, "things": names, "sources": sources, "types": types}
-    )
+    rows = await connection.execute(_OF_THINGS, {"operator": operator, **things})
+    return [_event(row) for row in rows]
+
+
+async def events_of_shared_things(
+    connection: AsyncConnection, operator: str, events: Iterable[UsageEvent]
+) -> list[UsageEvent]:
+    """Return every event on those things of `events` that several events are about: mostly none."""
+    things = _thing_columns(events)
+    if not things["things"]:
+        return []
+    rows = await connection.execute(_OF_SHARED_THINGS, {"operator": operator, **things})
     return [_event(row) for row in rows]
 
 
@@ -197,3 +221,12 @@ def revision_target(event: UsageEvent) -> EventKey | None:
 def _key_columns(keys: Collection[EventKey]) -> dict[str, Sequence[str]]:
     ordered = sorted(keys)
     return {"sources": [key.source for key in ordered], "ids": [key.id for key in ordered]}
+
+
+def _thing_columns(events: Iterable[UsageEvent]) -> dict[str, list[str]]:
+    things = sorted({(event.thing, event.source, event.type) for event in events if event.thing is not None})
+    return {
+        "things": [thing for thing, _, _ in things],
+        "sources": [source for _, source, _ in things],
+        "types": [kind for _, _, kind in things],
+    }

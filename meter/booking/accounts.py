@@ -1,0 +1,186 @@
+"""The accounts kept warm by one worker, and the choice of where each is folded from."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.booking.facts import Facts
+from meter.booking.history import load_history
+from meter.booking.step import Intake
+from meter.booking.warm import WarmAccount
+from meter.model.directory import FOR_EVER
+from meter.model.event import Position
+from meter.rating.corrections import Difference
+from meter.rating.fold import AccountFacts, Folded, PlacedEvent
+from meter.rating.state import STATE_FORMAT, AccountState
+from meter.store import booking as store
+from meter.store.readers import last_of_each_line
+from meter.store.usage import ORIGIN
+
+# Accounts whose history is read from the log in one go.
+LOAD_ACCOUNTS_MAX: Final = 100
+# About 100 kB each at the most.
+WARM_ACCOUNTS_MAX: Final = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFold:
+    """An account folded within a step: what differs from its books, and why it was folded.
+
+    `stale_since`: its stored checkpoints from here on are wrong. `fault`: the fold failed, nothing is to be booked.
+    """
+
+    warm: WarmAccount
+    facts: AccountFacts
+    since: datetime
+    folded: Folded | None = None
+    differences: Sequence[Difference] = ()
+    reason: str | None = None
+    stale_since: datetime | None = None
+    fault: Exception | None = None
+
+
+class Accounts:
+    """A bounded cache of warm accounts over one connection's transaction."""
+
+    def __init__(self, operator: str) -> None:
+        """Start with none."""
+        self._operator = operator
+        self._warm: OrderedDict[str, WarmAccount] = OrderedDict()
+        self._facts: dict[str, AccountFacts] = {}
+        self._facts_version = -1
+
+    def forget(self) -> None:
+        """Drop everything: it may say more than was committed."""
+        self._warm.clear()
+
+    def drop(self, account: str) -> None:
+        """Drop one account."""
+        self._warm.pop(account, None)
+
+    async def fold(
+        self, connection: AsyncConnection, facts: Facts, intake: Intake, xid_of: Mapping[Position, int]
+    ) -> list[AccountFold]:
+        """Fold what the step took in. `xid_of` tells the transaction of each new event by its place in the order."""
+        if facts.version != self._facts_version:
+            self._facts.clear()
+            self._facts_version = facts.version
+        results: list[AccountFold] = []
+        load: dict[str, datetime] = dict(intake.fold_again)
+        for account, events in intake.fold_on.items():
+            if account in load:
+                continue
+            warm = self._warm.get(account)
+            if warm is None:
+                load[account] = FOR_EVER
+                continue
+            fresh = [
+                placed
+                for placed in events
+                if xid_of[placed.event.position] >= warm.includes_xid and placed.event.key not in warm.recent_keys
+            ]
+            fresh.sort(key=lambda placed: placed.event.position)
+            if not fresh:
+                continue
+            if not warm.reaches(fresh[0].event.position):
+                intake.again(account, fresh[0].event.time, "late")
+                load[account] = fresh[0].event.time
+                continue
+            self._warm.move_to_end(account)
+            results.append(self._take(facts, warm, fresh))
+        results += await self._load(connection, facts, intake, load)
+        while len(self._warm) > WARM_ACCOUNTS_MAX:
+            self._warm.popitem(last=False)
+        return results
+
+    def _take(self, facts: Facts, warm: WarmAccount, fresh: Sequence[PlacedEvent]) -> AccountFold:
+        account_facts = self._account_facts(facts, warm.account)
+        since = fresh[0].event.time
+        late = warm.tip.position is not None and fresh[0].event.position <= warm.tip.position
+        stale = since if late and warm.checkpoint.time >= since else None
+        try:
+            folded, found = warm.take(account_facts, fresh)
+        except Exception as error:  # noqa: BLE001 -- whatever one account's fold does, its neighbours go on
+            self.drop(warm.account)
+            return AccountFold(warm=warm, facts=account_facts, since=since, fault=error)
+        return AccountFold(
+            warm=warm,
+            facts=account_facts,
+            since=since,
+            folded=folded,
+            differences=found,
+            reason="late" if late else None,
+            stale_since=stale,
+        )
+
+    async def _load(
+        self, connection: AsyncConnection, facts: Facts, intake: Intake, load: Mapping[str, datetime]
+    ) -> list[AccountFold]:
+        if not load:
+            return []
+        # Taken before anything is read: what older transactions wrote is in every read that follows.
+        includes_xid = await store.oldest_running(connection)
+        known = {account: since for account, since in load.items() if account in facts.directory.accounts}
+        checkpoints = await store.checkpoints_before(connection, self._operator, known, state_format=STATE_FORMAT)
+        results: list[AccountFold] = []
+        groups: dict[Position, list[str]] = {}
+        for account in sorted(known):
+            base = checkpoints[account].position if account in checkpoints else ORIGIN
+            groups.setdefault(base, []).append(account)
+        for base, accounts in groups.items():
+            for chunk in _chunks(accounts, LOAD_ACCOUNTS_MAX):
+                history = await load_history(connection, self._operator, chunk, facts, after=base)
+                intake.park += history.unresolved
+                intake.unpark |= history.keys_of(intake.fold_again)
+                last = await last_of_each_line(connection, self._operator, chunk, after=base)
+                for account in chunk:
+                    state = AccountState.from_json(checkpoints[account].state) if base != ORIGIN else AccountState()
+                    warm = WarmAccount(
+                        account=account,
+                        ladder=[state],
+                        last={charge.line.key: charge for charge in last if charge.line.account == account},
+                        includes_xid=includes_xid,
+                        checkpoint=base,
+                    )
+                    since = load[account]
+                    reason = intake.reasons.get(account)
+                    results.append(self._rebuild(facts, warm, history.placed[account], since=since, reason=reason))
+        return results
+
+    def _rebuild(
+        self, facts: Facts, warm: WarmAccount, events: Sequence[PlacedEvent], *, since: datetime, reason: str | None
+    ) -> AccountFold:
+        account_facts = self._account_facts(facts, warm.account)
+        try:
+            folded, found = warm.rebuild(account_facts, events)
+        except Exception as error:  # noqa: BLE001 -- whatever one account's fold does, its neighbours go on
+            return AccountFold(warm=warm, facts=account_facts, since=since, fault=error)
+        self._warm[warm.account] = warm
+        return AccountFold(
+            warm=warm,
+            facts=account_facts,
+            since=since,
+            folded=folded,
+            differences=found,
+            reason=reason,
+            stale_since=None if since == FOR_EVER else since,
+        )
+
+    def _account_facts(self, facts: Facts, account: str) -> AccountFacts:
+        found = self._facts.get(account)
+        if found is None:
+            found = self._facts[account] = AccountFacts(
+                account=facts.directory.accounts[account], directory=facts.directory, catalogs=facts.catalogs
+            )
+        return found
+
+
+def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), size):
+        yield names[start : start + size]

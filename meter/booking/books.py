@@ -1,0 +1,103 @@
+"""From differences to what is written: charges with their rounding, journal entries, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.booking.accounts import AccountFold
+from meter.booking.facts import Facts
+from meter.export.journal import entry_for
+from meter.model.charge import Charge, Line
+from meter.model.instant import local_date
+from meter.model.journal import JournalEntry
+from meter.model.period import Period
+from meter.rating.book import book
+from meter.rating.state import STATE_FORMAT
+from meter.store import booking as store
+from meter.store.outbox import add_items, items_for
+from meter.store.readers import add_totals
+
+
+@dataclass(slots=True, kw_only=True)
+class Books:
+    """What one transaction writes about money, and about where folds can start again."""
+
+    charges: list[Charge] = field(default_factory=list)
+    entries: list[JournalEntry] = field(default_factory=list)
+    stale_since: dict[str, datetime] = field(default_factory=dict)
+    checkpoints: list[store.Checkpoint] = field(default_factory=list)
+
+
+async def keep_books(
+    connection: AsyncConnection, operator: str, folds: Sequence[AccountFold], facts: Facts, *, booked_at: datetime
+) -> Books:
+    """Return what has to be written for `folds`, and carry their accounts' running sums on."""
+    await _load_totals(connection, operator, folds)
+    books = Books()
+    catalog = facts.catalogs.at(booked_at)
+    day = local_date(booked_at, catalog.timezone)
+    for fold in folds:
+        warm = fold.warm
+        charges = book(
+            fold.differences,
+            operator=operator,
+            totals=warm.totals,
+            revisions=warm.revisions([difference.key for difference in fold.differences]),
+            booked_at=booked_at,
+            invoice_period=_invoice_period,
+            reason=fold.reason,
+        )
+        warm.booked(charges)
+        books.charges += charges
+        entries = (entry_for(charge, catalog=catalog, day=day) for charge in charges)
+        books.entries += [entry for entry in entries if entry is not None]
+        if fold.stale_since is not None:
+            books.stale_since[warm.account] = fold.stale_since
+        state = warm.due_checkpoint()
+        if state is not None and state.position is not None:
+            books.checkpoints.append(
+                store.Checkpoint(account=warm.account, position=state.position, state=state.to_json())
+            )
+    return books
+
+
+async def write_books(connection: AsyncConnection, operator: str, books: Books, *, targets: Sequence[str]) -> None:
+    """Write charges, draws, journal, outbox and checkpoints."""
+    await store.insert_charges(connection, operator, books.charges)
+    await store.insert_journal(connection, operator, books.entries)
+    await add_items(connection, items_for(books.entries, operator=operator, targets=targets))
+    await store.replace_checkpoints(
+        connection,
+        operator,
+        stale_since=books.stale_since,
+        fresh=books.checkpoints,
+        state_format=STATE_FORMAT,
+    )
+
+
+def _invoice_period(line: Line) -> Period:
+    """Return the period whose invoice a line belongs to: its service period, as long as no period closes."""
+    return line.period
+
+
+async def _load_totals(connection: AsyncConnection, operator: str, folds: Sequence[AccountFold]) -> None:
+    wanted = {
+        fold.warm.account: starts - fold.warm.totals_of
+        for fold in folds
+        if (starts := _periods_of(fold)) - fold.warm.totals_of
+    }
+    if not wanted:
+        return
+    accounts = {fold.warm.account: fold.warm for fold in folds}
+    await add_totals(connection, operator, wanted, {account: accounts[account].totals for account in wanted})
+    for account, starts in wanted.items():
+        accounts[account].totals_of |= starts
+
+
+def _periods_of(fold: AccountFold) -> set[datetime]:
+    wanted = {d.line.period.start for d in fold.differences if d.line is not None}
+    return wanted | {d.standing.line.period.start for d in fold.differences if d.standing is not None}

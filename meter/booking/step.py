@@ -1,0 +1,106 @@
+"""What one rating step takes in: which accounts fold on, which fold again and since when, who is parked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.booking.facts import Facts
+from meter.model.event import AMENDED, VOIDED, EventKey, UsageEvent
+from meter.rating.fold import PlacedEvent
+from meter.rating.resolve import Placed, Unresolved, place
+from meter.store import booking as store
+from meter.store import usage
+
+
+@dataclass(slots=True, kw_only=True)
+class Intake:
+    """The work of one step. `fold_on` holds new events that stand for themselves; `fold_again` wins over it."""
+
+    fold_on: dict[str, list[PlacedEvent]] = field(default_factory=dict)
+    fold_again: dict[str, datetime] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    park: list[tuple[UsageEvent, str | None]] = field(default_factory=list)
+    unpark: set[EventKey] = field(default_factory=set)
+
+    def again(self, account: str, since: datetime, reason: str) -> None:
+        """Ask to fold the account again from `since` on; the earliest instant asked for counts."""
+        if account not in self.fold_again or since < self.fold_again[account]:
+            self.fold_again[account] = since
+            self.reasons[account] = reason
+
+
+async def sort_in(
+    connection: AsyncConnection,
+    operator: str,
+    events: Sequence[UsageEvent],
+    facts: Facts,
+    intake: Intake,
+    *,
+    mine: Callable[[str], bool],
+) -> None:
+    """Sort new events into `intake`: `mine` tells whether an account, or an unclaimed identity, is this worker's.
+
+    A void or an amendment, a second event on one thing, and an event whose void came first all fold accounts again;
+    every other event folds on.
+    """
+    plain = [event for event in events if event.type not in {VOIDED, AMENDED}]
+    for target, voided in await _targets(connection, operator, events):
+        _again(target, facts, intake, mine=mine, reason="revised")
+        if voided:
+            intake.unpark.add(target.key)
+    revised = {r.target for r in await usage.revisions_of(connection, operator, [event.key for event in plain])}
+    shared = await usage.events_of_shared_things(connection, operator, plain)
+    for event in shared:
+        _again(event, facts, intake, mine=mine, reason="one thing, several events")
+    entangled = revised | {event.key for event in shared}
+    for event in plain:
+        if event.key in entangled:
+            _again(event, facts, intake, mine=mine, reason="revised")
+            continue
+        placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
+        if isinstance(placement, Placed) and mine(placement.account):
+            intake.fold_on.setdefault(placement.account, []).append(PlacedEvent(event=event, member=placement.member))
+        elif isinstance(placement, Unresolved) and mine(placement.identity or event.source):
+            intake.park.append((event, placement.identity))
+
+
+def _again(event: UsageEvent, facts: Facts, intake: Intake, *, mine: Callable[[str], bool], reason: str) -> None:
+    placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
+    if isinstance(placement, Placed) and mine(placement.account):
+        intake.again(placement.account, event.time, reason)
+
+
+async def _targets(
+    connection: AsyncConnection, operator: str, events: Iterable[UsageEvent]
+) -> list[tuple[UsageEvent, bool]]:
+    """Return the usage events that revisions among `events` reach, and whether each is voided by one.
+
+    A void of an amendment reaches the amendment's own target.
+    """
+    wanted = {target: event.type == VOIDED for event in events if (target := usage.revision_target(event)) is not None}
+    found = await usage.events_by_key(connection, operator, wanted.keys())
+    amended = {target for event in found.values() if (target := usage.revision_target(event)) is not None}
+    indirect = await usage.events_by_key(connection, operator, amended - found.keys())
+    return [(event, wanted.get(key, False)) for key, event in {**indirect, **found}.items()]
+
+
+async def release_due(
+    connection: AsyncConnection, operator: str, facts: Facts, intake: Intake, *, now: datetime, events_max: int
+) -> None:
+    """Let in held events whose time has come: the accounts that they touch, whoever rates them, fold again."""
+    keys = await store.release_held(connection, operator, now, events_max=events_max)
+    events = list((await usage.events_by_key(connection, operator, keys)).values())
+    touched = [event for event in events if event.type not in {VOIDED, AMENDED}]
+    touched += [target for target, _ in await _targets(connection, operator, events)]
+    for event in await usage.events_of_things(connection, operator, touched) + touched:
+        placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
+        if isinstance(placement, Placed):
+            await store.request_refold(
+                connection, operator, account=placement.account, since=event.time, reason="its time has come"
+            )
+        elif isinstance(placement, Unresolved):
+            intake.park.append((event, placement.identity))

@@ -1,0 +1,156 @@
+"""An account kept warm: the state at its tip, earlier states to fold again from, and what stands after the oldest.
+
+    ladder:  base ──── s1 ──── s2 ──── s3 ──── tip          recent: every event after base
+                            ▲
+                   a late event here folds again from s1, in memory
+
+Older than the base is for checkpoints and the log. All of it is cache: thrown away after any failure, and bounded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from meter.model.charge import Charge, Line, LineKey
+from meter.model.event import EventKey, Position
+from meter.rating.book import GroupTotals
+from meter.rating.corrections import Difference, differences
+from meter.rating.fold import AccountFacts, Folded, PlacedEvent, fold
+from meter.rating.measure import Unread
+from meter.rating.state import AccountState
+from meter.store.usage import ORIGIN
+
+# Late by fewer events than this is settled in memory; some seconds of a busy account, days of a quiet one.
+RECENT_EVENTS_MAX: Final = 256
+# States differ by a few dictionaries; so many make a late event fold a sixteenth of the recent ones again at most.
+LADDER_STATES_MAX: Final = 32
+# The log is read again from here after a restart: about 20 ms of folding.
+CHECKPOINT_EVERY_EVENTS: Final = 256
+
+
+def _place_of(placed: PlacedEvent) -> Position:
+    return placed.event.position
+
+
+def _position(state: AccountState) -> Position:
+    return state.position or ORIGIN
+
+
+@dataclass(slots=True, kw_only=True)
+class WarmAccount:
+    """The cache of one account. `includes_xid`: every event of an older transaction is folded in already."""
+
+    account: str
+    ladder: list[AccountState]
+    totals: GroupTotals = field(default_factory=GroupTotals)
+    # The starts of the service periods whose sums `totals` holds.
+    totals_of: set[datetime] = field(default_factory=set)
+    recent: list[PlacedEvent] = field(default_factory=list)
+    recent_keys: set[EventKey] = field(default_factory=set)
+    last: dict[LineKey, Charge] = field(default_factory=dict)
+    includes_xid: int = 0
+    checkpoint: Position = ORIGIN
+    since_checkpoint: int = 0
+
+    @property
+    def tip(self) -> AccountState:
+        """Return the state after every event so far."""
+        return self.ladder[-1]
+
+    def reaches(self, position: Position) -> bool:
+        """Tell whether an event at `position` can be folded in from memory."""
+        return _position(self.ladder[0]) < position
+
+    def take(self, facts: AccountFacts, events: Sequence[PlacedEvent]) -> tuple[Folded, list[Difference]]:
+        """Fold new events in (in order, none known, all within reach); return what differs from what stands."""
+        start = events[0].event.position
+        rung = bisect_left(self.ladder, start, key=_position) - 1
+        base = self.ladder[rung]
+        first = bisect_right(self.recent, _position(base), key=_place_of)
+        if start > _position(self.tip):
+            self.recent.extend(events)
+            standing: Mapping[LineKey, Charge] = {}
+        else:
+            for placed in events:
+                insort(self.recent, placed, key=_place_of)
+            standing = self._standing_after(_position(base))
+        self.recent_keys.update(placed.event.key for placed in events)
+        del self.ladder[rung + 1 :]
+        again = self.recent[first:]
+        folded = self._climb(facts, base, again)
+        self.since_checkpoint += len(events)
+        return folded, differences(standing=standing, lines=folded.lines)
+
+    def rebuild(self, facts: AccountFacts, events: Sequence[PlacedEvent]) -> tuple[Folded, list[Difference]]:
+        """Fold everything after the base, just read from the log; return what differs from what stands."""
+        self.recent = list(events)
+        self.recent_keys = {placed.event.key for placed in events}
+        base = self.ladder[0]
+        del self.ladder[1:]
+        folded = self._climb(facts, base, events)
+        self.since_checkpoint = len(events)
+        return folded, differences(standing=self._standing_after(_position(base)), lines=folded.lines)
+
+    def due_checkpoint(self) -> AccountState | None:
+        """Return a state worth keeping, some way behind the tip so that a slightly late event leaves it right."""
+        if self.since_checkpoint < CHECKPOINT_EVERY_EVENTS:
+            return None
+        state = self.ladder[len(self.ladder) // 2]
+        if state.position is None or state.position <= self.checkpoint:
+            return None
+        self.checkpoint, self.since_checkpoint = state.position, 0
+        return state
+
+    def _climb(self, facts: AccountFacts, base: AccountState, events: Sequence[PlacedEvent]) -> Folded:
+        """Fold `events` onto `base`, leaving a state on the ladder every so often."""
+        step = max(RECENT_EVENTS_MAX, len(events)) // LADDER_STATES_MAX
+        if len(events) <= step:
+            folded = fold(facts, base, events)
+            self.ladder.append(folded.state)
+            return folded
+        lines: list[Line] = []
+        unread: list[Unread] = []
+        state = base
+        for start in range(0, len(events), step):
+            part = fold(facts, state, events[start : start + step])
+            state = part.state
+            self.ladder.append(state)
+            lines += part.lines
+            unread += part.unread
+        return Folded(lines=tuple(lines), state=state, unread=tuple(unread))
+
+    def _standing_after(self, position: Position) -> dict[LineKey, Charge]:
+        return {
+            key: charge
+            for key, charge in self.last.items()
+            if charge.role != "reversal" and Position(key.time, key.source, key.id) > position
+        }
+
+    def booked(self, charges: Sequence[Charge]) -> None:
+        """Remember what was decided; then forget what lies too far back."""
+        for charge in charges:
+            self.last[charge.line.key] = charge
+        self._trim()
+
+    def revisions(self, keys: Sequence[LineKey]) -> dict[LineKey, int]:
+        """Return the number of the newest charge of each line that has one."""
+        return {key: self.last[key].revision for key in keys if key in self.last}
+
+    def _trim(self) -> None:
+        if len(self.ladder) > LADDER_STATES_MAX:
+            # Thin out the older half: a late event is most likely a little late.
+            half = len(self.ladder) // 2
+            self.ladder = [self.ladder[0], *self.ladder[1:half:2], *self.ladder[half:]]
+        if len(self.recent) <= RECENT_EVENTS_MAX:
+            return
+        target = self.recent[len(self.recent) // 2].event.position
+        rung = max(bisect_right(self.ladder, target, key=_position) - 1, 0)
+        del self.ladder[:rung]
+        base = _position(self.ladder[0])
+        self.recent = self.recent[bisect_right(self.recent, base, key=_place_of) :]
+        self.recent_keys = {placed.event.key for placed in self.recent}
+        self.last = {key: charge for key, charge in self.last.items() if Position(key.time, key.source, key.id) > base}

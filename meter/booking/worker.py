@@ -1,0 +1,209 @@
+"""The rating worker: takes new events and changed facts, and books what differs, in one transaction a step."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.booking.accounts import AccountFold, Accounts
+from meter.booking.books import keep_books, write_books
+from meter.booking.facts import Facts, FactsCache
+from meter.booking.step import Intake, release_due, sort_in
+from meter.clock import Clock
+from meter.model.charge import Charge
+from meter.store import booking as store
+from meter.store.engine import Database
+from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
+from meter.store.usage import Arrived, Cursor, read_tail
+from meter.telemetry import Telemetry
+
+# A transaction of about 100 ms when busy: long enough to carry its fixed cost, short enough to keep readers near.
+STEP_EVENTS_MAX: Final = 1000
+REFOLDS_MAX: Final = 200
+HELD_MAX: Final = 200
+# An account whose fold fails is tried again after this long; its events wait, its neighbours do not.
+FAILED_ACCOUNT_RETRY_S: Final = 60
+# An event is live when it was received within this long of its time; only such tell how fast the way is.
+LIVE_S: Final = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """Where a step reads: the shards that stand at `start`, and the place where the next ones wait."""
+
+    shards: frozenset[int]
+    start: Cursor
+    bound: Cursor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What a step did: `end` is where its shards stand now."""
+
+    end: Cursor
+    arrived: Sequence[Arrived] = ()
+    folds: Sequence[AccountFold] = ()
+    charges: Sequence[Charge] = ()
+    requests: int = 0
+
+
+class RatingWorker:
+    """Rates the accounts of the shards whose leases this process holds.
+
+    After any error everything kept in memory is dropped and read again.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        operator: str,
+        shards: int,
+        leases: LeaseKeeper,
+        targets: Sequence[str],
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        """Prepare to rate `operator`; `targets` are the export targets that journal entries go to."""
+        self._database = database
+        self._operator = operator
+        self._shard_count = shards
+        self._leases = leases
+        self._targets = targets
+        self._telemetry = telemetry
+        self._clock = clock
+        self._facts = FactsCache(operator)
+        self._accounts = Accounts(operator)
+        self._cursors: dict[int, Cursor] = {}
+
+    @property
+    def lease_names(self) -> list[str]:
+        """Return the names of all shards' leases, in the order of the shards."""
+        return [f"rating/{self._operator}/{shard}" for shard in range(self._shard_count)]
+
+    async def step(self) -> bool:
+        """Do one transaction's work; return whether there was any, so that there may be more.
+
+        Raises Unavailable where the database is away or a lease was lost; nothing was written then.
+        """
+        leases = self._leases.held(self.lease_names)
+        held = {lease.name for lease in leases}
+        shards = [shard for shard, name in enumerate(self.lease_names) if name in held]
+        if not shards:
+            self._forget()
+            return False
+        try:
+            async with self._database.begin() as connection:
+                reading = await self._reading(connection, shards)
+                step = await self._step(connection, reading, leases)
+        except BaseException as error:
+            self._forget()
+            if isinstance(error, LeaseLost):
+                self._leases.drop(held)
+            raise
+        for shard in reading.shards:
+            self._cursors[shard] = step.end
+        self._tell(step)
+        return step.end != reading.start or step.requests > 0
+
+    def _forget(self) -> None:
+        """Drop everything that is true only while this process is the one that writes."""
+        self._accounts.forget()
+        self._cursors.clear()
+
+    async def _reading(self, connection: AsyncConnection, shards: Sequence[int]) -> _Reading:
+        """Return where to read: shards go together, and one taken over lately alone until it has caught up."""
+        if set(self._cursors) != set(shards):
+            self._accounts.forget()
+            self._cursors = await store.read_cursors(connection, self._operator, shards)
+        places = sorted(set(self._cursors.values()))
+        behind = frozenset(shard for shard, cursor in self._cursors.items() if cursor == places[0])
+        return _Reading(shards=behind, start=places[0], bound=places[1] if len(places) > 1 else None)
+
+    async def _step(self, connection: AsyncConnection, reading: _Reading, leases: Sequence[Lease]) -> _Step:
+        arrived = await read_tail(connection, self._operator, reading.start, events_max=STEP_EVENTS_MAX)
+        if reading.bound is not None:
+            arrived = [one for one in arrived if one.cursor <= reading.bound]
+        requests = [
+            request
+            for request in await store.due_refolds(connection, self._operator, rows_max=REFOLDS_MAX)
+            if self._shard_of(request.account) in reading.shards
+        ]
+        end = arrived[-1].cursor if arrived else reading.bound or reading.start
+        now = self._clock()
+        held_due = 0 in reading.shards and await store.any_held_due(connection, self._operator, now)
+        if end == reading.start and not requests and not held_due:
+            return _Step(end=end)
+        await fence(connection, leases)
+        facts = await self._facts.current(connection)
+        if facts is None:
+            return _Step(end=reading.start)
+        intake = Intake()
+        for request in requests:
+            intake.again(request.account, request.since, request.reason)
+        if held_due:
+            await release_due(connection, self._operator, facts, intake, now=now, events_max=HELD_MAX)
+        fresh = [one.event for one in arrived if not one.held]
+        await sort_in(
+            connection,
+            self._operator,
+            fresh,
+            facts,
+            intake,
+            mine=lambda name: self._shard_of(name) in reading.shards,
+        )
+        xid_of = {one.event.position: one.cursor.xid for one in arrived}
+        folds = await self._accounts.fold(connection, facts, intake, xid_of)
+        charges = await self._write(connection, facts, intake, folds)
+        await store.delete_refolds(connection, self._operator, [request.id for request in requests])
+        await store.write_cursors(connection, self._operator, reading.shards, end)
+        return _Step(end=end, arrived=arrived, folds=folds, charges=charges, requests=len(requests) + int(held_due))
+
+    async def _write(
+        self, connection: AsyncConnection, facts: Facts, intake: Intake, folds: Sequence[AccountFold]
+    ) -> Sequence[Charge]:
+        sound = [fold for fold in folds if fold.fault is None]
+        books = await keep_books(connection, self._operator, sound, facts, booked_at=self._clock())
+        await write_books(connection, self._operator, books, targets=self._targets)
+        for fold in folds:
+            if fold.fault is not None:
+                await store.request_refold(
+                    connection,
+                    self._operator,
+                    account=fold.warm.account,
+                    since=fold.since,
+                    reason="its fold failed",
+                    delay_s=FAILED_ACCOUNT_RETRY_S,
+                )
+        await store.unpark(connection, self._operator, intake.unpark)
+        await store.park(connection, self._operator, intake.park)
+        return books.charges
+
+    def _shard_of(self, name: str) -> int:
+        return zlib.crc32(name.encode()) % self._shard_count
+
+    def _tell(self, step: _Step) -> None:
+        now = self._clock()
+        for one in step.arrived:
+            age_s = (one.received_at - one.event.time).total_seconds()
+            self._telemetry.rated(
+                lag_s=(now - one.received_at).total_seconds(),
+                live_s=(now - one.event.time).total_seconds() if 0 <= age_s < LIVE_S else None,
+            )
+        for charge in step.charges:
+            line = charge.line
+            self._telemetry.charge_booked(meter=line.meter, kind=line.kind, unpriced=line.unpriced)
+        for fold in step.folds:
+            if fold.fault is not None:
+                self._telemetry.fold_failed(fault=fold.fault)
+            elif fold.folded is not None:
+                if fold.reason is not None:
+                    self._telemetry.account_refolded(reason=fold.reason, differences=len(fold.differences))
+                for unread in fold.folded.unread:
+                    self._telemetry.value_unread(
+                        meter=unread.meter, source=unread.event.source, event_id=unread.event.id
+                    )
