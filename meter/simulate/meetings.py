@@ -18,8 +18,8 @@ _PRINTERS: Final = ("ground-floor", "first-floor")
 _HALF_HOUR_MS: Final = 30 * MINUTE_MS
 # The last meeting begins at five.
 _LAST_START_MS: Final = 17 * HOUR_MS
-# One meeting for so many members who came, and two that somebody holds anyway.
-_MEMBERS_PER_MEETING: Final = 4
+# One wish for so many members who came, and two that somebody has anyway; about half find the room free.
+_MEMBERS_PER_WISH: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ def meetings(space: Space, came: Sequence[Visit], day: date, *, seed: int) -> li
     dice = Dice(seed, day, space.site.id, "meetings")
     organisers = [visit for visit in came if visit.member is not None]
     planned: list[Meeting] = []
-    for _ in range(len(organisers) // _MEMBERS_PER_MEETING + 2 if organisers else 0):
+    for _ in range(len(organisers) // _MEMBERS_PER_WISH + 2 if organisers else 0):
         visit = dice.pick(organisers)
         room = dice.pick(_ROOMS)
         start = dice.between(9 * 2, _LAST_START_MS // _HALF_HOUR_MS) * _HALF_HOUR_MS
@@ -91,7 +91,7 @@ def everyday_jobs(visit: Visit, day: date, *, seed: int) -> Iterator[Happening]:
     if visit.member is None:
         return
     dice = Dice(seed, day, visit.badge, "print")
-    if dice.chance(35):
+    if dice.chance(50):
         for _ in range(dice.between(1, 3)):
             start, end = dice.pick(visit.spans)
             at = dice.between(start + MINUTE_MS, end - SECOND_MS)

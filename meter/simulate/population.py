@@ -39,9 +39,9 @@ _FIRST_NAMES: Final = (
 )
 _TEAMS: Final = ("acme", "brightside", "cobalt", "dynamo", "ember", "fathom", "gazelle", "harbour")
 _PAIRS: Final = ("inkwell", "juniper", "kestrel", "lumen", "mosaic", "nimbus", "orchard", "pebble")
-# Ten members of a site in a row: a team of four with a shared pool, a resident, two who share a Flex 10, two with their
-# own, and one who comes on day passes.
-_BLOCK: Final = ("team", "team", "team", "team", "resident", "pair", "pair", "flex", "flex", "day")
+# Ten members of a site in a row: a team of four with a shared pool, a resident, two who share a Flex 10, one with their
+# own, and two who come on day passes.
+_BLOCK: Final = ("team", "team", "team", "team", "resident", "pair", "pair", "flex", "day", "day")
 _PLANS: Final = {"team": "team", "resident": "resident", "pair": "flex-10", "flex": "flex-10", "day": "day-pass"}
 
 

@@ -27,6 +27,7 @@ _FOOD: Final[tuple[_MenuItem, ...]] = (
 )
 _CLOSED: Final = (0, 0)
 _SATURDAY: Final = 5
+_TIP_PERCENT: Final = {"paid": 20, "account": 5}
 _TIPS_CENTS: Final = (20, 50, 50, 100)
 
 
@@ -90,7 +91,7 @@ def _sale(dice: Dice, at_ms: int, subject: str | None, items: list[_MenuItem], s
         )
     order = digest(at_ms, subject, dice.between(0, 1 << 60))
     data: dict[str, object] = {"order": order, "currency": "EUR", "lines": lines}
-    if settlement == "paid" and dice.chance(20):
+    if dice.chance(_TIP_PERCENT[settlement]):
         tip = dice.pick(_TIPS_CENTS)
         total += tip
         data["tip"] = _euros(tip)

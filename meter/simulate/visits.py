@@ -17,7 +17,7 @@ from meter.simulate.event import HOUR_MS, MINUTE_MS, SECOND_MS, Happening
 from meter.simulate.population import Member, Site, Space
 
 # How often a member of a plan comes on a good day, and how good the days are (Monday first). In percent.
-_ATTENDANCE: Final[Mapping[str, int]] = {"resident": 90, "team": 80, "flex-10": 55, "day-pass": 30}
+_ATTENDANCE: Final[Mapping[str, int]] = {"resident": 90, "team": 80, "flex-10": 55, "day-pass": 50}
 _WEEKDAYS: Final = (85, 100, 100, 95, 65, 14, 5)
 _SATURDAY: Final = 5
 _SUNDAY: Final = 6
