@@ -1,7 +1,6 @@
 """The broker of the deployment, with the secrets that its document makes."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -23,27 +22,26 @@ def passwords(secrets_dir: Path) -> dict[str, str]:
     return {user: password for user, _, password in (line.partition(":") for line in lines)}
 
 
+@pytest.fixture
+def stopped_mosquitto(data_dir: Path, secrets_dir: Path) -> Mosquitto:
+    """The broker with the very configuration of docker-compose.yml, to be changed before it starts."""
+    for tool in ("mosquitto", "mosquitto_passwd", "mosquitto_sub"):
+        need_tool(tool)
+    return Mosquitto(data_dir / "mosquitto", secrets_dir / "mqtt_users")
+
+
 @pytest_asyncio.fixture
-async def mosquitto(data_dir: Path, secrets_dir: Path) -> AsyncIterator[Mosquitto]:
+async def mosquitto(stopped_mosquitto: Mosquitto) -> AsyncIterator[Mosquitto]:
     """The broker with the very configuration of docker-compose.yml."""
-    async with _running(data_dir, secrets_dir) as broker:
+    async with stopped_mosquitto as broker:
         yield broker
 
 
 @pytest_asyncio.fixture
 async def small_mosquitto(data_dir: Path, secrets_dir: Path) -> AsyncIterator[Mosquitto]:
     """The same with a queue of 20 messages, and counters that are published every second."""
-    async with _running(data_dir, secrets_dir, added="sys_interval 1\n", max_queued_messages="20") as broker:
+    need_tool("mosquitto")
+    small = Mosquitto(data_dir / "small", secrets_dir / "mqtt_users", max_queued_messages="20")
+    small.append("config/mosquitto.conf", "sys_interval 1\n")
+    async with small as broker:
         yield broker
-
-
-@asynccontextmanager
-async def _running(data_dir: Path, secrets_dir: Path, *, added: str = "", **changes: str) -> AsyncIterator[Mosquitto]:
-    for tool in ("mosquitto", "mosquitto_passwd", "mosquitto_sub"):
-        need_tool(tool)
-    broker = Mosquitto(data_dir / "mosquitto", secrets_dir / "mqtt_users", added=added, **changes)
-    await broker.start()
-    try:
-        yield broker
-    finally:
-        await broker.stop()

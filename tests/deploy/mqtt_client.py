@@ -1,6 +1,7 @@
 """A client on its own thread that waits for what the broker answers. Acknowledges by hand, as the gateway does."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import Queue
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,7 @@ class Peer:
     client_id: str = ""
     keep: bool = False  # the session, for an hour
     version_5: bool = True
+    authority: Path | None = None  # speak TLS, and trust this certificate only
     refused: str | None = None
     messages: "Queue[MQTTMessage]" = field(default_factory=Queue)
     disconnects: "Queue[str]" = field(default_factory=Queue)
@@ -42,6 +44,8 @@ class Peer:
             clean_session=None if self.version_5 else not self.keep,
         )
         client.username_pw_set(self.user, self.password)
+        if self.authority is not None:
+            client.tls_set(str(self.authority))
         client.max_inflight_messages_set(1000)
         client.on_connect = lambda _c, _u, _f, reason, _p: self._connects.put(reason)
         client.on_publish = lambda _c, _u, _m, reason, _p: self._answers.put(str(reason))

@@ -5,8 +5,9 @@ import pwd
 import re
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -31,20 +32,24 @@ def interpolated(text: str) -> str:
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text).replace("$$", "$")
 
 
-def shell_block(document: str, *, after: str) -> str:
-    """The first `sh` block of docs/{document} below the heading `after`."""
-    text = (REPOSITORY / "docs" / document).read_text()
-    match = re.search(r"```sh\n(.*?)```", text[text.index(f"\n## {after}\n") :], re.DOTALL)
-    assert match is not None
-    return match[1]
+def document() -> str:
+    """docs/deployment.md."""
+    return (REPOSITORY / "docs" / "deployment.md").read_text()
+
+
+def block(language: str, *, containing: str) -> str:
+    """The one block of docs/deployment.md in `language` that contains a text, without its indent."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", document(), re.DOTALL | re.MULTILINE)
+    (text,) = [textwrap.dedent(body) for _, body in found if containing in body]
+    return text
 
 
 def make_secrets(directory: Path) -> Path:
     """Run what docs/deployment.md says in a copy of the repository's directory of secrets; return that."""
     secrets = directory / "deploy" / "secrets"
     secrets.mkdir(parents=True)
-    block = shell_block("deployment.md", after="Make the secrets")
-    subprocess.run(["sh", "-eu", "-c", block], cwd=directory, check=True)
+    script = block("sh", containing=">database_password")
+    subprocess.run(["sh", "-eu", "-c", script], cwd=directory, check=True)
     secrets.chmod(0o755)  # in a container the files are mounted without their directory
     return secrets
 
@@ -52,31 +57,38 @@ def make_secrets(directory: Path) -> Path:
 class Mosquitto:
     """The broker of docker-compose.yml: its command line and its configuration, in `home` instead of /mosquitto.
 
-    Two things differ: the listener's address and port, and the user's name, which is Debian's. `changes` replaces
-    settings, to reach a limit with few messages; `added` are lines that are not there.
+    Two things differ: the listener's address and port, and the user, who is Debian's. `changes` replaces settings, to
+    reach a limit with few messages.
     """
 
-    def __init__(self, home: Path, users: Path, *, added: str = "", **changes: str) -> None:
+    def __init__(self, home: Path, users: Path, **changes: str) -> None:
         self.home = home
         self.port = choose_port(LOOPBACK, given=None, remembered=None)
-        shutil.copytree(DEPLOY / "mosquitto", home / "config")
-        for part in ("auth", "data"):
-            (home / part).mkdir()
-        with (home / "config" / "mosquitto.conf").open("a") as file:
-            file.write(added)
-        self._replace("listeners/plain.conf", listener=f"{self.port} {LOOPBACK}")
-        self._replace("mosquitto.conf", **changes)
         self._run_as = RunAs()
         if os.geteuid() == 0:
             user = pwd.getpwnam("mosquitto")
             self._run_as = RunAs(uid=user.pw_uid, gid=user.pw_gid)
-            for path in (home, *home.rglob("*")):
-                self._run_as.own(path)
+        shutil.copytree(DEPLOY / "mosquitto", home / "config")
+        for part in ("auth", "data"):
+            (home / part).mkdir()
+        self._replace("listeners/plain.conf", listener=f"{self.port} {LOOPBACK}")
+        self._replace("mosquitto.conf", **changes)
+        for path in (home, *home.rglob("*")):
+            self._run_as.own(path)
         self._environment = {"PATH": "/usr/sbin:/usr/bin:/bin", "MQTT_USERS_FILE": str(users)}
         service = compose()["services"]["mosquitto"]
         self._command: list[str] = service["command"]
         self._health: str = interpolated(service["healthcheck"]["test"][1])
         self._child: Child | None = None
+
+    def append(self, file: str, text: str) -> None:
+        """Write `text` to the end of a file below `home`, which is made if need be."""
+        path = self.home / file
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a") as stream:
+            stream.write(text)
+        for made in (path.parent, path):
+            self._run_as.own(made)
 
     def _replace(self, file: str, **settings: str) -> None:
         path = self.home / "config" / file
@@ -106,6 +118,13 @@ class Mosquitto:
         """Stop it as Compose does: SIGTERM, and time to write its queues."""
         if self._child is not None:
             await self._child.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     async def refuses_to_start(self) -> str:
         """Start it; return what it says when it ends instead."""

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from meter.config import load_settings
-from tests.deploy.parts import REPOSITORY, compose, interpolated
+from tests.deploy.parts import REPOSITORY, block, compose, interpolated
 
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
 COMPOSE_TEXT = (REPOSITORY / "docker-compose.yml").read_text()
@@ -28,6 +28,9 @@ def _schema_accepts(file: Path) -> bool:
 
 def test_the_file_satisfies_the_compose_schema(tmp_path: Path) -> None:
     assert _schema_accepts(REPOSITORY / "docker-compose.yml")
+    override = tmp_path / "docker-compose.override.yml"
+    override.write_text(block("yaml", containing="8883"))
+    assert _schema_accepts(override)
     misspelt = tmp_path / "docker-compose.yml"
     misspelt.write_text(COMPOSE_TEXT.replace("stop_grace_period", "stop_grace_time"))
     assert not _schema_accepts(misspelt)

@@ -8,14 +8,12 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from meter.embedded.postgres import EmbeddedPostgres
+from meter.embedded.postgres import EmbeddedPostgres, _binaries
 from meter.store.migrate import upgrade
 from tests.deploy.parts import DEPLOY, compose
-from tests.tools import need_tool
 
 
 async def test_the_gateways_role_owns_its_database_and_nothing_more(data_dir: Path, secrets_dir: Path) -> None:
-    psql = need_tool("psql")
     command = compose()["services"]["timescaledb"]["command"]
     assert command[0] == "postgres"
     assert set(command[1::2]) == {"-c"}
@@ -24,7 +22,7 @@ async def test_the_gateways_role_owns_its_database_and_nothing_more(data_dir: Pa
         admin = await asyncpg.connect(server.admin_url)
         for statement in ("DROP DATABASE meter", "DROP ROLE meter", "CREATE DATABASE meter"):
             await admin.execute(statement)
-        _run_as_the_image_does(psql, server, secrets_dir / "database_password")
+        _run_as_the_image_does(server, secrets_dir / "database_password")
         role = await admin.fetchrow("SELECT * FROM pg_roles WHERE rolname = 'meter'")
         assert role is not None
         assert role["rolcanlogin"]
@@ -45,10 +43,10 @@ async def test_the_gateways_role_owns_its_database_and_nothing_more(data_dir: Pa
         await gateway.close()
 
 
-def _run_as_the_image_does(psql: str, server: EmbeddedPostgres, password_file: Path) -> None:
+def _run_as_the_image_does(server: EmbeddedPostgres, password_file: Path) -> None:
     admin = urlsplit(server.admin_url)
     environment = {
-        "PATH": os.pathsep.join([str(Path(psql).parent), "/usr/bin", "/bin"]),
+        "PATH": os.pathsep.join([str(_binaries()), "/usr/bin", "/bin"]),
         "POSTGRES_USER": "postgres",
         "POSTGRES_DB": "meter",
         "PGHOST": server.host,

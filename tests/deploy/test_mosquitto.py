@@ -1,14 +1,18 @@
 """Mosquitto with the configuration that docker-compose.yml mounts: rights, what is kept, limits."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from meter.embedded.partdir import LOOPBACK, choose_port
 from tests.deploy.mqtt_client import Peer
-from tests.deploy.parts import Mosquitto
+from tests.deploy.parts import DEPLOY, Mosquitto, block, document
 from tests.tools import need_tool
 
 DENIED = "Not authorized"
+CONFIGURATION = (DEPLOY / "mosquitto" / "mosquitto.conf").read_text()
 
 
 @pytest.mark.parametrize("version_5", [True, False])
@@ -148,3 +152,63 @@ async def test_a_malformed_line_of_users_stops_the_start(data_dir: Path, line: s
     users = data_dir / "users"
     users.write_text(f"gateway:x\n{line}\nhamburg:y\n")
     assert "must be user:password" in await Mosquitto(data_dir / "mosquitto", users).refuses_to_start()
+
+
+async def test_who_takes_the_gateways_client_id_destroys_its_queue(
+    mosquitto: Mosquitto, passwords: dict[str, str]
+) -> None:
+    """Why the ids of the gateway's sessions are secret: should this ever fail, docs/deployment.md can say less."""
+    port = mosquitto.port
+    gateway = Peer(port=port, user="gateway", password=passwords["gateway"], client_id="ingest-0", keep=True)
+    with gateway:
+        gateway.subscribe("spaces/#")
+    with Peer(port=port, user="hamburg", password=passwords["hamburg"]) as hamburg:
+        hamburg.publish("spaces/hamburg/door/main", "first")
+        with Peer(port=port, user="berlin", password=passwords["berlin"], client_id="ingest-0", keep=True) as thief:
+            assert thief.refused is None
+        with gateway:
+            hamburg.publish("spaces/hamburg/door/main", "second")
+            assert gateway.next().payload == b"second"
+
+
+async def test_the_documented_rule_confines_a_device(stopped_mosquitto: Mosquitto, secrets_dir: Path) -> None:
+    with (secrets_dir / "mqtt_users").open("a") as users:
+        users.write("berlin-till:secret\n")
+    stopped_mosquitto.append("config/acl", "\n" + block("conf", containing="user berlin-till"))
+    async with stopped_mosquitto as broker:
+        with Peer(port=broker.port, user="berlin-till", password="secret") as till:
+            assert till.publish("spaces/berlin/pos/till-1") != [DENIED]
+            assert till.publish("spaces/berlin/pos/till-2") == [DENIED]
+            assert till.publish("spaces/berlin/acks/agent") == [DENIED]
+
+
+async def test_the_documented_listener_speaks_tls(
+    stopped_mosquitto: Mosquitto, passwords: dict[str, str], data_dir: Path
+) -> None:
+    key, certificate = _self_signed(data_dir)
+    stopped_mosquitto.append("certs/server.key", key.read_text())
+    stopped_mosquitto.append("certs/server.crt", certificate.read_text())
+    port = choose_port(LOOPBACK, given=None, remembered=None)
+    listener = block("conf", containing="certfile").replace("listener 8883", f"listener {port} {LOOPBACK}")
+    stopped_mosquitto.append("config/listeners/tls.conf", listener)
+    async with stopped_mosquitto as broker:
+        for reached, authority in ((broker.port, None), (port, certificate)):
+            peer = Peer(port=reached, user="berlin", password=passwords["berlin"], authority=authority)
+            with peer:
+                assert peer.refused is None
+                assert peer.publish("spaces/berlin/door/main") != [DENIED]
+
+
+def test_every_limit_is_documented() -> None:
+    settings = re.findall(r"^(max_\w+|auto\w+|persistent_\w+) (\S+)$", CONFIGURATION, re.MULTILINE)
+    assert len(settings) >= 6
+    assert [name for name, _ in settings if f"`{name}`" not in document()] == []
+
+
+def _self_signed(directory: Path) -> tuple[Path, Path]:
+    """A key and its certificate for 127.0.0.1."""
+    key, certificate = directory / "key", directory / "certificate"
+    options = f"-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -keyout {key} -out {certificate}"
+    names = ["-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([need_tool("openssl"), "req", *options.split(), *names], check=True, capture_output=True)
+    return key, certificate
