@@ -14,17 +14,18 @@ from urllib.parse import quote
 
 from meter.embedded.part import EmbeddedPart
 from meter.embedded.partdir import LOOPBACK, write_private
-from meter.model.errors import Unavailable
+from meter.model.errors import BadInput, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meter.embedded.runas import RunAs
 
-# A wildcard subscription counts double, and a session whose sum reaches 65,535 is delivered nothing.
-MAX_ACK_PENDING: Final = 10_000
-# Unacknowledged messages come again after this. The gateway acknowledges after its commit, which takes milliseconds.
-ACK_WAIT_S: Final = 10
+# A session may have 65,535 in all, `#` filters counting double: room for 16 of them, or 32 others. And all of them are
+# acknowledged within `ACK_WAIT_S` by a gateway that commits 400 a second, so a slow one is not sent everything twice.
+MAX_ACK_PENDING: Final = 2_000
+# Unacknowledged messages come again after this, and not before: so long a gateway that was killed waits for its own.
+ACK_WAIT_S: Final = 5
 # The gateway takes bodies up to 1 MiB and quarantines longer ones; the broker lets those through to be quarantined.
 PAYLOAD_BYTES_MAX: Final = 2 * 1024 * 1024
 # What waits while no gateway runs: some ten million events. Then publishers are no longer acknowledged.
@@ -57,6 +58,8 @@ class EmbeddedBroker(EmbeddedPart):
         password: str | None = None,
     ) -> None:
         super().__init__(data_dir, host=host, port=port)
+        if not ((user or "") + (password or "")).isprintable():
+            raise BadInput("the broker's user and password must not contain control characters", code="setting")
         self._user, self._password = user, password
 
     @property
@@ -83,7 +86,7 @@ class EmbeddedBroker(EmbeddedPart):
         return ["--config", str(path)]
 
     def _configuration(self, port: int) -> str:
-        """The configuration file. JSON is valid there, and quotes every string as it must be."""
+        """The configuration file. JSON is valid there, but for its escapes of what is not ASCII."""
         named = self._user is not None
         return json.dumps(
             {
@@ -116,6 +119,7 @@ class EmbeddedBroker(EmbeddedPart):
                 },
                 "logtime_utc": True,
             },
+            ensure_ascii=False,
             indent=1,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -100,6 +101,8 @@ class EmbeddedPostgres(EmbeddedPart):
                 # may be a stranger's by now, and PostgreSQL would refuse to start for its sake.
                 (self._cluster / "postmaster.pid").unlink(missing_ok=True)
             return
+        for half_made in self._dir.home.glob("draft-*"):
+            shutil.rmtree(half_made)
         passwords = {user: secrets.token_urlsafe(24) for user in (_SUPERUSER, _ROLE)}
         self._dir.keep({**self._dir.state(), "passwords": passwords})
         draft = self._dir.home / f"draft-{secrets.token_hex(4)}"

@@ -25,8 +25,10 @@ class RunAs:
     inside: int | None = None
 
     def own(self, path: Path) -> None:
-        """Give `path` to who runs the child."""
-        os.chown(path, os.geteuid() if self.uid is None else self.uid, os.getegid() if self.gid is None else self.gid)
+        """Give `path` to who runs the child, taking it back from who was tried before."""
+        uid, gid = (os.geteuid(), os.getegid()) if self.uid is None or self.gid is None else (self.uid, self.gid)
+        if (path.stat().st_uid, path.stat().st_gid) != (uid, gid):
+            os.chown(path, uid, gid)
 
 
 def ways(home: Path) -> list[RunAs]:
