@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any, Final
 
 from aiohttp import web
 
+from meter.api import charges, docs, events, health, keys, metrics, openapi
 from meter.api.auth import Authenticator
 from meter.api.problems import Problem, problem_answer, problems
 from meter.api.routing import PRINCIPAL, QUERY, Handler, Route, read_query
@@ -50,7 +50,7 @@ def create_app(services: Services) -> web.Application:
     authenticator = Authenticator(services)
     app[SERVICES] = services
     app[AUTHENTICATOR] = authenticator
-    table = tuple(all_routes(services))
+    table = all_routes(services, authenticator)
     app[ROUTES] = table
     for route in table:
         guarded = _guarded(route, authenticator)
@@ -59,14 +59,22 @@ def create_app(services: Services) -> web.Application:
         if route.method == "GET":
             resource.add_route("HEAD", guarded)
     app.on_response_prepare.append(_finish_head)
+    app.on_shutdown.append(_answer_the_held)
     return app
 
 
-def all_routes(services: Services) -> Iterable[Route]:
+def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route, ...]:
     """Return the one route table: what is served and what the OpenAPI document describes."""
-    modules: tuple[Any, ...] = ()
-    for module in modules:
-        yield from module.routes(services)
+    table = [
+        *events.routes(services),
+        *charges.routes(services),
+        *keys.routes(services, authenticator),
+        *health.routes(services),
+        *metrics.routes(services),
+        *docs.routes(services),
+    ]
+    table.append(openapi.document_route(table))
+    return tuple(table)
 
 
 def _guarded(route: Route, authenticator: Authenticator) -> Handler:
@@ -123,6 +131,11 @@ def _observed(services: Services) -> Any:
 def _method(request: web.Request) -> str:
     """Return the method as a label: callers can invent methods."""
     return request.method if request.method in {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"} else "other"
+
+
+async def _answer_the_held(app: web.Application) -> None:
+    app[SERVICES].stopping.set()
+    app[SERVICES].booked.notify()
 
 
 async def _finish_head(_request: web.Request, response: web.StreamResponse) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
@@ -11,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from meter.model.errors import BadInput
+from meter.model.instant import parse_instant
 from meter.store.keys import Principal, Restriction, Scope
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -107,6 +109,8 @@ def read_query(request: web.Request, route: Route) -> Query:
         if name in given:
             message = f"query parameter {name!r} is given more than once; give it once"
             raise BadInput(message, code="bad_query")
+        if "\0" in value:
+            raise BadInput(f"query parameter {name!r} holds a NUL character; nothing here has one", code="bad_query")
         if value:
             given[name] = value
     try:
@@ -114,6 +118,15 @@ def read_query(request: web.Request, route: Route) -> Query:
     except msgspec.ValidationError as error:
         message = f"query: {error}; see /openapi.json for what each parameter takes"
         raise BadInput(message, code="bad_query") from error
+
+
+def query_instant(given: str, *, what: str) -> datetime:
+    """Return the instant of a query parameter. Raises BadInput (`bad_time`).
+
+    An offset's `+` that was not percent-encoded arrives as a space, which stands nowhere else so near the end.
+    """
+    head, space, offset = given.rpartition(" ")
+    return parse_instant(f"{head}+{offset}" if space and len(offset) == len("01:00") else given, what=what)
 
 
 async def json_of(request: web.Request) -> Any:

@@ -47,7 +47,8 @@ class Services:
     """The parts of one gateway. `operator` returns the operator served, None before the first catalog.
 
     `receive_events` and `receive_hook` are the ingest role's doors (None: not served here). `booked` is notified after
-    each commit of charges; `accepted` after each commit of events or facts.
+    each commit of charges; `accepted` after each commit of events or facts. `stopping` is set when the server shuts
+    down, and held requests are answered.
     """
 
     db: Database
@@ -58,6 +59,7 @@ class Services:
     clock: Clock = now
     booked: Wakeup = field(default_factory=Wakeup)
     accepted: Wakeup = field(default_factory=Wakeup)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     receive_events: ReceiveEvents | None = None
     receive_hook: ReceiveHook | None = None
     health: Mapping[str, HealthCheck] = field(default_factory=dict)

@@ -1,0 +1,91 @@
+"""The doors of the ingest role: events and webhooks. What happens behind them is `meter.ingest`'s."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from aiohttp import web
+
+from meter.api.routing import JSON, InstantText, Model, Query, Route, principal_of
+from meter.api.services import Services
+
+CLOUDEVENT: Final = "application/cloudevents+json"
+CLOUDEVENTS: Final = "application/cloudevents-batch+json"
+
+
+class CloudEvent(Model, kw_only=True):
+    """CloudEvents 1.0. `source` begins with the site; `subject` is an identity, `kind:value`."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    subject: str | None = None
+    time: InstantText | None = None
+    data: dict[str, Any] | None = None
+
+
+class EventResult(Model, kw_only=True, omit_defaults=True):
+    """What became of one event. A duplicate was accepted before; a rejection is kept with its bytes."""
+
+    id: str | None
+    source: str | None
+    status: Literal["accepted", "duplicate", "rejected"]
+    code: str | None = None
+    detail: str | None = None
+
+
+class EventResults(Model, kw_only=True):
+    """One result for each event, in their order."""
+
+    results: list[EventResult]
+
+
+class HookQuery(Query, kw_only=True):
+    """A vendor that signs nothing shows the secret here."""
+
+    token: Annotated[str, msgspec.Meta(description="The secret, where the vendor signs nothing.")] = ""
+
+
+def routes(services: Services) -> list[Route]:
+    """Return the routes of the doors that are open in this gateway."""
+    found: list[Route] = []
+    receive_events, receive_hook = services.receive_events, services.receive_hook
+    if receive_events is not None:
+
+        async def post(request: web.Request) -> web.StreamResponse:
+            return await receive_events(request, principal_of(request))
+
+        found.append(
+            Route(
+                method="POST",
+                path="/v1/events",
+                handler=post,
+                tag="events",
+                summary="Hand in events; answered after they are committed",
+                description=(
+                    "One event, an array of events, or one event in binary mode (`ce-` headers, its data as the body). "
+                    "400 only where the body as a whole cannot be read."
+                ),
+                scope="events:write",
+                open_to=frozenset({"site"}),
+                bodies={CLOUDEVENT: CloudEvent, CLOUDEVENTS: list[CloudEvent], JSON: Any},
+                answers={JSON: EventResults},
+            )
+        )
+    if receive_hook is not None:
+        found.append(
+            Route(
+                method="POST",
+                path="/hooks/{vendor}/{source}",
+                handler=receive_hook,
+                tag="events",
+                summary="Where a vendor's webhooks arrive; its signature decides",
+                scope=None,
+                query=HookQuery,
+                lenient_query=True,
+                bodies={"*/*": bytes},
+            )
+        )
+    return found

@@ -1,0 +1,117 @@
+"""The OpenAPI 3.1 document, made from the route table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from meter import __version__
+from meter.api.problems import PROBLEM, Problem
+from meter.api.routing import JSON, Route
+
+_REFERENCE: Final = "#/components/schemas/{name}"
+_PARAMETER: Final = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
+_DESCRIPTION: Final = (
+    "Usage events in, booked charges out. Amounts, quantities and rates are strings; instants are UTC with `Z`; errors "
+    "are problem details (RFC 9457). Keys go into `Authorization: Bearer`; beside a key stands the scope that it needs."
+)
+
+
+def document_route(table: list[Route]) -> Route:
+    """Return the route of the document about `table`, which shall include this route in the end."""
+    rendered: list[bytes] = []
+
+    async def show(_request: web.Request) -> web.StreamResponse:
+        if not rendered:
+            rendered.append(msgspec.json.encode(document(table)))
+        return web.Response(body=rendered[0], content_type=JSON)
+
+    return Route(
+        method="GET",
+        path="/openapi.json",
+        handler=show,
+        tag="service",
+        summary="This document",
+        scope=None,
+        answers={JSON: dict[str, Any]},
+    )
+
+
+def document(table: Iterable[Route]) -> dict[str, Any]:
+    """Return the OpenAPI document of the routes."""
+    routes = list(table)
+    kinds = {id(kind): kind for route in routes for kind in (*route.bodies.values(), *route.answers.values())}
+    described = [kind for kind in (*kinds.values(), Problem) if kind is not bytes]
+    schemas, components = msgspec.json.schema_components(described, ref_template=_REFERENCE)
+    schema_of = {id(kind): schema for kind, schema in zip(described, schemas, strict=True)}
+    schema_of[id(bytes)] = {}
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        operation = _operation(route, schema_of)
+        paths.setdefault(_PARAMETER.sub(r"{\1}", route.path), {})[route.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Coworking meter",
+            "version": __version__,
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "mk_..."}},
+        },
+    }
+
+
+def _operation(route: Route, schema_of: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    def content(kinds: Mapping[str, Any]) -> dict[str, Any]:
+        return {media: {"schema": schema_of[id(kind)]} for media, kind in kinds.items()}
+
+    success: dict[str, Any] = {"description": "Done"}
+    if route.answers:
+        success["content"] = content(route.answers)
+    operation: dict[str, Any] = {
+        "operationId": _operation_id(route),
+        "tags": [route.tag],
+        "summary": route.summary,
+        "parameters": [*_path_parameters(route), *_query_parameters(route)],
+        "responses": {
+            str(route.status): success,
+            "default": {"description": "A problem", "content": {PROBLEM: {"schema": schema_of[id(Problem)]}}},
+        },
+        "security": [] if route.scope is None else [{"key": [route.scope]}],
+    }
+    if route.description:
+        operation["description"] = route.description
+    if route.bodies:
+        operation["requestBody"] = {"required": True, "content": content(route.bodies)}
+    return operation
+
+
+def _operation_id(route: Route) -> str:
+    words = re.findall(r"\w+", _PARAMETER.sub(r"by_\1", route.path.removeprefix("/v1")))
+    return "_".join([route.method.lower(), *words])
+
+
+def _path_parameters(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(route.path)
+    ]
+
+
+def _query_parameters(route: Route) -> list[dict[str, Any]]:
+    _, components = msgspec.json.schema_components([route.query], ref_template=_REFERENCE)
+    schema = components[route.query.__name__]
+    required = set(schema.get("required", ()))
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": field}
+        for name, field in schema["properties"].items()
+    ]
