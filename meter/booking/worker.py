@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,8 +67,12 @@ class RatingWorker:
         targets: Sequence[str],
         telemetry: Telemetry,
         clock: Clock,
+        booked: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare to rate `operator`; `targets` are the export targets that journal entries go to."""
+        """Prepare to rate `operator`; `targets` are the export targets that journal entries go to.
+
+        `booked` is called after each commit of charges.
+        """
         self._database = database
         self._operator = operator
         self._shard_count = shards
@@ -76,6 +80,7 @@ class RatingWorker:
         self._targets = targets
         self._telemetry = telemetry
         self._clock = clock
+        self._booked = booked
         self._facts = FactsCache(operator)
         self._accounts = Accounts(operator)
         self._cursors: dict[int, Cursor] = {}
@@ -108,6 +113,8 @@ class RatingWorker:
         for shard in reading.shards:
             self._cursors[shard] = step.end
         self._tell(step)
+        if step.charges:
+            self._booked()
         return step.end != reading.start or step.requests > 0
 
     def _forget(self) -> None:

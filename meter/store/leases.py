@@ -9,7 +9,8 @@ holder's transactions, is what keeps the books right when both mislead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.errors import Unavailable
 from meter.store.engine import Database
+from meter.telemetry import log
 
 # A holder that hangs is replaced after this long; one that dies is replaced at once.
 LEASE_TTL_S: Final = 15
@@ -123,6 +125,18 @@ class LeaseKeeper:
             await self._forget_all()
             message = f"leases cannot be kept: {str(error).splitlines()[0][:200]}; PostgreSQL must answer"
             raise Unavailable(message, code="database_unavailable") from error
+
+    async def keep(self, names: Sequence[str], *, gained: Callable[[], None]) -> None:
+        """Take and renew `names` until cancelled; call `gained` whenever more of them are held than before."""
+        while True:
+            before = len(self.held(names))
+            try:
+                await self.maintain(names)
+            except Unavailable as error:
+                log.warning("leases_unkept", detail=error.detail)
+            if len(self.held(names)) > before:
+                gained()
+            await asyncio.sleep(RENEW_INTERVAL_S)
 
     async def close(self) -> None:
         """Give everything back, so that another process can go on at once."""

@@ -1,0 +1,52 @@
+"""Drives the rating worker: step after step while there is work, else until a hint or a short while."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from meter.booking.worker import RatingWorker
+from meter.model.errors import Unavailable
+from meter.store.leases import LeaseKeeper
+from meter.telemetry import log
+
+# Without a hint (events accepted by another process, a hint lost) the tail is looked at so often.
+POLL_INTERVAL_S: Final = 0.2
+# After the database was away, or another gateway took over.
+RECOVERY_PAUSE_S: Final = 1.0
+
+
+class RatingRunner:
+    """Rates until cancelled; `wake` after events or facts were committed."""
+
+    def __init__(self, worker: RatingWorker, leases: LeaseKeeper) -> None:
+        """Prepare to drive `worker` under `leases`."""
+        self._worker = worker
+        self._leases = leases
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look at the tail now: a hint, without which it is looked at a little later."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Rate until cancelled. A step that is cut off has written nothing or everything."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._leases.keep(self._worker.lease_names, gained=self.wake))
+            group.create_task(self._drive())
+
+    async def _drive(self) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                more = await self._worker.step()
+            except Unavailable as error:
+                log.warning("rating_stalled", detail=error.detail)
+                await asyncio.sleep(RECOVERY_PAUSE_S)
+                continue
+            if not more:
+                try:
+                    async with asyncio.timeout(POLL_INTERVAL_S):
+                        await self._woken.wait()
+                except TimeoutError:
+                    pass
