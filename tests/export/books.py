@@ -1,0 +1,66 @@
+"""What tests of the books share: entries, items, and the two checkers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+from meter.model.journal import JournalEntry, Posting
+from meter.store.outbox import OutboxItem, items_for
+from tests.tools import need_tool
+
+DAY = date(2026, 3, 2)
+
+
+def entry(
+    name: str,
+    *,
+    amount: str = "0.15",
+    day: date = DAY,
+    site: str = "berlin",
+    account: str = "acme",
+    currency: str = "EUR",
+    debit: str = "assets:receivable",
+    credit: str = "income:print-pages",
+    narration: str = "print-pages 3 page",
+) -> JournalEntry:
+    return JournalEntry(
+        id=name,
+        day=day,
+        currency=currency,
+        narration=narration,
+        postings=(
+            Posting(account=debit, amount=Decimal(amount)),
+            Posting(account=credit, amount=-Decimal(amount)),
+        ),
+        dimensions={"site": site, "account": account, "meter": "print-pages", "kind": "usage"},
+    )
+
+
+def items_of(*entries: JournalEntry) -> list[OutboxItem]:
+    """One item for each entry, as if each had been booked by itself."""
+    return [item for one in entries for item in items_for([one], operator="northside", targets=["ledger"])]
+
+
+def files_of(ledger: Path) -> dict[str, bytes]:
+    """Every file that a checker could be given."""
+    found = sorted([*ledger.rglob("*.beancount"), *ledger.rglob("*.journal")])
+    return {str(path.relative_to(ledger)): path.read_bytes() for path in found}
+
+
+def check_every_file(ledger: Path) -> None:
+    """Both checkers accept every file, the main ones and each day's by itself."""
+    hledger = need_tool("hledger")
+    for name in files_of(ledger):
+        if name.endswith(".beancount"):
+            argv = [str(Path(sys.executable).with_name("bean-check")), "--no-cache", name]
+        else:
+            argv = [hledger, "check", "--strict", "ordereddates", "payees", "-f", name]
+        # hledger reads files in the locale's encoding.
+        environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+        run = subprocess.run(argv, cwd=ledger, env=environment, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, f"{argv}:\n{run.stdout}{run.stderr}\n{(ledger / name).read_text()}"
