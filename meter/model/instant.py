@@ -11,7 +11,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from meter.model.errors import BadInput
 
 # RFC 3339 section 5.6, with the offset required: a local time without one names no instant.
-_RFC3339: Final = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_RFC3339: Final = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt ]"
+    r"((?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60))(\.\d{1,9})?"
+    r"([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+)
 # Room for zone arithmetic and for adding periods at both ends of what datetime can hold.
 EARLIEST: Final = datetime(1, 1, 3, tzinfo=UTC)
 LATEST: Final = datetime(9998, 12, 31, tzinfo=UTC)
@@ -62,11 +67,20 @@ def zone(name: str) -> ZoneInfo:
 def local_midnight(day: date, zone_name: str) -> datetime:
     """Return the instant, in UTC, at which `day` begins in the zone (the first moment that exists, in a DST gap)."""
     tz = zone(zone_name)
-    start = datetime.combine(day, time.min, tzinfo=tz).astimezone(UTC)
-    if start.astimezone(tz).date() == day:
+    midnight = datetime.combine(day, time.min)
+    start = midnight.replace(tzinfo=tz).astimezone(UTC)
+    if start.astimezone(tz).replace(tzinfo=None) == midnight:
         return start
-    # Midnight falls into a gap (e.g. America/Havana): the day begins where the gap ends.
-    return datetime.combine(day, time.min, tzinfo=tz).replace(fold=1).astimezone(UTC)
+    # The clock jumps over midnight (e.g. America/Havana, or a whole day in Pacific/Apia): the day begins at the jump,
+    # which lies between midnight by the offset after it and midnight by the offset before it.
+    before, after = midnight.replace(tzinfo=tz, fold=1).astimezone(UTC), start
+    while after - before > timedelta(seconds=1):
+        middle = before + (after - before) // 2
+        if middle.astimezone(tz).replace(tzinfo=None) < midnight:
+            before = middle
+        else:
+            after = middle
+    return after.replace(microsecond=0)
 
 
 def local_date(instant: datetime, zone_name: str) -> date:

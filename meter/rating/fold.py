@@ -19,7 +19,7 @@ from meter.model.period import Period, period_at
 from meter.rating import grants
 from meter.rating.evidence import Evidence
 from meter.rating.facts import AccountFacts
-from meter.rating.measure import Contribution, Scene, Unread, measure
+from meter.rating.measure import CAN_FALL, Contribution, Scene, Unread, measure
 from meter.rating.price import amount_between, choose, cumulative, steps_between
 from meter.rating.resolve import subscription_at
 from meter.rating.sale import is_paid, line_tax, paid_line, sale_currency, tip_line
@@ -155,7 +155,7 @@ class _Run:
                 scene=scene,
                 catalog=catalog,
                 period=period,
-                plan=plan,
+                plan=usage.plan.id if usage.plan is not None else None,
             )
             if tip is not None:
                 self.lines.append(tip)
@@ -226,7 +226,11 @@ class _Run:
         order = grants.burn_order(
             self.facts, meter=part.meter, member=usage.member, subscription=usage.subscription, period=usage.period
         )
-        return grants.draw(order, self.state, part.meter.id, part.quantity, usage.event.time)
+        steps = grants.draw(order, self.state, part.quantity, usage.event.time)
+        if part.meter.aggregate in CAN_FALL:
+            for step in steps:
+                self.state.remember(part.meter.id, step)
+        return steps
 
     def _give_back(self, part: Contribution, total: Decimal) -> list[DrawStep]:
         """A negative quantity first lowers what was priced (`total`), then returns draws, the last drawn first."""

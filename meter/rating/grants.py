@@ -18,7 +18,7 @@ from typing import Final, Literal
 from meter.model.catalog import Meter, PlanGrant
 from meter.model.directory import FOR_EVER, SINCE_ALWAYS, GivenGrant, Span, Subscription
 from meter.model.instant import local_date
-from meter.model.money import EXACT, ONE, ZERO, is_currency, round_quantity
+from meter.model.money import EXACT, ZERO, is_currency, round_quantity
 from meter.model.period import Period, period_at, period_name
 from meter.rating.facts import AccountFacts
 from meter.rating.resolve import link_at, membership
@@ -234,7 +234,9 @@ def _amount(
     facts: AccountFacts, grant: PlanGrant, subscription: Subscription, period: Period, spans: Sequence[Span]
 ) -> Decimal:
     """Return the instance's amount: times seats with `per_seat`; for a part of the period active days / days of it."""
-    amount = grant.amount * (Decimal(subscription.seats or ONE) if grant.per_seat else ONE)
+    amount = grant.amount
+    if grant.per_seat and subscription.seats is not None:
+        amount *= subscription.seats
     if len(spans) == 1 and spans[0] == Span(start=period.start, end=period.end):
         return amount
     zone_name = facts.account.timezone
@@ -247,10 +249,8 @@ def _days(start: datetime | None, end: datetime | None, zone_name: str) -> int:
     return (local_date(end or FOR_EVER, zone_name) - local_date(start or SINCE_ALWAYS, zone_name)).days
 
 
-def draw(
-    order: Sequence[Instance], state: AccountState, meter: str, quantity: Decimal, instant: datetime
-) -> list[DrawStep]:
-    """Draw as much of `quantity` as there is credit for at `instant`, in `order`; return the draws."""
+def draw(order: Sequence[Instance], state: AccountState, quantity: Decimal, instant: datetime) -> list[DrawStep]:
+    """Use as much of `quantity` as there is credit for at `instant`, in `order`; return the draws."""
     found: list[DrawStep] = []
     for instance in order:
         if not instance.in_force(instant):
@@ -259,7 +259,7 @@ def draw(
         if balance <= ZERO:
             continue
         step = DrawStep(instance.id, min(balance, quantity), balance, instance.amount)
-        state.draw(meter, step)
+        state.use(step)
         found.append(step)
         quantity -= step.amount
         if not quantity:

@@ -167,3 +167,6 @@ def _unique_days(meter: Meter, event: UsageEvent, scene: Scene, state: AccountSt
 
 
 AGGREGATES: Final[Mapping[str, Aggregate]] = {"count": _count, "sum": _sum, "unique_days": _unique_days}
+
+# Aggregations whose contributions can be negative and then give credit back.
+CAN_FALL: Final = frozenset({"sum"})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 from typing import Final, TypeAlias
 
 from meter.model.catalog import CatalogTimeline
@@ -110,7 +111,7 @@ def membership(member: str, account: str, directory: Directory) -> tuple[Span, .
     starts = {link.span.start or SINCE_ALWAYS for link in links}
     edges = sorted(starts | {link.span.end for link in links if link.span.end is not None})
     spans: list[Span] = []
-    for edge, following in zip(edges, [*edges[1:], None], strict=True):
+    for edge, following in zip_longest(edges, edges[1:]):
         link = link_at(member, edge, directory)
         if link is None or link.account != account:
             continue

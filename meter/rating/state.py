@@ -2,7 +2,7 @@
 
 Bounded by the account's members, prices and grants, not by its events: what belongs to a billing period is dropped when
 the next begins, days seen when no later event can fall on them. Only the draws that a negative quantity could return
-grow within a period, by one entry each time that another grant is drawn.
+grow within a period: by an entry whenever a meter that can fall draws another grant than the time before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from meter.model.errors import Broken
 from meter.model.event import Position
 from meter.model.money import ZERO
 from meter.model.period import Period
-
 
 # Raised when `to_json` writes something else or its meaning changes: older checkpoints are then left unread.
 STATE_FORMAT: Final = 1
@@ -57,7 +56,7 @@ class _Drawn(NamedTuple):
     earlier: _Drawn | None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class AccountState:
     """The state after the event at `position`. The fold works on a copy; nobody else changes one.
 
@@ -70,7 +69,7 @@ class AccountState:
     totals: dict[TotalKey, Decimal] = field(default_factory=dict)
     used: dict[str, Decimal] = field(default_factory=dict)
     days: dict[tuple[str, str], tuple[date, ...]] = field(default_factory=dict)
-    drawn: dict[str, _Drawn] = field(default_factory=dict)
+    drawn: dict[str, _Drawn] = field(default_factory=dict, repr=False)
 
     def copy(self) -> AccountState:
         """Return a state that can be changed without changing this one."""
@@ -96,9 +95,12 @@ class AccountState:
         self.days[key] = (*(d for d in seen if d >= horizon), day)
         return True
 
-    def draw(self, meter: str, step: DrawStep) -> None:
-        """Use credit, and remember that `meter` did; neighbouring draws of one instance are one."""
+    def use(self, step: DrawStep) -> None:
+        """Take credit from an instance."""
         self.used[step.instance] = self.used.get(step.instance, ZERO) + step.amount
+
+    def remember(self, meter: str, step: DrawStep) -> None:
+        """Keep a draw of `meter` for `give_back`; neighbouring draws of one instance are one."""
         top, amount = self.drawn.get(meter), step.amount
         if top is not None and top.instance == step.instance:
             amount, top = amount + top.amount, top.earlier
