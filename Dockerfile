@@ -14,8 +14,8 @@ RUN /opt/meter/bin/python -m pip install --no-cache-dir --disable-pip-version-ch
     --no-index --no-deps --no-build-isolation .
 
 FROM python:3.13-slim-bookworm
-# A fixed number, so that whoever backs up or moves the volume knows its owner. The directory exists before the volume is
-# mounted, because a fresh volume takes over the owner of what it covers.
+# A fixed number, so that whoever backs up or moves the volume knows its owner. The directory exists before the volume
+# is mounted, because a fresh volume takes over the owner of what it covers.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/meter --shell /usr/sbin/nologin meter \
     && install --directory --owner=meter --group=meter --mode=0750 /var/lib/meter
 COPY --from=build /opt/meter /opt/meter

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes auth/passwd from the users' secret (lines `user:password`), then becomes the broker. Run in the directory that holds
-# config/, auth/ and data/. Arguments go to the broker.
+# Makes auth/passwd from the users' secret (lines `user:password`), then becomes the broker. Run in the directory that
+# holds config/, auth/ and data/. Arguments go to the broker.
 set -eu
 umask 077
 users=${MQTT_USERS_FILE:-/run/secrets/mqtt_users}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the role that the gateway connects as. Run once by the image, on an empty volume, with the extension already created.
+# Makes the role that the gateway connects as. Run once by the image, on an empty volume, after it made the extension.
 # Owner of its database and nothing more: a superuser would pass every row policy and every revoked privilege unseen.
 set -eu
 : "${DATABASE_PASSWORD_FILE:=/run/secrets/database_password}"
