@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -30,19 +31,21 @@ def session_dir() -> Iterator[Path]:
     try:
         yield path
         left = _processes_of(path)
-        assert left == [], f"left running by this session: {left}"
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert left == {}, f"left running by this session, ended now: {left}"
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _processes_of(directory: Path) -> list[str]:
-    """Processes that work below `directory` or are children of this one, by id and command line. Linux only."""
-    found = []
+def _processes_of(directory: Path) -> dict[int, str]:
+    """Processes that work below `directory` or are children of this one, by id with command line. Linux only."""
+    found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             if parent == os.getpid() or (entry / "cwd").readlink().is_relative_to(directory):
-                found.append(f"{entry.name} {(entry / 'cmdline').read_bytes().replace(bytes(1), b' ').decode()}")
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(bytes(1), b" ").decode()
         except OSError:
             continue  # gone meanwhile, or another user's
     return found
