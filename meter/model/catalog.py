@@ -222,14 +222,21 @@ class Catalog:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogTimeline:
-    """All versions of an operator's catalog in the order of their effective dates, the first in force since always."""
+    """All versions of an operator's catalog, in any order; one of them is in force since always.
+
+    Of two that take effect at the same instant the greater version is in force.
+    """
 
     versions: tuple[Catalog, ...]
 
     @cached_property
-    def _starts(self) -> list[datetime]:
-        return [v.effective for v in self.versions[1:] if v.effective is not None]
+    def _in_order(self) -> tuple[list[datetime], list[Catalog]]:
+        dated = [(v.effective, v.version, v) for v in self.versions if v.effective is not None]
+        dated.sort(key=lambda entry: entry[:2])
+        always = max((v for v in self.versions if v.effective is None), key=lambda v: v.version)
+        return [effective for effective, _, _ in dated], [always, *(v for _, _, v in dated)]
 
     def at(self, instant: datetime) -> Catalog:
         """Return the version in force at `instant`."""
-        return self.versions[bisect_right(self._starts, instant)]
+        starts, in_order = self._in_order
+        return in_order[bisect_right(starts, instant)]

@@ -1,0 +1,210 @@
+"""Taking in a catalog or entries of the directory: one transaction, or a preview that writes nothing.
+
+lock the facts ─▶ compare with what is stored ─▶ write what differs ─▶ raise the version ─▶ ask for re-folds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.catalog.changes import DirectoryChanges, directory_changes
+from meter.catalog.compare import SectionChange, section_changes
+from meter.catalog.draft import DirectoryDraft
+from meter.catalog.issues import CatalogError, Issue
+from meter.catalog.load import LoadedCatalog
+from meter.catalog.touch import Touch, joined, terms_changed, touches
+from meter.model.directory import SINCE_ALWAYS
+from meter.model.errors import BadInput
+from meter.model.event import Json
+from meter.model.instant import instant_text
+from meter.store.catalogs import StoredVersion, body_digest, in_force, read_versions, timeline, write_version
+from meter.store.directory import current_operator
+from meter.store.directory_write import (
+    FIRST_CATALOG_LOCK,
+    charged_accounts,
+    last_event_time,
+    lock_facts,
+    raise_facts_version,
+    read_stored,
+    read_surroundings,
+    write_changes,
+    write_refolds,
+)
+from meter.store.tables import accounts, operators
+
+REASON_CHARS_MAX: Final = 500
+# The channel that wakes rating workers; they poll besides.
+_NOTIFY: Final = text("SELECT pg_notify('meter_events', '')")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a change does, or would do.
+
+    `version` is None where the catalog says nothing new; `sections` compares it with the version that is in force when
+    it takes effect. `needs_reason`: it takes effect in the past, so usage is rated again. `touches`: the accounts that
+    are folded again, and since when.
+    """
+
+    operator: str
+    version: int | None = None
+    effective: datetime | None = None
+    needs_reason: bool = False
+    sections: tuple[SectionChange, ...] = ()
+    changes: DirectoryChanges
+    touches: tuple[Touch, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether anything changes."""
+        return self.version is not None or bool(self.changes)
+
+
+async def apply_catalog(
+    conn: AsyncConnection, loaded: LoadedCatalog, *, now: datetime, reason: str | None = None
+) -> Outcome:
+    """Take in a catalog and its directory entries within the caller's transaction; applied again, it does nothing.
+
+    Raises CatalogError (references, overlaps, a version effective in the past without `reason`) and BadInput
+    (`conflict`) where the database serves another operator.
+    """
+    operator = loaded.catalog.operator
+    if await lock_facts(conn, operator) is None:
+        await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": FIRST_CATALOG_LOCK})
+        await _check_operator(conn, operator)
+        await conn.execute(insert(operators).values(operator=operator).on_conflict_do_nothing())
+        await lock_facts(conn, operator)
+    outcome, version = await _outcome(conn, loaded, now=now, reason=reason)
+    if outcome.needs_reason and not reason:
+        message = (
+            f"{instant_text(outcome.effective or now)} lies in the past, so usage since then is rated again;"
+            " give a reason (--reason, or ?reason=), or a date to come"
+        )
+        raise CatalogError([Issue("", None, "effective", message)])
+    if version is not None:
+        await write_version(conn, operator, version, reason=reason)
+    await _write(conn, outcome)
+    return outcome
+
+
+async def preview_catalog(conn: AsyncConnection, loaded: LoadedCatalog, *, now: datetime) -> Outcome:
+    """Return what `apply_catalog` would do; reads only."""
+    await _check_operator(conn, loaded.catalog.operator)
+    outcome, _ = await _outcome(conn, loaded, now=now, reason=None)
+    return outcome
+
+
+async def apply_directory(conn: AsyncConnection, operator: str, draft: DirectoryDraft, *, now: datetime) -> Outcome:
+    """Put entries of the directory within the caller's transaction. Raises CatalogError; BadInput (`no_catalog`)."""
+    locked = await lock_facts(conn, operator)
+    versions = await read_versions(conn, operator)
+    catalogs = timeline(versions)
+    if locked is None or catalogs is None:
+        message = "no catalog has been applied yet: meter apply FILE, or PUT /v1/catalog"
+        raise BadInput(message, code="no_catalog")
+    current = catalogs.at(now)
+    changes, found = await _directory(
+        conn, operator, draft, currency=current.currency, timezone=current.timezone, bodies=[v.body for v in versions]
+    )
+    until = await last_event_time(conn, operator)
+    outcome = Outcome(operator=operator, changes=changes, touches=joined(found, until=until))
+    await _write(conn, outcome)
+    return outcome
+
+
+async def _check_operator(conn: AsyncConnection, operator: str) -> None:
+    serving = await current_operator(conn)
+    if serving is not None and serving != operator:
+        message = f"this database serves the operator {serving}, the catalog is {operator}'s; use a database of its own"
+        raise BadInput(message, code="conflict")
+
+
+async def _outcome(
+    conn: AsyncConnection, loaded: LoadedCatalog, *, now: datetime, reason: str | None
+) -> tuple[Outcome, StoredVersion | None]:
+    catalog = loaded.catalog
+    versions = await read_versions(conn, catalog.operator)
+    effective = (loaded.effective or now) if versions else None
+    before = in_force(versions, effective or now)
+    digest = body_digest(loaded.body)
+    version = None
+    if before is None or before.digest != digest:
+        number = versions[-1].version + 1 if versions else 1
+        version = StoredVersion(version=number, effective=effective, body=loaded.body, digest=digest)
+    changes, found = await _directory(
+        conn,
+        catalog.operator,
+        loaded.directory,
+        currency=catalog.currency,
+        timezone=catalog.timezone,
+        bodies=[*(v.body for v in versions), loaded.body],
+    )
+    if version is not None:
+        found += await _everyone(conn, version, changes, operator=catalog.operator, reason=reason)
+    until = await last_event_time(conn, catalog.operator)
+    outcome = Outcome(
+        operator=catalog.operator,
+        version=None if version is None else version.version,
+        effective=None if version is None else version.effective,
+        needs_reason=version is not None and version.effective is not None and version.effective < now,
+        sections=() if version is None else section_changes({} if before is None else before.body, loaded.body),
+        changes=changes,
+        touches=joined(found, until=until),
+    )
+    return outcome, version
+
+
+async def _directory(
+    conn: AsyncConnection,
+    operator: str,
+    draft: DirectoryDraft,
+    *,
+    currency: str,
+    timezone: str,
+    bodies: Sequence[Mapping[str, Json]],
+) -> tuple[DirectoryChanges, list[Touch]]:
+    """Return what the draft changes and whom that touches. Raises CatalogError."""
+    stored = await read_stored(conn, operator, draft)
+    changes = directory_changes(draft, stored, currency=currency, timezone=timezone)
+    moved = {change.after.id: change for change in changes.accounts if terms_changed(change)}
+    if moved and (charged := await charged_accounts(conn, operator, moved)):
+        message = "has been charged already, so its currency, timezone and anchor_day stay; open another account"
+        places = [moved[name].place for name in sorted(charged)]
+        raise CatalogError([Issue(place.file, place.line, place.path, message) for place in places])
+    around = await read_surroundings(conn, operator, changes, stored, _walk_ins(bodies))
+    return changes, list(touches(changes, around))
+
+
+def _walk_ins(bodies: Sequence[Mapping[str, Json]]) -> dict[str, set[str]]:
+    """Return the walk-in accounts that each site has had in any version."""
+    found: dict[str, set[str]] = {}
+    for body in bodies:
+        for site, entry in body.get("sites", {}).items():
+            if "walk_in" in entry:
+                found.setdefault(site, set()).add(str(entry["walk_in"]))
+    return found
+
+
+async def _everyone(
+    conn: AsyncConnection, version: StoredVersion, changes: DirectoryChanges, *, operator: str, reason: str | None
+) -> list[Touch]:
+    """Return a touch of every account from the instant at which the version takes effect."""
+    names = set((await conn.execute(select(accounts.c.account).where(accounts.c.operator == operator))).scalars())
+    names |= {change.after.id for change in changes.accounts}
+    why = f"catalog version {version.version}" + (f": {reason}" if reason else "")
+    return [Touch(name, version.effective or SINCE_ALWAYS, why) for name in names]
+
+
+async def _write(conn: AsyncConnection, outcome: Outcome) -> None:
+    if not outcome:
+        return
+    await write_changes(conn, outcome.operator, outcome.changes)
+    await raise_facts_version(conn, outcome.operator)
+    await write_refolds(conn, outcome.operator, outcome.touches)
+    await conn.execute(_NOTIFY)

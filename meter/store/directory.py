@@ -1,0 +1,220 @@
+"""The directory as stored: read whole for rating, and in part where a change concerns only some."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Row, func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.catalog.entry import is_unit
+from meter.catalog.people import Known
+from meter.model.directory import (
+    Account,
+    Claim,
+    Directory,
+    GivenGrant,
+    Link,
+    Member,
+    Span,
+    Subscription,
+)
+from meter.store.tables import (
+    accounts,
+    catalogs,
+    events,
+    grants,
+    identities,
+    member_accounts,
+    members,
+    operators,
+    subscriptions,
+)
+
+# Most claims and links have neither end: one record for all of them.
+_ALWAYS: Final = Span()
+
+
+async def facts_version(conn: AsyncConnection, operator: str) -> int:
+    """Return the version of the operator's catalog and directory; 0 before the first."""
+    found = await conn.execute(select(operators.c.facts_version).where(operators.c.operator == operator))
+    return found.scalar_one_or_none() or 0
+
+
+async def current_operator(conn: AsyncConnection) -> str | None:
+    """Return the operator that this database serves: the one that the first catalog named. None before that."""
+    found = await conn.execute(select(operators.c.operator).order_by(operators.c.created_at).limit(1))
+    return found.scalar_one_or_none()
+
+
+async def load_directory(conn: AsyncConnection, operator: str) -> Directory:
+    """Return everything that is known of people.
+
+    Left out are grants in `credit` or a currency, which this version does not draw. `first_events` holds what ranks
+    claims: identities with several, one of them without a start.
+    """
+    claims: dict[str, list[Claim]] = {}
+    for claim in await read_claims(conn, operator):
+        claims.setdefault(claim.identity, []).append(claim)
+    links: dict[str, list[Link]] = {}
+    for link in await read_links(conn, operator):
+        links.setdefault(link.member, []).append(link)
+    held: dict[tuple[str, str], list[Subscription]] = {}
+    for subscription in await read_subscriptions(conn, operator):
+        held.setdefault(holder_of(subscription), []).append(subscription)
+    given: dict[str, list[GivenGrant]] = {}
+    for grant in await read_grants(conn, operator):
+        if is_unit(grant.unit):
+            given.setdefault(grant.account, []).append(grant)
+    ranked = [i for i, several in claims.items() if len(several) > 1 and any(c.span.start is None for c in several)]
+    return Directory(
+        version=await facts_version(conn, operator),
+        accounts={account.id: account for account in await read_accounts(conn, operator)},
+        members={member.id: member for member in await read_members(conn, operator)},
+        links={member: tuple(several) for member, several in links.items()},
+        claims={identity: tuple(several) for identity, several in claims.items()},
+        subscriptions={holder: tuple(several) for holder, several in held.items()},
+        grants={account: tuple(several) for account, several in given.items()},
+        first_events=await _first_events(conn, operator, ranked),
+    )
+
+
+def holder_of(subscription: Subscription) -> tuple[str, str]:
+    """Return whose subscription it is: ("account" or "member", id)."""
+    if subscription.member is not None:
+        return ("member", subscription.member)
+    return ("account", subscription.account or "")
+
+
+async def read_known(conn: AsyncConnection, operator: str) -> Known:
+    """Return the ids that new entries may refer to: accounts, members, and the plans of every catalog version."""
+    plan_keys = func.jsonb_object_keys(func.coalesce(catalogs.c.body["plans"], text("'{}'::jsonb")))
+    return Known(
+        accounts=frozenset(
+            (await conn.execute(select(accounts.c.account).where(accounts.c.operator == operator))).scalars()
+        ),
+        members=frozenset(
+            (await conn.execute(select(members.c.member).where(members.c.operator == operator))).scalars()
+        ),
+        plans=frozenset((await conn.execute(select(plan_keys).where(catalogs.c.operator == operator))).scalars()),
+    )
+
+
+async def _first_events(conn: AsyncConnection, operator: str, ranked: Collection[str]) -> dict[str, datetime]:
+    if not ranked:
+        return {}
+    given = func.unnest(ranked).column_valued("identity")
+    first = (
+        select(func.min(events.c.time))
+        .where(events.c.operator == operator, events.c.subject == given)
+        .correlate(given)
+        .scalar_subquery()
+    )
+    rows = await conn.execute(select(given, first))
+    return {identity: time for identity, time in rows if time is not None}
+
+
+# --- rows to records --------------------------------------------------------------------------------------------------
+# Each reads all of an operator's, or those with the keys given.
+
+
+async def read_accounts(conn: AsyncConnection, operator: str, ids: Collection[str] | None = None) -> list[Account]:
+    """Return accounts."""
+    table = accounts.c
+    query = select(table.account, table.name, table.currency, table.timezone, table.anchor_day, table.external).where(
+        table.operator == operator
+    )
+    if ids is not None:
+        query = query.where(table.account == func.any(list(ids)))
+    return [
+        Account(id=id, name=name, currency=currency, timezone=zone, anchor_day=anchor, external=external)
+        for id, name, currency, zone, anchor, external in (await conn.execute(query)).all()
+    ]
+
+
+async def read_members(conn: AsyncConnection, operator: str, ids: Collection[str] | None = None) -> list[Member]:
+    """Return members."""
+    query = select(members.c.member, members.c.name, members.c.email).where(members.c.operator == operator)
+    if ids is not None:
+        query = query.where(members.c.member == func.any(list(ids)))
+    return [Member(id=id, name=name, email=email) for id, name, email in (await conn.execute(query)).all()]
+
+
+async def read_links(conn: AsyncConnection, operator: str, of_members: Collection[str] | None = None) -> list[Link]:
+    """Return links by member, start and account."""
+    table = member_accounts.c
+    query = select(table.member, table.account, table.start, table.end).where(table.operator == operator)
+    if of_members is not None:
+        query = query.where(table.member == func.any(list(of_members)))
+    rows = (await conn.execute(query.order_by(table.member, table.start, table.account))).all()
+    return [Link(member=member, account=account, span=_span(start, end)) for member, account, start, end in rows]
+
+
+async def read_claims(
+    conn: AsyncConnection,
+    operator: str,
+    *,
+    of_identities: Collection[str] | None = None,
+    of_members: Collection[str] | None = None,
+) -> list[Claim]:
+    """Return claims by identity, start and member."""
+    table = identities.c
+    query = select(table.identity, table.member, table.start, table.end).where(table.operator == operator)
+    if of_identities is not None:
+        query = query.where(table.identity == func.any(list(of_identities)))
+    if of_members is not None:
+        query = query.where(table.member == func.any(list(of_members)))
+    rows = (await conn.execute(query.order_by(table.identity, table.start, table.member))).all()
+    return [Claim(identity=identity, member=member, span=_span(start, end)) for identity, member, start, end in rows]
+
+
+async def read_subscriptions(
+    conn: AsyncConnection, operator: str, of: tuple[Collection[str], Collection[str], Collection[str]] | None = None
+) -> list[Subscription]:
+    """Return subscriptions by start and id; `of`: those with such ids, or held by such accounts or members."""
+    table = subscriptions.c
+    query = select(
+        table.subscription, table.plan, table.account, table.member, table.start, table.end, table.seats
+    ).where(table.operator == operator)
+    if of is not None:
+        ids, of_accounts, of_members = of
+        query = query.where(
+            (table.subscription == func.any(list(ids)))
+            | (table.account == func.any(list(of_accounts)))
+            | (table.member == func.any(list(of_members)))
+        )
+    rows = (await conn.execute(query.order_by(table.start.nulls_first(), table.subscription))).all()
+    return [
+        Subscription(id=id, plan=plan, account=account, member=member, span=_span(start, end), seats=seats)
+        for id, plan, account, member, start, end, seats in rows
+    ]
+
+
+async def read_grants(conn: AsyncConnection, operator: str, ids: Collection[str] | None = None) -> list[GivenGrant]:
+    """Return given grants by id, those that this version does not draw included."""
+    query = select(grants).where(grants.c.operator == operator)
+    if ids is not None:
+        query = query.where(grants.c.grant == func.any(list(ids)))
+    return [_grant(row) for row in await conn.execute(query.order_by(grants.c.grant))]
+
+
+def _grant(row: Row[Any]) -> GivenGrant:
+    return GivenGrant(
+        id=row.grant,
+        account=row.account,
+        member=row.member,
+        unit=row.unit,
+        amount=row.amount,
+        meters=None if row.meters is None else tuple(row.meters),
+        span=_span(row.start, row.end),
+        priority=row.priority,
+    )
+
+
+def _span(start: datetime | None, end: datetime | None) -> Span:
+    """Return the span; the driver gives '-infinity' as an instant without a zone."""
+    if start is not None and start.tzinfo is None:
+        start = None
+    return _ALWAYS if start is None and end is None else Span(start=start, end=end)
