@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+
+from meter.export import delivery
+from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused, Retry, Uncertain
+from meter.export.dispatcher import Dispatcher, Lane
+from meter.store.deliveries import Delivery, State, backlogs, list_deliveries, retry_dead
+from meter.store.engine import Database
+from meter.store.leases import Lease, LeaseKeeper, LeaseLost
+from meter.store.outbox import OutboxItem, add_items
+from meter.telemetry import Telemetry
+from tests.export.books import entry, items_of
+
+OPERATOR = "northside"
+
+
+class Killed(BaseException):
+    """The process dies while it sends."""
+
+
+class FakeTarget:
+    """Holds what it was sent, by key; `behave` decides what becomes of each item before it is taken or told."""
+
+    def __init__(self, items_max: int = 10) -> None:
+        self.items_max = items_max
+        self.held: list[str] = []
+        self.sends: list[str] = []
+        self.asked: list[str] = []
+        self.behave: Callable[[OutboxItem], Outcome | BaseException | None] = lambda _item: None
+        self.after_taking: Callable[[OutboxItem], Outcome | BaseException | None] = lambda _item: None
+
+    async def send(self, items: Sequence[OutboxItem]) -> Sequence[Outcome]:
+        return [await self._take(item) for item in items]
+
+    async def _take(self, item: OutboxItem) -> Outcome:
+        self.sends.append(item.key)
+        outcome = self.behave(item)
+        if outcome is None:
+            self.held.append(item.key)
+            outcome = self.after_taking(item) or Delivered(f"remote-{item.key[:4]}")
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    async def look_up(self, items: Sequence[OutboxItem]) -> Sequence[Finding]:
+        self.asked += [item.key for item in items]
+        return [Delivered() if item.key in self.held else Absent() for item in items]
+
+    async def check(self) -> None:
+        return None
+
+
+@pytest_asyncio.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting between attempts."""
+    monkeypatch.setattr(delivery, "BACKOFF_FIRST_S", 0.0)
+
+
+async def book(db: Database, *items: OutboxItem) -> list[str]:
+    async with db.begin() as conn:
+        await add_items(conn, items)
+    return [item.key for item in items]
+
+
+async def deliveries(db: Database) -> list[Delivery]:
+    async with db.begin() as conn:
+        return (await list_deliveries(conn, OPERATOR, deliveries_max=1000))[::-1]
+
+
+async def states(db: Database) -> list[State]:
+    return [shown.state for shown in await deliveries(db)]
+
+
+@asynccontextmanager
+async def lane_of(
+    db: Database, target: FakeTarget, telemetry: Telemetry | None = None
+) -> AsyncIterator[tuple[Lane, Lease]]:
+    """A lane and its lease, for stepping by hand."""
+    lane = Lane(db, operator=OPERATOR, target="ledger", exporter=target, telemetry=telemetry or Telemetry())
+    keeper = LeaseKeeper(db)
+    await keeper.maintain([lane.lease_name])
+    [lease] = keeper.held([lane.lease_name])
+    yield lane, lease
+    await keeper.close()
+
+
+async def run_dry(lane: Lane, lease: Lease) -> float:
+    """Step until there is nothing to do now; return what the lane would wait for."""
+    while True:
+        wait_s = await lane.step(lease)
+        if wait_s > 0:
+            return wait_s
+
+
+async def test_items_are_sent_once_and_in_the_order_of_booking(db: Database) -> None:
+    target, telemetry = FakeTarget(items_max=3), Telemetry()
+    keys = await book(db, *items_of(*(entry(str(n)) for n in range(8))))
+    async with lane_of(db, target, telemetry) as (lane, lease):
+        await run_dry(lane, lease)
+    assert target.held == target.sends == keys
+    assert target.asked == []
+    shown = await deliveries(db)
+    assert all(one.state == "delivered" and one.attempts == 1 and one.delivered_at for one in shown)
+    assert [one.remote_id for one in shown] == [f"remote-{key[:4]}" for key in keys]
+    count = telemetry.registry.get_sample_value("meter_deliveries_total", {"target": "ledger", "outcome": "delivered"})
+    assert count == 8.0
+
+
+async def test_an_item_that_has_to_wait_holds_up_those_behind_it(db: Database) -> None:
+    target = FakeTarget(items_max=1)
+    first, second = await book(db, *items_of(entry("a"), entry("b")))
+    target.behave = lambda _item: Retry("busy")
+    async with lane_of(db, target) as (lane, lease):
+        wait_s = await run_dry(lane, lease)
+        assert 0 < wait_s <= 0.5
+        assert target.sends == [first]
+        assert [(one.state, one.fault) for one in await deliveries(db)] == [("pending", "busy"), ("pending", None)]
+        target.behave = lambda _item: None
+        await make_due(db)
+        await run_dry(lane, lease)
+    assert target.held == [first, second]
+
+
+async def make_due(db: Database) -> None:
+    async with db.begin() as conn:
+        await conn.execute(text("UPDATE outbox SET due_at = clock_timestamp()"))
+
+
+async def test_a_refused_item_is_dead_with_its_reason_and_lives_again_as_a_revision(db: Database) -> None:
+    target = FakeTarget()
+    bad, good = await book(db, *items_of(entry("a"), entry("b")))
+    target.behave = lambda item: Refused("no such customer") if item.key == bad else None
+    async with lane_of(db, target) as (lane, lease):
+        await run_dry(lane, lease)
+        dead, delivered = await deliveries(db)
+        assert (dead.state, dead.fault, delivered.state) == ("dead", "no such customer", "delivered")
+        async with db.begin() as conn:
+            revised = await retry_dead(conn, OPERATOR, dead.id)
+        assert (revised.revision, revised.state, revised.batch) == (1, "pending", dead.batch)
+        assert revised.key not in {bad, good}
+        await run_dry(lane, lease)
+    assert target.held == [good, revised.key]
+    assert await states(db) == ["superseded", "delivered", "delivered"]
+
+
+@pytest.mark.parametrize("fault", [Uncertain("timed out"), ConnectionResetError("reset"), TimeoutError()])
+async def test_when_the_answer_is_lost_the_target_is_asked_before_anything_is_sent_again(
+    db: Database, fault: Outcome | BaseException
+) -> None:
+    target = FakeTarget()
+    keys = await book(db, *items_of(entry("a")))
+    target.after_taking = lambda _item: fault
+    async with lane_of(db, target) as (lane, lease):
+        await run_dry(lane, lease)
+    assert (target.sends, target.asked, target.held) == (keys, keys, keys)
+    assert await states(db) == ["delivered"]
+
+
+async def test_what_the_target_does_not_hold_is_sent_again_after_a_while(db: Database) -> None:
+    target = FakeTarget()
+    [key] = await book(db, *items_of(entry("a")))
+    target.behave = lambda _item: Uncertain("timed out")
+    async with lane_of(db, target) as (lane, lease):
+        assert await run_dry(lane, lease) > 0
+        assert (target.sends, target.asked, target.held) == ([key], [key], [])
+        target.behave = lambda _item: None
+        await make_due(db)
+        await run_dry(lane, lease)
+    assert (target.sends, target.held) == ([key, key], [key])
+    assert [(one.state, one.attempts) for one in await deliveries(db)] == [("delivered", 2)]
+
+
+async def test_a_target_that_gives_fewer_answers_than_it_got_items_is_asked(db: Database) -> None:
+    target = FakeTarget()
+    keys = await book(db, *items_of(entry("a"), entry("b")))
+    send = target.send
+
+    async def short(items: Sequence[OutboxItem]) -> Sequence[Outcome]:
+        return (await send(items))[:1]
+
+    target.send = short  # type: ignore[method-assign]
+    async with lane_of(db, target) as (lane, lease):
+        await run_dry(lane, lease)
+    assert (target.held, target.asked) == (keys, keys)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_what_a_dead_process_was_sending_is_asked_about(db: Database, *, taken: bool) -> None:
+    target = FakeTarget()
+    [key] = await book(db, *items_of(entry("a")))
+    if taken:
+        target.after_taking = lambda _item: Killed()
+    else:
+        target.behave = lambda _item: Killed()
+    async with lane_of(db, target) as (lane, lease):
+        with pytest.raises(Killed):
+            await lane.step(lease)
+    assert await states(db) == ["sending"]
+    target.behave = target.after_taking = lambda _item: None
+    async with lane_of(db, target) as (lane, lease):
+        await run_dry(lane, lease)
+        await make_due(db)
+        await run_dry(lane, lease)
+    assert (target.asked, target.held) == ([key], [key])
+    assert target.sends == [key] * (1 if taken else 2)
+
+
+async def test_a_lane_that_was_overtaken_while_it_sent_records_nothing(db: Database) -> None:
+    target = FakeTarget()
+    [key] = await book(db, *items_of(entry("a")))
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    slow = FakeTarget()
+
+    async def send(items: Sequence[OutboxItem]) -> Sequence[Outcome]:
+        entered.set()
+        await go_on.wait()
+        return [Refused("too late")] * len(items)
+
+    slow.send = send  # type: ignore[method-assign]
+    async with lane_of(db, slow) as (overtaken, old):
+        step = asyncio.create_task(overtaken.step(old))
+        await entered.wait()
+        async with db.begin() as conn:
+            await conn.execute(text("UPDATE leases SET expires_at = clock_timestamp() - interval '1 second'"))
+        async with lane_of(db, target) as (lane, lease):
+            await run_dry(lane, lease)
+            go_on.set()
+            with pytest.raises(LeaseLost):
+                await step
+            with pytest.raises(LeaseLost):
+                await overtaken.step(old)
+            await make_due(db)
+            await run_dry(lane, lease)
+    assert (target.asked, target.held) == ([key], [key])
+    assert await states(db) == ["delivered"]
+
+
+@asynccontextmanager
+async def running(db: Database, target: FakeTarget, telemetry: Telemetry | None = None) -> AsyncIterator[Dispatcher]:
+    dispatcher = Dispatcher(
+        db, operator=OPERATOR, exporters={"ledger": target}, telemetry=telemetry or Telemetry(), holder="test"
+    )
+    task = asyncio.create_task(dispatcher.run())
+    try:
+        yield dispatcher
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def until_settled(db: Database) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            async with db.begin() as conn:
+                if not await backlogs(conn, OPERATOR):
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def test_a_gateway_delivers_what_is_booked_while_it_runs_and_shows_its_backlog(db: Database) -> None:
+    target, telemetry = FakeTarget(), Telemetry()
+    async with running(db, target, telemetry) as dispatcher:
+        first = await book(db, *items_of(entry("a")))
+        dispatcher.wake()
+        await until_settled(db)
+        second = await book(db, *items_of(entry("b")))  # by another process: no wake
+        await until_settled(db)
+    assert target.held == first + second
+    assert telemetry.registry.get_sample_value("meter_outbox_pending", {"target": "ledger"}) is not None
+
+
+async def test_two_gateways_deliver_each_item_once(db: Database) -> None:
+    target = FakeTarget(items_max=2)
+    keys = await book(db, *items_of(*(entry(str(n)) for n in range(20))))
+    async with running(db, target), running(db, target):
+        await until_settled(db)
+    assert target.sends == keys
+
+
+async def test_a_gateway_that_stops_finishes_what_it_was_sending(db: Database) -> None:
+    target = FakeTarget()
+    await book(db, *items_of(entry("a")))
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    send = target.send
+
+    async def slowly(items: Sequence[OutboxItem]) -> Sequence[Outcome]:
+        entered.set()
+        await go_on.wait()
+        return await send(items)
+
+    target.send = slowly  # type: ignore[method-assign]
+    dispatcher = Dispatcher(db, operator=OPERATOR, exporters={"ledger": target}, telemetry=Telemetry())
+    task = asyncio.create_task(dispatcher.run())
+    await entered.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await states(db) == ["delivered"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_under_any_faults_each_item_is_held_once(db: Database, at_once: None, seed: int) -> None:
+    dice, target = random.Random(seed), FakeTarget(items_max=4)  # noqa: S311 -- faults, not secrets
+    keys = await book(db, *items_of(*(entry(str(n)) for n in range(60))))
+    faults: list[Outcome | BaseException] = [Uncertain("timed out"), Killed(), OSError("reset")]
+
+    def fault(_item: OutboxItem) -> Outcome | BaseException | None:
+        return dice.choice(faults) if dice.random() < 0.3 else None
+
+    target.behave = target.after_taking = fault
+    kills = 0
+    while True:
+        async with lane_of(db, target) as (lane, lease):
+            try:
+                await run_dry(lane, lease)
+                break
+            except Killed:
+                kills += 1
+    assert sorted(target.held) == sorted(keys)
+    assert set(await states(db)) == {"delivered"}
+    assert kills > 0
+    assert len(target.sends) > len(keys)
+
+
+async def test_nothing_of_another_operator_is_touched(db: Database) -> None:
+    target = FakeTarget()
+    await book(
+        db, OutboxItem(operator="southside", target="ledger", operation="journal", batch="b", key="k", payload=b"")
+    )
+    async with lane_of(db, target) as (lane, lease):
+        await run_dry(lane, lease)
+    assert target.sends == []
+    async with db.begin() as conn:
+        assert [backlog.items for backlog in await backlogs(conn, "southside")] == [1]
