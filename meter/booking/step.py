@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.facts import Facts
+from meter.booking.history import effective_of
 from meter.model.event import AMENDED, VOIDED, EventKey, UsageEvent
 from meter.rating.fold import PlacedEvent
 from meter.rating.resolve import Placed, Unresolved, place
@@ -44,22 +45,27 @@ async def sort_in(
 ) -> None:
     """Sort new events into `intake`: `mine` tells whether an account, or an unclaimed identity, is this worker's.
 
-    A void or an amendment, a second event on one thing, and an event whose void came first all fold accounts again;
-    every other event folds on.
+    An event stands for itself, and folds on, unless it is revised, revises another, or is one of several on one thing:
+    what that comes to is read from the log, and the accounts concerned fold again.
     """
     plain = [event for event in events if event.type not in {VOIDED, AMENDED}]
-    for target, voided in await _targets(connection, operator, events):
-        _again(target, facts, intake, mine=mine, reason="revised")
-        if voided:
-            intake.unpark.add(target.key)
+    entangled = {event.key: event for event in await _targets(connection, operator, events)}
+    entangled |= {event.key: event for event in await usage.events_of_shared_things(connection, operator, plain)}
     revised = {r.target for r in await usage.revisions_of(connection, operator, [event.key for event in plain])}
-    shared = await usage.events_of_shared_things(connection, operator, plain)
-    for event in shared:
-        _again(event, facts, intake, mine=mine, reason="one thing, several events")
-    entangled = revised | {event.key for event in shared}
+    entangled |= {event.key: event for event in plain if event.key in revised}
+    counted = await effective_of(connection, operator, list(entangled.values())) if entangled else []
+    counting = {event.key for event in counted}
+    for event in entangled.values():
+        placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
+        if isinstance(placement, Placed) and mine(placement.account):
+            intake.again(placement.account, event.time, "revised")
+        elif isinstance(placement, Unresolved) and mine(placement.identity or event.source):
+            if event.key in counting:
+                intake.park.append((event, placement.identity))
+            else:
+                intake.unpark.add(event.key)
     for event in plain:
         if event.key in entangled:
-            _again(event, facts, intake, mine=mine, reason="revised")
             continue
         placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
         if isinstance(placement, Placed) and mine(placement.account):
@@ -68,24 +74,13 @@ async def sort_in(
             intake.park.append((event, placement.identity))
 
 
-def _again(event: UsageEvent, facts: Facts, intake: Intake, *, mine: Callable[[str], bool], reason: str) -> None:
-    placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
-    if isinstance(placement, Placed) and mine(placement.account):
-        intake.again(placement.account, event.time, reason)
-
-
-async def _targets(
-    connection: AsyncConnection, operator: str, events: Iterable[UsageEvent]
-) -> list[tuple[UsageEvent, bool]]:
-    """Return the usage events that revisions among `events` reach, and whether each is voided by one.
-
-    A void of an amendment reaches the amendment's own target.
-    """
-    wanted = {target: event.type == VOIDED for event in events if (target := usage.revision_target(event)) is not None}
-    found = await usage.events_by_key(connection, operator, wanted.keys())
+async def _targets(connection: AsyncConnection, operator: str, events: Iterable[UsageEvent]) -> list[UsageEvent]:
+    """Return the usage events that revisions among `events` reach; a void of an amendment reaches its target."""
+    wanted = {target for event in events if (target := usage.revision_target(event)) is not None}
+    found = await usage.events_by_key(connection, operator, wanted)
     amended = {target for event in found.values() if (target := usage.revision_target(event)) is not None}
-    indirect = await usage.events_by_key(connection, operator, amended - found.keys())
-    return [(event, wanted.get(key, False)) for key, event in {**indirect, **found}.items()]
+    indirect = await usage.events_by_key(connection, operator, amended)
+    return [event for event in (found | indirect).values() if event.type not in {VOIDED, AMENDED}]
 
 
 async def release_due(
@@ -95,7 +90,7 @@ async def release_due(
     keys = await store.release_held(connection, operator, now, events_max=events_max)
     events = list((await usage.events_by_key(connection, operator, keys)).values())
     touched = [event for event in events if event.type not in {VOIDED, AMENDED}]
-    touched += [target for target, _ in await _targets(connection, operator, events)]
+    touched += await _targets(connection, operator, events)
     for event in await usage.events_of_things(connection, operator, touched) + touched:
         placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
         if isinstance(placement, Placed):

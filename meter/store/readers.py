@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import ARRAY, ColumnElement, Row, Select, Text, and_, any_, cast, func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.charge import Charge, Draw
@@ -149,7 +150,7 @@ async def last_of_each_line(
     )
     query = (
         select(*CHARGE_COLUMNS)
-        .distinct(*line)
+        .ext(distinct_on(*line))
         .where(
             charges.c.operator == operator,
             charges.c.account == any_(cast(list(accounts), ARRAY(Text))),
