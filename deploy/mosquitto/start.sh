@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes auth/passwd from the users' secret (lines `user:password`), then becomes the broker. Run in the directory that
-# holds config/, auth/ and data/. Arguments go to the broker.
+# holds config/, auth/ and data/.
 set -eu
 umask 077
 users=${MQTT_USERS_FILE:-/run/secrets/mqtt_users}
@@ -13,4 +13,6 @@ health=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 mosquitto_passwd -U auth/passwd
 # Options of mosquitto_sub for the health check, in a file because a command line is open to everyone on the machine.
 printf '%s\n' '-h 127.0.0.1' '-u health' "-P $health" >auth/mosquitto_sub
-exec mosquitto -c config/mosquitto.conf "$@"
+# Mosquitto warns of rules that others can read, and announces that it will refuse them: a copy of its own.
+cp config/acl auth/acl
+exec mosquitto -c config/mosquitto.conf

@@ -25,8 +25,7 @@ def passwords(secrets_dir: Path) -> dict[str, str]:
 @pytest.fixture
 def stopped_mosquitto(data_dir: Path, secrets_dir: Path) -> Mosquitto:
     """The broker with the very configuration of docker-compose.yml, to be changed before it starts."""
-    for tool in ("mosquitto", "mosquitto_passwd", "mosquitto_sub"):
-        need_tool(tool)
+    need_tool("mosquitto")
     return Mosquitto(data_dir / "mosquitto", secrets_dir / "mqtt_users")
 
 

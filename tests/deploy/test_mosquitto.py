@@ -131,6 +131,7 @@ async def test_a_message_over_the_limit_ends_the_connection(mosquitto: Mosquitto
 
 
 async def test_the_health_check_tells_a_broker_that_answers_from_one_that_does_not(mosquitto: Mosquitto) -> None:
+    need_tool("mosquitto_sub")
     assert mosquitto.healthy()
     await mosquitto.stop()
     assert not mosquitto.healthy()
@@ -139,9 +140,11 @@ async def test_the_health_check_tells_a_broker_that_answers_from_one_that_does_n
 async def test_passwords_are_hashed_and_read_by_the_broker_only(
     mosquitto: Mosquitto, passwords: dict[str, str]
 ) -> None:
-    file = mosquitto.home / "auth" / "passwd"
-    assert file.stat().st_mode & 0o777 == 0o600
-    content = file.read_text()
+    auth = mosquitto.home / "auth"
+    assert {path.name: path.stat().st_mode & 0o777 for path in auth.iterdir()} == dict.fromkeys(
+        ("acl", "mosquitto_sub", "passwd"), 0o600
+    )
+    content = (auth / "passwd").read_text()
     assert {line.split(":")[0] for line in content.splitlines()} == {*passwords, "health"}
     assert all(password not in content for password in passwords.values())
 
