@@ -57,3 +57,4 @@ def test_the_gateway_installs_from_what_the_image_is_given(tmp_path: Path) -> No
     assert (installed / "bin" / "meter").exists()
     assert (installed / "meter" / "store" / "migrations" / "env.py").exists()
     assert (installed / "meter" / "examples" / "northside.yaml").exists()
+    assert (installed / "edge" / "__init__.py").exists()
