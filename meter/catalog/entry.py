@@ -78,7 +78,7 @@ class Entry:
         """Give every key, which is an id of the operator's choosing, with its map."""
         for name in self._items:
             self._asked.append(name)
-            self._check_id(name, self.at(name))
+            self.check_id(name, self.at(name))
             yield name, Entry(self._items[name].node, self.at(name), self.faults)
 
     def keys(self) -> list[str]:
@@ -127,10 +127,11 @@ class Entry:
         """Return an identifier."""
         text = self.text(key)
         if text is not None:
-            self._check_id(text, self.at(key))
+            self.check_id(text, self.at(key))
         return text
 
-    def _check_id(self, text: str, place: Place) -> None:
+    def check_id(self, text: str, place: Place) -> None:
+        """Record a fault unless `text` can be an identifier."""
         if not (len(text) <= ID_CHARS_MAX and text.isprintable() and _ID.fullmatch(text)):
             self.faults.add(
                 place,

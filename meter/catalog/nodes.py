@@ -164,6 +164,17 @@ def plain_value(node: Node) -> Json:
     return node.value.value if isinstance(node.value, Number) else node.value
 
 
+def texts_in(node: Node) -> Iterator[str]:
+    """Give every text in the tree, numbers as they were written; not the keys."""
+    if isinstance(node.value, dict | list):
+        for item in node.value.values() if isinstance(node.value, dict) else node.value:
+            yield from texts_in(item.node)
+    elif isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node.value, Number):
+        yield node.value.text
+
+
 class _Pairs:
     """A JSON object as written, so that a key given twice can be told."""
 

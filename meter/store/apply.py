@@ -5,7 +5,7 @@ lock the facts ─▶ compare with what is stored ─▶ write what differs ─�
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,18 +14,20 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.catalog.build import read_body
 from meter.catalog.changes import DirectoryChanges, directory_changes
 from meter.catalog.compare import SectionChange, section_changes
 from meter.catalog.draft import DirectoryDraft
 from meter.catalog.issues import CatalogError, Issue
 from meter.catalog.load import LoadedCatalog
+from meter.catalog.people import PeopleReader
 from meter.catalog.touch import Touch, joined, terms_changed, touches
 from meter.model.directory import SINCE_ALWAYS
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import instant_text
 from meter.store.catalogs import StoredVersion, body_digest, in_force, read_versions, timeline, write_version
-from meter.store.directory import current_operator
+from meter.store.directory import current_operator, read_known
 from meter.store.directory_write import (
     FIRST_CATALOG_LOCK,
     charged_accounts,
@@ -40,6 +42,7 @@ from meter.store.directory_write import (
 from meter.store.tables import accounts, operators
 
 REASON_CHARS_MAX: Final = 500
+NO_CATALOG: Final = "no catalog has been applied yet: meter apply FILE, or PUT /v1/catalog"
 # The channel that wakes rating workers; they poll besides.
 _NOTIFY: Final = text("SELECT pg_notify('meter_events', '')")
 
@@ -106,8 +109,7 @@ async def apply_directory(conn: AsyncConnection, operator: str, draft: Directory
     versions = await read_versions(conn, operator)
     catalogs = timeline(versions)
     if locked is None or catalogs is None:
-        message = "no catalog has been applied yet: meter apply FILE, or PUT /v1/catalog"
-        raise BadInput(message, code="no_catalog")
+        raise BadInput(NO_CATALOG, code="no_catalog")
     current = catalogs.at(now)
     changes, found = await _directory(
         conn, operator, draft, currency=current.currency, timezone=current.timezone, bodies=[v.body for v in versions]
@@ -116,6 +118,19 @@ async def apply_directory(conn: AsyncConnection, operator: str, draft: Directory
     outcome = Outcome(operator=operator, changes=changes, touches=joined(found, until=until))
     await _write(conn, outcome)
     return outcome
+
+
+async def open_reader(conn: AsyncConnection, operator: str, *, now: datetime, naming: Collection[str]) -> PeopleReader:
+    """Return a reader of single entries against what is stored; `naming` holds every name that they may refer to.
+
+    Raises BadInput (`no_catalog`).
+    """
+    current = in_force(await read_versions(conn, operator), now)
+    if current is None:
+        raise BadInput(NO_CATALOG, code="no_catalog")
+    read = read_body(current.body, version=current.version, effective=current.effective)
+    known = await read_known(conn, operator, among=naming)
+    return PeopleReader(plans=known.plans, credit=read.context, accounts=known.accounts, members=known.members)
 
 
 async def _check_operator(conn: AsyncConnection, operator: str) -> None:

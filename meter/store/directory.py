@@ -88,16 +88,20 @@ def holder_of(subscription: Subscription) -> tuple[str, str]:
     return ("account", subscription.account or "")
 
 
-async def read_known(conn: AsyncConnection, operator: str) -> Known:
-    """Return the ids that new entries may refer to: accounts, members, and the plans of every catalog version."""
+async def read_known(conn: AsyncConnection, operator: str, among: Collection[str] | None = None) -> Known:
+    """Return the ids that new entries may refer to: accounts, members, and the plans of every catalog version.
+
+    `among`: only such accounts and members as are named there.
+    """
+    account_ids = select(accounts.c.account).where(accounts.c.operator == operator)
+    member_ids = select(members.c.member).where(members.c.operator == operator)
+    if among is not None:
+        account_ids = account_ids.where(accounts.c.account == func.any(sorted(among)))
+        member_ids = member_ids.where(members.c.member == func.any(sorted(among)))
     plan_keys = func.jsonb_object_keys(func.coalesce(catalogs.c.body["plans"], text("'{}'::jsonb")))
     return Known(
-        accounts=frozenset(
-            (await conn.execute(select(accounts.c.account).where(accounts.c.operator == operator))).scalars()
-        ),
-        members=frozenset(
-            (await conn.execute(select(members.c.member).where(members.c.operator == operator))).scalars()
-        ),
+        accounts=frozenset((await conn.execute(account_ids)).scalars()),
+        members=frozenset((await conn.execute(member_ids)).scalars()),
         plans=frozenset((await conn.execute(select(plan_keys).where(catalogs.c.operator == operator))).scalars()),
     )
 
