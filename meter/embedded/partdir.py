@@ -26,7 +26,7 @@ class PartDir:
     """`lock` first; everything else needs it held."""
 
     def __init__(self, data_dir: Path, part: str) -> None:
-        self.path = data_dir.absolute() / part
+        self.path = data_dir.resolve() / part  # as the kernel names the working directory of a leftover
         self.home = self.path / "home"
         self._lock_fd: int | None = None
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from meter.embedded.postgres import EmbeddedPostgres
+from meter.model.errors import BadInput
 from tests.embedded.running import ended, gateway, privileges
 
 NOBODY = 65534
@@ -74,6 +76,23 @@ async def test_root_uses_a_directory_that_no_other_user_reaches(data_dir: Path) 
         assert [privileges(pid) for pid in it.pids[1:]] == [0, 0]
     async with gateway(closed / "data") as again:
         assert await _count(again.database) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to drop")
+async def test_root_is_told_when_the_owner_of_the_files_cannot_reach_them(data_dir: Path) -> None:
+    closed = data_dir / "closed"
+    async with EmbeddedPostgres(closed):
+        pass
+    os.chown(closed / "postgres" / "home", NAMELESS, NAMELESS)
+    closed.chmod(0o700)
+    with pytest.raises(BadInput, match=r"(?s)must not run as root.*Permission denied.*where every user may pass"):
+        await EmbeddedPostgres(closed).start()
+
+
+async def test_files_of_another_user_are_refused(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(BadInput, match=r"belongs to user \d+ and this is user \d+"):
+        await EmbeddedPostgres(data_dir).start()
 
 
 @pytest.mark.parametrize("user", [NOBODY, NAMELESS])

@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from meter.embedded import child
 from meter.embedded.child import leftovers
 from meter.embedded.partdir import LOOPBACK, is_free
 from meter.embedded.postgres import EmbeddedPostgres
@@ -106,13 +107,15 @@ async def test_committed_rows_survive_the_kill_of_the_server(data_dir: Path) -> 
 
 
 async def test_a_server_left_by_a_killed_gateway_is_ended_first(data_dir: Path) -> None:
-    killed = EmbeddedPostgres(data_dir)
+    link = data_dir / "link"
+    link.symlink_to(data_dir / "real")
+    killed = EmbeddedPostgres(link)
     await killed.start()
     await _run(killed.url, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (7) RETURNING n")
     left = killed.pid
     assert left is not None
     killed._dir.unlock()  # as the kernel does for a killed gateway
-    async with EmbeddedPostgres(data_dir) as server:
+    async with EmbeddedPostgres(link) as server:
         assert not is_alive(left)
         assert await _run(server.url, "SELECT n FROM t") == 7
     await killed.stop()
@@ -161,3 +164,14 @@ async def test_a_server_that_cannot_start_says_why(data_dir: Path) -> None:
         Unavailable, match=r'(?s)postgres ended with code 1.*unrecognized configuration parameter "nonsense"'
     ):
         await EmbeddedPostgres(data_dir, settings={"nonsense": "1"}).start()
+
+
+def test_a_log_over_its_bound_moves_aside_under_its_writer(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_LOG_BYTES_MAX", 5)
+    log = data_dir / "log"
+    with log.open("a", buffering=1) as writer:
+        writer.write("12345\n")
+        child.rotate(log)
+        writer.write("6\n")
+        child.rotate(log)
+    assert (log.with_name("log.1").read_text(), log.read_text()) == ("12345\n", "6\n")
