@@ -257,10 +257,12 @@ class Ledger:
         last = {charge.line.key: charge for charge in self.charges}
         return {key: charge for key, charge in last.items() if charge.role != "reversal"}
 
-    def make_good(self, lines: Iterable[Line], *, reason: str = "late") -> list[Charge]:
-        """Book what differs between what stands and `lines`."""
+    def make_good(
+        self, lines: Iterable[Line], *, standing: Mapping[LineKey, Charge] | None = None, reason: str = "late"
+    ) -> list[Charge]:
+        """Book what differs between `lines` and what stands (or as much of it as was folded again)."""
         new = book(
-            differences(standing=self.standing(), lines=lines),
+            differences(standing=self.standing() if standing is None else standing, lines=lines),
             operator="northside",
             totals=self.totals,
             revisions={charge.line.key: charge.revision for charge in self.charges},

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from meter.model.catalog import Meter, Price, Site
+from meter.model.charge import LineTax
+from meter.model.directory import Account
+from meter.model.errors import Broken
+from meter.rating.fold import fold
+from meter.rating.state import AccountState
+from tests.rating.world import (
+    USE,
+    Space,
+    catalog,
+    d,
+    entered,
+    event,
+    given,
+    graduated,
+    passed,
+    per_unit,
+    plan,
+    plan_grant,
+    priced,
+    printed,
+    space,
+    span,
+    subscription,
+    t,
+    taxed,
+    use,
+)
+
+
+class TestALine:
+    def test_says_who_what_when_and_how_much(self) -> None:
+        colour = Price(id="colour", model=graduated(("50", "0.25"), (None, "0.20")), match={"color": True})
+        where = space(plan(pages=[colour, per_unit("0.05", id="mono")], grants=[]))
+        (line,) = where.lines(job := printed("11-03", 4, color=True))
+        assert line.key == (t("11-03"), "berlin/device", job.id, "pages", 0, "")
+        assert (line.account, line.member, line.site) == ("acme", "ada", "berlin")
+        assert (line.meter, line.plan) == ("pages", "flex")
+        assert (line.kind, line.event_type, line.events) == ("usage", "print.job", (job.key,))
+        assert (line.period.start, line.period.end) == (t("10-31 23:00"), t("11-30 23:00"))
+        assert (line.unit, line.price, line.currency, line.settlement) == ("page", "colour", "EUR", "account")
+        assert [line.quantity, line.covered, line.billable, line.amount] == [4, 0, 4, 1]
+        assert line.dimensions == {"color": True}
+
+    def test_is_not_there_for_a_contribution_of_0(self) -> None:
+        assert space(plan(use=per_unit("1"))).lines(use("11-02", 0)) == ()
+
+    def test_is_of_amount_0_where_credit_covers_all(self) -> None:
+        where = space(plan(use=per_unit("1"), grants=[plan_grant("free", USE, "10")]))
+        (line,) = where.lines(use("11-02", 5))
+        assert [line.quantity, line.covered, line.billable, line.amount] == [5, 5, 0, 0]
+        assert not line.unpriced
+
+    def test_is_not_there_for_a_meter_that_the_plan_neither_prices_nor_grants(self) -> None:
+        where = space(plan(pages=per_unit("1")), grants=[given("gift", USE, "10")])
+        assert where.lines(use("11-02", 5)) == ()
+
+    def test_comes_in_order_of_meters_for_one_event(self) -> None:
+        terms = {"meters": {name: _meter(name) for name in ("b", "a", "c")}}
+        where = space(plan(a=per_unit("1"), b=per_unit("1"), c=per_unit("1")), terms=terms)
+        assert [line.meter for line in where.lines(event("e", "custom", "11-02", {"n": 1}))] == ["a", "b", "c"]
+
+
+def _meter(name: str) -> Meter:
+    return Meter(id=name, event="custom", aggregate="sum", unit="n", value=("n",))
+
+
+class TestUnpriced:
+    def test_what_no_price_fits(self) -> None:
+        colour = Price(id="colour", model=graduated((None, "1")), match={"color": True})
+        (line,) = space(plan(pages=[colour])).lines(printed("11-02", 5))
+        assert (line.unpriced, line.price, line.plan) == (True, None, "flex")
+        assert [line.amount, line.billable] == [0, 5]
+
+    def test_what_is_left_of_a_meter_that_is_granted_and_not_priced(self) -> None:
+        where = space(plan(grants=[plan_grant("free", USE, "3")]))
+        lines = where.lines(use("11-02", 3), use("11-03", 3))
+        assert [line.unpriced for line in lines] == [False, True]
+
+    def test_usage_of_an_account_without_a_plan(self) -> None:
+        (line,) = space(plan(), subscriptions=[]).lines(use("11-02", 5))
+        assert (line.unpriced, line.plan, int(line.amount)) == (True, None, 0)
+
+    def test_but_not_where_given_credit_covers_it(self) -> None:
+        where = space(plan(), subscriptions=[], grants=[given("gift", USE, "5")])
+        assert [line.unpriced for line in where.lines(use("11-02", 5), use("11-03", 1))] == [False, True]
+
+    def test_usage_at_an_instant_without_a_subscription_falls_under_the_default_plan(self) -> None:
+        terms = {"default_plan": "guest"}
+        held = [subscription(span=span("11-10"))]
+        where = space(plan(use=per_unit("1")), plan("guest", use=per_unit("3")), subscriptions=held, terms=terms)
+        assert where.amounts(use("11-02", 1), use("11-12", 1)) == [3, 1]
+
+    def test_prices_in_another_currency_than_the_accounts(self) -> None:
+        account = Account(id="acme", name="acme", currency="USD", timezone="Europe/Berlin")
+        (line,) = space(plan(use=per_unit("1")), accounts=[account]).lines(use("11-02", 5))
+        assert (line.unpriced, line.currency, int(line.amount)) == (True, "USD", 0)
+
+    def test_passed_through_money_in_another_currency(self) -> None:
+        data = {"order": "o", "currency": "USD", "settlement": "account", "lines": [{"amount": "3"}], "total": "3"}
+        (line,) = space(plan(cafe=passed())).lines(event("s", "pos.sale", "11-02", data))
+        assert line.unpriced
+
+    def test_a_plan_that_the_catalog_does_not_have(self) -> None:
+        (line,) = space(plan(), subscriptions=[subscription("gone")]).lines(use("11-02", 5))
+        assert (line.unpriced, line.plan) == (True, None)
+
+
+class TestCumulation:
+    TIERS = priced(graduated(("10", "1"), (None, "0.5")))
+
+    def test_q_begins_anew_each_period(self) -> None:
+        where = space(plan(use=self.TIERS))
+        assert where.amounts(use("11-02", 10), use("11-30 22:59", 4), use("11-30 23:00", 4)) == [10, 2, 4]
+
+    def test_q_is_the_accounts(self) -> None:
+        assert space(plan(use=self.TIERS)).amounts(use("11-02", 10), use("11-03", 4, by="bob")) == [10, 2]
+
+    def test_or_each_members(self) -> None:
+        each = priced(graduated(("10", "1"), (None, "0.5")), per="member")
+        assert space(plan(use=each)).amounts(use("11-02", 10), use("11-03", 4, by="bob")) == [10, 4]
+
+    def test_only_what_is_left_after_credit_counts(self) -> None:
+        where = space(plan(use=self.TIERS, grants=[plan_grant("free", USE, "8")]))
+        assert where.amounts(use("11-02", 10), use("11-03", 10)) == [2, 9]
+
+    def test_a_price_written_anew_with_the_same_numbers_goes_on(self) -> None:
+        same = priced(graduated(("10.0", "1.00"), (None, "0.50")))
+        versions = [catalog(plan(use=self.TIERS)), catalog(plan(use=same), version=2, effective="11-10")]
+        where = space(subscriptions=[subscription()], catalogs=versions)
+        assert where.amounts(use("11-02", 10), use("11-12", 4)) == [10, 2]
+
+    def test_the_version_in_force_at_the_events_time_prices_it(self) -> None:
+        dearer = catalog(plan(use=per_unit("2")), version=2, effective="11-10 12:00")
+        versions = [catalog(plan(use=per_unit("1"))), dearer]
+        where = space(subscriptions=[subscription()], catalogs=versions)
+        assert where.amounts(use("11-10 11:59", 1), use("11-10 12:00", 1)) == [1, 2]
+
+
+class TestNegativeQuantities:
+    def figures(self, where: Space, *quantities: int) -> list[tuple[int, int, int]]:
+        lines = where.lines(*(use(f"11-{n + 2:02}", quantity) for n, quantity in enumerate(quantities)))
+        return [(int(line.covered), int(line.billable), int(line.amount)) for line in lines]
+
+    def test_first_lower_what_was_priced_then_return_credit(self) -> None:
+        where = space(plan(use=per_unit("2"), grants=[plan_grant("free", USE, "10")]))
+        assert self.figures(where, 14, -3, -3, 5) == [(10, 4, 8), (0, -3, -6), (-2, -1, -2), (2, 3, 6)]
+
+    def test_and_then_go_below_0(self) -> None:
+        where = space(plan(use=per_unit("2"), grants=[plan_grant("free", USE, "10")]))
+        assert self.figures(where, 4, -6, -1) == [(4, 0, 0), (-4, -2, -4), (0, -1, -2)]
+
+    def test_return_what_was_drawn_last_first(self) -> None:
+        where = space(plan(use=per_unit("2")), grants=[given("a", USE, "5"), given("b", USE, "5")])
+        back = where.lines(use("11-02", 8), use("11-03", -4))[1]
+        assert [(draw.grant, int(draw.amount)) for draw in back.draws] == [("b", -3), ("a", -1)]
+
+    def test_return_nothing_drawn_in_an_earlier_period_or_by_another_meter(self) -> None:
+        where = space(plan(use=per_unit("2"), pages=per_unit("1")), grants=[given("a", USE, "5")])
+        lines = where.lines(use("11-02", 4), use("12-02", -2))
+        assert lines[1].draws == ()
+        assert int(lines[1].amount) == -4
+
+    def test_lower_what_is_unpriced_too(self) -> None:
+        where = space(plan(grants=[plan_grant("free", USE, "3")]))
+        assert self.figures(where, 5, -2, -1) == [(3, 2, 0), (0, -2, 0), (-1, 0, 0)]
+
+
+class TestTax:
+    def tax(self, where: Space, *, site: str = "berlin") -> LineTax | None:
+        e = event("e", "usage.reported", "11-02", {"meter": "use", "quantity": 1}, site=site)
+        return where.lines(e)[0].tax
+
+    def test_the_prices_goes_before_the_sites(self) -> None:
+        terms = {
+            "taxes": taxed("0.19") | taxed("0.07", name="low", inclusive=True),
+            "sites": {"berlin": Site(id="berlin", name="Berlin", timezone="Europe/Berlin", tax="vat")},
+        }
+        plain = space(plan(use=per_unit("1")), terms=terms)
+        assert self.tax(plain) == LineTax(name="vat", rate=d("0.19"), inclusive=False)
+        low = space(plan(use=per_unit("1", tax="low")), terms=terms)
+        assert self.tax(low) == LineTax(name="low", rate=d("0.07"), inclusive=True)
+        assert self.tax(plain, site="hamburg") is None
+
+
+def test_events_out_of_order_are_refused_and_change_nothing() -> None:
+    where = space(plan(use=per_unit("1")))
+    first, second = where.placed([use("11-02", 1), use("11-03", 1)])
+    state = fold(where.facts, AccountState(), [second]).state
+    before = state.to_json()
+    for late in (first, second):
+        with pytest.raises(Broken, match="out of order") as caught:
+            fold(where.facts, state, [late])
+        assert caught.value.code == "fold_order"
+    assert state.to_json() == before
+
+
+def test_the_state_given_in_stays_as_it_is() -> None:
+    where = space(plan(use=per_unit("1"), days=per_unit("1"), grants=[plan_grant("free", USE, "10")]))
+    state = where.fold(use("11-02", 15), entered("11-03")).state
+    before = state.to_json()
+    fold(where.facts, state, where.placed([use("11-04", -7), entered("11-05"), use("12-04", 5)]))
+    assert state.to_json() == before
+
+
+def test_what_no_meter_can_read_is_listed() -> None:
+    where = space(plan(use=per_unit("1")))
+    broken = event("e", "usage.reported", "11-02", {"meter": "use", "quantity": "many"})
+    folded = where.fold(broken, use("11-03", 1))
+    assert [(unread.event, unread.meter) for unread in folded.unread] == [(broken.key, "use")]
+    assert len(folded.lines) == 1
+
+
+def test_numbers_of_full_length_stay_exact() -> None:
+    long = "999999999999999999.999999999999999999"
+    where = space(plan(use=per_unit("999999999999.999999")))
+    (line,) = where.lines(use("11-02", long))
+    exact = int(long.replace(".", "")) * 999999999999999999  # in units of 1e-24
+    assert line.amount == Decimal(f"{(exact + 5 * 10**11) // 10**12}e-12")
+
+
+def test_days_of_a_member_are_forgotten_when_no_event_can_fall_on_them() -> None:
+    where = space(plan(days=per_unit("1")))
+    state = where.fold(*(entered(f"11-{day:02}", by=who) for day in range(2, 30) for who in ("ada", "bob"))).state
+    assert all(len(days) <= 3 for days in state.days.values())
+    assert where.fold(entered("11-02"), entered("12-20", by="bob")).state.days.keys() == {("days", "bob")}
+
+
+def test_a_refund_books_nothing_yet() -> None:
+    sale = {"source": "berlin/device", "order": "o"}
+    data = {"refund": "r", "sale": sale, "currency": "EUR", "status": "completed", "amount": "1"}
+    assert space(plan(use=per_unit("1"))).lines(event("r", "pos.refund", "11-02", data)) == ()
