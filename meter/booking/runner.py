@@ -22,8 +22,8 @@ class RatingRunner:
     def __init__(self, worker: RatingWorker, leases: LeaseKeeper) -> None:
         """Prepare to drive `worker` under `leases`."""
         self._worker = worker
-        self._leases = leases
         self._woken = asyncio.Event()
+        leases.want(worker.lease_names, gained=self.wake)
 
     def wake(self) -> None:
         """Look at the tail now: a hint, without which it is looked at a little later."""
@@ -31,11 +31,6 @@ class RatingRunner:
 
     async def run(self) -> None:
         """Rate until cancelled. A step that is cut off has written nothing or everything."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._leases.keep(self._worker.lease_names, gained=self.wake))
-            group.create_task(self._drive())
-
-    async def _drive(self) -> None:
         while True:
             self._woken.clear()
             try:

@@ -15,6 +15,7 @@ from meter.rating.fold import PlacedEvent
 from meter.rating.resolve import Placed, Unresolved, place
 from meter.store import booking as store
 from meter.store import usage
+from meter.store.directory_write import raise_facts_version
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,3 +100,27 @@ async def release_due(
             )
         elif isinstance(placement, Unresolved):
             intake.park.append((event, placement.identity))
+
+
+async def notice_earlier(
+    connection: AsyncConnection, operator: str, events: Iterable[UsageEvent], facts: Facts
+) -> None:
+    """Ask for what follows when an identity's earliest event turns out to be earlier.
+
+    Among several claims one without a start begins there, so its rank may change from that event on.
+    """
+    first: dict[str, datetime] = {}
+    for event in events:
+        known = facts.directory.first_events.get(event.subject or "")
+        if known is not None and event.subject is not None and event.time < first.get(event.subject, known):
+            first[event.subject] = event.time
+    if not first:
+        return
+    await raise_facts_version(connection, operator)  # every worker's directory is out of date
+    for identity, since in first.items():
+        claimants = {claim.member for claim in facts.directory.claims[identity]}
+        linked = {link.account for member in claimants for link in facts.directory.links.get(member, ())}
+        for account in sorted(linked):
+            await store.request_refold(
+                connection, operator, account=account, since=since, reason="a claim begins earlier"
+            )

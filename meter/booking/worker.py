@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.booking.accounts import AccountFold, Accounts
 from meter.booking.books import keep_books, write_books
 from meter.booking.facts import Facts, FactsCache
-from meter.booking.step import Intake, release_due, sort_in
+from meter.booking.step import Intake, notice_earlier, release_due, sort_in
 from meter.clock import Clock
 from meter.model.charge import Charge
 from meter.store import booking as store
@@ -163,6 +163,7 @@ class RatingWorker:
             intake,
             mine=lambda name: self._shard_of(name) in reading.shards,
         )
+        await notice_earlier(connection, self._operator, fresh, facts)
         xid_of = {one.event.position: one.cursor.xid for one in arrived}
         folds = await self._accounts.fold(connection, facts, intake, xid_of)
         charges = await self._write(connection, facts, intake, folds)

@@ -24,7 +24,6 @@ from meter.model.directory import (
 from meter.store.tables import (
     accounts,
     catalogs,
-    events,
     grants,
     identities,
     member_accounts,
@@ -109,15 +108,13 @@ async def read_known(conn: AsyncConnection, operator: str, among: Collection[str
 async def _first_events(conn: AsyncConnection, operator: str, ranked: Collection[str]) -> dict[str, datetime]:
     if not ranked:
         return {}
-    given = func.unnest(ranked).column_valued("identity")
-    first = (
-        select(func.min(events.c.time))
-        .where(events.c.operator == operator, events.c.subject == given)
-        .correlate(given)
-        .scalar_subquery()
+    query = text(
+        "SELECT ranked.identity, (SELECT min(e.time) FROM events AS e"
+        " WHERE e.operator = :operator AND e.subject = ranked.identity) AS first"
+        " FROM unnest(CAST(:ranked AS text[])) AS ranked (identity)"
     )
-    rows = await conn.execute(select(given, first))
-    return {identity: time for identity, time in rows if time is not None}
+    rows = await conn.execute(query, {"operator": operator, "ranked": sorted(ranked)})
+    return {row.identity: row.first for row in rows if row.first is not None}
 
 
 # --- rows to records --------------------------------------------------------------------------------------------------

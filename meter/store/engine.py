@@ -23,6 +23,9 @@ STATEMENT_TIMEOUT_S: Final = 60
 IDLE_TRANSACTION_TIMEOUT_S: Final = 60
 
 # Decimals leave as JSON numbers, digit for digit, and come back so: PostgreSQL keeps a jsonb number exactly.
+# Serialization failure and deadlock (PostgreSQL, appendix A).
+_CONTENDED: Final = frozenset({"40001", "40P01"})
+
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -76,7 +79,8 @@ class Database:
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection in a transaction (READ COMMITTED).
 
-        Raises Unavailable (`database_unavailable`) where the server does not answer or goes away; whether a commit
+        Raises Unavailable (`database_contended`) where another transaction was in the way and nothing was written, or
+        (`database_unavailable`) where the server does not answer or goes away; whether a commit
         that was under way took place is then unknown, and the caller repeats by key.
         """
         try:
@@ -87,6 +91,9 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated or lost_connection(error):
                 raise _unavailable(error) from error
+            if sqlstate(error) in _CONTENDED:
+                message = "two transactions got into each other's way; nothing was written, try again"
+                raise Unavailable(message, code="database_contended") from error
             raise
 
     async def dispose(self) -> None:

@@ -92,7 +92,7 @@ async def fence(connection: AsyncConnection, leases: Iterable[Lease]) -> None:
 
 
 class LeaseKeeper:
-    """The leases of one process. `maintain` is called every `RENEW_INTERVAL_S`; `held` is what it holds."""
+    """The leases of one process: `run` takes and renews what is wanted, `held` is what it holds."""
 
     def __init__(self, database: Database, *, holder: str | None = None) -> None:
         """Keep leases for `holder` (a name for people; a random part is always added)."""
@@ -100,6 +100,8 @@ class LeaseKeeper:
         self._holder = f"{holder or 'meter'}-{uuid4()}"
         self._connection: AsyncConnection | None = None
         self._held: dict[str, Lease] = {}
+        self._wanted: list[tuple[tuple[str, ...], Callable[[], None]]] = []
+        self._changed = asyncio.Event()
 
     def held(self, names: Iterable[str]) -> list[Lease]:
         """Return the leases held among `names`. Holding is settled by `fence`, inside a transaction."""
@@ -126,17 +128,28 @@ class LeaseKeeper:
             message = f"leases cannot be kept: {str(error).splitlines()[0][:200]}; PostgreSQL must answer"
             raise Unavailable(message, code="database_unavailable") from error
 
-    async def keep(self, names: Sequence[str], *, gained: Callable[[], None]) -> None:
-        """Take and renew `names` until cancelled; call `gained` whenever more of them are held than before."""
+    def want(self, names: Sequence[str], *, gained: Callable[[], None]) -> None:
+        """Have `run` take and renew `names` too; `gained` is called whenever more of them are held than before."""
+        self._wanted.append((tuple(names), gained))
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keep what is wanted until cancelled."""
         while True:
-            before = len(self.held(names))
+            self._changed.clear()
+            before = [len(self.held(names)) for names, _ in self._wanted]
             try:
-                await self.maintain(names)
+                await self.maintain([name for names, _ in self._wanted for name in names])
             except Unavailable as error:
                 log.warning("leases_unkept", detail=error.detail)
-            if len(self.held(names)) > before:
-                gained()
-            await asyncio.sleep(RENEW_INTERVAL_S)
+            for (names, gained), count in zip(list(self._wanted), before, strict=False):
+                if len(self.held(names)) > count:
+                    gained()
+            try:
+                async with asyncio.timeout(RENEW_INTERVAL_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
 
     async def close(self) -> None:
         """Give everything back, so that another process can go on at once."""

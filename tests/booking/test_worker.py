@@ -78,6 +78,15 @@ async def test_a_claim_rates_what_was_parked_and_moves_a_paid_sale_to_the_member
     ]
 
 
+async def test_a_claim_without_a_start_begins_with_an_earlier_event_that_comes_later(space: Space) -> None:
+    claimed = CATALOG.replace('["badge:B0B1"]', '["badge:B0B1", {id: "badge:NEW1", from: 2026-03-05}]')
+    await space.apply(claimed.replace('["badge:EFE1"]', '["badge:EFE1", "badge:NEW1"]'))
+    await space.take(pages("1", "10T09:00", 101, "badge:NEW1"))
+    assert [row[0] for row in await space.sums()] == ["solo"]  # eve's claim begins on the 10th, after bob's
+    await space.take(pages("2", "02T09:00", 101, "badge:NEW1"))
+    assert [(row[0], row[5]) for row in await space.sums()] == [("acme", Decimal(101)), ("solo", Decimal(101))]
+
+
 @pytest.mark.parametrize("voided_first", [True, False])
 async def test_a_void_takes_its_target_out_in_either_order(space: Space, *, voided_first: bool) -> None:
     parts = [pages("1", "02T09:00", 120), void("v", "03T09:00", "1", HALL)]

@@ -1,0 +1,268 @@
+"""Composes a gateway from its roles: what starts when, on what, and in which order it stops.
+
+    start ─▶  export ─▶ rating ─▶ batcher ─▶ MQTT ─▶ HTTP ─▶ ready
+    stop  ◀─  export ◀─ rating ◀─ batcher ◀─ MQTT ◀─ HTTP          sources first, so that what was read is written
+
+A role that ends by itself, as none should, stops the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from meter.api.app import SERVER_OPTIONS, create_app
+from meter.api.services import Services, Wakeup
+from meter.booking.runner import RatingRunner
+from meter.booking.worker import RatingWorker
+from meter.clock import monotonic_s, now
+from meter.config import Settings, listen_address
+from meter.export.dispatcher import Dispatcher
+from meter.export.ledger import LedgerTarget
+from meter.ingest.accept import Acceptor
+from meter.ingest.batcher import Batcher
+from meter.ingest.mqtt import MqttIngest
+from meter.ingest.topics import Topics
+from meter.model.catalog import TopicMap
+from meter.model.errors import BadInput, Unavailable
+from meter.rundir import Addresses
+from meter.store import migrate
+from meter.store.catalogs import load_catalogs
+from meter.store.directory import current_operator
+from meter.store.engine import Database
+from meter.store.leases import LeaseKeeper
+from meter.telemetry import Telemetry, log
+
+# How often a gateway without a catalog looks for one; and how often a session looks whether it may still connect.
+_LOOK_S: Final = 0.5
+_HTTP_CLOSE_S: Final = 5.0
+
+
+class OperatorName:
+    """The operator that the database serves: asked for until the first catalog names it, then kept."""
+
+    def __init__(self, database: Database) -> None:
+        """Know nothing yet."""
+        self._database = database
+        self._name: str | None = None
+        self._asked_at_s = -_LOOK_S
+
+    async def __call__(self) -> str | None:
+        """Return the operator, None before the first catalog. Raises Unavailable."""
+        if self._name is None and monotonic_s() - self._asked_at_s >= _LOOK_S / 5:
+            self._asked_at_s = monotonic_s()
+            async with self._database.begin() as connection:
+                self._name = await current_operator(connection)
+        return self._name
+
+    async def wait(self) -> str:
+        """Return the operator, as soon as there is one."""
+        while True:
+            try:
+                name = await self()
+            except Unavailable as error:
+                log.warning("operator_unknown", detail=error.detail)
+                name = None
+            if name is not None:
+                return name
+            await asyncio.sleep(_LOOK_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The services that a gateway works on: a migrated database, and a broker (None: no MQTT)."""
+
+    database_url: str
+    mqtt_url: str | None
+
+
+class Gateway:
+    """One process's share of the gateway. Any number may run side by side on the same parts."""
+
+    def __init__(self, settings: Settings, parts: Parts, *, roles: Collection[str], admin_key: str) -> None:
+        """Prepare; nothing is started before `run`."""
+        self._settings = settings
+        self._parts = parts
+        self._roles = frozenset(roles)
+        self._admin_key = admin_key
+        self.telemetry = Telemetry()
+        self._database = Database(parts.database_url)
+        self._operator = OperatorName(self._database)
+        self._leases = LeaseKeeper(self._database, holder=f"{os.uname().nodename}-{os.getpid()}")
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._accepted = Wakeup()
+        self._booked = Wakeup()
+        self._batcher: Batcher | None = None
+
+    async def run(self, *, stop: asyncio.Event, ready: Callable[[Addresses], Awaitable[None]]) -> None:
+        """Serve until `stop` is set, then stop in order; `ready` is awaited once everything answers.
+
+        Raises Unavailable where a part does not answer at the start, and whatever ends a role by itself.
+        """
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._database.dispose)
+            await self._check_schema()
+            stack.push_async_callback(self._leases.close)
+            await stack.enter_async_context(self._background("leases", self._leases.run()))
+            if "export" in self._roles:
+                await stack.enter_async_context(self._background("export", self._export()))
+            if "rate" in self._roles:
+                await stack.enter_async_context(self._background("rate", self._rate()))
+            if "ingest" in self._roles:
+                await self._start_ingest(stack)
+            http = await stack.enter_async_context(self._serve_http())
+            await ready(
+                Addresses(http=http, mqtt=self._parts.mqtt_url, database=self._parts.database_url, pid=os.getpid())
+            )
+            await self._until(stop)
+
+    async def _check_schema(self) -> None:
+        found, wanted = await migrate.revision(self._database), migrate.head()
+        if found != wanted:
+            message = f"the database is at schema {found}, this version needs {wanted}; run `meter migrate`"
+            raise BadInput(message, code="schema_mismatch")
+
+    async def _until(self, stop: asyncio.Event) -> None:
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait([stopping, self._failed], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        if self._failed.done():
+            self._failed.result()
+
+    @asynccontextmanager
+    async def _background(
+        self, name: str, work: Coroutine[Any, Any, None], *, finish: Callable[[], None] | None = None
+    ) -> AsyncIterator[None]:
+        """Run `work` beside the rest; at the end ask it to `finish`, or cancel it, and wait for it."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        try:
+            yield
+        finally:
+            task.remove_done_callback(self._ended)
+            if finish is None:
+                task.cancel()
+            else:
+                finish()
+            await asyncio.wait([task])
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._failed.done() or task.cancelled():
+            return
+        error = task.exception()
+        log.error("role_ended", role=task.get_name(), exc_info=error)
+        self._failed.set_exception(error or Unavailable(f"the role {task.get_name()} ended by itself"))
+
+    # --- roles --------------------------------------------------------------------------------------------------------
+
+    async def _export(self) -> None:
+        dispatcher = Dispatcher(
+            self._database,
+            operator=await self._operator.wait(),
+            exporters={
+                name: LedgerTarget(self._settings.data_dir / "ledger")
+                for name, target in self._settings.targets.items()
+                if target.enabled
+            },
+            telemetry=self.telemetry,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dispatcher.run())
+            group.create_task(_pass_on(self._booked, dispatcher.wake))
+
+    async def _rate(self) -> None:
+        worker = RatingWorker(
+            database=self._database,
+            operator=await self._operator.wait(),
+            shards=self._settings.rating_shards,
+            leases=self._leases,
+            targets=[name for name, target in self._settings.targets.items() if target.enabled],
+            telemetry=self.telemetry,
+            clock=now,
+            booked=self._booked.notify,
+        )
+        runner = RatingRunner(worker, self._leases)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(runner.run())
+            group.create_task(_pass_on(self._accepted, runner.wake))
+
+    async def _start_ingest(self, stack: AsyncExitStack) -> None:
+        acceptor = Acceptor(
+            self._database,
+            operator=self._operator,
+            telemetry=self.telemetry,
+            max_age_days=self._settings.max_age_days,
+        )
+        self._batcher = batcher = Batcher(acceptor.accept)
+        batcher.on_commit.append(lambda _outcome: self._accepted.notify())
+        await stack.enter_async_context(self._background("batcher", batcher.run(), finish=batcher.stop))
+        if self._parts.mqtt_url is not None:
+            await stack.enter_async_context(self._background("mqtt", self._mqtt(self._parts.mqtt_url, batcher)))
+
+    async def _mqtt(self, url: str, batcher: Batcher) -> None:
+        """Hold the ingest shard's session for as long as this process holds its lease."""
+        operator = await self._operator.wait()
+        topics = Topics(tuple(self._settings.mqtt_topics), await self._topic_maps(operator))
+        session = MqttIngest(url, operator=operator, topics=lambda: topics, batcher=batcher, telemetry=self.telemetry)
+        name = f"mqtt/{operator}/0"
+        self._leases.want([name], gained=lambda: None)
+        while True:
+            if not self._leases.held([name]):
+                await asyncio.sleep(_LOOK_S / 5)
+                continue
+            running = asyncio.create_task(session.run())
+            try:
+                while self._leases.held([name]):
+                    await asyncio.wait([running], timeout=_LOOK_S)
+            finally:
+                running.cancel()
+                await asyncio.wait([running])
+
+    async def _topic_maps(self, operator: str) -> Sequence[TopicMap]:
+        async with self._database.begin() as connection:
+            catalogs = await load_catalogs(connection, operator)
+        return catalogs.versions[-1].topics if catalogs is not None else ()
+
+    @asynccontextmanager
+    async def _serve_http(self) -> AsyncIterator[str]:
+        """Yield the URL at which HTTP is served: all routes with the role `api`, health and metrics in any case."""
+        batcher = self._batcher
+        services = Services(
+            db=self._database,
+            settings=self._settings,
+            telemetry=self.telemetry,
+            operator=self._operator,
+            admin_key=self._admin_key,
+            booked=self._booked,
+            accepted=self._accepted,
+            receive_events=None if batcher is None else event_receiver(batcher),
+            receive_hook=None if batcher is None else hook_receiver(batcher),
+        )
+        runner = web.AppRunner(create_app(services), shutdown_timeout=_HTTP_CLOSE_S, **SERVER_OPTIONS)
+        await runner.setup()
+        try:
+            host, port = listen_address(self._settings.http, setting="METER_HTTP")
+            site = web.TCPSite(runner, host, port)
+            try:
+                await site.start()
+            except OSError as error:
+                message = f"METER_HTTP: cannot listen on {host}:{port}: {error.strerror}; free it or take another port"
+                raise BadInput(message, code="port_taken") from error
+            yield f"http://{host}:{runner.addresses[0][1]}"
+        finally:
+            await runner.cleanup()
+
+
+async def _pass_on(hints: Wakeup, wake: Callable[[], None]) -> None:
+    """Call `wake` after each hint."""
+    while True:
+        await hints.next().wait()
+        wake()

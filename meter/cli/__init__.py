@@ -1,0 +1,63 @@
+"""The command line: `meter COMMAND --help` tells the rest.
+
+Exit codes: 0 done, 1 failed (try again, or look), 2 wrong usage or invalid input.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from meter import __version__
+from meter.cli import gateway, simulate
+from meter.cli.common import err
+from meter.model.errors import BadInput, MeterError
+
+app = typer.Typer(
+    name="meter",
+    help="Usage metering gateway for coworking operators.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"meter {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=lambda wanted: _version(wanted=wanted), is_eager=True)
+    ] = False,
+) -> None:
+    """Usage metering gateway for coworking operators."""
+
+
+app.command()(gateway.up)
+app.command()(gateway.serve)
+app.command()(gateway.migrate)
+app.command()(gateway.check)
+app.command()(simulate.simulate)
+
+
+def main() -> None:
+    """Run the command line; say every error in a line for people, without a traceback."""
+    try:
+        app()
+    except BadInput as error:
+        err.print(f"[red]error[/red] ({error.code}): ", end="")
+        err.print(error.detail, markup=False, highlight=False)
+        sys.exit(2)
+    except MeterError as error:
+        err.print(f"[red]error[/red] ({error.code}): ", end="")
+        err.print(error.detail, markup=False, highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,77 @@
+"""What the commands share: settings, the database, output for people and for machines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+from rich.console import Console
+
+from meter.config import Settings, load_settings
+from meter.model.errors import BadInput
+from meter.model.money import plain
+from meter.rundir import read_addresses
+from meter.store.directory import current_operator
+from meter.store.engine import Database
+
+T = TypeVar("T")
+
+out: Final = Console()
+err: Final = Console(stderr=True)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` returns, on an event loop of its own."""
+    return asyncio.run(work)
+
+
+def print_json(value: Any) -> None:
+    """Print `value` for machines: Decimals as strings, one document."""
+    json.dump(value, sys.stdout, default=_plain, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def _plain(value: object) -> str:
+    return plain(value) if isinstance(value, Decimal) else str(value)
+
+
+def database_url(settings: Settings) -> str:
+    """Return the database to work on: the one that is set, else that of the `meter up` on the data directory.
+
+    Raises BadInput (`no_database`).
+    """
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    addresses = read_addresses(settings.data_dir)
+    if addresses is None:
+        message = (
+            f"no database: METER_DATABASE_URL is not set and no gateway runs on {settings.data_dir}; "
+            "start `meter up`, or set METER_DATABASE_URL or METER_DATA_DIR"
+        )
+        raise BadInput(message, code="no_database")
+    return addresses.database
+
+
+@asynccontextmanager
+async def connect() -> AsyncIterator[Database]:
+    """Yield the database that the settings name, or the running gateway's."""
+    database = Database(database_url(load_settings()))
+    try:
+        yield database
+    finally:
+        await database.dispose()
+
+
+async def require_operator(database: Database) -> str:
+    """Return the operator of the database. Raises BadInput (`no_catalog`) before the first catalog."""
+    async with database.begin() as connection:
+        operator = await current_operator(connection)
+    if operator is None:
+        message = "no catalog has been applied yet: meter apply FILE"
+        raise BadInput(message, code="no_catalog")
+    return operator

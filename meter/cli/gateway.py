@@ -1,0 +1,278 @@
+"""`meter up`, `serve`, `migrate`, `check`: run a gateway, and tell whether it could run."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+
+from meter.app import Gateway, Parts
+from meter.catalog.load import read_catalog_text
+from meter.cli.common import connect, database_url, err, out, print_json, require_operator
+from meter.clock import now
+from meter.config import ROLES, Settings, listen_address, load_settings
+from meter.embedded.broker import EmbeddedBroker
+from meter.embedded.postgres import EmbeddedPostgres
+from meter.examples import example_catalog
+from meter.export.ledger import LedgerTarget
+from meter.ingest.mqtt_address import broker_address
+from meter.model.errors import BadInput, MeterError, Unavailable
+from meter.rundir import Addresses, admin_key, forget_addresses, read_addresses, write_addresses
+from meter.store import migrate as schema
+from meter.store.apply import apply_catalog
+from meter.store.directory import current_operator
+from meter.store.engine import Database
+from meter.telemetry import configure_logging
+
+_CONNECT_TIMEOUT_S: Final = 5.0
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept. METER_DATA_DIR")]
+Http = Annotated[str | None, typer.Option("--http", metavar="HOST:PORT", help="Where HTTP is served. METER_HTTP")]
+
+
+def up(
+    *,
+    data_dir: DataDir = None,
+    catalog: Annotated[
+        list[Path] | None, typer.Option("--catalog", help="A catalog to apply at start; may be given again.")
+    ] = None,
+    http: Http = None,
+    mqtt: Annotated[
+        str | None, typer.Option("--mqtt", metavar="HOST:PORT", help="Where the embedded broker listens. METER_MQTT")
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Play a simulated day of the example space.")] = False,
+) -> None:
+    """Run the whole gateway: with its own PostgreSQL and MQTT broker, unless settings name others."""
+    settings = load_settings(data_dir=data_dir, catalog=catalog, http=http, mqtt=mqtt)
+    configure_logging("warning" if demo and settings.log_level == "info" else settings.log_level)
+    _run_loop(_up(settings, demo=demo))
+
+
+def serve(
+    *,
+    roles: Annotated[str, typer.Option("--roles", help="Which of " + ", ".join(ROLES))] = ",".join(ROLES),
+    http: Http = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run the gateway alone, on the database and broker that the settings name. Any number may run side by side."""
+    settings = load_settings(data_dir=data_dir, http=http)
+    configure_logging(settings.log_level)
+    chosen = [role.strip() for role in roles.split(",") if role.strip()]
+    unknown = sorted(set(chosen) - set(ROLES))
+    if unknown or not chosen:
+        message = f"--roles: {', '.join(unknown) or 'none given'}; choose from {', '.join(ROLES)}"
+        raise BadInput(message, code="bad_option")
+    if settings.database_url is None:
+        message = "METER_DATABASE_URL: `serve` runs on a database of its own; set it, or use `meter up`"
+        raise BadInput(message, code="no_database")
+    if "ingest" in chosen and settings.mqtt_url is None:
+        err.print("METER_MQTT_URL is not set: events come in over HTTP only", style="yellow")
+    _run_loop(_serve(settings, chosen))
+
+
+def migrate() -> None:
+    """Bring the database to this version. Safe to run twice, and while the older version serves."""
+    url = database_url(load_settings())
+    asyncio.run(schema.upgrade(url))
+    out.print(f"the database is at schema {schema.head()}")
+
+
+def check(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+    """Tell whether settings, database, broker and each target answer, one line each."""
+    results = asyncio.run(_check())
+    if as_json:
+        print_json([{"part": part, "ok": fault is None, "detail": fault} for part, fault in results])
+    else:
+        table = Table("part", "state", "detail", box=None)
+        for part, fault in results:
+            table.add_row(part, "[green]ok[/green]" if fault is None else "[red]fault[/red]", fault or "")
+        out.print(table)
+    if any(fault is not None for _, fault in results):
+        raise typer.Exit(1)
+
+
+# --- up ---------------------------------------------------------------------------------------------------------------
+
+
+async def _up(settings: Settings, *, demo: bool) -> None:
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        watches: list[Coroutine[Any, Any, None]] = []
+        if settings.database_url is not None:
+            database = settings.database_url.get_secret_value()
+        else:
+            postgres = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir))
+            database = postgres.url
+            watches.append(postgres.watch())
+        if settings.mqtt_url is not None:
+            broker = settings.mqtt_url.get_secret_value()
+        else:
+            host, port = listen_address(settings.mqtt, setting="METER_MQTT")
+            nats = await stack.enter_async_context(EmbeddedBroker(settings.data_dir, host=host, port=port or None))
+            broker = nats.url
+            watches.append(nats.watch())
+        await schema.upgrade(database)
+        await _apply(database, settings, demo=demo)
+        parts = Parts(database_url=database, mqtt_url=broker)
+        gateway = Gateway(settings, parts, roles=ROLES, admin_key=_key(settings))
+        stack.callback(forget_addresses, settings.data_dir)
+        await _together([gateway.run(stop=stop, ready=partial(_ready, settings)), *watches])
+
+
+async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run until the first ends, the gateway when asked to or a child that dies; raise what it raises."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in done:
+        task.result()
+
+
+async def _ready(settings: Settings, addresses: Addresses) -> None:
+    write_addresses(settings.data_dir, addresses)
+    _say_ready(addresses.http, addresses.mqtt)
+
+
+def _say_ready(http: str, mqtt: str | None) -> None:
+    """Print the line that scripts wait for."""
+    sys.stdout.write(f"ready http={http} mqtt={mqtt or '-'}\n")
+    sys.stdout.flush()
+
+
+async def _apply(url: str, settings: Settings, *, demo: bool) -> None:
+    """Apply the catalogs that the settings name; for the demo on a new data directory the example's."""
+    files = [(str(path), _read(path)) for path in settings.catalog]
+    database = Database(url)
+    try:
+        async with database.begin() as connection:
+            if not files and demo and await current_operator(connection) is None:
+                files = [("examples/northside.yaml", example_catalog())]
+            if files:
+                await apply_catalog(connection, read_catalog_text(files), now=now(), reason="meter up")
+    finally:
+        await database.dispose()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"METER_CATALOG: cannot read {path}: {error}; name a readable UTF-8 file"
+        raise BadInput(message, code="bad_catalog") from error
+
+
+def _key(settings: Settings) -> str:
+    return settings.admin_key.get_secret_value() if settings.admin_key is not None else admin_key(settings.data_dir)
+
+
+# --- serve ------------------------------------------------------------------------------------------------------------
+
+
+async def _serve(settings: Settings, roles: Sequence[str]) -> None:
+    stop = _stop_on_signals()
+    if settings.database_url is None:
+        return
+    parts = Parts(
+        database_url=settings.database_url.get_secret_value(),
+        mqtt_url=settings.mqtt_url.get_secret_value() if settings.mqtt_url is not None else None,
+    )
+
+    async def ready(addresses: Addresses) -> None:
+        _say_ready(addresses.http, None if parts.mqtt_url is None else broker_address(parts.mqtt_url).shown)
+
+    await Gateway(settings, parts, roles=roles, admin_key=_key(settings)).run(stop=stop, ready=ready)
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+
+async def _check() -> list[tuple[str, str | None]]:
+    """Return each part with what is wrong with it, None where nothing is."""
+    settings = load_settings()
+    checks: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+        ("database", _check_database),
+        ("schema", _check_schema),
+        ("catalog", _check_catalog),
+        ("broker", partial(_check_broker, settings)),
+    ]
+    checks += [
+        (f"target {name}", LedgerTarget(settings.data_dir / "ledger").check)
+        for name, target in settings.targets.items()
+        if target.enabled
+    ]
+    results: list[tuple[str, str | None]] = [("settings", None)]
+    for part, answers in checks:
+        try:
+            await answers()
+        except MeterError as error:
+            results.append((part, error.detail))
+        else:
+            results.append((part, None))
+    return results
+
+
+async def _check_database() -> None:
+    async with connect() as database, database.begin():
+        pass
+
+
+async def _check_schema() -> None:
+    async with connect() as database:
+        found = await schema.revision(database)
+    if found != schema.head():
+        message = f"at {found}, this version needs {schema.head()}; run `meter migrate`"
+        raise BadInput(message, code="schema_mismatch")
+
+
+async def _check_catalog() -> None:
+    async with connect() as database:
+        await require_operator(database)
+
+
+async def _check_broker(settings: Settings) -> None:
+    running = read_addresses(settings.data_dir)
+    url = None if running is None else running.mqtt
+    if settings.mqtt_url is not None:
+        url = settings.mqtt_url.get_secret_value()
+    if url is None:
+        message = "METER_MQTT_URL is not set and no gateway runs here; events come in over HTTP only"
+        raise BadInput(message, code="no_broker")
+    address = broker_address(url)
+    try:
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(address.host, address.port)
+    except (OSError, TimeoutError) as error:
+        message = f"{address.host}:{address.port} does not answer: {error!r}"
+        raise Unavailable(message, code="broker_unavailable") from error
+    writer.close()
+    await writer.wait_closed()
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop.set)
+    return stop
+
+
+def _run_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop where it is there."""
+    if sys.platform == "win32":
+        asyncio.run(work)
+    else:
+        import uvloop  # noqa: PLC0415 -- not built for Windows
+
+        uvloop.run(work)
