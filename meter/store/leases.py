@@ -151,6 +151,11 @@ class LeaseKeeper:
             except TimeoutError:
                 pass
 
+    async def keep(self, names: Sequence[str], *, gained: Callable[[], None]) -> None:
+        """Keep just `names` until cancelled."""
+        self.want(names, gained=gained)
+        await self.run()
+
     async def close(self) -> None:
         """Give everything back, so that another process can go on at once."""
         await self._forget_all()
