@@ -7,12 +7,28 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from meter.api import charges, docs, events, health, keys, metrics, openapi
+from meter.api import (
+    accounts,
+    catalog,
+    charges,
+    deliveries,
+    directory,
+    docs,
+    events,
+    explain,
+    health,
+    keys,
+    metrics,
+    openapi,
+    unresolved,
+)
 from meter.api.auth import Authenticator
+from meter.api.facts import FactsReader
 from meter.api.problems import Problem, problem_answer, problems
 from meter.api.routing import PRINCIPAL, QUERY, Handler, Route, read_query
 from meter.api.services import Services
 from meter.clock import monotonic_s
+from meter.model.errors import BadInput
 
 # contract.md: 413 over 1 MiB. aiohttp counts decompressed bytes, so a bomb ends here too.
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -25,7 +41,7 @@ HEAD_BYTES_MAX: Final = 16 * 1024
 REQUESTS_MAX: Final = 512
 
 SERVICES: Final = web.AppKey("services", Services)
-ROUTES: Final = web.AppKey("routes", tuple)
+ROUTES: Final[web.AppKey[tuple[Route, ...]]] = web.AppKey("routes")
 AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
 
 # How `web.AppRunner(app, **SERVER_OPTIONS)` has to be made for the limits to hold.
@@ -65,14 +81,20 @@ def create_app(services: Services) -> web.Application:
 
 def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route, ...]:
     """Return the one route table: what is served and what the OpenAPI document describes."""
-    table = [
-        *events.routes(services),
-        *charges.routes(services),
-        *keys.routes(services, authenticator),
-        *health.routes(services),
-        *metrics.routes(services),
-        *docs.routes(services),
-    ]
+    table = [*events.routes(services)]
+    if services.api_role:
+        facts = FactsReader(services.db)
+        table += charges.routes(services)
+        table += explain.routes(services, facts)
+        table += accounts.routes(services, facts)
+        table += directory.routes(services)
+        table += catalog.routes(services)
+        table += unresolved.routes(services)
+        table += deliveries.routes(services)
+        table += keys.routes(services, authenticator)
+    table += health.routes(services)
+    table += metrics.routes(services)
+    table += docs.routes(services)
     table.append(openapi.document_route(table))
     return tuple(table)
 
@@ -82,6 +104,8 @@ def _guarded(route: Route, authenticator: Authenticator) -> Handler:
         principal = await authenticator.admit(request, route)
         if principal is not None:
             request[PRINCIPAL] = principal
+        if any("\0" in part for part in request.match_info.values()):
+            raise web.HTTPNotFound
         request[QUERY] = read_query(request, route)
         if request.body_exists:
             try:
@@ -89,6 +113,8 @@ def _guarded(route: Route, authenticator: Authenticator) -> Handler:
                     await request.read()  # kept by the request: handlers that read it again get the same bytes
             except TimeoutError as error:
                 raise web.HTTPRequestTimeout from error
+            except web.RequestPayloadError as error:
+                raise BadInput("the body is not encoded as its headers say", code="bad_encoding") from error
         return await route.handler(request)
 
     return handle

@@ -147,6 +147,9 @@ def _decoded(request: web.Request, body: bytes, kind: type[T]) -> T:
     if media != JSON and not media.endswith("+json"):
         message = f"Content-Type is {media[:80]!r}; send {JSON}"
         raise BadInput(message, code="unsupported_media_type")
+    # JSON can say it, PostgreSQL cannot keep it. A backslash before it is refused too: nobody means that either.
+    if b"\\u0000" in body:
+        raise BadInput("the body holds a NUL character (\\u0000); leave it out", code="bad_body")
     try:
         return msgspec.json.Decoder(kind, float_hook=Decimal).decode(body)
     except msgspec.ValidationError as error:

@@ -46,9 +46,9 @@ class Wakeup:
 class Services:
     """The parts of one gateway. `operator` returns the operator served, None before the first catalog.
 
-    `receive_events` and `receive_hook` are the ingest role's doors (None: not served here). `booked` is notified after
-    each commit of charges; `accepted` after each commit of events or facts. `stopping` is set when the server shuts
-    down, and held requests are answered.
+    `receive_events` and `receive_hook` are the ingest role's doors (None: not served here); without `api_role` there
+    are only these beside health, metrics and documents. `booked` is notified after each commit of charges; `accepted`
+    after each commit of events or facts. `stopping` is set when the server shuts down, and held requests are answered.
     """
 
     db: Database
@@ -60,6 +60,7 @@ class Services:
     booked: Wakeup = field(default_factory=Wakeup)
     accepted: Wakeup = field(default_factory=Wakeup)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    api_role: bool = True
     receive_events: ReceiveEvents | None = None
     receive_hook: ReceiveHook | None = None
     health: Mapping[str, HealthCheck] = field(default_factory=dict)

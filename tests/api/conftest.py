@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ from meter.store.engine import Database
 from meter.store.keys import Principal, create_key
 from meter.telemetry import Telemetry
 from tests.booked import OPERATOR, book
+from tests.booking.space import Space, open_space
 
 ADMIN_KEY = "an-admin-key-of-the-tests"
 
@@ -122,10 +123,28 @@ async def serving(services: Services, **options: Any) -> AsyncIterator[Api]:
         await services.db.dispose()
 
 
-Serve = Callable[..., Awaitable[Api]]
-
-
 @pytest_asyncio.fixture
 async def api(database_url: str) -> AsyncIterator[Api]:
     async with serving(the_services(database_url)) as served:
         yield served
+
+
+@dataclass(kw_only=True)
+class Gateway:
+    """A space whose events are rated, and its HTTP interface."""
+
+    space: Space
+    api: Api
+
+    async def charges(self, query: str = "") -> list[dict[str, Any]]:
+        """Return the charges as they leave."""
+        found: list[dict[str, Any]] = (await self.api.get(f"/v1/charges?limit=1000&{query}")).json["charges"]
+        return found
+
+
+@pytest_asyncio.fixture
+async def gateway(database_url: str) -> AsyncIterator[Gateway]:
+    async with open_space(database_url) as space:
+        services = the_services(database_url, clock=lambda: space.now)
+        async with serving(services) as served:
+            yield Gateway(space=space, api=served)

@@ -1,0 +1,169 @@
+"""Who nobody is: identities without a claim, and claiming them."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import date, datetime
+from typing import Annotated, Final
+
+import msgspec
+from aiohttp import web
+
+from meter.api.routing import (
+    JSON,
+    Body,
+    InstantText,
+    Limit,
+    Model,
+    Query,
+    Route,
+    body_of,
+    json_answer,
+    principal_of,
+    query_of,
+)
+from meter.api.services import Services
+from meter.model.errors import BadInput
+from meter.model.identity import normalise_identity
+from meter.model.instant import instant_text, parse_instant
+from meter.store.unresolved import UnresolvedIdentity, claim_identity, unresolved_identities
+
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+DateOrInstant = Annotated[str, msgspec.Meta(description="A date (midnight in the account's zone) or RFC 3339.")]
+
+
+class UnresolvedQuery(Query, kw_only=True):
+    """A page of the list, in the order of identities."""
+
+    cursor: Annotated[str, msgspec.Meta(description="The `next` of an earlier answer.")] = ""
+    limit: Limit = 100
+
+
+class IdentityJson(Model, kw_only=True):
+    """An identity that nobody has claimed. Null gathers the sales on account that name nobody."""
+
+    identity: str | None
+    events: int
+    first: InstantText
+    last: InstantText
+    sites: list[str]
+    types: list[str]
+
+
+class UnresolvedPage(Model, kw_only=True):
+    """Identities in order; `next` is null at the end."""
+
+    identities: list[IdentityJson]
+    next: str | None
+
+
+class ClaimBody(Body, kw_only=True):
+    """Whose the identity is, and since when; without `from` since its earliest event."""
+
+    member: str
+    from_: DateOrInstant | None = msgspec.field(default=None, name="from")
+    to: DateOrInstant | None = None
+
+
+class Claimed(Model, kw_only=True):
+    """The claim as it stands, and the accounts that are rated again for it."""
+
+    identity: str
+    member: str
+    changed: bool
+    accounts: list[str]
+
+
+def routes(services: Services) -> list[Route]:
+    """Return the routes of the list and its action."""
+
+    async def show(request: web.Request) -> web.StreamResponse:
+        query = query_of(request, UnresolvedQuery)
+        after = _after(query.cursor) if query.cursor else None
+        operator = await services.require_operator()
+        async with services.db.begin() as conn:
+            found = await unresolved_identities(
+                conn, operator, after=after, site=principal_of(request).site, identities_max=query.limit
+            )
+        following = _cursor(found[-1].identity) if len(found) == query.limit else None
+        return json_answer(UnresolvedPage(identities=[_identity(item) for item in found], next=following))
+
+    async def claim(request: web.Request) -> web.StreamResponse:
+        wanted = await body_of(request, ClaimBody)
+        identity = normalise_identity(request.match_info["identity"])
+        operator = await services.require_operator()
+        async with services.db.begin() as conn:
+            outcome = await claim_identity(
+                conn,
+                operator,
+                identity,
+                member=wanted.member,
+                start=when(wanted.from_, what="from"),
+                end=when(wanted.to, what="to"),
+                now=services.clock(),
+            )
+        services.accepted.notify()
+        accounts = sorted({touch.account for touch in outcome.touches})
+        return json_answer(Claimed(identity=identity, member=wanted.member, changed=bool(outcome), accounts=accounts))
+
+    return [
+        Route(
+            method="GET",
+            path="/v1/unresolved",
+            handler=show,
+            tag="work lists",
+            summary="Identities that nobody has claimed, with what waits for them",
+            scope="usage:read",
+            open_to=frozenset({"site"}),
+            query=UnresolvedQuery,
+            answers={JSON: UnresolvedPage},
+        ),
+        Route(
+            method="POST",
+            path="/v1/unresolved/{identity}/claim",
+            handler=claim,
+            tag="work lists",
+            summary="Claim an identity for a member; its events are rated at their own times",
+            scope="catalog:write",
+            bodies={JSON: ClaimBody},
+            answers={JSON: Claimed},
+        ),
+    ]
+
+
+def when(given: str | None, *, what: str) -> date | datetime | None:
+    """Return the date or the instant that `given` names. Raises BadInput (`bad_time`)."""
+    if given is None or not _DATE.fullmatch(given):
+        return None if given is None else parse_instant(given, what=what)
+    try:
+        return date.fromisoformat(given)
+    except ValueError as error:
+        raise BadInput(f"{what} is {given!r}: {error}; send a date that exists", code="bad_time") from error
+
+
+def _identity(item: UnresolvedIdentity) -> IdentityJson:
+    return IdentityJson(
+        identity=item.identity or None,
+        events=item.events,
+        first=instant_text(item.first),
+        last=instant_text(item.last),
+        sites=list(item.sites),
+        types=list(item.types),
+    )
+
+
+def _cursor(identity: str) -> str:
+    return "u" + urlsafe_b64encode(identity.encode()).decode().rstrip("=")
+
+
+def _after(cursor: str) -> str:
+    """Return the identity in a cursor of `_cursor`'s. Raises BadInput (`bad_cursor`)."""
+    try:
+        identity = urlsafe_b64decode(cursor[1:] + "=" * (-len(cursor[1:]) % 4)).decode()
+    except ValueError:
+        identity = "\0"
+    if "\0" in identity or _cursor(identity) != cursor:
+        message = f"{cursor[:60]!r} is no cursor; use the `next` of an earlier answer unchanged, or none to begin"
+        raise BadInput(message, code="bad_cursor")
+    return identity

@@ -1,0 +1,144 @@
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import text
+
+from meter.store.booking import checkpoints_before
+from meter.store.readers import charge_by_id
+from tests.api.conftest import Gateway
+from tests.booked import a_charge
+from tests.booking.space import CATALOG, amend, pages, sale, void
+
+HALL = "berlin/print/hall"
+
+
+async def _explain(gateway: Gateway, charge: str) -> Any:
+    answer = await gateway.api.get(f"/v1/charges/{charge}/explain")
+    assert answer.status == 200, answer.text
+    return answer.json
+
+
+async def test_the_arithmetic_is_whole_and_agrees(gateway: Gateway) -> None:
+    await gateway.space.take(pages("1", "02T09:00", 80), pages("2", "02T10:00", 75, paper="A4"))
+    first, second = await gateway.charges()
+    told = await _explain(gateway, second["id"])
+    assert told["recomputed"] == {"agrees": True, "amount": "2.705", "quantity": "75"}
+    assert told["grants"] == [
+        {"grant": "acme-flex/pages/2026-03", "granted": "100", "before": "20", "amount": "20", "after": "0"}
+    ]
+    assert told["price"] == {
+        "id": "mono",
+        "model": "Graduated",
+        "note": None,
+        "before": {"quantity": "0", "amount": "0"},
+        "after": {"quantity": "55", "amount": "2.705"},
+        "steps": [
+            {"above": "0", "up_to": "50", "units": "50", "unit_price": "0.05", "flat": "0", "amount": "2.5"},
+            {"above": "50", "up_to": None, "units": "5", "unit_price": "0.041", "flat": "0", "amount": "0.205"},
+        ],
+    }
+    [event] = told["events"]
+    assert event["data"] == {
+        "printer": "hall",
+        "job": "2",
+        "impressions": 75,
+        "status": "completed",
+        "paper": "A4",
+    }
+    assert told["resolution"]["member"] == "ada"
+    assert [link["id"] for link in told["chain"]] == [second["id"]]
+    assert (await _explain(gateway, first["id"]))["grants"][0]["after"] == "20"
+
+
+async def test_text_is_for_people(gateway: Gateway) -> None:
+    await gateway.space.take(pages("1", "02T09:00", 120))
+    [charge] = await gateway.charges()
+    answer = await gateway.api.get(f"/v1/charges/{charge['id']}/explain", headers={"Accept": "text/plain"})
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert "20 page x 0.05 = 1" in answer.text
+    assert "the same" in answer.text
+
+
+async def test_every_link_of_a_correction_names_the_chain(gateway: Gateway) -> None:
+    await gateway.space.take(pages("1", "02T09:00", 120))
+    await gateway.space.take(
+        amend("a", "03T09:00", "1", HALL, {"printer": "hall", "job": "1", "impressions": 130, "status": "completed"})
+    )
+    charges = await gateway.charges()
+    assert [charge["role"] for charge in charges] == ["original", "reversal", "replacement"]
+    for charge in charges:
+        told = await _explain(gateway, charge["id"])
+        assert [link["id"] for link in told["chain"]] == [c["id"] for c in charges]
+        assert told["recomputed"]["agrees"] is True
+
+
+async def test_a_voided_line_agrees_that_nothing_is_left(gateway: Gateway) -> None:
+    await gateway.space.take(pages("1", "02T09:00", 120))
+    await gateway.space.take(void("v", "03T09:00", "1", HALL))
+    for charge in await gateway.charges():
+        told = await _explain(gateway, charge["id"])
+        assert told["recomputed"] == {"agrees": True, "amount": None, "quantity": None}
+
+
+async def test_it_says_so_where_it_would_differ_today(gateway: Gateway) -> None:
+    """The facts were changed and nobody has rated again yet."""
+    await gateway.space.take(pages("1", "02T09:00", 120))
+    await gateway.space.apply(CATALOG.replace('"0.05"', '"0.06"') + "effective: 2026-01-01\n")
+    [charge] = await gateway.charges()
+    told = await _explain(gateway, charge["id"])
+    assert told["recomputed"] == {"agrees": False, "amount": "1.2", "quantity": "120"}
+    assert "DIFFERS" in str(told["text"])
+    await gateway.space.rate()
+    told = await _explain(gateway, charge["id"])
+    assert told["recomputed"]["agrees"] is True
+
+
+async def test_a_checkpoint_changes_the_cost_and_not_the_words(gateway: Gateway) -> None:
+    await gateway.space.take(*[pages(f"{n}", f"{2 + n // 20:02}T{n % 20:02}:10", 3) for n in range(300)])
+    last = (await gateway.charges())[-1]
+    async with gateway.api.db.begin() as conn:
+        charge = await charge_by_id(conn, "northside", last["id"])
+        assert charge is not None
+        found = await checkpoints_before(conn, "northside", {"acme": charge.line.key.time}, state_format=1)
+    told = await _explain(gateway, last["id"])
+    async with gateway.api.db.begin() as conn:
+        await conn.execute(text("DELETE FROM checkpoints"))
+    assert found, "there was a checkpoint to begin with"
+    assert await _explain(gateway, last["id"]) == told
+    assert told["recomputed"]["agrees"] is True
+
+
+async def test_a_guest_has_an_explanation_too(gateway: Gateway) -> None:
+    await gateway.space.take(sale("s", "02T09:00", "3.50"))
+    [charge] = await gateway.charges()
+    told = await _explain(gateway, charge["id"])
+    assert told["resolution"]["member"] is None
+    assert told["recomputed"]["agrees"] is True
+
+
+async def test_what_is_not_ones_own_is_not_there(gateway: Gateway) -> None:
+    await gateway.space.take(pages("1", "02T09:00", 120))
+    [charge] = await gateway.charges()
+    api, path = gateway.api, f"/v1/charges/{charge['id']}/explain"
+    assert (await api.get(path, key=await api.key("usage:read", account="acme"))).status == 200
+    assert (await api.get(path, key=await api.key("usage:read", site="berlin"))).status == 200
+    foreign = [
+        await api.get(path, key=await api.key("usage:read", account="solo")),
+        await api.get(path, key=await api.key("usage:read", site="hamburg")),
+        await api.get("/v1/charges/ch_none/explain"),
+        await api.get("/v1/charges/%00/explain"),
+    ]
+    assert [answer.status for answer in foreign] == [404] * 4
+    assert foreign[0].body == foreign[2].body  # nothing tells what exists from what does not
+
+
+async def test_an_account_that_is_gone_is_still_explained(gateway: Gateway) -> None:
+    """Booked once, and no longer in the directory."""
+    await gateway.space.take(pages("1", "02T09:00", 10))
+    async with gateway.api.db.begin() as conn:
+        charge = await charge_by_id(conn, "northside", (await gateway.charges())[0]["id"])
+    assert charge is not None
+    orphan = a_charge(replace(charge.line, account="gone"))
+    await gateway.api.book(orphan)
+    told = await _explain(gateway, orphan.id)
+    assert told["recomputed"] == {"agrees": False, "amount": None, "quantity": None}
