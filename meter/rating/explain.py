@@ -62,7 +62,12 @@ class Explanation:
             out.append(_resolution_text(self.resolution))
         dimensions = "".join(f", {name} = {_json_text(value)}" for name, value in line.dimensions.items())
         out.append(f"Meter: {line.meter}, {plain(line.quantity)} {line.unit}{dimensions}")
-        out += _evidence_text(self.evidence, line) if self.evidence is not None else []
+        if self.evidence is not None and self.recomputed is not None:
+            again = self.recomputed
+            if not self._is_of_charge():
+                figures = f"{plain(again.quantity)} {again.unit}, {plain(again.amount)} {again.currency}"
+                out.append(f"The line as the facts give it now: {figures}")
+            out += _evidence_text(self.evidence, again)
         out.append(
             f"Amount: {plain(line.amount)} {line.currency}, booked as {plain(charge.rounded)}{_tax_text(charge)}"
         )
@@ -70,6 +75,10 @@ class Explanation:
             out.append("Chain: " + " -> ".join(_link_text(member) for member in self.chain))
         out.append(self._verdict())
         return "\n".join(out)
+
+    def _is_of_charge(self) -> bool:
+        """Tell whether the arithmetic shown is that of the charge itself, and not of what took its place."""
+        return self.recomputed is not None and bills_the_same(self.charge.line, self.recomputed)
 
     def _verdict(self) -> str:
         if self.agrees:
@@ -95,6 +104,7 @@ class Explanation:
             "unit": line.unit,
             "covered": plain(line.covered),
             "billable": plain(line.billable),
+            "arithmetic_of": "charge" if self._is_of_charge() else "recomputed",
             "grants": [] if evidence is None else _draws_json(evidence),
             "price": None if evidence is None else _price_json(evidence),
             "amount": plain(line.amount),
