@@ -15,8 +15,7 @@ from meter.catalog.people import Known
 from meter.model.directory import SINCE_ALWAYS
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text
-from meter.store.apply import REASON_CHARS_MAX, Outcome, apply_catalog, preview_catalog
-from meter.store.directory import current_operator, read_known
+from meter.store.apply import REASON_CHARS_MAX, Outcome, apply_catalog, preview_catalog, read_known_to
 
 YAML: Final = "application/yaml"
 _YAML_TYPES: Final = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml"})
@@ -96,9 +95,7 @@ def routes(services: Services) -> list[Route]:
         text = await text_of(request, JSON, *_YAML_TYPES)
         now = services.clock()
         async with services.db.begin() as conn:
-            operator = await current_operator(conn)
-            known = Known() if operator is None else await read_known(conn, operator)
-            loaded = _load(request.content_type, text, known)
+            loaded = _load(request.content_type, text, await read_known_to(conn))
             if query.dry_run:
                 outcome = await preview_catalog(conn, loaded, now=now)
             else:

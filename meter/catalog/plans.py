@@ -89,7 +89,7 @@ def _read_prices(entry: Entry, context: PlanContext) -> Mapping[str, tuple[Price
             _unique(given, ids, "price")
             if price is not None:
                 prices.append(price)
-        if meter is not None and meter.rated:
+        if meter is not None and meter.rated and name in section:
             found[name] = tuple(prices)
     return found
 

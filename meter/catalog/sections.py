@@ -89,7 +89,11 @@ def _ledger_accounts(ledger: Entry, key: str) -> dict[str, str]:
     section = ledger.entry(key)
     if section is None:
         return {}
-    return {name: ledger_account_at(section, name) or "" for name in section.keys()}  # noqa: SIM118 -- no dict
+    return {
+        name: account
+        for name in section.keys()  # noqa: SIM118 -- an Entry is no dict
+        if (account := ledger_account_at(section, name)) is not None
+    }
 
 
 def ledger_account_at(entry: Entry, key: str) -> str | None:

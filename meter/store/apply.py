@@ -20,7 +20,7 @@ from meter.catalog.compare import SectionChange, section_changes
 from meter.catalog.draft import DirectoryDraft
 from meter.catalog.issues import CatalogError, Issue
 from meter.catalog.load import LoadedCatalog
-from meter.catalog.people import PeopleReader
+from meter.catalog.people import Known, PeopleReader
 from meter.catalog.touch import Touch, joined, terms_changed, touches
 from meter.model.directory import SINCE_ALWAYS
 from meter.model.errors import BadInput
@@ -101,6 +101,12 @@ async def preview_catalog(conn: AsyncConnection, loaded: LoadedCatalog, *, now: 
     await _check_operator(conn, loaded.catalog.operator)
     outcome, _ = await _outcome(conn, loaded, now=now, reason=None)
     return outcome
+
+
+async def read_known_to(conn: AsyncConnection) -> Known:
+    """Return what a catalog's entries may refer to in this database, whosever it is."""
+    operator = await current_operator(conn)
+    return Known() if operator is None else await read_known(conn, operator)
 
 
 async def apply_directory(conn: AsyncConnection, operator: str, draft: DirectoryDraft, *, now: datetime) -> Outcome:

@@ -40,7 +40,8 @@ async def stocked(api: Api) -> Api:
 
 async def version(api: Api) -> int:
     async with api.db.begin() as conn:
-        return (await conn.execute(text("SELECT facts_version FROM operators"))).scalar_one()
+        found: int = (await conn.execute(text("SELECT facts_version FROM operators"))).scalar_one()
+        return found
 
 
 async def put(api: Api, path: str, body: Any, *, method: str = "PUT", status: int = 200) -> Any:
