@@ -16,7 +16,7 @@ ONE: Final = Decimal(1)
 AMOUNT_PLACES: Final = 12
 QUANTITY_PLACES: Final = 6
 
-# A product of two of the longest numbers let in (`DIGITS_MAX` on either side of the point) has 72 digits; the rest is room
+# A product of two of the longest numbers let in (`DIGITS_MAX` either side of the point) has 72 digits; the rest is room
 # for sums of such. Short numbers cost the same at any precision.
 EXACT: Final = Context(prec=96, rounding=ROUND_HALF_UP)
 DIGITS_MAX: Final = 18

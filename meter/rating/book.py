@@ -109,8 +109,9 @@ class GroupTotals:
 
 def _tax(group: TaxGroup, base: Decimal) -> Decimal:
     """Return the tax on `base`, which holds it already where it is inclusive."""
-    share = group.rate / (ONE + group.rate) if group.inclusive else group.rate
-    return rounded_minor(base * share, group.currency)
+    tax = base * group.rate
+    # Divided last: a quotient of exactly half a cent must not be cut before it is rounded.
+    return rounded_minor(tax / (ONE + group.rate) if group.inclusive else tax, group.currency)
 
 
 def book(

@@ -150,6 +150,12 @@ class TestTaxes:
         charges = booked(*where("1.19", inclusive=True).lines(use("11-02", 1), use("11-03", 1)))
         assert [(charge.rounded, charge.tax_amount) for charge in charges] == [(d("1.19"), d("0.19"))] * 2
 
+    def test_inclusive_ones_of_exactly_half_a_cent_go_away_from_0(self) -> None:
+        # 4 / 104 of 0.13 is 0.005, although 4 / 104 itself never ends.
+        for quantity in range(1, 40, 2):
+            (charge,) = booked(*where("0.13", rate="0.04", inclusive=True).lines(use("11-02", quantity)))
+            assert charge.tax_amount == (quantity + 1) // 2 * d("0.01")
+
     def test_follow_their_group_when_reversed(self) -> None:
         ledger = Ledger.empty()
         ledger.make_good(where("0.10").lines(use("11-02", 1), use("11-03", 1)))
