@@ -7,17 +7,21 @@ Sources, strongest first: arguments of the command line, `METER_*` variables (`_
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -75,7 +79,7 @@ class Settings(BaseSettings):
     """`postgresql://user:password@host:port/name`; unset: embedded in `meter up`."""
     mqtt_url: SecretStr | None = None
     """`mqtt://` or `mqtts://` with user and password; unset: embedded in `meter up`."""
-    mqtt_topics: list[str] = Field(default_factory=lambda: ["spaces/+/+/+"])
+    mqtt_topics: Annotated[list[str], NoDecode] = Field(default_factory=lambda: ["spaces/+/+/+"])
     """MQTT topic filters to subscribe to."""
     mqtt: str = "127.0.0.1:0"
     """HOST:PORT on which the embedded broker listens; port 0: a free one."""
@@ -83,7 +87,7 @@ class Settings(BaseSettings):
     """HOST:PORT on which the gateway listens; port 0: a free one."""
     admin_key: SecretStr | None = None
     """The key that may do everything; unset: made once and kept in the data directory."""
-    catalog: list[Path] = Field(default_factory=list)
+    catalog: Annotated[list[Path], NoDecode] = Field(default_factory=list)
     """Catalog files that `meter up` applies at start."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe log entries that are written."""
@@ -95,6 +99,16 @@ class Settings(BaseSettings):
     """Webhook sources by vendor and name."""
     targets: dict[str, TargetSettings] = Field(default_factory=lambda: {"ledger": TargetSettings(kind="ledger")})
     """Export targets by name."""
+
+    @field_validator("mqtt_topics", "catalog", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """Read a list from the environment: a JSON list, or words with commas between them."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [part.strip() for part in value.split(",") if part.strip()]
 
     @field_validator("webhooks", mode="after")
     @classmethod
@@ -149,6 +163,8 @@ def load_settings(**overrides: Any) -> Settings:
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         settings = Settings(**given)
+    except (SettingsError, TOMLDecodeError) as error:
+        raise ConfigFault("\n".join([f"{error}; write JSON in the environment, TOML in the file", *unknown])) from None
     except ValidationError as error:
         faults = [_fault_text(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)]
         raise ConfigFault("\n".join([*faults, *unknown])) from None

@@ -1,0 +1,5 @@
+"""`python -m meter`: the command line."""
+
+from meter.cli import main
+
+main()

@@ -1,0 +1,110 @@
+"""Settings: sources and their order, faults all at once, and a document that lists them all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from meter.config import ConfigFault, Settings, listen_address, load_settings
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("METER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_document_lists_every_setting_with_its_default() -> None:
+    listed = dict(re.findall(r"^\| `METER_([A-Z_]+)` \| (.*?) \|", DOCUMENT, re.MULTILINE))
+    assert {name.lower() for name in listed} == set(Settings.model_fields)
+    settings = load_settings()
+    for name in ("data_dir", "mqtt", "http", "log_level", "max_age_days", "rating_shards"):
+        assert listed[name.upper()] == f"`{getattr(settings, name)}`"
+
+
+def test_the_strongest_source_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "meter.toml").write_text('http = "127.0.0.1:1"\nmax_age_days = 10\nlog_level = "error"\n')
+    (tmp_path / "days").write_text("20\n")
+    monkeypatch.setenv("METER_MAX_AGE_DAYS_FILE", str(tmp_path / "days"))
+    monkeypatch.setenv("METER_HTTP", "127.0.0.1:2")
+    settings = load_settings(http="127.0.0.1:3")
+    assert (settings.http, settings.max_age_days, settings.log_level) == ("127.0.0.1:3", 20, "error")
+    assert load_settings().http == "127.0.0.1:2"
+
+
+def test_a_secret_comes_from_a_file_and_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hush\n")
+    monkeypatch.setenv("METER_ADMIN_KEY_FILE", str(tmp_path / "key"))
+    settings = load_settings()
+    assert settings.admin_key is not None
+    assert settings.admin_key.get_secret_value() == "hush"
+    assert "hush" not in repr(settings)
+
+
+def test_every_fault_is_named_at_once_and_no_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER_MAX_AGE_DAYS", "-1")
+    monkeypatch.setenv("METER_LOG_LEVEL", "chatty")
+    monkeypatch.setenv("METER_DATABSE_URL", "postgresql://u:hush@h/d")
+    monkeypatch.setenv("METER_TARGETS", '{"ledger": {"kind": "paper"}}')
+    with pytest.raises(ConfigFault) as caught:
+        load_settings()
+    faults = caught.value.detail
+    assert [
+        name for name in ("MAX_AGE_DAYS", "LOG_LEVEL", "DATABSE_URL", "TARGETS__LEDGER__KIND") if name in faults
+    ] == [
+        "MAX_AGE_DAYS",
+        "LOG_LEVEL",
+        "DATABSE_URL",
+        "TARGETS__LEDGER__KIND",
+    ]
+    assert "hush" not in faults
+
+
+@pytest.mark.parametrize("text", ["a.yaml, b.yaml", '["a.yaml", "b.yaml"]'])
+def test_a_list_is_json_or_words_with_commas(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("METER_CATALOG", text)
+    assert load_settings().catalog == [Path("a.yaml"), Path("b.yaml")]
+
+
+@pytest.mark.parametrize(("name", "text"), [("METER_CATALOG", "[oops"), ("METER_TARGETS", "{oops")])
+def test_what_cannot_be_read_at_all_is_a_fault(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(ConfigFault):
+        load_settings()
+
+
+def test_a_broken_file_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "meter.toml").write_text("http = [")
+    with pytest.raises(ConfigFault, match="TOML"):
+        load_settings()
+
+
+def test_an_unreadable_secret_file_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("METER_ADMIN_KEY_FILE", str(tmp_path / "absent"))
+    with pytest.raises(ConfigFault, match="METER_ADMIN_KEY_FILE"):
+        load_settings()
+
+
+def test_webhooks_are_read_from_the_environment_with_hyphens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER_WEBHOOKS__UNIFI_ACCESS__MAIN_DOOR__SECRETS", '["one", "two"]')
+    monkeypatch.setenv("METER_WEBHOOKS__UNIFI_ACCESS__MAIN_DOOR__SITE", "berlin")
+    source = load_settings().webhooks["unifi-access"]["main-door"]
+    assert [secret.get_secret_value() for secret in source.secrets] == ["one", "two"]
+    assert source.site == "berlin"
+
+
+@pytest.mark.parametrize("text", ["8080", "localhost", "127.0.0.1:http", "127.0.0.1:65536"])
+def test_an_address_needs_host_and_port(text: str) -> None:
+    with pytest.raises(ConfigFault, match="METER_HTTP"):
+        listen_address(text, setting="METER_HTTP")
+
+
+def test_an_ipv6_address_is_in_brackets() -> None:
+    assert listen_address("[::1]:80", setting="METER_HTTP") == ("::1", 80)
