@@ -87,7 +87,7 @@ def routes(services: Services) -> list[Route]:
                 conn, operator, after=after, site=principal_of(request).site, identities_max=query.limit
             )
         following = _cursor(found[-1].identity) if len(found) == query.limit else None
-        return json_answer(UnresolvedPage(identities=[_identity(item) for item in found], next=following))
+        return json_answer(UnresolvedPage(identities=[identity_json(item) for item in found], next=following))
 
     async def claim(request: web.Request) -> web.StreamResponse:
         wanted = await body_of(request, ClaimBody)
@@ -142,7 +142,8 @@ def when(given: str | None, *, what: str) -> date | datetime | None:
         raise BadInput(f"{what} is {given!r}: {error}; send a date that exists", code="bad_time") from error
 
 
-def _identity(item: UnresolvedIdentity) -> IdentityJson:
+def identity_json(item: UnresolvedIdentity) -> IdentityJson:
+    """Return the identity as it leaves."""
     return IdentityJson(
         identity=item.identity or None,
         events=item.events,

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from meter import __version__
-from meter.cli import gateway, simulate
+from meter.cli import catalog, gateway, keys, reading, simulate, unresolved
 from meter.cli.common import err
 from meter.model.errors import BadInput, MeterError
 
@@ -44,6 +44,13 @@ app.command()(gateway.up)
 app.command()(gateway.serve)
 app.command()(gateway.migrate)
 app.command()(gateway.check)
+app.command()(catalog.apply)
+app.command()(catalog.plan)
+app.command()(reading.charges)
+app.command()(reading.balance)
+app.command()(reading.explain)
+app.add_typer(unresolved.app)
+app.add_typer(keys.app)
 app.command()(simulate.simulate)
 
 

@@ -1,0 +1,80 @@
+"""`meter keys`: who may call the HTTP interface."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from meter.api.keys import key_fields
+from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.clock import now
+from meter.store.keys import SCOPES, ApiKey, create_key, list_keys, revoke_key
+
+app = typer.Typer(name="keys", help="Keys of the HTTP interface.", no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+@app.command()
+def create(
+    *,
+    scope: Annotated[list[str], typer.Option(help=f"What it may do, one or several of {', '.join(SCOPES)}.")],
+    site: Annotated[str | None, typer.Option(help="At this site only.")] = None,
+    account: Annotated[str | None, typer.Option(help="For this account only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print its secret, which is shown this once and kept nowhere."""
+    key, secret = run(_create(scope, site, account))
+    if as_json:
+        print_json({**key_fields(key), "secret": secret})
+        return
+    err.print(f"{key.id} may {', '.join(key.scopes)}; its secret, shown this once:", markup=False, highlight=False)
+    out.print(secret, markup=False, highlight=False)
+
+
+@app.command("list")
+def show(*, as_json: AsJson = False) -> None:
+    """List every key, revoked ones too."""
+    keys = run(_list())
+    if as_json:
+        print_json({"keys": [key_fields(key) for key in keys]})
+        return
+    table = Table("key", "scopes", "only", "created", "revoked")
+    for key in keys:
+        fields = key_fields(key)
+        only = key.site or key.account or ""
+        table.add_row(key.id, ", ".join(key.scopes), escape(only), fields["created_at"], fields["revoked_at"] or "")
+    out.print(table)
+
+
+@app.command()
+def revoke(key: Annotated[str, typer.Argument(help="Its id, key_...")], *, as_json: AsJson = False) -> None:
+    """Revoke a key: within seconds no gateway takes it any more."""
+    revoked = run(_revoke(key))
+    if as_json:
+        print_json(key_fields(revoked))
+    else:
+        out.print(f"{revoked.id} is revoked", markup=False, highlight=False)
+
+
+async def _create(scopes: list[str], site: str | None, account: str | None) -> tuple[ApiKey, str]:
+    async with connect() as database:
+        operator = await require_operator(database)
+        async with database.begin() as conn:
+            return await create_key(conn, operator, scopes=frozenset(scopes), site=site, account=account)
+
+
+async def _list() -> list[ApiKey]:
+    async with connect() as database:
+        operator = await require_operator(database)
+        async with database.begin() as conn:
+            return await list_keys(conn, operator)
+
+
+async def _revoke(key: str) -> ApiKey:
+    async with connect() as database:
+        operator = await require_operator(database)
+        async with database.begin() as conn:
+            return await revoke_key(conn, operator, key, at=now())

@@ -1,0 +1,94 @@
+"""`meter unresolved`: who nobody is, and whose they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from meter.api.unresolved import IdentityJson, identity_json, when
+from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.clock import now
+from meter.model.identity import normalise_identity
+from meter.store.apply import Outcome
+from meter.store.unresolved import claim_identity, unresolved_identities
+
+_PAGE_IDENTITIES: Final = 500
+
+app = typer.Typer(name="unresolved", help="Identities that nobody has claimed.", invoke_without_command=True)
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+@app.callback()
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        show()
+
+
+@app.command("list")
+def show(*, as_json: AsJson = False) -> None:
+    """List identities that nobody has claimed, with what waits for them."""
+    found = run(_all())
+    if as_json:
+        print_json({"identities": msgspec.to_builtins(found)})
+        return
+    table = Table("identity", "events", "first", "last", "sites", "types")
+    for item in found:
+        table.add_row(
+            escape(item.identity or "(sales on account without a buyer)"),
+            str(item.events),
+            item.first,
+            item.last,
+            escape(", ".join(item.sites)),
+            escape(", ".join(item.types)),
+        )
+    out.print(table)
+
+
+@app.command()
+def claim(
+    identity: Annotated[str, typer.Argument(help="The identity, kind:value, like badge:04A2991B.")],
+    member: Annotated[str, typer.Argument(help="Whose it is.")],
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option("--from", metavar="T", help="A date or RFC 3339; unset: since its earliest event."),
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", metavar="T", help="Up to then; unset: for ever.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whose an identity is: what waited is rated at its own time."""
+    outcome = run(_claim(identity, member, since, until))
+    accounts = sorted({touch.account for touch in outcome.touches})
+    if as_json:
+        print_json({"identity": normalise_identity(identity), "member": member, "accounts": accounts})
+    elif outcome:
+        again = f"; rated again: {', '.join(accounts)}" if accounts else ""
+        out.print(f"{normalise_identity(identity)} is {member}{again}", markup=False, highlight=False)
+    else:
+        err.print("nothing changed: the claim was there already")
+
+
+async def _all() -> list[IdentityJson]:
+    found: list[IdentityJson] = []
+    async with connect() as database:
+        operator = await require_operator(database)
+        after: str | None = None
+        while True:
+            async with database.begin() as conn:
+                page = await unresolved_identities(conn, operator, after=after, identities_max=_PAGE_IDENTITIES)
+            found += [identity_json(item) for item in page]
+            if len(page) < _PAGE_IDENTITIES:
+                return found
+            after = page[-1].identity
+
+
+async def _claim(identity: str, member: str, since: str | None, until: str | None) -> Outcome:
+    start, end = when(since, what="--from"), when(until, what="--to")
+    async with connect() as database:
+        operator = await require_operator(database)
+        async with database.begin() as conn:
+            return await claim_identity(conn, operator, identity, member=member, start=start, end=end, now=now())
