@@ -24,7 +24,7 @@ from meter.store.directory import (
     read_members,
     read_subscriptions,
 )
-from meter.store.tables import accounts, charges, events, grants, identities, member_accounts, members, refolds
+from meter.store.tables import accounts, events, grants, identities, member_accounts, members, refolds
 from meter.store.tables import subscriptions as subscriptions_table
 
 # Held by whoever brings in the very first catalog, when there is no row to lock yet.
@@ -102,11 +102,11 @@ async def last_event_time(conn: AsyncConnection, operator: str) -> datetime | No
 
 async def charged_accounts(conn: AsyncConnection, operator: str, among: Collection[str]) -> set[str]:
     """Return those of the accounts that something was booked for."""
-    given = func.unnest(sorted(among)).column_valued("account")
-    booked = (
-        select(charges.c.id).where(charges.c.operator == operator, charges.c.account == given).correlate(given).exists()
+    query = text(
+        "SELECT given.account FROM unnest(CAST(:accounts AS text[])) AS given (account) WHERE EXISTS"
+        " (SELECT FROM charges WHERE operator = :operator AND account = given.account)"
     )
-    return set((await conn.execute(select(given).where(booked))).scalars())
+    return set((await conn.execute(query, {"operator": operator, "accounts": sorted(among)})).scalars())
 
 
 async def write_changes(conn: AsyncConnection, operator: str, changes: DirectoryChanges) -> None:
