@@ -72,10 +72,7 @@ class Acceptor:
             if isinstance(error, DBAPIError) and not (sqlstate(error) or "22").startswith(_ROW_FAULTS):
                 raise
             if len(arrivals) == 1:
-                event = arrivals[0].parsed
-                if not isinstance(event, WireEvent):
-                    raise
-                return await self._repeated(operator, [unstorable(arrivals[0], event, str(error).partition("\n")[0])])
+                return await self._repeated(operator, [unstorable(arrivals[0], str(error).partition("\n")[0])])
         middle = len(arrivals) // 2
         left = await self._halved(operator, arrivals[:middle])
         right = await self._halved(operator, arrivals[middle:])

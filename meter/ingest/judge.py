@@ -21,7 +21,7 @@ from meter.ingest.arrival import Arrival, Receipt
 from meter.model.errors import BadInput
 from meter.model.event import HEARTBEAT, EventKey
 from meter.model.instant import instant_text, parse_instant
-from meter.model.wire import Refusal, WireEvent, refuse
+from meter.model.wire import Refusal, WireEvent
 from meter.store.accept import Entry
 from meter.store.edges import NO_BOOT, EdgeReport
 from meter.store.rejections import ORIGIN_CHARS_MAX, Rejection
@@ -184,12 +184,17 @@ def _conflict(key: EventKey) -> BadInput:
     return BadInput(message, code="conflict")
 
 
-def unstorable(arrival: Arrival, event: WireEvent, reason: str) -> Arrival:
-    """Return the arrival as refused because PostgreSQL would not store it; nothing of its text is written but bytes."""
-    shown = reason[:200].encode("ascii", "backslashreplace").decode().replace("\0", "\\0")
-    message = f"the store refuses this event: {shown!r}; its bytes are kept, report them as a fault of the gateway"
-    refusal = refuse(event, BadInput(message, code="unstorable"))
-    return replace(arrival, parsed=replace(refusal, id=None, source=None))
+def unstorable(arrival: Arrival, reason: str) -> Arrival:
+    """Return the arrival as refused because PostgreSQL would not store it; of its text nothing is written as it is."""
+    message = f"the store refuses this event: {_plain(reason)[:200]}; its bytes are kept, report them as our fault"
+    parsed = arrival.parsed
+    refusal = Refusal(code="unstorable", detail=message, body=parsed.body, site=parsed.site, edge=parsed.edge)
+    refusal = replace(refusal, boot=parsed.boot, sequence=parsed.sequence)
+    return replace(arrival, parsed=refusal, origin=_plain(arrival.origin), content_type=None)
+
+
+def _plain(text: str) -> str:
+    return text.encode("unicode_escape").decode()
 
 
 def reports_of(arrivals: Sequence[Arrival]) -> list[EdgeReport]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from sqlalchemy import RowMapping, select, text
+from sqlalchemy import text
 
 from meter.ingest.arrival import Arrival, Receipt
 from meter.ingest.judge import Judgement
@@ -19,11 +19,7 @@ from meter.model.wire import WireEvent, read_event
 from meter.store.engine import Database
 from meter.store.tables import event_keys, events, held_events, rejections, revisions
 from tests.ingest.bodies import NOW, OPERATOR, acceptor, arrival
-
-
-async def rows(database: Database, table: Any) -> list[RowMapping]:
-    async with database.begin() as connection:
-        return list((await connection.execute(select(table))).mappings())
+from tests.ingest.rows import rows
 
 
 async def said(database: Database, *arrivals: Arrival) -> list[tuple[str, str | None]]:

@@ -1,0 +1,220 @@
+"""MQTT in: every message is read, queued, committed and only then acknowledged (decision 0007).
+
+connection g: message ─▶ events ─▶ batcher ─▶ commit ─▶ PUBACK on g, if g still lives
+                                                   └──▶ spaces/{site}/acks/{edge}: what the agent may forget
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+from paho.mqtt.client import MQTTMessage
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from meter.clock import Clock, monotonic_s, now
+from meter.ingest.arrival import Arrival, Outcome, Receipt
+from meter.ingest.batcher import Batcher, QueueFull
+from meter.ingest.mqtt_address import BrokerAddress, broker_address
+from meter.ingest.mqtt_session import MqttSession, ProtocolRefused
+from meter.ingest.topics import Topics, ack_topic
+from meter.model.errors import BadInput, Unavailable
+from meter.model.wire import BODY_BYTES_MAX, Refusal
+from meter.telemetry import Telemetry, log
+
+_BACKOFF_FIRST_S: Final = 0.2
+_BACKOFF_MAX_S: Final = 10.0
+# A connection that held so long was none of a series of failures.
+_STABLE_S: Final = 10.0
+# Tried in turn until a broker takes one, which is then kept.
+_OTHER: Final = {
+    MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
+    MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
+}
+# A stopping gateway waits so long for what it has read to be committed; the broker sends the rest again.
+_FINISH_S: Final = 5.0
+_NO_CLIENT_ID: Final = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def client_id(operator: str, shard: int) -> str:
+    """Return the fixed client id of an ingest shard: who connects with it inherits the shard's queue."""
+    return f"meter-{_NO_CLIENT_ID.sub('-', operator)}-{shard}"
+
+
+class MqttIngest:
+    """Keeps one shard's session connected. Run it while holding the shard's lease; cancel it to stop."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        operator: str,
+        shard: int = 0,
+        topics: Callable[[], Topics],
+        batcher: Batcher,
+        telemetry: Telemetry,
+        clock: Clock = now,
+    ) -> None:
+        """Connect to nothing yet. `topics` is asked at each connection. Raises BadInput for a wrong `url`."""
+        self._address: BrokerAddress = broker_address(url)
+        self.client_id = client_id(operator, shard)
+        self._topics_now = topics
+        self._topics = topics()
+        self._batcher = batcher
+        self._telemetry = telemetry
+        self._clock = clock
+        self._protocol = MQTTProtocolVersion.MQTTv5
+        self._session: MqttSession | None = None
+        self._unfinished = 0  # messages read from this connection and not yet acknowledged
+        self._finished = asyncio.Event()
+        self._overflow: deque[tuple[MqttSession, int, list[Arrival]]] = deque()
+        self.connected = asyncio.Event()
+
+    async def run(self) -> None:
+        """Connect, read and acknowledge until cancelled; after a loss connect again, with growing pauses."""
+        backoff_s = _BACKOFF_FIRST_S
+        self._batcher.on_room.append(self._on_room)
+        self._batcher.on_commit.append(self._on_commit)
+        try:
+            while True:
+                started = monotonic_s()
+                try:
+                    await self._serve()
+                except ProtocolRefused as error:
+                    log.info("mqtt_protocol", version=self._protocol.name, detail=error.detail)
+                    self._protocol = _OTHER[self._protocol]
+                except Unavailable as error:
+                    log.warning("mqtt_unavailable", code=error.code, detail=error.detail)
+                except Exception:  # noqa: BLE001 -- a reader that ends silently would look like a quiet day
+                    log.exception("mqtt_failed")
+                if monotonic_s() - started > _STABLE_S:
+                    backoff_s = _BACKOFF_FIRST_S
+                await asyncio.sleep(backoff_s * random.uniform(0.5, 1))  # noqa: S311 -- spreads reconnections
+                backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
+        finally:
+            self._batcher.on_room.remove(self._on_room)
+            self._batcher.on_commit.remove(self._on_commit)
+
+    async def _serve(self) -> None:
+        """Hold one connection until it ends. Raises Unavailable where there was none."""
+        self._topics = self._topics_now()
+        self._overflow.clear()  # of the last connection: comes again
+        self._unfinished = 0
+        self._finished.set()
+        session = MqttSession(
+            self._address,
+            client_id=self.client_id,
+            protocol=self._protocol,
+            on_message=self._on_message,
+            full=lambda: self._batcher.full,
+        )
+        self._session = session  # from here on messages may come: a session kept at the broker needs no subscription
+        try:
+            await session.open(self._topics.subscriptions)
+            self._telemetry.mqtt_connected(connected=True, client_id=self.client_id)
+            self.connected.set()
+            reason = await session.ended()
+            self._telemetry.mqtt_connected(connected=False, client_id=self.client_id, reason=reason)
+        except asyncio.CancelledError:
+            await self._finish(session)
+            raise
+        finally:
+            self.connected.clear()
+            session.close()
+            self._session = None
+
+    async def _finish(self, session: MqttSession) -> None:
+        """Read no more, and let what was read be committed and acknowledged."""
+        session.pause()
+        try:
+            async with asyncio.timeout(_FINISH_S):
+                if session.alive:
+                    await self._finished.wait()
+        except TimeoutError:
+            log.info("mqtt_unfinished", messages=self._unfinished)
+        self._telemetry.mqtt_connected(connected=False, client_id=self.client_id, reason="stopping")
+
+    def _on_message(self, session: MqttSession, message: MQTTMessage) -> None:
+        if message.retain:
+            self._telemetry.retained_ignored()
+            self._acknowledge(session, message.mid if message.qos else 0)
+            return
+        arrivals = self._arrivals(message)
+        mid = message.mid if message.qos else 0
+        if arrivals is None:
+            self._acknowledge(session, mid)
+            return
+        self._unfinished += 1
+        self._finished.clear()
+        self._submit(session, mid, arrivals)
+
+    def _submit(self, session: MqttSession, mid: int, arrivals: list[Arrival]) -> None:
+        try:
+            self._batcher.submit(arrivals, partial(self._committed, session, mid))
+        except QueueFull:
+            # Read in one go with the message that filled the queue: a few, and none is lost.
+            self._overflow.append((session, mid, arrivals))
+            session.pause()
+
+    def _arrivals(self, message: MQTTMessage) -> list[Arrival] | None:
+        """Return what a message holds; None where it is one of our own acknowledgements."""
+        origin, site, content_type = "", None, None
+        try:
+            origin = message.topic
+            reading = self._topics.reading(origin)
+            if reading is None:
+                return None
+            site = reading.site
+            if message.properties is not None:
+                content_type = getattr(message.properties, "ContentType", None)
+            parsed = reading.decode(message)
+        except BadInput as error:
+            parsed = [Refusal(code=error.code, detail=error.detail, body=bytes(message.payload[:BODY_BYTES_MAX]))]
+        except Exception as error:  # noqa: BLE001 -- one message must not stop the reader; its bytes are kept
+            log.exception("decoding_failed", origin=origin[:120])
+            detail = f"the decoder failed on this message ({type(error).__name__}); report it with these bytes"
+            parsed = [Refusal(code="undecodable", detail=detail, body=bytes(message.payload[:BODY_BYTES_MAX]))]
+        received_at = self._clock()
+        return [
+            Arrival(
+                parsed=item,
+                channel="mqtt",
+                origin=origin,
+                received_at=received_at,
+                content_type=content_type,
+                site=site,
+            )
+            for item in parsed
+        ]
+
+    def _committed(self, session: MqttSession, mid: int, _receipts: Sequence[Receipt]) -> None:
+        self._acknowledge(session, mid)
+        if session is self._session:
+            self._unfinished -= 1
+            if not self._unfinished:
+                self._finished.set()
+
+    def _acknowledge(self, session: MqttSession, mid: int) -> None:
+        if mid:
+            session.ack(mid)
+
+    def _on_commit(self, outcome: Outcome) -> None:
+        """Tell the agents what they may forget: a broker's own acknowledgement is not durability."""
+        if self._session is None or "mqtt" not in outcome.channels:
+            return
+        for progress in outcome.progress:
+            told = {"boot": progress.boot, "up_to": progress.up_to, "also": progress.also}
+            self._session.publish(ack_topic(progress.site, progress.edge), msgspec.json.encode(told))
+
+    def _on_room(self) -> None:
+        waiting, self._overflow = self._overflow, deque()
+        for session, mid, arrivals in waiting:
+            self._submit(session, mid, arrivals)
+        if self._session is not None and not self._overflow:
+            self._session.resume()
