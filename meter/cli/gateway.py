@@ -17,6 +17,7 @@ from rich.table import Table
 from meter.app import Gateway, Parts
 from meter.catalog.load import read_catalog_text
 from meter.cli.common import connect, database_url, err, out, print_json, require_operator
+from meter.cli.demo import DEMO_S, Demo
 from meter.clock import now
 from meter.config import ROLES, Settings, listen_address, load_settings
 from meter.embedded.broker import EmbeddedBroker
@@ -49,11 +50,12 @@ def up(
         str | None, typer.Option("--mqtt", metavar="HOST:PORT", help="Where the embedded broker listens. METER_MQTT")
     ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Play a simulated day of the example space.")] = False,
+    demo_seconds: Annotated[float, typer.Option("--demo-seconds", min=1, help="How long that day takes.")] = DEMO_S,
 ) -> None:
     """Run the whole gateway: with its own PostgreSQL and MQTT broker, unless settings name others."""
     settings = load_settings(data_dir=data_dir, catalog=catalog, http=http, mqtt=mqtt)
     configure_logging("warning" if demo and settings.log_level == "info" else settings.log_level)
-    _run_loop(_up(settings, demo=demo))
+    _run_loop(_up(settings, demo_s=demo_seconds if demo else None))
 
 
 def serve(
@@ -102,8 +104,10 @@ def check(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.
 # --- up ---------------------------------------------------------------------------------------------------------------
 
 
-async def _up(settings: Settings, *, demo: bool) -> None:
+async def _up(settings: Settings, *, demo_s: float | None) -> None:
     stop = _stop_on_signals()
+    demo = None if demo_s is None else Demo(settings, key=_key(settings), seconds=demo_s, console=out)
+    settings = settings if demo is None else demo.settings
     async with AsyncExitStack() as stack:
         watches: list[Coroutine[Any, Any, None]] = []
         if settings.database_url is not None:
@@ -120,11 +124,13 @@ async def _up(settings: Settings, *, demo: bool) -> None:
             broker = nats.url
             watches.append(nats.watch())
         await schema.upgrade(database)
-        await _apply(database, settings, demo=demo)
+        await _apply(database, settings, demo=demo is not None)
         parts = Parts(database_url=database, mqtt_url=broker)
         gateway = Gateway(settings, parts, roles=ROLES, admin_key=_key(settings))
         stack.callback(forget_addresses, settings.data_dir)
-        await _together([gateway.run(stop=stop, ready=partial(_ready, settings)), *watches])
+        if demo is not None:
+            watches.append(demo.run(stop))
+        await _together([gateway.run(stop=stop, ready=partial(_ready, settings, demo)), *watches])
 
 
 async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -140,9 +146,11 @@ async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
         task.result()
 
 
-async def _ready(settings: Settings, addresses: Addresses) -> None:
+async def _ready(settings: Settings, demo: Demo | None, addresses: Addresses) -> None:
     write_addresses(settings.data_dir, addresses)
     _say_ready(addresses.http, addresses.mqtt)
+    if demo is not None:
+        demo.begin(addresses)
 
 
 def _say_ready(http: str, mqtt: str | None) -> None:

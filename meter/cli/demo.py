@@ -1,0 +1,155 @@
+"""`meter up --demo`: plays a working day of the example space into the gateway, and shows what comes of it.
+
+Everything goes the way that devices, a till's vendor and a billing system go: MQTT, HTTP, a signed webhook, and charges
+pulled with the cursor. Only the choice of the day looks into the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from pydantic import SecretStr
+from rich.console import Console
+from rich.live import Live
+
+from meter.cli.demo_day import SIGNATURE_HEADER, SITE, ZONE, DemoDay, choose_day, square_payment, square_signature
+from meter.cli.demo_play import Playing
+from meter.cli.demo_view import Progress, money, tally_table
+from meter.clock import now
+from meter.config import Settings, WebhookSettings
+from meter.model.errors import Unavailable
+from meter.rundir import Addresses, admin_key_path
+from meter.store.engine import Database
+
+DEMO_S: Final = 60.0
+_WEBHOOK_NAME: Final = "demo"
+_WEBHOOK_PATH: Final = f"/hooks/square/{_WEBHOOK_NAME}"
+# As registered with the vendor, which signs it along; nobody looks it up.
+_WEBHOOK_URL: Final = f"https://demo.example{_WEBHOOK_PATH}"
+_LINE_INTERVAL_S: Final = 5.0
+
+
+class Demo:
+    """One demo. Run the gateway with `settings`, call `begin` when it is ready, and run `run` beside it."""
+
+    def __init__(self, settings: Settings, *, key: str, seconds: float, console: Console) -> None:
+        """Prepare. `settings` get a webhook source with a secret that only this demo knows."""
+        self._secret = secrets.token_urlsafe(32)
+        source = WebhookSettings(secrets=[SecretStr(self._secret)], url=_WEBHOOK_URL, site=SITE)
+        square = {**settings.webhooks.get("square", {}), _WEBHOOK_NAME: source}
+        self.settings = settings.model_copy(update={"webhooks": {**settings.webhooks, "square": square}})
+        self._key = key
+        self._seconds = seconds
+        self._console = console
+        self._ready: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
+
+    def begin(self, addresses: Addresses) -> None:
+        """Start playing: the gateway answers at `addresses`."""
+        self._ready.set_result(addresses)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Play once, tell where to look, and wait to be cancelled with the gateway; `stop` ends the playing early.
+
+        Raises MeterError where the gateway does not take the day.
+        """
+        addresses = await self._ready
+        playing = asyncio.create_task(self._play(addresses))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([playing, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if playing.done() and not stop.is_set():
+                playing.result()
+        finally:
+            playing.cancel()
+            stopping.cancel()
+            await asyncio.wait([playing, stopping])
+        await asyncio.get_running_loop().create_future()
+
+    async def _play(self, addresses: Addresses) -> None:
+        day = await _choose_day(addresses.database)
+        speed = (day.end - day.start).total_seconds() / self._seconds
+        self._console.print(f"demo: {day.day:%A %d %B %Y} at {SITE}, played in {self._seconds:g} s", highlight=False)
+        headers = {"Authorization": f"Bearer {self._key}"}
+        try:
+            async with aiohttp.ClientSession(addresses.http, headers=headers) as http:
+                playing = Playing(day, addresses, http, key=self._key, speed=speed)
+                body = square_payment(day)
+                signature = square_signature(body, key=self._secret, url=_WEBHOOK_URL)
+                webhook = playing.post_webhook(
+                    _WEBHOOK_PATH, body, {SIGNATURE_HEADER: signature}, after_s=self._seconds / 2
+                )
+                async with self._shown(playing.progress):
+                    await playing.run(webhook)
+        except ExceptionGroup as faults:
+            raise _first(faults) from faults
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"the demo lost the gateway at {addresses.http}: {error!r}") from error
+        self._summary(playing, addresses)
+
+    @asynccontextmanager
+    async def _shown(self, progress: Progress) -> AsyncIterator[None]:
+        """Show the progress: in place on a terminal, else a line every few seconds."""
+        if self._console.is_terminal:
+            with Live(progress, console=self._console, refresh_per_second=4):
+                yield
+            return
+        lines = asyncio.create_task(self._lines(progress))
+        try:
+            yield
+        finally:
+            lines.cancel()
+            self._console.print(progress.text(), highlight=False)
+
+    async def _lines(self, progress: Progress) -> None:
+        while True:
+            await asyncio.sleep(_LINE_INTERVAL_S)
+            self._console.print(progress.text(), highlight=False)
+
+    def _summary(self, playing: Playing, addresses: Addresses) -> None:
+        progress, show = playing.progress, self._console
+        show.print(tally_table(progress.sent, progress.tallies, before=playing.before))
+        for line in _where_to_look(self.settings, addresses):
+            show.print(line, highlight=False, markup=False, soft_wrap=True)
+        show.print(
+            f"demo finished: {progress.sent.total()} events, {progress.lines} lines, "
+            f"{money(progress.invoiced)} EUR to invoice. The gateway goes on serving until Ctrl-C.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+async def _choose_day(database_url: str) -> DemoDay:
+    database = Database(database_url)
+    try:
+        async with database.begin() as connection:
+            return await choose_day(connection, today=now().astimezone(ZONE).date())
+    finally:
+        await database.dispose()
+
+
+def _where_to_look(settings: Settings, addresses: Addresses) -> list[str]:
+    key_file = admin_key_path(settings.data_dir)
+    key = "$METER_ADMIN_KEY" if settings.admin_key is not None else f"$(cat {key_file})"
+    return [
+        f"API documents  {addresses.http}/docs",
+        f"metrics        {addresses.http}/metrics",
+        f'charges        curl -H "Authorization: Bearer {key}" {addresses.http}/v1/charges',
+        f"commands       METER_DATA_DIR={settings.data_dir} meter charges | balance acme | explain CHARGE",
+        *(f"ledger         {path}" for path in _main_files(settings.data_dir / "ledger")),
+    ]
+
+
+def _main_files(ledger: Path) -> list[Path]:
+    return sorted(path for path in ledger.glob("*/main.*") if path.is_file())
+
+
+def _first(faults: BaseExceptionGroup[Exception]) -> Exception:
+    """Return one fault of a group: several of the demo's clients fail for one reason."""
+    fault = faults.exceptions[0]
+    return _first(fault) if isinstance(fault, BaseExceptionGroup) else fault

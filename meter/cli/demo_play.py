@@ -1,0 +1,178 @@
+"""The demo's clients: they send a day over MQTT, HTTP and a webhook, and pull what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from meter.cli.demo_day import DemoDay
+from meter.cli.demo_view import Progress, Tally, credits_of
+from meter.clock import monotonic_s, now
+from meter.model.errors import Unavailable
+from meter.model.event import EventKey
+from meter.model.instant import instant_text
+from meter.rundir import Addresses
+from meter.simulate import Delivery, Playback, to_http, to_mqtt
+
+# Tills and the room calendar live in a cloud of their own, and post; everything in the building publishes.
+_OVER_HTTP: Final = frozenset({"pos", "room"})
+_WATCHED_ACCOUNTS: Final = ("acme", "inkwell", "elif")
+_CHARGES_WAIT_S: Final = 10
+_CHARGES_PAGE: Final = 1000
+_ANSWER_S_MAX: Final = 30 + _CHARGES_WAIT_S
+_LOOK_S: Final = 1.0
+# After the last event is sent: a gateway that takes longer than this to rate a day's rest is not well.
+_SETTLE_S_MAX: Final = 60.0
+
+
+class Playing:
+    """One playing of a day against a running gateway. `progress` tells how far it is, at any time."""
+
+    def __init__(
+        self, day: DemoDay, addresses: Addresses, http: aiohttp.ClientSession, *, key: str, speed: float
+    ) -> None:
+        """Prepare to send `day`, `speed` times as fast as it went. `http` has the gateway as its base."""
+        self._day = day
+        self._addresses = addresses
+        self._http = http
+        self._key = key
+        self._playback = Playback(start=day.start, speed=speed)
+        self._figures_before: Mapping[str, float] = {}
+        self._cursor = ""
+        self.before: dict[str, Tally] = defaultdict(Tally)
+        self.progress = Progress(clock=day.start, starts=day.start, ends=day.end)
+
+    async def run(self, webhook: Coroutine[Any, Any, None]) -> None:
+        """Send the day and the webhook, and return when all of it is rated and on the ledger.
+
+        Raises Unavailable where that does not happen.
+        """
+        self._figures_before = await self._figures()
+        while page := await self._pull(wait_s=0):
+            for charge in page:
+                self.before[charge["event"]["type"]].add(charge)
+        async with _meanwhile(self._watch_charges(), self._watch_figures()):
+            deliveries = self._day.deliveries()
+            posted = [delivery for delivery in deliveries if _kind(delivery) in _OVER_HTTP]
+            published = [delivery for delivery in deliveries if _kind(delivery) not in _OVER_HTTP]
+            async with asyncio.TaskGroup() as group:
+                group.create_task(to_http(posted, url=self._addresses.http, key=self._key, pace=self._pace))
+                group.create_task(to_mqtt(published, url=self._addresses.mqtt or "", pace=self._pace))
+                group.create_task(webhook)
+            self.progress.clock = self._day.end
+            await self._settled()
+
+    def _pace(self, delivery: Delivery) -> float:
+        """Return when a delivery is due, and count it as sent then."""
+        delay_s = self._playback(delivery)
+        due = now() + timedelta(seconds=max(delay_s, 0.0))
+        for event in delivery.events:
+            self.progress.published.setdefault(EventKey(event.source, event.id), due)
+        self.progress.count(delivery)
+        return delay_s
+
+    async def post_webhook(self, path: str, body: bytes, headers: Mapping[str, str], *, after_s: float) -> None:
+        """Send a vendor's webhook some time into the day. Raises Unavailable unless the gateway takes it."""
+        await asyncio.sleep(after_s)
+        async with self._http.post(path, data=body, headers={**headers, "Content-Type": "application/json"}) as answer:
+            if not answer.ok:
+                message = f"the webhook is answered {answer.status}: {(await answer.text())[:300]}"
+                raise Unavailable(message, code="demo_failed")
+
+    # --- looking on ---------------------------------------------------------------------------------------------------
+
+    async def _watch_charges(self) -> None:
+        while True:
+            for charge in await self._pull(wait_s=_CHARGES_WAIT_S):
+                self.progress.book(charge)
+
+    async def _pull(self, *, wait_s: int) -> list[dict[str, Any]]:
+        query = {"cursor": self._cursor, "limit": _CHARGES_PAGE, "wait": wait_s}
+        page = await self._get("/v1/charges", query)
+        self._cursor = page["next"]
+        charges: list[dict[str, Any]] = page["charges"]
+        return charges
+
+    async def _watch_figures(self) -> None:
+        at = instant_text(self._day.end)
+        while True:
+            await self._take_figures()
+            credit = []
+            for account in _WATCHED_ACCOUNTS:
+                found = await self._get(f"/v1/accounts/{account}/balances", {"at": at})
+                credit += credits_of(account, found["grants"])
+            self.progress.credit = credit
+            await asyncio.sleep(_LOOK_S)
+
+    async def _take_figures(self) -> None:
+        figures = await self._figures()
+
+        def since(name: str) -> int:
+            return int(figures.get(name, 0) - self._figures_before.get(name, 0))
+
+        progress = self.progress
+        for outcome in ("accepted", "duplicate", "rejected"):
+            progress.outcomes[outcome] = since(f"meter_events_total/{outcome}")
+        progress.rated = since("meter_rating_lag_seconds_count")
+        progress.delivered = since("meter_deliveries_total/delivered")
+        progress.pending = int(figures.get("meter_outbox_pending", 0))
+
+    async def _figures(self) -> dict[str, float]:
+        """Return the gateway's metrics, summed over every label but the outcome."""
+        async with self._http.get("/metrics") as answer:
+            answer.raise_for_status()
+            text = await answer.text()
+        sums: dict[str, float] = defaultdict(float)
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                outcome = sample.labels.get("outcome")
+                sums[f"{sample.name}/{outcome}" if outcome else sample.name] += sample.value
+        return sums
+
+    async def _get(self, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        async with self._http.get(path, params=query, timeout=aiohttp.ClientTimeout(total=_ANSWER_S_MAX)) as answer:
+            if not answer.ok:
+                message = f"{path} is answered {answer.status}: {(await answer.text())[:300]}"
+                raise Unavailable(message, code="demo_failed")
+            found: dict[str, Any] = await answer.json()
+            return found
+
+    async def _settled(self) -> None:
+        """Wait until what was sent is stored, rated, seen by the reader of charges and delivered."""
+        progress, deadline_s = self.progress, monotonic_s() + _SETTLE_S_MAX
+        seen = -1
+        while True:
+            await self._take_figures()
+            stored = progress.outcomes.total() >= progress.sent.total()
+            rated = progress.rated >= progress.outcomes["accepted"]
+            if stored and rated and progress.pending == 0 and seen == progress.lines:
+                return
+            seen = progress.lines
+            if monotonic_s() > deadline_s:
+                message = (
+                    f"{_SETTLE_S_MAX:g} s after the last of {progress.sent.total()} events {progress.outcomes.total()} "
+                    f"are stored, {progress.rated} rated, {progress.pending} deliveries pending; look at the log"
+                )
+                raise Unavailable(message, code="demo_failed")
+            await asyncio.sleep(_LOOK_S)
+
+
+@asynccontextmanager
+async def _meanwhile(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run endless `works` for as long as the block runs; what one of them raises ends the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in works]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+def _kind(delivery: Delivery) -> str:
+    return delivery.events[0].kind

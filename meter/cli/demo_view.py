@@ -1,0 +1,181 @@
+"""What the demo shows while it plays: a table on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from meter.cli.demo_day import ZONE
+from meter.model.event import EventKey
+from meter.model.money import plain
+from meter.simulate import Delivery
+
+# What is shown, with the simulation's name of the device and the type of its events.
+_KINDS: Final = (
+    ("doors", "door", "door.access"),
+    ("printers", "print", "print.job"),
+    ("Wi-Fi", "wifi", "wifi.session"),
+    ("tills", "pos", "pos.sale"),
+    ("rooms", "room", "room.booking"),
+)
+_BAR_CELLS: Final = 40
+_CREDIT_SHOWN_MAX: Final = 6
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the lines from one kind of event come to."""
+
+    lines: int = 0
+    invoiced: Decimal = Decimal(0)
+    paid: Decimal = Decimal(0)
+
+    def add(self, charge: Mapping[str, Any]) -> None:
+        """Count one charge as the API gives it."""
+        self.lines += 1
+        amount = Decimal(charge["amount"])
+        if charge["settlement"] == "paid":
+            self.paid += amount
+        else:
+            self.invoiced += amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credit:
+    """One grant of an account."""
+
+    account: str
+    unit: str
+    amount: Decimal
+    remaining: Decimal
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """Everything that the demo has seen so far."""
+
+    clock: datetime
+    ends: datetime
+    starts: datetime
+    published: dict[EventKey, datetime] = field(default_factory=dict)
+    sent: Counter[str] = field(default_factory=Counter)
+    tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    corrections: int = 0
+    lags_s: list[float] = field(default_factory=list)
+    credit: Sequence[Credit] = ()
+    outcomes: Counter[str] = field(default_factory=Counter)
+    rated: int = 0
+    pending: int = 0
+    delivered: int = 0
+
+    def count(self, delivery: Delivery) -> None:
+        """Count a delivery as sent."""
+        self.clock = max(self.clock, delivery.at)
+        for event in delivery.events:
+            self.sent[event.kind] += 1
+
+    def book(self, charge: Mapping[str, Any]) -> None:
+        """Count one charge as the API gives it."""
+        event = charge["event"]
+        self.tallies[event["type"]].add(charge)
+        if charge["role"] != "original":
+            self.corrections += 1
+            return
+        published = self.published.get(EventKey(event["source"], event["id"]))
+        if published is not None:
+            lag_s = (datetime.fromisoformat(charge["booked_at"]) - published).total_seconds()
+            self.lags_s.append(max(lag_s, 0.0))
+
+    @property
+    def lines(self) -> int:
+        """Return how many lines were booked."""
+        return sum(tally.lines for tally in self.tallies.values())
+
+    @property
+    def invoiced(self) -> Decimal:
+        """Return what is to be invoiced, net."""
+        return sum((tally.invoiced for tally in self.tallies.values()), Decimal(0))
+
+    def lag_text(self) -> str:
+        """Return the lag from publish to booked, as p50 and p99."""
+        if not self.lags_s:
+            return "-"
+        ordered = sorted(self.lags_s)
+        return " / ".join(f"{ordered[int(len(ordered) * share)] * 1000:.0f}" for share in (0.5, 0.99)) + " ms"
+
+    def text(self) -> str:
+        """Return one line for a log."""
+        return (
+            f"{self.clock.astimezone(ZONE):%H:%M}  {self.sent.total()} events, {self.lines} lines, "
+            f"{money(self.invoiced)} EUR to invoice, lag p50/p99 {self.lag_text()}, "
+            f"ledger {self.delivered} delivered, {self.pending} pending"
+        )
+
+    def __rich__(self) -> RenderableType:
+        """Return the live view."""
+        return Group(self._bar(), tally_table(self.sent, self.tallies), self._facts())
+
+    def _bar(self) -> RenderableType:
+        grid = Table.grid(padding=(0, 1))
+        done_s = (self.clock - self.starts).total_seconds()
+        bar = ProgressBar(total=(self.ends - self.starts).total_seconds(), completed=max(done_s, 0.0), width=_BAR_CELLS)
+        grid.add_row(Text(f"{self.clock.astimezone(ZONE):%a %d %b %H:%M}", style="bold"), bar)
+        return grid
+
+    def _facts(self) -> RenderableType:
+        grid = Table.grid(padding=(0, 2))
+        seen = self.outcomes
+        grid.add_row("stored", f"{seen['accepted']} once, {seen['duplicate']} repeats, {seen['rejected']} refused")
+        grid.add_row("publish to booked", f"p50 / p99  {self.lag_text()}")
+        grid.add_row("ledger", f"{self.delivered} batches delivered, {self.pending} pending")
+        grid.add_row("credit left", Text("\n").join(_credit(one) for one in self.credit[:_CREDIT_SHOWN_MAX]))
+        return grid
+
+
+def tally_table(
+    sent: Mapping[str, int], tallies: Mapping[str, Tally], *, before: Mapping[str, Tally] | None = None
+) -> Table:
+    """Return events and lines by kind; with `before`, the lines of earlier runs beside them."""
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("events from")
+    for name in ("sent", "lines", "to invoice, net EUR", "paid at the till", *(["lines in all"] if before else [])):
+        table.add_column(name, justify="right")
+    for label, kind, event_type in _KINDS:
+        tally = tallies.get(event_type, Tally())
+        row = [label, str(sent.get(kind, 0)), str(tally.lines), money(tally.invoiced), money(tally.paid)]
+        if before:
+            row.append(str(tally.lines + before.get(event_type, Tally()).lines))
+        table.add_row(*row)
+    return table
+
+
+def money(amount: Decimal) -> str:
+    """Return an amount to look at: rounded to cents."""
+    return f"{amount:.2f}"
+
+
+def credits_of(account: str, grants: Iterable[Mapping[str, Any]]) -> list[Credit]:
+    """Return an account's credit by unit: the grants of several members are summed."""
+    sums: dict[str, tuple[Decimal, Decimal]] = {}
+    for grant in grants:
+        amount, remaining = sums.get(grant["unit"], (Decimal(0), Decimal(0)))
+        sums[grant["unit"]] = (amount + Decimal(grant["amount"]), remaining + Decimal(grant["remaining"]))
+    return [
+        Credit(account=account, unit=unit, amount=amount, remaining=remaining)
+        for unit, (amount, remaining) in sums.items()
+    ]
+
+
+def _credit(credit: Credit) -> Text:
+    style = "red" if credit.remaining == 0 else ""
+    return Text(f"{credit.account}: {plain(credit.remaining)} of {plain(credit.amount)} {credit.unit}s", style=style)
