@@ -21,6 +21,7 @@ from meter.clock import now
 from meter.config import Settings, load_settings
 from meter.examples import example_tariff
 from meter.model.errors import BadInput
+from meter.rundir import Addresses, admin_key, read_addresses
 from meter.simulate import (
     NO_FAULTS,
     Delivery,
@@ -58,8 +59,10 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same events.")] = 1,
     to: Annotated[Sink, typer.Option(help="Where they go.")] = Sink.FILE,
-    url: Annotated[str | None, typer.Option(help="The broker or gateway; unset: the one of the settings.")] = None,
-    key: Annotated[str | None, typer.Option(help="Bearer key for HTTP; unset: METER_ADMIN_KEY.")] = None,
+    url: Annotated[str | None, typer.Option(help="The broker or gateway; unset: the one that runs here.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Bearer key for HTTP; unset: METER_ADMIN_KEY, or the one made here.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The file to write, one event a line; - is the standard output.")] = Path(
         "-"
     ),
@@ -91,19 +94,29 @@ def simulate(
 
 async def _send(deliveries: Iterable[Delivery], to: Sink, pace: Pace, *, url: str | None, key: str | None) -> Sent:
     settings = load_settings()
+    running = read_addresses(settings.data_dir)
     if to is Sink.MQTT:
-        return await to_mqtt(deliveries, url=url or _broker(settings), pace=pace)
-    if key is None and settings.admin_key is not None:
-        key = settings.admin_key.get_secret_value()
-    if key is None:
-        raise BadInput("the gateway wants a key; give --key or set METER_ADMIN_KEY", code="bad_option")
-    return await to_http(deliveries, url=url or f"http://{settings.http}", key=key, pace=pace)
+        return await to_mqtt(deliveries, url=url or _broker(settings, running), pace=pace)
+    found = running.http if running is not None else f"http://{settings.http}"
+    return await to_http(deliveries, url=url or found, key=key or _key(settings, running), pace=pace)
 
 
-def _broker(settings: Settings) -> str:
-    if settings.mqtt_url is None:
-        raise BadInput("no broker is set; give --url mqtt://host:port or set METER_MQTT_URL", code="bad_option")
-    return settings.mqtt_url.get_secret_value()
+def _broker(settings: Settings, running: Addresses | None) -> str:
+    if settings.mqtt_url is not None:
+        return settings.mqtt_url.get_secret_value()
+    if running is None or running.mqtt is None:
+        message = f"no broker is set and no gateway runs on {settings.data_dir}; give --url or set METER_MQTT_URL"
+        raise BadInput(message, code="bad_option")
+    return running.mqtt
+
+
+def _key(settings: Settings, running: Addresses | None) -> str:
+    if settings.admin_key is not None:
+        return settings.admin_key.get_secret_value()
+    if running is None:
+        message = f"the gateway wants a key and none runs on {settings.data_dir}; give --key or set METER_ADMIN_KEY"
+        raise BadInput(message, code="bad_option")
+    return admin_key(settings.data_dir)
 
 
 def _progress() -> Progress:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import typer
 import yaml
 from typer.testing import CliRunner
 
 from meter.cli.simulate import simulate
 from meter.model.errors import BadInput
+from meter.rundir import Addresses, admin_key, write_addresses
+from meter.simulate import Sent
 
 app = typer.Typer()
 app.command()(simulate)
@@ -50,3 +53,25 @@ def test_the_catalog_written_beside_the_events_knows_the_sites(tmp_path: Path) -
 def test_a_rate_for_a_file_is_refused() -> None:
     result = CliRunner().invoke(app, ["--rate", "5"])
     assert isinstance(result.exception, BadInput)
+
+
+def test_it_finds_the_gateway_that_runs_on_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER_DATA_DIR", str(tmp_path))
+    given: list[tuple[str, str]] = []
+
+    async def post(deliveries: object, *, url: str, key: str, pace: object) -> Sent:
+        given.append((url, key))
+        return Sent()
+
+    async def publish(deliveries: object, *, url: str, pace: object) -> Sent:
+        given.append((url, ""))
+        return Sent()
+
+    monkeypatch.setattr("meter.cli.simulate.to_http", post)
+    monkeypatch.setattr("meter.cli.simulate.to_mqtt", publish)
+    for sink in ("http", "mqtt"):
+        assert isinstance(CliRunner().invoke(app, ["--to", sink]).exception, BadInput)
+    write_addresses(tmp_path, Addresses(http="http://h:1", mqtt="mqtt://h:2", database="postgresql://h:3/d", pid=4))
+    run("--to", "http")
+    run("--to", "mqtt")
+    assert given == [("http://h:1", admin_key(tmp_path)), ("mqtt://h:2", "")]
