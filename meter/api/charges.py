@@ -33,8 +33,8 @@ from meter.store.readers import ChargeFilter, ChargePage, charges_after, cursor_
 from meter.store.usage import BEGINNING, Cursor
 
 LIMIT_DEFAULT: Final = 100
-# Rows read at once while streaming: some 500 kB of JSON, and a transaction of a few milliseconds.
-STREAM_PAGE_CHARGES: Final = 500
+# Rows read at once while streaming: some 200 kB of JSON, and work of about 15 ms before others have their turn.
+STREAM_PAGE_CHARGES: Final = 200
 # A reader that takes nothing for so long holds a connection for nothing.
 WRITE_DEADLINE_S: Final = 60.0
 WAIT_MAX_S: Final = 30

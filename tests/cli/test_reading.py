@@ -34,7 +34,8 @@ async def meter(*arguments: str) -> Any:
 async def done(*arguments: str) -> str:
     result = await meter(*arguments)
     assert result.exit_code == 0, (result.output, result.exception)
-    return result.stdout
+    printed: str = result.stdout
+    return printed
 
 
 async def machine(*arguments: str) -> Any:

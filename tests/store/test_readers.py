@@ -90,6 +90,26 @@ async def test_a_line_that_commits_late_is_not_skipped(db: Database) -> None:
     assert await _read(db, cursor) == ([], cursor)
 
 
+async def test_a_plain_sequence_as_the_cursor_would_lose_that_line(db: Database) -> None:
+    """The same two writers read by `seq > cursor`: why the cursor is what it is (decision 0005)."""
+
+    async def plainly(cursor: int) -> list[tuple[str, int]]:
+        query = text("SELECT id, seq FROM charges WHERE seq > :cursor ORDER BY seq")
+        async with db.begin() as conn:
+            return [(row.id, row.seq) for row in await conn.execute(query, {"cursor": cursor})]
+
+    slow, fast = a_charge(a_line(0)), a_charge(a_line(1))
+    async with db.engine.connect() as writer:
+        transaction = await writer.begin()
+        await book(writer, slow)
+        async with db.begin() as conn:
+            await book(conn, fast)
+        [(seen, cursor)] = await plainly(0)
+        await transaction.commit()
+    assert seen == fast.id
+    assert await plainly(cursor) == []  # and the slow one never comes
+
+
 async def test_sequences_drawn_in_the_other_order_are_not_skipped(db: Database) -> None:
     """The later transaction draws the smaller sequence and commits last."""
     early, late = a_charge(a_line(0)), a_charge(a_line(1))
