@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Final
 
 import msgspec
@@ -94,8 +95,11 @@ def routes(services: Services) -> list[Route]:
         query = query_of(request, CatalogQuery)
         text = await text_of(request, JSON, *_YAML_TYPES)
         now = services.clock()
+        # Reading takes its time: no transaction is held meanwhile, nor the loop. What is known only ever grows.
         async with services.db.begin() as conn:
-            loaded = _load(request.content_type, text, await read_known_to(conn))
+            known = await read_known_to(conn)
+        loaded = await asyncio.to_thread(_load, request.content_type, text, known)
+        async with services.db.begin() as conn:
             if query.dry_run:
                 outcome = await preview_catalog(conn, loaded, now=now)
             else:

@@ -80,11 +80,15 @@ def read_files(paths: Sequence[Path]) -> list[tuple[str, str]]:
 async def _take_in(
     files: Sequence[tuple[str, str]], *, reason: str | None, dry_run: bool, at: datetime
 ) -> tuple[LoadedCatalog, Outcome]:
-    async with connect() as database, database.begin() as conn:
-        loaded = read_catalog_text(files, known=await read_known_to(conn))
-        if dry_run:
-            return loaded, await preview_catalog(conn, loaded, now=at)
-        return loaded, await apply_catalog(conn, loaded, now=at, reason=reason)
+    async with connect() as database:
+        async with database.begin() as conn:
+            known = await read_known_to(conn)
+        # Reading a large file takes seconds, in which no transaction is held. What is known only ever grows.
+        loaded = read_catalog_text(files, known=known)
+        async with database.begin() as conn:
+            if dry_run:
+                return loaded, await preview_catalog(conn, loaded, now=at)
+            return loaded, await apply_catalog(conn, loaded, now=at, reason=reason)
 
 
 def _show(outcome: Outcome, warnings: Sequence[Issue], *, dry_run: bool) -> None:
