@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.facts import Facts
 from meter.booking.history import load_history
-from meter.booking.step import Intake
+from meter.booking.step import Change, Intake
 from meter.booking.warm import WarmAccount
 from meter.model.directory import FOR_EVER
-from meter.model.event import Position
+from meter.model.event import EventKey, Position
 from meter.rating.corrections import Difference
 from meter.rating.fold import AccountFacts, Folded, PlacedEvent
 from meter.rating.state import STATE_FORMAT, AccountState
@@ -65,57 +65,50 @@ class Accounts:
         self._warm.pop(account, None)
 
     async def fold(
-        self, connection: AsyncConnection, facts: Facts, intake: Intake, xid_of: Mapping[Position, int]
+        self, connection: AsyncConnection, facts: Facts, intake: Intake, xid_of: Mapping[EventKey, int]
     ) -> list[AccountFold]:
-        """Fold what the step took in. `xid_of` tells the transaction of each new event by its place in the order."""
+        """Fold what the step took in. `xid_of` tells the transaction that wrote each of the step's events."""
         if facts.version != self._facts_version:
             self._facts.clear()
             self._facts_version = facts.version
         results: list[AccountFold] = []
         load: dict[str, datetime] = dict(intake.fold_again)
-        for account, events in intake.fold_on.items():
-            if account in load:
-                continue
+        for account in (intake.fold_on.keys() | intake.changed.keys()) - load.keys():
             warm = self._warm.get(account)
             if warm is None:
-                load[account] = FOR_EVER
+                change = intake.changed.get(account)
+                load[account] = FOR_EVER if change is None else change.start.time
                 continue
-            fresh = [
-                placed
-                for placed in events
-                if xid_of[placed.event.position] >= warm.includes_xid and placed.event.key not in warm.recent_keys
-            ]
-            fresh.sort(key=lambda placed: placed.event.position)
-            if not fresh:
+            work = _work(warm, intake, xid_of)
+            if not work:
                 continue
-            if not warm.reaches(fresh[0].event.position):
-                intake.again(account, fresh[0].event.time, "late")
-                load[account] = fresh[0].event.time
+            if not warm.reaches(work.start):
+                load[account] = work.start.time
                 continue
             self._warm.move_to_end(account)
-            results.append(self._take(facts, warm, fresh))
+            results.append(self._take(facts, warm, work))
         results += await self._load(connection, facts, intake, load)
         while len(self._warm) > WARM_ACCOUNTS_MAX:
             self._warm.popitem(last=False)
         return results
 
-    def _take(self, facts: Facts, warm: WarmAccount, fresh: Sequence[PlacedEvent]) -> AccountFold:
+    def _take(self, facts: Facts, warm: WarmAccount, work: Change) -> AccountFold:
         account_facts = self._account_facts(facts, warm.account)
-        since = fresh[0].event.time
-        late = warm.tip.position is not None and fresh[0].event.position <= warm.tip.position
-        stale = since if late and warm.checkpoint.time >= since else None
+        start = work.start
+        late = warm.tip.position is not None and start <= warm.tip.position
+        stale = start.time if late and warm.checkpoint.time >= start.time else None
         try:
-            folded, found = warm.take(account_facts, fresh)
+            folded, found = warm.take(account_facts, work)
         except Exception as error:  # noqa: BLE001 -- whatever one account's fold does, its neighbours go on
             self.drop(warm.account)
-            return AccountFold(warm=warm, facts=account_facts, since=since, fault=error)
+            return AccountFold(warm=warm, facts=account_facts, since=start.time, fault=error)
         return AccountFold(
             warm=warm,
             facts=account_facts,
-            since=since,
+            since=start.time,
             folded=folded,
             differences=found,
-            reason="late" if late else None,
+            reason=("revised" if work.withdrawn else "late") if late else None,
             stale_since=stale,
         )
 
@@ -137,7 +130,7 @@ class Accounts:
             for chunk in _chunks(accounts, LOAD_ACCOUNTS_MAX):
                 history = await load_history(connection, self._operator, chunk, facts, after=base)
                 intake.park += history.unresolved
-                intake.unpark |= history.keys_of(intake.fold_again)
+                intake.unpark |= history.keys_of([account for account in chunk if load[account] != FOR_EVER])
                 last = await last_of_each_line(connection, self._operator, chunk, after=base)
                 for account in chunk:
                     state = AccountState.from_json(checkpoints[account].state) if base != ORIGIN else AccountState()
@@ -149,7 +142,7 @@ class Accounts:
                         checkpoint=base,
                     )
                     since = load[account]
-                    reason = intake.reasons.get(account)
+                    reason = intake.reasons.get(account, None if since == FOR_EVER else "late")
                     results.append(self._rebuild(facts, warm, history.placed[account], since=since, reason=reason))
         return results
 
@@ -179,6 +172,19 @@ class Accounts:
                 account=facts.directory.accounts[account], directory=facts.directory, catalogs=facts.catalogs
             )
         return found
+
+
+def _work(warm: WarmAccount, intake: Intake, xid_of: Mapping[EventKey, int]) -> Change:
+    """Return what the step brings the account beyond what it was loaded with."""
+    if max(xid_of.values(), default=0) < warm.includes_xid:
+        return Change()
+    change = intake.changed.get(warm.account) or Change()
+    work = Change(withdrawn=change.withdrawn, added=dict(change.added))
+    for placed in intake.fold_on.get(warm.account, ()):
+        key = placed.event.key
+        if xid_of[key] >= warm.includes_xid and key not in warm.recent_keys:
+            work.added[key] = placed
+    return work
 
 
 def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:

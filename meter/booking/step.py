@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.facts import Facts
 from meter.booking.history import effective_of
-from meter.model.event import AMENDED, VOIDED, EventKey, UsageEvent
+from meter.model.event import AMENDED, VOIDED, EventKey, Position, UsageEvent
 from meter.rating.fold import PlacedEvent
 from meter.rating.resolve import Placed, Unresolved, place
 from meter.store import booking as store
@@ -19,10 +19,31 @@ from meter.store.directory_write import raise_facts_version
 
 
 @dataclass(slots=True, kw_only=True)
+class Change:
+    """Events of an account that count otherwise than before: `withdrawn` no longer as they did, `added` from now on."""
+
+    withdrawn: dict[EventKey, Position] = field(default_factory=dict)
+    added: dict[EventKey, PlacedEvent] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Tell whether anything changes."""
+        return bool(self.withdrawn or self.added)
+
+    @property
+    def start(self) -> Position:
+        """Return the first place in the order that differs."""
+        return min([*self.withdrawn.values(), *(placed.event.position for placed in self.added.values())])
+
+
+@dataclass(slots=True, kw_only=True)
 class Intake:
-    """The work of one step. `fold_on` holds new events that stand for themselves; `fold_again` wins over it."""
+    """The work of one step: `fold_on` holds new events that stand for themselves, `changed` those that do not.
+
+    `fold_again`, with the instant since when, wins over both.
+    """
 
     fold_on: dict[str, list[PlacedEvent]] = field(default_factory=dict)
+    changed: dict[str, Change] = field(default_factory=dict)
     fold_again: dict[str, datetime] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     park: list[tuple[UsageEvent, str | None]] = field(default_factory=list)
@@ -47,30 +68,48 @@ async def sort_in(
     """Sort new events into `intake`: `mine` tells whether an account, or an unclaimed identity, is this worker's.
 
     An event stands for itself, and folds on, unless it is revised, revises another, or is one of several on one thing:
-    what that comes to is read from the log, and the accounts concerned fold again.
+    what that comes to is read from the log.
     """
     plain = [event for event in events if event.type not in {VOIDED, AMENDED}]
     entangled = {event.key: event for event in await _targets(connection, operator, events)}
     entangled |= {event.key: event for event in await usage.events_of_shared_things(connection, operator, plain)}
     revised = {r.target for r in await usage.revisions_of(connection, operator, [event.key for event in plain])}
     entangled |= {event.key: event for event in plain if event.key in revised}
-    counted = await effective_of(connection, operator, list(entangled.values())) if entangled else []
-    counting = {event.key for event in counted}
-    for event in entangled.values():
-        placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
-        if isinstance(placement, Placed) and mine(placement.account):
-            intake.again(placement.account, event.time, "revised")
-        elif isinstance(placement, Unresolved) and mine(placement.identity or event.source):
-            if event.key in counting:
-                intake.park.append((event, placement.identity))
-            else:
-                intake.unpark.add(event.key)
+    if entangled:
+        counted = await effective_of(connection, operator, list(entangled.values()))
+        _untangle(entangled, counted, facts, intake, mine=mine)
     for event in plain:
         if event.key in entangled:
             continue
         placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
         if isinstance(placement, Placed) and mine(placement.account):
             intake.fold_on.setdefault(placement.account, []).append(PlacedEvent(event=event, member=placement.member))
+        elif isinstance(placement, Unresolved) and mine(placement.identity or event.source):
+            intake.park.append((event, placement.identity))
+
+
+def _untangle(
+    entangled: Mapping[EventKey, UsageEvent],
+    counted: Iterable[UsageEvent],
+    facts: Facts,
+    intake: Intake,
+    *,
+    mine: Callable[[str], bool],
+) -> None:
+    """Withdraw entangled events from wherever they may have counted, and add what counts of them now."""
+    for event in entangled.values():
+        placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
+        if isinstance(placement, Placed) and mine(placement.account):
+            intake.changed.setdefault(placement.account, Change()).withdrawn[event.key] = event.position
+        elif isinstance(placement, Unresolved) and mine(placement.identity or event.source):
+            intake.unpark.add(event.key)
+    for event in counted:
+        if event.key not in entangled:
+            continue
+        placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
+        if isinstance(placement, Placed) and mine(placement.account):
+            change = intake.changed.setdefault(placement.account, Change())
+            change.added[event.key] = PlacedEvent(event=event, member=placement.member)
         elif isinstance(placement, Unresolved) and mine(placement.identity or event.source):
             intake.park.append((event, placement.identity))
 

@@ -9,12 +9,13 @@ Older than the base is for checkpoints and the log. All of it is cache: thrown a
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from meter.booking.step import Change
 from meter.model.charge import Charge, Line, LineKey
 from meter.model.event import EventKey, Position
 from meter.rating.book import GroupTotals
@@ -65,24 +66,24 @@ class WarmAccount:
         """Tell whether an event at `position` can be folded in from memory."""
         return _position(self.ladder[0]) < position
 
-    def take(self, facts: AccountFacts, events: Sequence[PlacedEvent]) -> tuple[Folded, list[Difference]]:
-        """Fold new events in (in order, none known, all within reach); return what differs from what stands."""
-        start = events[0].event.position
+    def take(self, facts: AccountFacts, work: Change) -> tuple[Folded, list[Difference]]:
+        """Fold a change in, all of it within reach; return what differs from what stands."""
+        start = work.start
         rung = bisect_left(self.ladder, start, key=_position) - 1
         base = self.ladder[rung]
-        first = bisect_right(self.recent, _position(base), key=_place_of)
-        if start > _position(self.tip):
-            self.recent.extend(events)
-            standing: Mapping[LineKey, Charge] = {}
-        else:
-            for placed in events:
-                insort(self.recent, placed, key=_place_of)
+        standing: Mapping[LineKey, Charge] = {}
+        if start <= _position(self.tip):
             standing = self._standing_after(_position(base))
-        self.recent_keys.update(placed.event.key for placed in events)
+        if work.withdrawn:
+            self.recent = [placed for placed in self.recent if placed.event.key not in work.withdrawn]
+            self.recent_keys -= work.withdrawn.keys()
+        self.recent.extend(work.added.values())
+        self.recent.sort(key=_place_of)
+        self.recent_keys |= work.added.keys()
         del self.ladder[rung + 1 :]
-        again = self.recent[first:]
-        folded = self._climb(facts, base, again)
-        self.since_checkpoint += len(events)
+        first = bisect_right(self.recent, _position(base), key=_place_of)
+        folded = self._climb(facts, base, self.recent[first:])
+        self.since_checkpoint += len(work.added)
         return folded, differences(standing=standing, lines=folded.lines)
 
     def rebuild(self, facts: AccountFacts, events: Sequence[PlacedEvent]) -> tuple[Folded, list[Difference]]:

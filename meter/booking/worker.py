@@ -164,7 +164,7 @@ class RatingWorker:
             mine=lambda name: self._shard_of(name) in reading.shards,
         )
         await notice_earlier(connection, self._operator, fresh, facts)
-        xid_of = {one.event.position: one.cursor.xid for one in arrived}
+        xid_of = {one.event.key: one.cursor.xid for one in arrived}
         folds = await self._accounts.fold(connection, facts, intake, xid_of)
         charges = await self._write(connection, facts, intake, folds)
         await store.delete_refolds(connection, self._operator, [request.id for request in requests])
