@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    data_dir: Path = Path("meter-data")
+    data_dir: Path = Path("data")
     """Where the embedded parts, the ledger files and made secrets live."""
     database_url: SecretStr | None = None
     """`postgresql://user:password@host:port/name`; unset: embedded in `meter up`."""
