@@ -20,7 +20,7 @@ from meter.export.delivery import claim, due_run, orphan, settle
 from meter.model.errors import MeterError, Unavailable
 from meter.store.deliveries import Change, OpenItem, backlogs, open_items, record
 from meter.store.engine import Database
-from meter.store.leases import RENEW_INTERVAL_S, Lease, LeaseKeeper, LeaseLost, fence
+from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry, log
 
@@ -57,13 +57,13 @@ class Lane:
         Raises LeaseLost, Unavailable (the database); both leave the items to be asked about.
         """
         async with self._database.begin() as conn:
-            await fence(conn, [lease])
             items = await open_items(conn, self._operator, self.target, items_max=self._exporter.items_max)
             run = due_run(items)
-            if run and run[0].state == "pending":
-                await record(conn, self._operator, [claim(item) for item in run])
-            elif run and run[0].state == "sending":
-                await record(conn, self._operator, [orphan(item) for item in run])
+            if run and run[0].state != "uncertain":
+                change = claim if run[0].state == "pending" else orphan
+                # An idle lane only reads. What was read still stands: whoever could change it holds the lease.
+                await fence(conn, [lease])
+                await record(conn, self._operator, [change(item) for item in run])
         if not run:
             return min(POLL_INTERVAL_S, items[0].due_in_s) if items else POLL_INTERVAL_S
         match run[0].state:
@@ -144,24 +144,12 @@ class Dispatcher:
         """Deliver until cancelled. A step that is under way then is finished first."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._keep_leases())
+                group.create_task(self._keeper.keep([lane.lease_name for lane in self._lanes], gained=self.wake))
                 group.create_task(self._measure())
                 for lane, woken in zip(self._lanes, self._woken, strict=True):
                     group.create_task(self._drive(lane, woken))
         finally:
             await self._keeper.close()
-
-    async def _keep_leases(self) -> None:
-        names = [lane.lease_name for lane in self._lanes]
-        while True:
-            held = len(self._keeper.held(names))
-            try:
-                await self._keeper.maintain(names)
-            except Unavailable as error:
-                log.warning("leases_unkept", detail=error.detail)
-            if len(self._keeper.held(names)) > held:
-                self.wake()
-            await asyncio.sleep(RENEW_INTERVAL_S)
 
     async def _measure(self) -> None:
         while True:

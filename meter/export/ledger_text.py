@@ -25,14 +25,20 @@ OPENED: Final = "1970-01-01"
 _LETTERS_BELOW: Final = 0x180
 _COMPONENT_CHARS_MAX: Final = 60
 _CURRENCY: Final = re.compile(r"[A-Z]{2,12}", re.ASCII)
+_UNSAFE: Final = frozenset("%")
+# What ends a name, a value or a description of hledger's, or begins a comment there.
+_UNSAFE_ACCOUNT: Final = frozenset('%;"()[]{}')
+_UNSAFE_PAYEE: Final = frozenset('%;|"()')
+_UNSAFE_TEXT: Final = frozenset("%;|")
+_UNSAFE_TAG: Final = frozenset("%;,")
 _TAGS: Final = ("charge", "account", "member", "site", "meter", "kind", "tax", "corrects", "currency")
 
 
-def clean(text: str, *, forbidden: str = "") -> str:
-    """Return `text` on one line: what is not printable, `%` and every character of `forbidden` as %XX."""
-    if text.isprintable() and not any(char in text for char in "%" + forbidden):
+def clean(text: str, unsafe: frozenset[str] = _UNSAFE) -> str:
+    """Return `text` on one line: what is not printable, and every character of `unsafe` (with `%` in it), as %XX."""
+    if text.isprintable() and unsafe.isdisjoint(text):
         return text
-    return "".join(char if char.isprintable() and char not in "%" + forbidden else _percent(char) for char in text)
+    return "".join(char if char.isprintable() and char not in unsafe else _percent(char) for char in text)
 
 
 def _percent(char: str) -> str:
@@ -50,11 +56,11 @@ def commodity(currency: str) -> str:
 def amount_text(amount: Decimal, currency: str) -> str:
     """Return `amount` without exponent and with at least the places of the currency's minor unit."""
     text = format(amount, "f")
-    whole, _, fraction = text.partition(".")
     places = minor_unit_places(currency)
-    if len(fraction) >= places:
+    if text[-1 - places : -places] == ".":
         return text
-    return f"{whole}.{fraction:0<{places}}"
+    whole, _, fraction = text.partition(".")
+    return text if len(fraction) >= places else f"{whole}.{fraction:0<{places}}"
 
 
 def _digest(text: str) -> bytes:
@@ -91,7 +97,7 @@ def _is_plain(char: str) -> bool:
 @lru_cache(maxsize=4096)
 def hledger_account(name: str) -> str:
     """Return an account as hledger reads it: any text without a second blank, a comment's start or brackets."""
-    return clean(" ".join(name.split(" ")), forbidden=';"()[]{}')
+    return clean(" ".join(name.split(" ")), _UNSAFE_ACCOUNT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +118,16 @@ class Dialect:
     entry: Callable[[JournalEntry], str]
 
 
+_ESCAPED: Final = frozenset('"\\')
+
 # --- Beancount --------------------------------------------------------------------------------------------------------
 
 
 def _quoted(text: str) -> str:
-    return '"' + clean(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    text = clean(text)
+    if _ESCAPED.isdisjoint(text):
+        return f'"{text}"'
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _beancount_head(site: str, day: date) -> str:
@@ -167,7 +178,7 @@ def _hledger_head(site: str, day: date) -> str:
 
 
 def _payee(entry: JournalEntry) -> str:
-    return clean(entry.dimensions.get("account", "") or "-", forbidden=';|"()')
+    return clean(entry.dimensions.get("account", "") or "-", _UNSAFE_PAYEE)
 
 
 def _hledger_declarations(entry: JournalEntry) -> tuple[str, ...]:
@@ -180,8 +191,8 @@ def _hledger_declarations(entry: JournalEntry) -> tuple[str, ...]:
 
 def _hledger_entry(entry: JournalEntry) -> str:
     currency = commodity(entry.currency)
-    tags = ", ".join(f"{key}:{clean(value, forbidden=',;')}" for key, value in _tags(entry))
-    lines = [f"{entry.day} * {_payee(entry)} | {clean(entry.narration, forbidden=';|')}", f"    ; {tags}"]
+    tags = ", ".join(f"{key}:{clean(value, _UNSAFE_TAG)}" for key, value in _tags(entry))
+    lines = [f"{entry.day} * {_payee(entry)} | {clean(entry.narration, _UNSAFE_TEXT)}", f"    ; {tags}"]
     lines += [
         f"    {hledger_account(posting.account)}  {amount_text(posting.amount, entry.currency)} {currency}"
         for posting in entry.postings

@@ -9,6 +9,9 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+from beancount import loader
+from beancount.core.data import Transaction
+
 from meter.model.journal import JournalEntry, Posting
 from meter.store.outbox import OutboxItem, items_for
 from tests.tools import need_tool
@@ -64,3 +67,17 @@ def check_every_file(ledger: Path) -> None:
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         run = subprocess.run(argv, cwd=ledger, env=environment, capture_output=True, text=True, check=False)
         assert run.returncode == 0, f"{argv}:\n{run.stdout}{run.stderr}\n{(ledger / name).read_text()}"
+
+
+def beancount_totals(main_file: Path) -> dict[tuple[str, str], Decimal]:
+    """The balance of each account and currency of a Beancount book; the book must be without fault."""
+    entries, errors, _ = loader.load_file(str(main_file))
+    assert errors == []
+    totals: dict[tuple[str, str], Decimal] = {}
+    for transaction in (entry for entry in entries if isinstance(entry, Transaction)):
+        for posting in transaction.postings:
+            assert posting.units is not None
+            assert posting.units.number is not None
+            key = (posting.account, posting.units.currency)
+            totals[key] = totals.get(key, Decimal(0)) + posting.units.number
+    return {key: total for key, total in sorted(totals.items()) if total}

@@ -1,0 +1,162 @@
+"""The outbox: what each target was sent and is to be sent, and trying again what was refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+from aiohttp import web
+
+from meter.api.routing import JSON, InstantText, Limit, Model, Query, Route, json_answer, query_of
+from meter.api.services import Services
+from meter.model.errors import BadInput
+from meter.model.instant import instant_text
+from meter.store.deliveries import Delivery, State, list_deliveries, retry_dead, show_delivery
+
+_ID: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+class DeliveriesQuery(Query, kw_only=True):
+    """A page of the outbox, newest first."""
+
+    target: str | None = None
+    state: State | None = None
+    cursor: Annotated[str, msgspec.Meta(description="The `next` of an earlier answer.")] = ""
+    limit: Limit = 100
+
+
+class DeliveryJson(Model, kw_only=True):
+    """One item of the outbox. `fault` is the reason of the last failure; `due` when it may be tried next."""
+
+    id: str
+    target: str
+    operation: str
+    batch: str
+    revision: int
+    key: str
+    state: State
+    attempts: int
+    created: InstantText
+    due: InstantText | None
+    first_sent: InstantText | None
+    delivered: InstantText | None
+    remote_id: str | None
+    fault: str | None
+
+
+class DeliveryShown(DeliveryJson, kw_only=True):
+    """The same with its payload: the very content that the target is sent."""
+
+    payload: Any
+
+
+class DeliveriesPage(Model, kw_only=True):
+    """Deliveries, newest first; `next` is null at the end."""
+
+    deliveries: list[DeliveryJson]
+    next: str | None
+
+
+def routes(services: Services) -> list[Route]:
+    """Return the routes of the list and its action."""
+
+    async def show_all(request: web.Request) -> web.StreamResponse:
+        query = query_of(request, DeliveriesQuery)
+        before = _number(query.cursor, what="cursor") if query.cursor else None
+        operator = await services.require_operator()
+        async with services.db.begin() as conn:
+            found = await list_deliveries(
+                conn, operator, target=query.target, state=query.state, before=before, deliveries_max=query.limit
+            )
+        following = str(found[-1].id) if len(found) == query.limit else None
+        return json_answer(DeliveriesPage(deliveries=[delivery_json(one) for one in found], next=following))
+
+    async def show(request: web.Request) -> web.StreamResponse:
+        delivery = _number(request.match_info["id"], what="id")
+        operator = await services.require_operator()
+        async with services.db.begin() as conn:
+            return json_answer(shown_json(await show_delivery(conn, operator, delivery)))
+
+    async def retry(request: web.Request) -> web.StreamResponse:
+        delivery = _number(request.match_info["id"], what="id")
+        operator = await services.require_operator()
+        async with services.db.begin() as conn:
+            revision = await retry_dead(conn, operator, delivery)
+        services.booked.notify()
+        return json_answer(delivery_json(revision), status=201)
+
+    return [
+        Route(
+            method="GET",
+            path="/v1/deliveries",
+            handler=show_all,
+            tag="work lists",
+            summary="What each export target was sent and is to be sent, newest first",
+            scope="usage:read",
+            query=DeliveriesQuery,
+            answers={JSON: DeliveriesPage},
+        ),
+        Route(
+            method="GET",
+            path="/v1/deliveries/{id}",
+            handler=show,
+            tag="work lists",
+            summary="One delivery with its payload",
+            scope="usage:read",
+            answers={JSON: DeliveryShown},
+        ),
+        Route(
+            method="POST",
+            path="/v1/deliveries/{id}/retry",
+            handler=retry,
+            tag="work lists",
+            summary="Send a dead delivery again, as a new revision under a new key",
+            description="Only dead ones: 409 for every other state, which goes on by itself.",
+            scope="admin",
+            answers={JSON: DeliveryJson},
+            status=201,
+        ),
+    ]
+
+
+def delivery_json(delivery: Delivery) -> DeliveryJson:
+    """Return a delivery as it leaves."""
+    return DeliveryJson(**_fields(delivery))
+
+
+def shown_json(delivery: Delivery) -> DeliveryShown:
+    """Return a delivery with its payload: as JSON where it is some, else as text."""
+    content = delivery.payload or b""
+    try:
+        payload = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        payload = content.decode(errors="replace")
+    return DeliveryShown(payload=payload, **_fields(delivery))
+
+
+def _fields(delivery: Delivery) -> dict[str, Any]:
+    settled = delivery.state not in {"pending", "uncertain"}
+    return {
+        "id": str(delivery.id),
+        "target": delivery.target,
+        "operation": delivery.operation,
+        "batch": delivery.batch,
+        "revision": delivery.revision,
+        "key": delivery.key,
+        "state": delivery.state,
+        "attempts": delivery.attempts,
+        "created": instant_text(delivery.created_at),
+        "due": None if settled else instant_text(delivery.due_at),
+        "first_sent": None if delivery.first_sent_at is None else instant_text(delivery.first_sent_at),
+        "delivered": None if delivery.delivered_at is None else instant_text(delivery.delivered_at),
+        "remote_id": delivery.remote_id,
+        "fault": delivery.fault,
+    }
+
+
+def _number(given: str, *, what: str) -> int:
+    if not _ID.fullmatch(given):
+        message = f"{what} is {given[:60]!r}; a delivery is named by a number, as GET /v1/deliveries shows it"
+        raise BadInput(message, code="not_found" if what == "id" else "bad_cursor")
+    return int(given)

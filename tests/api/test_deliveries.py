@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from meter.store.deliveries import Change, record
+from meter.store.outbox import OutboxItem, add_items
+from tests.api.conftest import Api
+from tests.booked import OPERATOR
+from tests.export.books import entry, items_of
+
+
+async def fill(api: Api) -> None:
+    async with api.db.begin() as conn:
+        await add_items(conn, items_of(*(entry(f"ch_{n}") for n in range(5))))
+        await record(
+            conn,
+            OPERATOR,
+            [
+                Change(id=1, state="delivered", remote_id="in_1"),
+                Change(id=2, state="dead", fault="no such customer"),
+            ],
+        )
+
+
+async def test_the_list_is_paged_newest_first_and_can_be_narrowed(api: Api) -> None:
+    await fill(api)
+    first = (await api.get("/v1/deliveries?limit=3")).json
+    rest = (await api.get(f"/v1/deliveries?limit=3&cursor={first['next']}")).json
+    assert [one["id"] for one in first["deliveries"] + rest["deliveries"]] == ["5", "4", "3", "2", "1"]
+    assert rest["next"] is None
+    [dead] = (await api.get("/v1/deliveries?state=dead&target=ledger")).json["deliveries"]
+    assert (dead["id"], dead["fault"], dead["due"], dead["delivered"]) == ("2", "no such customer", None, None)
+    assert "payload" not in dead
+    assert (await api.get("/v1/deliveries?target=xero")).json == {"deliveries": [], "next": None}
+
+
+async def test_one_is_shown_with_what_was_sent(api: Api) -> None:
+    await fill(api)
+    shown = (await api.get("/v1/deliveries/1")).json
+    assert (shown["state"], shown["remote_id"]) == ("delivered", "in_1")
+    assert shown["delivered"].endswith("Z")
+    assert shown["payload"]["entries"][0]["postings"][0] == {"account": "assets:receivable", "amount": "0.15"}
+
+
+async def test_a_payload_that_is_no_json_is_shown_as_text(api: Api) -> None:
+    item = OutboxItem(operator=OPERATOR, target="t", operation="form", batch="b", key="k", payload=b"amount=1&x=\xff")
+    async with api.db.begin() as conn:
+        await add_items(conn, [item])
+    assert (await api.get("/v1/deliveries/1")).json["payload"] == "amount=1&x=\ufffd"
+
+
+async def test_a_dead_one_is_sent_again_as_a_revision_once(api: Api) -> None:
+    await fill(api)
+    woken = api.services.booked.next()
+    answer = await api.call("POST", "/v1/deliveries/2/retry")
+    assert (answer.status, answer.json["id"], answer.json["revision"], answer.json["state"]) == (201, "6", 1, "pending")
+    assert woken.is_set()
+    for delivery, state in (("2", "superseded"), ("1", "delivered"), ("3", "pending")):
+        again = await api.call("POST", f"/v1/deliveries/{delivery}/retry")
+        assert (again.status, again.json["code"]) == (409, "conflict")
+        assert f"is {state}" in again.json["detail"]
+
+
+async def test_what_is_not_there_is_not_found(api: Api) -> None:
+    for path in ("/v1/deliveries/99", "/v1/deliveries/x", "/v1/deliveries/999999999999999999999"):
+        assert (await api.get(path)).status == 404
+    assert (await api.call("POST", "/v1/deliveries/99/retry")).status == 404
+    assert (await api.get("/v1/deliveries?cursor=x")).json["code"] == "bad_cursor"
+    assert (await api.get("/v1/deliveries?state=lost")).status == 400
+
+
+async def test_only_whole_keys_read_and_only_admin_sends_again(api: Api) -> None:
+    await fill(api)
+    reader, restricted = await api.key("usage:read"), await api.key("usage:read", site="berlin")
+    assert (await api.get("/v1/deliveries", key=reader)).status == 200
+    assert (await api.get("/v1/deliveries", key=restricted)).status == 403
+    assert (await api.get("/v1/deliveries/1", key=restricted)).status == 403
+    assert (await api.call("POST", "/v1/deliveries/2/retry", key=reader)).status == 403
