@@ -104,12 +104,12 @@ class Demo:
             yield
         finally:
             lines.cancel()
-            self._console.print(progress.text(), highlight=False)
+            self._console.print(progress.text(), highlight=False, soft_wrap=True)
 
     async def _lines(self, progress: Progress) -> None:
         while True:
             await asyncio.sleep(_LINE_INTERVAL_S)
-            self._console.print(progress.text(), highlight=False)
+            self._console.print(progress.text(), highlight=False, soft_wrap=True)
 
     def _summary(self, playing: Playing, addresses: Addresses) -> None:
         progress, show = playing.progress, self._console

@@ -28,6 +28,7 @@ _CHARGES_WAIT_S: Final = 10
 _CHARGES_PAGE: Final = 1000
 _ANSWER_S_MAX: Final = 30 + _CHARGES_WAIT_S
 _LOOK_S: Final = 1.0
+_SUBSCRIBED_S_MAX: Final = 30.0
 # After the last event is sent: a gateway that takes longer than this to rate a day's rest is not well.
 _SETTLE_S_MAX: Final = 60.0
 
@@ -54,7 +55,7 @@ class Playing:
 
         Raises Unavailable where that does not happen.
         """
-        self._figures_before = await self._figures()
+        self._figures_before = await self._subscribed()
         while page := await self._pull(wait_s=0):
             for charge in page:
                 self.before[charge["event"]["type"]].add(charge)
@@ -68,6 +69,20 @@ class Playing:
                 group.create_task(webhook)
             self.progress.clock = self._day.end
             await self._settled()
+
+    async def _subscribed(self) -> dict[str, float]:
+        """Return the figures once the gateway listens: what is published to nobody is gone, by MQTT's rules."""
+        deadline_s = monotonic_s() + _SUBSCRIBED_S_MAX
+        while True:
+            figures = await self._figures()
+            if figures.get("meter_mqtt_connected"):
+                return figures
+            if monotonic_s() > deadline_s:
+                message = (
+                    f"the gateway has not subscribed at the broker within {_SUBSCRIBED_S_MAX:g} s; look at the log"
+                )
+                raise Unavailable(message, code="demo_failed")
+            await asyncio.sleep(_LOOK_S / 10)
 
     def _pace(self, delivery: Delivery) -> float:
         """Return when a delivery is due, and count it as sent then."""

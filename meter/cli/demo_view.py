@@ -148,7 +148,7 @@ def tally_table(
     """Return events and lines by kind; with `before`, the lines of earlier runs beside them."""
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("events from")
-    for name in ("sent", "lines", "to invoice, net EUR", "paid at the till", *(["lines in all"] if before else [])):
+    for name in ("sent", "lines", "to invoice", "paid at till", *(["lines in all"] if before else [])):
         table.add_column(name, justify="right")
     for label, kind, event_type in _KINDS:
         tally = tallies.get(event_type, Tally())
