@@ -1,3 +1,5 @@
+import asyncio
+import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -10,6 +12,7 @@ from sqlalchemy import text
 from meter.model.charge import Charge, Draw, LineTax
 from meter.model.errors import BadInput
 from meter.model.event import EventKey
+from meter.store.booking import insert_charges
 from meter.store.engine import Database
 from meter.store.readers import (
     ChargeFilter,
@@ -177,6 +180,61 @@ async def test_filters_are_conjunctive_and_time_is_half_open(db: Database) -> No
     assert await got(ChargeFilter(meter="cafe")) == [3]
     assert await got(ChargeFilter(meter="cafe", member="bob")) == []
     assert await got(ChargeFilter(start=NOON + timedelta(seconds=1), end=NOON + timedelta(seconds=3))) == [1, 2]
+
+
+async def test_no_reader_skips_or_repeats_under_many_writers(db: Database) -> None:
+    """32 writers, transactions of all lengths, some rolled back; readers of all and of a part keep up with them."""
+    dice = random.Random(20260302)  # noqa: S311 -- the same run every time
+    committed: set[str] = set()
+    writing = asyncio.Event()
+    writing.set()
+
+    async def write(writer: int) -> None:
+        for step in range(12):
+            lines = [
+                a_line(writer * 1000 + step * 10 + n, account=f"a{writer % 4}") for n in range(dice.randrange(1, 6))
+            ]
+            booked = [a_charge(line) for line in lines]
+            async with writers.engine.connect() as conn:
+                transaction = await conn.begin()
+                for charge in booked:
+                    await insert_charges(conn, OPERATOR, [charge])
+                    await asyncio.sleep(dice.choice((0, 0, 0.001, 0.01)))
+                if dice.random() < 0.2:
+                    await transaction.rollback()
+                else:
+                    await transaction.commit()
+                    committed.update(charge.id for charge in booked)
+
+    async def read(wanted: ChargeFilter, page_max: int) -> list[str]:
+        seen: list[str] = []
+        cursor = BEGINNING
+        while True:
+            last = not writing.is_set()
+            async with db.begin() as conn:
+                page = await charges_after(conn, OPERATOR, cursor, wanted, charges_max=page_max)
+            seen += [charge.id for charge, _ in page.charges]
+            cursor = parse_cursor(cursor_text(page.next))
+            if last and not page.more:
+                return seen
+            await asyncio.sleep(0)
+
+    writers = Database(db.url)
+    readers = [
+        asyncio.create_task(read(wanted, page_max))
+        for wanted, page_max in ((EVERYTHING, 100), (EVERYTHING, 3), (ChargeFilter(account="a1"), 7))
+    ]
+    await asyncio.gather(*(write(writer) for writer in range(32)))
+    writing.clear()
+    whole, small, part = [await reader for reader in readers]
+    await writers.dispose()
+    assert len(committed) > 500
+    assert whole == small  # the same order, however it is cut
+    assert sorted(whole) == sorted(committed)
+    assert part == [found for found in whole if found in set(part)]
+    async with db.begin() as conn:
+        page = await charges_after(conn, OPERATOR, BEGINNING, ChargeFilter(account="a1"), charges_max=10_000)
+    assert part == [charge.id for charge, _ in page.charges]
 
 
 async def test_the_chain_holds_the_corrections_of_one_line_only(db: Database) -> None:
