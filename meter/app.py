@@ -27,8 +27,10 @@ from meter.export.dispatcher import Dispatcher
 from meter.export.ledger import LedgerTarget
 from meter.ingest.accept import Acceptor
 from meter.ingest.batcher import Batcher
+from meter.ingest.http import event_receiver
 from meter.ingest.mqtt import MqttIngest
 from meter.ingest.topics import Topics
+from meter.ingest.webhook import hook_receiver
 from meter.model.catalog import TopicMap
 from meter.model.errors import BadInput, Unavailable
 from meter.rundir import Addresses
@@ -131,7 +133,8 @@ class Gateway:
     async def _until(self, stop: asyncio.Event) -> None:
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait([stopping, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {stopping, self._failed}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
         if self._failed.done():
@@ -243,8 +246,12 @@ class Gateway:
             admin_key=self._admin_key,
             booked=self._booked,
             accepted=self._accepted,
-            receive_events=None if batcher is None else event_receiver(batcher),
-            receive_hook=None if batcher is None else hook_receiver(batcher),
+            receive_events=None if batcher is None else event_receiver(batcher, operator=self._operator),
+            receive_hook=None
+            if batcher is None
+            else hook_receiver(
+                batcher, sources=self._settings.webhooks, operator=self._operator, telemetry=self.telemetry
+            ),
         )
         runner = web.AppRunner(create_app(services), shutdown_timeout=_HTTP_CLOSE_S, **SERVER_OPTIONS)
         await runner.setup()

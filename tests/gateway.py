@@ -1,0 +1,113 @@
+"""A whole gateway as a user runs it: `meter up` in a process of its own, on a data directory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import asyncpg
+
+from meter.rundir import Addresses, admin_key, read_addresses
+
+READY_TIMEOUT_S = 120
+SETTLE_TIMEOUT_S = 120
+_UNSETTLED = """
+    SELECT EXISTS (SELECT 1 FROM refolds)
+        OR EXISTS (SELECT 1 FROM outbox WHERE state <> 'delivered')
+        OR EXISTS (SELECT 1 FROM events AS e WHERE (e.xid, e.seq) > (
+               SELECT xid, seq FROM rating_cursors ORDER BY xid, seq LIMIT 1))
+        OR NOT EXISTS (SELECT 1 FROM rating_cursors)
+"""
+
+
+class RunningGateway:
+    """`meter up` on `data_dir`; an async context manager that ends it in order."""
+
+    def __init__(
+        self, data_dir: Path, *, arguments: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+    ) -> None:
+        self.data_dir = data_dir
+        self._arguments = arguments
+        self._env = {**os.environ, "METER_HTTP": "127.0.0.1:0", **(env or {})}
+        self._process: asyncio.subprocess.Process | None = None
+        self.log = data_dir / "gateway.log"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        await self.stop()
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        assert self._process is not None, "not started"
+        return self._process
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where it answers."""
+        found = read_addresses(self.data_dir)
+        assert found is not None, "it has left no addresses"
+        return found
+
+    async def start(self) -> None:
+        """Start it and wait until it serves."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "meter", "up", "--data-dir", str(self.data_dir), *self._arguments,
+                stdout=asyncio.subprocess.PIPE, stderr=log, env=self._env,
+            )  # fmt: skip
+        assert self._process.stdout is not None
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            while True:
+                line = await self._process.stdout.readline()
+                if line.startswith(b"ready "):
+                    return
+                assert line, f"it ended before it served:\n{self.log.read_text()[-4000:]}"
+
+    async def kill(self) -> None:
+        """Kill it as a power cut would: no warning, children included as far as they notice."""
+        self.process.kill()
+        await self.process.wait()
+
+    async def stop(self) -> int:
+        """Ask it to stop, as Ctrl-C does; return its exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGINT)
+        return await asyncio.wait_for(self.process.wait(), READY_TIMEOUT_S)
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """A client with the administrator's key."""
+        headers = {"Authorization": f"Bearer {admin_key(self.data_dir)}"}
+        async with aiohttp.ClientSession(self.addresses.http, headers=headers) as session:
+            yield session
+
+    async def get(self, path: str, **query: str) -> Any:
+        """What a GET gives."""
+        async with self.client() as client, client.get(path, params=query) as response:
+            response.raise_for_status()
+            return await response.json()
+
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What a query of its database gives."""
+        connection = await asyncpg.connect(self.addresses.database)
+        try:
+            return [tuple(row) for row in await connection.fetch(sql)]
+        finally:
+            await connection.close()
+
+    async def settled(self) -> None:
+        """Wait until everything that came in is rated and delivered."""
+        async with asyncio.timeout(SETTLE_TIMEOUT_S):
+            while (await self.rows(_UNSETTLED))[0][0]:  # noqa: ASYNC110 -- another process tells nobody
+                await asyncio.sleep(0.1)
