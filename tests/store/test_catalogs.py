@@ -76,6 +76,17 @@ class Shop:
         assert catalogs is not None
         return catalogs.at(instant).version
 
+    async def blocked(self, change: asyncio.Task[Outcome]) -> None:
+        """Return once a transaction of this database waits for another; fail if the change does not."""
+        waits = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        waiting = 0
+        while not waiting:
+            assert not change.done(), change.exception() or "the change did not wait"
+            async with self.database.begin() as conn:
+                waiting = (await conn.execute(waits)).scalar_one()
+
     async def facts(self) -> int:
         async with self.database.begin() as conn:
             return await facts_version(conn, "northside")
@@ -196,12 +207,14 @@ async def test_of_two_first_catalogs_at_once_one_is_taken(shop: Shop) -> None:
     assert sum(outcome.version is not None for outcome in taken) == 1
 
 
-async def test_two_writers_at_once_both_count(shop: Shop) -> None:
+async def test_of_two_writers_at_once_the_second_waits_and_sees_what_the_first_wrote(shop: Shop) -> None:
     await shop.apply(CATALOG)
-    one = CATALOG.replace("0.05", "0.06")
-    two = CATALOG.replace("0.05", "0.07")
-    outcomes = await asyncio.gather(shop.apply(one), shop.apply(two))
-    assert sorted(outcome.version or 0 for outcome in outcomes) == [2, 3]
+    one = read_catalog_text([("c", CATALOG.replace("0.05", "0.06"))])
+    async with shop.database.begin() as first:
+        assert (await apply_catalog(first, one, now=NOW)).version == 2
+        second = asyncio.create_task(shop.apply(CATALOG.replace("0.05", "0.07")))
+        await shop.blocked(second)
+    assert (await second).version == 3
     assert await shop.facts() == 3
 
 
@@ -210,11 +223,7 @@ async def test_a_change_waits_for_whoever_reads_the_facts_to_rate_with_them(shop
     async with shop.database.begin() as rating:
         await rating.execute(text("SELECT facts_version FROM operators FOR SHARE"))
         change = asyncio.create_task(shop.apply(CATALOG.replace("0.05", "0.06")))
-        async with shop.database.begin() as watching:
-            waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            while not (await watching.execute(waits)).scalar_one():
-                assert not change.done()
-                await asyncio.sleep(0)
+        await shop.blocked(change)
     assert (await change).version == 2
 
 

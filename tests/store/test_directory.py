@@ -266,6 +266,8 @@ async def test_a_claim_touches_everyone_who_ever_claimed_the_identity(shop: Shop
     assert await shop.refolds() == [("acme", MARCH_8), ("tokyo", MARCH_8)]
     await shop.put("members:\n  ada: {identities: [{id: 'badge:1', from: 2026-03-01, to: 2026-03-05}]}\n")
     assert await shop.refolds() == [("acme", MARCH_5), ("tokyo", MARCH_5)]
+    await shop.put("members:\n  ada: {identities: [{id: 'badge:1', from: 2026-03-01, to: 2026-03-08}]}\n")
+    assert await shop.refolds() == [("acme", MARCH_5), ("tokyo", MARCH_5)]
 
 
 async def test_a_claim_without_a_start_touches_since_always(shop: Shop) -> None:
