@@ -25,13 +25,17 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "not_acceptable": 406,
     "no_catalog": 409,
     "conflict": 409,
+    "not_retryable": 409,
     "too_large": 413,
+    "body_too_large": 413,
     "unsupported_media_type": 415,
     "bad_body": 422,
     "bad_catalog": 422,
     "invalid": 422,
     "too_many_waiting": 429,
 }
+# Codes of Unavailable whose detail speaks of the caller's own request and of no part of ours.
+_TOLD: Final = frozenset({"no_catalog", "overloaded", "commit_pending"})
 _TITLES: Final[Mapping[int, str]] = {
     400: "The request cannot be read",
     401: "Who are you?",
@@ -88,9 +92,8 @@ def answer_of(error: BaseException) -> web.Response:
     if isinstance(error, Unavailable):
         # Which host does not answer is for the log; the caller needs to know that trying again can help.
         log.warning("request_unavailable", code=error.code, detail=error.detail)
-        problem = Problem(
-            title=_TITLES[503], status=503, code=error.code, detail="a part of the gateway does not answer; try again"
-        )
+        detail = error.detail if error.code in _TOLD else "a part of the gateway does not answer; try again"
+        problem = Problem(title=_TITLES[503], status=503, code=error.code, detail=detail)
         return problem_answer(problem, {"Retry-After": str(RETRY_AFTER_S)})
     if isinstance(error, web.HTTPException) and error.status >= 400:
         return _of_http(error)

@@ -4,12 +4,15 @@ import io
 from decimal import Decimal
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 
 from meter.api import charges as charges_module
 from meter.model.charge import Draw, LineTax
+from meter.model.errors import Unavailable
 from meter.model.event import EventKey
+from meter.store.readers import charges_after
 from tests.api.conftest import Api
 from tests.booked import a_charge, a_line, book
 
@@ -226,6 +229,24 @@ async def test_ndjson_streams_everything_and_each_line_knows_where_to_go_on(
     page = await api.get("/v1/charges?limit=2", headers=accept)
     assert len(page.body.splitlines()) == 2
     assert 'rel="next"' in page.headers["Link"]
+
+
+async def test_a_stream_that_fails_halfway_never_looks_whole(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charges_module, "STREAM_PAGE_CHARGES", 2)
+    await api.book(*(a_charge(a_line(n)) for n in range(4)))
+    pages_read = 0
+
+    async def fail_later(*arguments: Any, **options: Any) -> Any:
+        nonlocal pages_read
+        pages_read += 1
+        if pages_read > 1:
+            raise Unavailable("the database went away", code="database_unavailable")
+        return await charges_after(*arguments, **options)
+
+    monkeypatch.setattr(charges_module, "charges_after", fail_later)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await api.get("/v1/charges", headers={"Accept": "application/x-ndjson"})
+    assert (await api.get("/v1/charges")).status == 503
 
 
 async def test_csv_is_plain_rfc_4180_that_no_spreadsheet_runs(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

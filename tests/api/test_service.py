@@ -319,12 +319,12 @@ async def test_faults_of_ingest_keep_their_code(database_url: str) -> None:
         raise BadInput("no events here", code="bad_json")
 
     async def full(_request: Any) -> Any:
-        raise Unavailable("the queue is full", code="queue_full")
+        raise Unavailable("the queue is full", code="overloaded")
 
     async with serving(the_services(database_url, receive_events=refuse, receive_hook=full)) as api:
         assert (await api.call("POST", "/v1/events", data=b"x")).status == 400
         busy = await api.call("POST", "/hooks/square/till", data=b"x")
-        assert (busy.status, busy.json["code"]) == (503, "queue_full")
+        assert (busy.status, busy.json["code"], busy.json["detail"]) == (503, "overloaded", "the queue is full")
         assert "Retry-After" in busy.headers
 
 
