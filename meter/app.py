@@ -29,6 +29,7 @@ from meter.ingest.accept import Acceptor
 from meter.ingest.batcher import Batcher
 from meter.ingest.http import event_receiver
 from meter.ingest.mqtt import MqttIngest
+from meter.ingest.retry import retry_rejection
 from meter.ingest.topics import Topics
 from meter.ingest.webhook import hook_receiver
 from meter.model.catalog import TopicMap
@@ -101,6 +102,9 @@ class Gateway:
         self._accepted = Wakeup()
         self._booked = Wakeup()
         self._batcher: Batcher | None = None
+        self._acceptor = Acceptor(
+            self._database, operator=self._operator, telemetry=self.telemetry, max_age_days=settings.max_age_days
+        )
 
     async def run(self, *, stop: asyncio.Event, ready: Callable[[Addresses], Awaitable[None]]) -> None:
         """Serve until `stop` is set, then stop in order; `ready` is awaited once everything answers.
@@ -198,13 +202,7 @@ class Gateway:
             group.create_task(_pass_on(self._accepted, runner.wake))
 
     async def _start_ingest(self, stack: AsyncExitStack) -> None:
-        acceptor = Acceptor(
-            self._database,
-            operator=self._operator,
-            telemetry=self.telemetry,
-            max_age_days=self._settings.max_age_days,
-        )
-        self._batcher = batcher = Batcher(acceptor.accept)
+        self._batcher = batcher = Batcher(self._acceptor.accept)
         batcher.on_commit.append(lambda _outcome: self._accepted.notify())
         await stack.enter_async_context(self._background("batcher", batcher.run(), finish=batcher.stop))
         if self._parts.mqtt_url is not None:
@@ -234,6 +232,9 @@ class Gateway:
             catalogs = await load_catalogs(connection, operator)
         return catalogs.versions[-1].topics if catalogs is not None else ()
 
+    async def _retry_rejection(self, number: int) -> Sequence[object]:
+        return await retry_rejection(self._database, self._acceptor, await self._operator.wait(), number)
+
     @asynccontextmanager
     async def _serve_http(self) -> AsyncIterator[str]:
         """Yield the URL at which HTTP is served: all routes with the role `api`, health and metrics in any case."""
@@ -246,6 +247,7 @@ class Gateway:
             admin_key=self._admin_key,
             booked=self._booked,
             accepted=self._accepted,
+            retry_rejection=self._retry_rejection,
             receive_events=None if batcher is None else event_receiver(batcher, operator=self._operator),
             receive_hook=None
             if batcher is None

@@ -14,12 +14,14 @@ from meter.api import (
     deliveries,
     directory,
     docs,
+    edges,
     events,
     explain,
     health,
     keys,
     metrics,
     openapi,
+    rejections,
     unresolved,
 )
 from meter.api.auth import Authenticator
@@ -90,6 +92,8 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += directory.routes(services)
         table += catalog.routes(services)
         table += unresolved.routes(services)
+        table += rejections.routes(services)
+        table += edges.routes(services)
         table += deliveries.routes(services)
         table += keys.routes(services, authenticator)
     table += health.routes(services)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -19,6 +19,8 @@ from meter.telemetry import Telemetry
 # Names a part (database, broker, ...) and returns when it answers; raises MeterError when it does not.
 HealthCheck: TypeAlias = Callable[[], Awaitable[None]]
 ReceiveEvents: TypeAlias = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
+# Hands a rejection in again and returns a receipt for each event in it.
+RetryRejection: TypeAlias = Callable[[int], Awaitable[Sequence[object]]]
 ReceiveHook: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -63,6 +65,7 @@ class Services:
     api_role: bool = True
     receive_events: ReceiveEvents | None = None
     receive_hook: ReceiveHook | None = None
+    retry_rejection: RetryRejection | None = None
     health: Mapping[str, HealthCheck] = field(default_factory=dict)
 
     async def require_operator(self) -> str:

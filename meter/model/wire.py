@@ -380,21 +380,6 @@ def _refusal(error: BadInput, known: Mapping[str, Json], body: bytes) -> Refusal
     )
 
 
-def refuse(event: WireEvent, error: BadInput) -> Refusal:
-    """Return a readable event as refused for another reason."""
-    return Refusal(
-        code=error.code,
-        detail=error.detail,
-        body=event.body,
-        source=event.source,
-        id=event.id,
-        site=event.site,
-        edge=event.edge,
-        boot=event.boot,
-        sequence=event.sequence,
-    )
-
-
 # --- content ----------------------------------------------------------------------------------------------------------
 
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted", decimal_format="number")

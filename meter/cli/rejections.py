@@ -1,0 +1,150 @@
+"""`meter rejections`: what was refused, why, and what to do about it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from meter.api.rejections import RejectionJson, held_json, rejection_json
+from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.config import load_settings
+from meter.ingest.accept import Acceptor
+from meter.ingest.retry import retry_rejection
+from meter.model.errors import BadInput
+from meter.store.rejections import (
+    ListedRejection,
+    RejectionStatus,
+    find_rejection,
+    list_held,
+    list_rejections,
+    mark_rejection,
+)
+from meter.telemetry import Telemetry
+
+_SHOWN_MAX: Final = 100
+
+app = typer.Typer(name="rejections", help="What was refused, with its reason and bytes.", invoke_without_command=True)
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+Number = Annotated[int, typer.Argument(help="The rejection's id, as listed.")]
+
+
+@app.callback()
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        show_all()
+
+
+@app.command("list")
+def show_all(
+    *,
+    code: Annotated[str | None, typer.Option(help="Only those refused for this reason.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also those retried or discarded.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = _SHOWN_MAX,
+    as_json: AsJson = False,
+) -> None:
+    """List what was refused and what lies ahead of the clock."""
+    found = run(_all(code, everything=everything, limit=limit))
+    if as_json:
+        print_json({"rejections": msgspec.to_builtins(found)})
+        return
+    table = Table("id", "code", "count", "last", "origin", "detail")
+    for item in found:
+        number = "held" if item.id is None else str(item.id)
+        table.add_row(
+            number, item.code, str(item.count), item.last, escape(item.origin or item.source or ""), escape(item.detail)
+        )
+    out.print(table)
+
+
+@app.command()
+def show(
+    number: Number,
+    *,
+    raw: Annotated[bool, typer.Option("--raw", help="The bytes alone, as they came.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show one rejection with all of its bytes."""
+    found = run(_one(number))
+    if raw:
+        sys.stdout.buffer.write(found.body)
+    elif as_json:
+        print_json(msgspec.to_builtins(rejection_json(found, whole=True)))
+    else:
+        for name, value in msgspec.to_builtins(rejection_json(found, whole=True)).items():
+            if value is not None and name != "body_base64":
+                out.print(f"{name:>9}  {value}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def retry(
+    numbers: Annotated[list[int], typer.Argument(help="The rejections' ids, as listed.")], *, as_json: AsJson = False
+) -> None:
+    """Hand bytes in again, after what stood in their way has changed."""
+    results = run(_retry(numbers))
+    if as_json:
+        print_json({"results": results})
+    else:
+        for result in results:
+            told = " ".join(str(result[name]) for name in ("rejection", "status", "code", "detail") if name in result)
+            out.print(told, markup=False, highlight=False, soft_wrap=True)
+    if any(result["status"] == "rejected" for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def discard(numbers: Annotated[list[int], typer.Argument(help="The rejections' ids, as listed.")]) -> None:
+    """Put rejections aside; their bytes stay."""
+    run(_mark(numbers, "discarded"))
+    err.print(f"{len(numbers)} discarded")
+
+
+async def _all(code: str | None, *, everything: bool, limit: int) -> list[RejectionJson]:
+    async with connect() as database:
+        operator = await require_operator(database)
+        async with database.begin() as conn:
+            status: RejectionStatus | None = None if everything else "open"
+            held = await list_held(conn, operator, limit=limit) if code in {None, "future_time"} else []
+            found = await list_rejections(conn, operator, status=status, code=code, limit=limit)
+    return [held_json(item) for item in held] + [rejection_json(item) for item in found]
+
+
+async def _one(number: int) -> ListedRejection:
+    async with connect() as database:
+        operator = await require_operator(database)
+        async with database.begin() as conn:
+            return _present(await find_rejection(conn, operator, number), number)
+
+
+async def _mark(numbers: list[int], status: RejectionStatus) -> None:
+    async with connect() as database:
+        operator = await require_operator(database)
+        async with database.begin() as conn:
+            for number in numbers:
+                _present(await mark_rejection(conn, operator, number, status), number)
+
+
+async def _retry(numbers: list[int]) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = []
+    async with connect() as database:
+        operator = await require_operator(database)
+
+        async def known() -> str | None:
+            return operator
+
+        max_age_days = load_settings().max_age_days
+        acceptor = Acceptor(database, operator=known, telemetry=Telemetry(), max_age_days=max_age_days)
+        for number in numbers:
+            receipts = await retry_rejection(database, acceptor, operator, number)
+            results += [{"rejection": number, **msgspec.to_builtins(receipt)} for receipt in receipts]
+    return results
+
+
+def _present(found: ListedRejection | None, number: int) -> ListedRejection:
+    if found is None:
+        raise BadInput(f"there is no rejection {number}; meter rejections list shows them", code="not_found")
+    return found

@@ -1,0 +1,125 @@
+"""`POST /v1/events`: CloudEvents in structured, batched and binary mode, a result for each after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+
+from meter.clock import Clock, now
+from meter.ingest.arrival import Arrival, Receipt
+from meter.ingest.batcher import Batcher
+from meter.model.errors import BadInput, Unavailable
+from meter.model.wire import UNREADABLE, Parsed, Refusal, read_batch, read_event, structured
+from meter.store.keys import Principal
+
+ONE: Final = "application/cloudevents+json"
+MANY: Final = "application/cloudevents-batch+json"
+# Longer than a commit ever takes, shorter than callers wait: then they are asked to send again, which changes nothing.
+COMMIT_WAIT_S: Final = 15.0
+_PREFIX: Final = "ce-"
+
+# The operator served; None before the first catalog.
+OperatorName: TypeAlias = Callable[[], Awaitable[str | None]]
+
+
+def event_receiver(
+    batcher: Batcher, *, operator: OperatorName, clock: Clock = now
+) -> Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]:
+    """Return the handler behind `POST /v1/events`.
+
+    It raises BadInput for a body that cannot be read as a whole (`not_json` and the like, `unsupported_media_type`),
+    which is kept among the rejections all the same, and Unavailable under pressure.
+    """
+
+    async def receive(request: web.Request, principal: Principal) -> web.StreamResponse:
+        await require_operator(operator)
+        body = await request.read()
+        origin = f"{request.method} {request.path}"
+        parsed, unreadable = _parse(request, body)
+        arrivals = [
+            Arrival(
+                parsed=item,
+                channel="http",
+                origin=origin,
+                received_at=clock(),
+                content_type=request.headers.get("Content-Type", "")[:200] or None,
+                site=principal.site,
+            )
+            for item in parsed
+        ]
+        receipts = await committed(batcher, arrivals)
+        if unreadable is not None:
+            raise unreadable
+        return results_answer(receipts)
+
+    return receive
+
+
+async def require_operator(operator: OperatorName) -> None:
+    """Raise Unavailable (`no_catalog`) before the first catalog: whose events these are is not known yet."""
+    if await operator() is None:
+        raise Unavailable("no catalog has been applied yet: meter apply FILE", code="no_catalog")
+
+
+async def committed(batcher: Batcher, arrivals: Sequence[Arrival]) -> Sequence[Receipt]:
+    """Return the receipts after the commit. Raises Unavailable where it takes too long; it may still happen."""
+    try:
+        async with asyncio.timeout(COMMIT_WAIT_S):
+            return await batcher.receive(arrivals)
+    except TimeoutError as error:
+        message = f"the store did not answer within {COMMIT_WAIT_S:g} s; send the same events again"
+        raise Unavailable(message, code="commit_pending") from error
+
+
+def results_answer(receipts: Sequence[Receipt]) -> web.Response:
+    """Return one result for each event, in order."""
+    return web.Response(body=msgspec.json.encode({"results": receipts}), content_type="application/json")
+
+
+def refused(error: BadInput, body: bytes) -> Refusal:
+    """Return a body that holds no event as a refusal."""
+    return Refusal(code=error.code, detail=error.detail, body=body)
+
+
+def _parse(request: web.Request, body: bytes) -> tuple[Sequence[Parsed], BadInput | None]:
+    """Return what the body holds and, where it cannot be read as a whole, what the caller is told.
+
+    Raises BadInput (`unsupported_media_type`).
+    """
+    media, binary = request.content_type, "ce-specversion" in request.headers
+    if media not in {ONE, MANY} and not binary:
+        message = f"Content-Type is {media[:80]!r}; send {ONE}, {MANY}, or the attributes as ce- headers"
+        raise BadInput(message, code="unsupported_media_type")
+    try:
+        if media == MANY:
+            return read_batch(body), None
+        if media != ONE:
+            body = structured(_attributes(request), request.headers.get("Content-Type", ""), body)
+    except BadInput as error:
+        return [refused(error, body)], error
+    event = read_event(body)
+    if isinstance(event, Refusal) and event.code in UNREADABLE:
+        return [event], BadInput(event.detail, code=event.code)
+    return [event], None
+
+
+def _attributes(request: web.Request) -> dict[str, str]:
+    """Return the attributes of binary mode (CloudEvents 1.0.2, HTTP binding 3.1.3: values are percent-encoded)."""
+    found: dict[str, str] = {}
+    for header, value in request.headers.items():
+        name = header.lower()
+        if not name.startswith(_PREFIX):
+            continue
+        if name in found:
+            raise BadInput(f"the header {name[:60]!r} is sent twice; send it once", code="duplicate_key")
+        try:
+            found[name] = unquote(value, errors="strict")
+        except UnicodeDecodeError as error:
+            message = f"the header {name[:60]!r} does not encode UTF-8; percent-encode its bytes"
+            raise BadInput(message, code="bad_string") from error
+    return {name.removeprefix(_PREFIX): value for name, value in found.items()}
