@@ -12,6 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from meter.embedded.broker import EmbeddedBroker
 from meter.embedded.child import Child, Program
@@ -19,6 +20,10 @@ from meter.embedded.partdir import LOOPBACK, choose_port, is_free
 from meter.embedded.postgres import EmbeddedPostgres
 from meter.embedded.runas import RunAs
 from tests.tools import need_tool
+
+# No test says how fast this machine is; a failing example can be repeated from what is printed.
+settings.register_profile("meter", deadline=None, print_blob=True)
+settings.load_profile("meter")
 
 _TEMPLATE = "migrated"
 

@@ -67,6 +67,7 @@ async def cutting_proxy(url: str, *, cuts: int, after_bytes: int) -> AsyncIterat
     """A way to the broker whose first `cuts` connections break once so many bytes have gone up."""
     parts = urlsplit(url)
     left = cuts
+    serving: set[asyncio.Task[None] | None] = set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:
         passed = 0
@@ -78,6 +79,7 @@ async def cutting_proxy(url: str, *, cuts: int, after_bytes: int) -> AsyncIterat
     async def serve(down_reader: asyncio.StreamReader, down_writer: asyncio.StreamWriter) -> None:
         nonlocal left
         limit, left = (after_bytes if left > 0 else None), left - 1
+        serving.add(asyncio.current_task())
         up_reader, up_writer = await asyncio.open_connection(parts.hostname, parts.port)
         ways = [
             asyncio.create_task(pump(down_reader, up_writer, limit)),
@@ -99,6 +101,7 @@ async def cutting_proxy(url: str, *, cuts: int, after_bytes: int) -> AsyncIterat
         assert left <= 0, "the proxy never cut: the test shows nothing"
     finally:
         server.close()
+        await asyncio.gather(*filter(None, serving))  # their clients are gone; the loop must not close before them
 
 
 @pytest.mark.parametrize("in_flight_max", [1, 50])
@@ -126,12 +129,15 @@ async def test_a_broker_that_is_not_there_is_told(unused_tcp_port: int) -> None:
 
 async def test_it_returns_only_when_all_is_acknowledged() -> None:
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
+        try:
             await reader.read(4096)
             writer.write(bytes.fromhex("20020000"))  # CONNACK, accepted; after that nothing
             while await reader.read(4096):
                 pass
-        writer.close()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     async with server:
