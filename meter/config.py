@@ -119,6 +119,16 @@ class Settings(BaseSettings):
             for vendor, sources in webhooks.items()
         }
 
+    @field_validator("targets", mode="after")
+    @classmethod
+    def _one_ledger(cls, targets: dict[str, TargetSettings]) -> dict[str, TargetSettings]:
+        """Refuse a second ledger: both would write every entry into the same files."""
+        ledgers = sorted(name for name, target in targets.items() if target.enabled and target.kind == "ledger")
+        if len(ledgers) > 1:
+            message = f"{' and '.join(ledgers)} are ledgers; keep one, or set enabled to false for the others"
+            raise ValueError(message)
+        return targets
+
     @classmethod
     def settings_customise_sources(
         cls,

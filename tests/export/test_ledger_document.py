@@ -1,0 +1,47 @@
+"""docs/ledger.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from meter.config import ConfigFault, TargetSettings, load_settings
+from meter.export.journal import DEFAULT_ACCOUNTS
+from meter.export.ledger_text import beancount_account, hledger_account
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text()
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The table below `heading`, without its head."""
+    section = DOCUMENT.split(f"## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_chart_lists_every_default() -> None:
+    listed = {row[1].strip("`") for row in rows("The chart of accounts")}
+    assert listed == {*DEFAULT_ACCOUNTS.values(), "income:METER"}
+
+
+def test_names_are_spelled_as_the_table_says() -> None:
+    names = [[cell.strip("`") for cell in row] for row in rows("Names")]
+    assert len(names) == 3
+    for name, in_hledger, in_beancount in names:
+        assert (hledger_account(name), beancount_account(name)) == (in_hledger, in_beancount)
+
+
+def test_only_modules_that_exist_are_named() -> None:
+    readme = (Path(__file__).parents[2] / "meter" / "export" / "README.md").read_text()
+    named = set(re.findall(r"`(\w+\.py)`", readme))
+    there = {path.name for path in (Path(__file__).parents[2] / "meter" / "export").glob("*.py")}
+    assert named == there - {"__init__.py"}
+
+
+def test_a_second_ledger_is_refused() -> None:
+    first, second = TargetSettings(kind="ledger"), TargetSettings(kind="ledger", enabled=False)
+    assert set(load_settings(targets={"ledger": first, "old": second}).targets) == {"ledger", "old"}
+    with pytest.raises(ConfigFault, match="books and ledger are ledgers; keep one"):
+        load_settings(targets={"ledger": first, "books": first})
