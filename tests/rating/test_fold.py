@@ -232,6 +232,14 @@ def test_days_of_a_member_are_forgotten_when_no_event_can_fall_on_them() -> None
     assert where.fold(entered("11-02"), entered("12-20", by="bob")).state.days.keys() == {("days", "bob")}
 
 
+def test_one_date_counts_once_across_the_end_of_a_period() -> None:
+    # The period ends on 31 October at 23:00 UTC; in Honolulu that day lasts until 10:00 UTC.
+    sites = {"hawaii": Site(id="hawaii", name="Hawaii", timezone="Pacific/Honolulu")}
+    where = space(plan(days=per_unit("1")), terms={"sites": sites})
+    lines = where.lines(*(entered(at, site="hawaii") for at in ("10-31 22:00", "11-01 09:59", "11-01 10:00")))
+    assert [line.key.time for line in lines] == [t("10-31 22:00"), t("11-01 10:00")]
+
+
 def test_a_refund_books_nothing_yet() -> None:
     sale = {"source": "berlin/device", "order": "o"}
     data = {"refund": "r", "sale": sale, "currency": "EUR", "status": "completed", "amount": "1"}
