@@ -35,7 +35,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "too_many_waiting": 429,
 }
 # Codes of Unavailable whose detail speaks of the caller's own request and of no part of ours.
-_TOLD: Final = frozenset({"no_catalog", "overloaded", "commit_pending"})
+_TOLD: Final = frozenset({"no_catalog", "no_ingest", "overloaded", "commit_pending"})
 _TITLES: Final[Mapping[int, str]] = {
     400: "The request cannot be read",
     401: "Who are you?",

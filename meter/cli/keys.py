@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
@@ -41,7 +42,7 @@ def show(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"keys": [key_fields(key) for key in keys]})
         return
-    table = Table("key", "scopes", "only", "created", "revoked")
+    table = Table("key", "scopes", "only", "created", "revoked", box=SIMPLE, pad_edge=False)
     for key in keys:
         fields = key_fields(key)
         only = key.site or key.account or ""

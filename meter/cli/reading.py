@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
+from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
@@ -71,11 +72,11 @@ def balance(
     if as_json:
         print_json(msgspec.to_builtins(found))
         return
-    table = Table("grant", "for", "unit", "amount", "used", "remaining", "expires", title=f"{account} at {found.at}")
+    table = Table("grant", "unit", "amount", "used", "remaining", "expires", box=SIMPLE, pad_edge=False)
+    table.columns[0].overflow = "fold"
     for grant in found.grants:
         table.add_row(
             escape(grant.id),
-            escape(grant.member or "everyone"),
             escape(grant.unit),
             grant.amount,
             grant.used,
@@ -166,19 +167,19 @@ async def _json(reading: _Reading) -> None:
 
 
 async def _table(reading: _Reading) -> None:
-    table = Table("event", "account", "member", "meter", "amount", "rounded", "tax", "how", "charge")
+    table = Table(box=SIMPLE, pad_edge=False)
+    table.add_column("event, charge", no_wrap=True)
+    table.add_column("who and what", overflow="fold")
+    table.add_column("amount", justify="right", no_wrap=True)
+    table.add_column("how", overflow="fold")
     async for page in reading.pages():
         for line in _lines(page):
+            tax = "" if line.tax is None else f"\ntax {line.tax.amount}"
             table.add_row(
-                line.event.time,
-                escape(line.account),
-                escape(line.member or ""),
-                escape(line.meter),
-                line.amount,
-                f"{line.rounded} {line.currency}",
-                "" if line.tax is None else line.tax.amount,
+                f"{line.event.time}\n{line.id}",
+                escape(f"{line.meter}\n{line.account}" + (f", {line.member}" if line.member else "")),
+                f"{line.rounded} {line.currency}{tax}",
                 escape(line.explain),
-                line.id,
             )
     out.print(table)
     if reading.more:

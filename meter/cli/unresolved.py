@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
+from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
@@ -35,13 +36,13 @@ def show(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"identities": msgspec.to_builtins(found)})
         return
-    table = Table("identity", "events", "first", "last", "sites", "types")
+    table = Table("identity", "events", "from, to", "sites", "types", box=SIMPLE, pad_edge=False)
+    table.columns[0].overflow = "fold"
     for item in found:
         table.add_row(
             escape(item.identity or "(sales on account without a buyer)"),
             str(item.events),
-            item.first,
-            item.last,
+            f"{item.first}\n{item.last}",
             escape(", ".join(item.sites)),
             escape(", ".join(item.types)),
         )
