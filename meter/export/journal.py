@@ -18,6 +18,7 @@ from meter.model.catalog import Catalog
 from meter.model.charge import Charge
 from meter.model.journal import JournalEntry, Posting
 from meter.model.money import ZERO, plain
+from meter.rating.sale import TIP
 
 # The chart where the catalog's `ledger:` section says nothing. Income defaults to one account a meter.
 DEFAULT_ACCOUNTS: Final = {
@@ -62,7 +63,7 @@ def _on_account(charge: Charge, catalog: Catalog) -> list[tuple[str, Decimal]]:
     rounded, tax = charge.rounded, charge.tax_amount
     inclusive = charge.line.tax is not None and charge.line.tax.inclusive
     net = rounded - tax if inclusive else rounded
-    earned = role_account(catalog, "tips") if charge.line.key.part == "tip" else income_account(catalog, charge)
+    earned = role_account(catalog, "tips") if charge.line.key.part == TIP else income_account(catalog, charge)
     return [
         (role_account(catalog, "receivable"), net + tax),
         (earned, -net),

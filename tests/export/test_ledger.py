@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -136,17 +137,28 @@ async def test_while_another_process_writes_nothing_is_written(tmp_path: Path) -
     await deliver(tmp_path, item)
 
 
-async def test_a_failed_flush_takes_the_bytes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_space(*_args: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
+def no_space_after_half() -> Callable[[int, bytes], int]:
+    """A disk that fills up while something is written."""
+    write, parts = os.write, iter([True])
+
+    def once(descriptor: int, content: bytes) -> int:
+        return write(descriptor, bytes(content)[: len(content) // 2]) if next(parts, False) else no_space()
+
+    return once
+
+
+@pytest.mark.parametrize("fault", ["fsync", "write", "half"])
+async def test_a_full_disk_takes_the_bytes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     [one, two] = items_of(entry("a"), entry("b"))
     target = LedgerTarget(tmp_path)
     await target.send([one])
     before = files_of(tmp_path)
-
-    def fail(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fail)
+        patch.setattr(os, "write" if fault == "half" else fault, no_space_after_half() if fault == "half" else no_space)
         assert await target.send([two]) == [Retry("[Errno 28] No space left on device")]
     assert files_of(tmp_path) == before
     assert await target.send([two]) == [Delivered()]
