@@ -16,8 +16,8 @@ def effective(events: Iterable[UsageEvent], revisions: Iterable[Revision]) -> li
     """Return the events that count, with the data that counts, in their order.
 
     A void removes an event or an amendment, for ever; the latest amendment not voided replaces an event's data; of
-    several events of one type on one thing from one source the latest counts. Nobody has to come in any order: the
-    caller passes every event on the things concerned and every revision of these events and of their amendments.
+    several events of one type on one thing from one source the latest counts. Order and repetition do not matter, but
+    nothing may be missing: every event on the things concerned, every revision of these and of their amendments.
     An amendment does not change which thing an event speaks of.
     """
     voided: set[EventKey] = set()
@@ -27,22 +27,20 @@ def effective(events: Iterable[UsageEvent], revisions: Iterable[Revision]) -> li
             voided.add(revision.target)
         else:
             amendments.setdefault(revision.target, []).append(revision)
-    standing: list[UsageEvent] = []
+    standing: dict[EventKey, UsageEvent] = {}
     latest: dict[tuple[str, str, str], UsageEvent] = {}
     for event in events:
         if event.type in _NEVER_USAGE or event.key in voided:
             continue
         amended = _amended(event, amendments.get(event.key, ()), voided)
         if event.thing is None:
-            standing.append(amended)
+            standing[event.key] = amended
             continue
         thing = (event.type, event.source, event.thing)
         rival = latest.get(thing)
         if rival is None or rival.position < event.position:
             latest[thing] = amended
-    standing.extend(latest.values())
-    standing.sort(key=attrgetter("position"))
-    return standing
+    return sorted([*standing.values(), *latest.values()], key=attrgetter("position"))
 
 
 def _amended(event: UsageEvent, amendments: Iterable[Revision], voided: set[EventKey]) -> UsageEvent:

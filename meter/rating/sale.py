@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from meter.model.catalog import Catalog, Meter, Price
+from meter.model.catalog import Catalog, Meter, PassThrough, Price, Tax
 from meter.model.charge import Line, LineKey, LineTax
 from meter.model.event import SALE, Json, UsageEvent
 from meter.model.money import ONE, ZERO, round_quantity
@@ -154,20 +154,25 @@ def tip_line(
 def line_tax(catalog: Catalog, site: str, price: Price | None, item: Mapping[str, Json] | None) -> LineTax | None:
     """Return the tax of a line on account: the sale line's, else the price's, else the site's, else none.
 
-    The amounts of a sale line are net, so its tax is never inclusive.
+    The amounts of a sale line are net: where they are passed through, the tax comes on top whatever the catalog says.
     """
-    if item is not None and (tax := _item_tax(catalog, item)) is not None:
+    net = item is not None and price is not None and isinstance(price.model, PassThrough)
+    if item is not None and (tax := _item_tax(catalog, item, net=net)) is not None:
         return tax
     name = (price and price.tax) or catalog.site(site).tax
     known = None if name is None else catalog.taxes.get(name)
-    return None if known is None else LineTax(name=known.name, rate=known.rate, inclusive=known.inclusive)
+    return None if known is None else _known_tax(known, net=net)
 
 
-def _item_tax(catalog: Catalog, item: Mapping[str, Json]) -> LineTax | None:
+def _known_tax(tax: Tax, *, net: bool) -> LineTax:
+    return LineTax(name=tax.name, rate=tax.rate, inclusive=tax.inclusive and not net)
+
+
+def _item_tax(catalog: Catalog, item: Mapping[str, Json], *, net: bool) -> LineTax | None:
     name = item.get("tax_name")
     known = catalog.taxes.get(name) if isinstance(name, str) else None
     if known is not None:
-        return LineTax(name=known.name, rate=known.rate, inclusive=False)
+        return _known_tax(known, net=net)
     tax, amount = number(item.get("tax")), number(item.get("amount"))
     if tax is None or not amount:
         return None

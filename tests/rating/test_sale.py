@@ -125,6 +125,19 @@ class TestOnAccount:
         ]
         assert all(line.tax.amount is None for line in found)
 
+    def test_its_net_amounts_are_taxed_on_top_and_our_own_prices_as_the_catalog_says(self) -> None:
+        cups = Meter(id="cups", event="pos.sale", aggregate="sum", unit="cup", value=("lines", "quantity"))
+        terms = {
+            "meters": {"cafe": CAFE, "cups": cups},
+            "taxes": taxed("0.19", inclusive=True),
+            "sites": SITES,
+        }
+        where = space(plan(cafe=passed(), cups=per_unit("3")), terms=terms)
+        named, silent = COFFEE, {"quantity": 1, "amount": "3.00"}
+        for item in (named, silent):
+            cafe, cup = rated(where, sale(item, settlement="account"))
+            assert (cafe.tax.inclusive, cup.tax.inclusive) == (False, True)
+
     def test_its_tip_is_an_untaxed_line(self) -> None:
         coffee, tip = self.lines(COFFEE, tip="1.50")
         assert (tip.key.part, tip.key.element, tip.meter, tip.tax, tip.price) == ("tip", 0, "cafe", None, None)
