@@ -1,0 +1,110 @@
+"""`meter up --demo` as a user runs it: it ends with charges for every kind of event, and goes on the next time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.gateway import RunningGateway
+
+KINDS = {"door.access", "print.job", "wifi.session", "pos.sale", "room.booking"}
+END_TIMEOUT_S = 120
+
+pytestmark = pytest.mark.slow
+
+
+def demo(data_dir: Path) -> RunningGateway:
+    return RunningGateway(data_dir, arguments=("--demo", "--demo-seconds", "3"))
+
+
+async def played(gateway: RunningGateway) -> str:
+    """What the demo prints, when it has ended."""
+    stdout = gateway.process.stdout
+    assert stdout is not None
+    lines = []
+    async with asyncio.timeout(END_TIMEOUT_S):
+        while not (lines and lines[-1].startswith("demo finished")):
+            line = await stdout.readline()
+            assert line, "".join(lines) + gateway.log.read_text()[-4000:]
+            lines.append(line.decode())
+    return "".join(lines)
+
+
+async def charges(gateway: RunningGateway) -> list[tuple[str, str, str]]:
+    """Of each charge its id, its event's type and how the event came."""
+    return [
+        (charge, event_type, channel)
+        for charge, event_type, channel in await gateway.rows(
+            "SELECT c.id, c.event_type, e.channel FROM charges AS c"
+            " JOIN events AS e ON e.operator = c.operator AND e.source = c.source AND e.id = c.event_id"
+        )
+    ]
+
+
+def processes_in(directory: Path) -> list[int]:
+    """The processes that work below `directory`. Linux only."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").readlink().is_relative_to(directory):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+async def test_a_demo_bills_every_kind_of_event_and_the_next_one_goes_on(data_dir: Path) -> None:
+    async with demo(data_dir) as first:
+        said = await played(first)
+        pages = await first.get("/v1/charges", limit="1000")
+        assert {charge["event"]["type"] for charge in pages["charges"]} == KINDS
+        assert f"{len(pages['charges'])} lines" in said
+        assert str(data_dir / "admin.key") in said
+        assert "/docs" in said
+        booked = await charges(first)
+        assert {channel for _, _, channel in booked} == {"mqtt", "http", "webhook"}
+        assert Counter(channel for _, _, channel in booked)["webhook"] == 1
+        assert processes_in(data_dir)
+        assert await first.stop() == 0
+    assert processes_in(data_dir) == []
+    assert "Traceback" not in first.log.read_text()
+    for book in ("beancount/main.beancount", "hledger/main.journal"):
+        assert str(data_dir / "ledger" / book) in said
+        assert (data_dir / "ledger" / book).exists()
+    async with demo(data_dir) as second:
+        await played(second)
+        again = await charges(second)
+        assert {charge for charge, _, _ in booked} < {charge for charge, _, _ in again}
+        assert len({charge for charge, _, _ in again}) == len(again)
+        assert Counter(channel for _, _, channel in again)["webhook"] == 2
+        days = await second.rows("SELECT DISTINCT date(time AT TIME ZONE 'Europe/Berlin') FROM events")
+        assert len(days) == 2
+        assert await second.stop() == 0
+
+
+async def test_ctrl_c_while_it_plays_ends_everything_in_order_and_the_day_is_played_to_its_end_later(
+    data_dir: Path,
+) -> None:
+    async with RunningGateway(data_dir, arguments=("--demo", "--demo-seconds", "600")) as broken_off:
+        async with asyncio.timeout(END_TIMEOUT_S):
+            while not (await broken_off.rows("SELECT count(*) FROM events"))[0][0]:  # noqa: ASYNC110 -- another process
+                await asyncio.sleep(0.05)
+        assert await broken_off.stop() == 0
+    assert processes_in(data_dir) == []
+    assert "Traceback" not in broken_off.log.read_text()
+    async with demo(data_dir) as again:
+        await played(again)
+        assert len(await again.rows("SELECT DISTINCT date(time AT TIME ZONE 'Europe/Berlin') FROM events")) == 1
+        assert {event_type for _, event_type, _ in await charges(again)} == KINDS
+
+
+async def test_it_does_not_play_into_the_books_of_another_operator(data_dir: Path) -> None:
+    catalog = data_dir / "other.yaml"
+    catalog.write_text("operator: other\ncurrency: EUR\ntimezone: UTC\n")
+    gateway = RunningGateway(data_dir, arguments=("--demo", "--catalog", str(catalog)))
+    await gateway.start()
+    assert await asyncio.wait_for(gateway.process.wait(), END_TIMEOUT_S) == 2
+    assert "(not_the_example)" in gateway.log.read_text()
