@@ -28,8 +28,12 @@ Answer = TypeVar("Answer", Outcome, Finding)
 
 # The hint of a booking in this process comes at once; one in another process is seen after at most so long.
 POLL_INTERVAL_S: Final = 0.5
-# Counting a long backlog costs some milliseconds; Prometheus asks every 15 s or so.
-MEASURE_INTERVAL_S: Final = 5.0
+# The backlog is counted after each hint and each delivery, but at most so often, and so long after a count as to take
+# no more than a twentieth of the time: a long backlog costs some milliseconds each time.
+MEASURE_INTERVAL_MIN_S: Final = 0.2
+MEASURE_PAUSE_FACTOR: Final = 20
+# Without any of them it grows older all the same.
+MEASURE_INTERVAL_MAX_S: Final = 5.0
 # Longer than any target's own limit: a call that hangs must not hold the lane for ever.
 CALL_TIMEOUT_S: Final = 120.0
 # A database that is away is asked again after so long.
@@ -134,10 +138,11 @@ class Dispatcher:
             for target, exporter in exporters.items()
         ]
         self._woken = [asyncio.Event() for _ in self._lanes]
+        self._moved = asyncio.Event()
 
     def wake(self) -> None:
         """Look into the outbox now: a hint, without which it is looked into a little later."""
-        for woken in self._woken:
+        for woken in (*self._woken, self._moved):
             woken.set()
 
     async def run(self) -> None:
@@ -153,6 +158,8 @@ class Dispatcher:
 
     async def _measure(self) -> None:
         while True:
+            self._moved.clear()
+            started = monotonic_s()
             try:
                 async with self._database.begin() as conn:
                     found = {backlog.target: backlog for backlog in await backlogs(conn, self._operator)}
@@ -163,18 +170,17 @@ class Dispatcher:
                     backlog = found.get(lane.target)
                     self._telemetry.outbox_pending.labels(target=lane.target).set(backlog.items if backlog else 0)
                     self._telemetry.outbox_oldest.labels(target=lane.target).set(backlog.oldest_s if backlog else 0.0)
-            await asyncio.sleep(MEASURE_INTERVAL_S)
+            await asyncio.sleep(max(MEASURE_INTERVAL_MIN_S, MEASURE_PAUSE_FACTOR * (monotonic_s() - started)))
+            await _set_within(self._moved, MEASURE_INTERVAL_MAX_S)
 
     async def _drive(self, lane: Lane, woken: asyncio.Event) -> None:
         while True:
             woken.clear()
             wait_s = await _to_the_end(self._step(lane))
             if wait_s > 0:
-                try:
-                    async with asyncio.timeout(wait_s):
-                        await woken.wait()
-                except TimeoutError:
-                    pass
+                await _set_within(woken, wait_s)
+            else:
+                self._moved.set()
 
     async def _step(self, lane: Lane) -> float:
         held = self._keeper.held([lane.lease_name])
@@ -189,6 +195,15 @@ class Dispatcher:
         except Unavailable as error:
             log.warning("lane_stalled", target=lane.target, detail=error.detail)
             return RECOVERY_PAUSE_S
+
+
+async def _set_within(event: asyncio.Event, timeout_s: float) -> None:
+    """Return when `event` is set, or after `timeout_s`."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        pass
 
 
 async def _to_the_end(step: Coroutine[None, None, float]) -> float:

@@ -11,7 +11,6 @@ or from the first NUL (a block that never reached the disk reads so), is moved a
 
 from __future__ import annotations
 
-import os
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -21,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from meter.export.durable import append, cut, flush, make_directory, replace
 from meter.export.ledger_text import Dialect
 
 # A day of 500 sites and the day before: what is beyond is read again when it is needed.
@@ -108,7 +108,7 @@ class Book:
         if index is None or key not in index.keys:
             return False
         # Whoever wrote it may have died before it was flushed.
-        _flush(path)
+        flush(path)
         return True
 
     def prepare(self, batches: Sequence[Rendered]) -> None:
@@ -120,8 +120,8 @@ class Book:
         for batch in batches:
             path = self.path(batch.day, batch.site)
             if not path.exists():
-                _make_directory(path.parent)
-                _replace(path, self.dialect.head(batch.site, batch.day).encode())
+                make_directory(path.parent)
+                replace(path, self.dialect.head(batch.site, batch.day).encode())
             if self.dialect.declares_in_main:
                 needed.update(dict.fromkeys(batch.declarations))
             needed[self.dialect.include(path.parent.name)] = None
@@ -138,7 +138,7 @@ class Book:
             raise FileNotFoundError(path)
         missing = [batch for batch in batches if batch.key not in index.keys]
         if not missing:
-            _flush(path)
+            flush(path)
             return
         declared: set[str] = set()
         parts: list[str] = []
@@ -151,7 +151,7 @@ class Book:
             parts.append(f"\n; batch {batch.key}\n{head}{batch.text}; end {batch.key}\n")
         content = "".join(parts).encode()
         del self._indexes[path]
-        _append(path, content, size=index.size)
+        append(path, content, size=index.size)
         index.size += len(content)
         index.keys.update(batch.key for batch in missing)
         index.declared |= declared
@@ -180,9 +180,9 @@ class Book:
         length = sound_length(data)
         if length < len(data):
             aside = self._directory / "torn"
-            _make_directory(aside)
-            _replace(aside / f"{path.name}.{sha256(data[length:]).hexdigest()[:16]}", data[length:])
-            _cut(path, length)
+            make_directory(aside)
+            replace(aside / f"{path.name}.{sha256(data[length:]).hexdigest()[:16]}", data[length:])
+            cut(path, length)
         sound = data[:length]
         keys = {key.decode() for key in _CLOSING.findall(sound)}
         declared = set() if self.dialect.declares_in_main else set(_DECLARED.findall(sound.decode(errors="replace")))
@@ -201,64 +201,6 @@ class Book:
             before = self.main.read_text(encoding="utf-8") if known else self.dialect.main_head
             joint = "" if before.endswith("\n") else "\n"
             content = before + joint + "".join(f"{line}\n" for line in missing)
-            _replace(self.main, content.encode())
+            replace(self.main, content.encode())
             known = set(content.splitlines())
         self._main = (self.main.stat().st_size, known)
-
-
-def _make_directory(path: Path) -> None:
-    if not path.is_dir():
-        _make_directory(path.parent)
-        path.mkdir(exist_ok=True)
-        _flush(path.parent)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Give `path` the content, whole or not at all."""
-    draft = path.with_name(path.name + ".draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    try:
-        _write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    draft.replace(path)
-    _flush(path.parent)
-
-
-def _append(path: Path, content: bytes, *, size: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
-    try:
-        try:
-            _write(descriptor, content)
-            os.fsync(descriptor)
-        except OSError:
-            # After a failed flush nobody knows what the disk holds: the bytes must go, to be written anew.
-            os.ftruncate(descriptor, size)
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _cut(path: Path, length: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY)
-    try:
-        os.ftruncate(descriptor, length)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def _flush(path: Path) -> None:
-    """Have what is in a file, or the names in a directory, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -277,6 +277,16 @@ async def until_settled(db: Database) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not holds():  # noqa: ASYNC110 -- a gauge tells nobody when it moves
+            await asyncio.sleep(0.01)
+
+
+def shown(telemetry: Telemetry) -> float | None:
+    return telemetry.registry.get_sample_value("meter_outbox_pending", {"target": "ledger"})
+
+
 async def test_a_gateway_delivers_what_is_booked_while_it_runs_and_shows_its_backlog(db: Database) -> None:
     target, telemetry = FakeTarget(), Telemetry()
     async with running(db, target, telemetry) as dispatcher:
@@ -285,8 +295,12 @@ async def test_a_gateway_delivers_what_is_booked_while_it_runs_and_shows_its_bac
         await until_settled(db)
         second = await book(db, *items_of(entry("b")))  # by another process: no wake
         await until_settled(db)
+        await until(lambda: shown(telemetry) == 0)
+        target.behave = lambda _item: Retry("busy")
+        await book(db, *items_of(entry("c"), entry("d")))
+        dispatcher.wake()
+        await until(lambda: shown(telemetry) == 2)
     assert target.held == first + second
-    assert telemetry.registry.get_sample_value("meter_outbox_pending", {"target": "ledger"}) is not None
 
 
 async def test_two_gateways_deliver_each_item_once(db: Database) -> None:
