@@ -148,7 +148,8 @@ class _ChargesReader:
             raise BadInput(message, code="too_many_waiting")
         self._waiting += 1
         try:
-            deadline_s, pause_s = monotonic_s() + wait_s, POLL_S
+            deadline_s = monotonic_s() + wait_s
+            pause_s, rest_s = POLL_S, POLL_AFTER_HINT_S
             while True:
                 hint = self._services.booked.next()
                 page = await read(cursor, page_max)
@@ -157,8 +158,9 @@ class _ChargesReader:
                     return page
                 cursor = page.next
                 if await _heard(hint, min(pause_s, left_s)):
-                    pause_s = POLL_AFTER_HINT_S
-                    await asyncio.sleep(min(POLL_AFTER_HINT_S, left_s))
+                    await asyncio.sleep(min(rest_s, left_s))
+                    # Hints that were about others' charges come without end on a busy day: look ever less often.
+                    pause_s = rest_s = min(2 * rest_s, POLL_S)
                 else:
                     pause_s = min(2 * pause_s, POLL_S)
         finally:
