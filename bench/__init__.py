@@ -1,0 +1,1 @@
+"""Throughput and latency of the gateway beside what the database alone could do (README.md)."""

@@ -1,0 +1,237 @@
+"""`make bench`: throughput and latency beside their limits, on this machine, in one run (README.md)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import dataset, limits
+from bench.servers import Gateway
+from meter.clock import now
+
+OPERATOR: Final = "northside"
+RESULTS: Final = Path(__file__).with_name("results.json")
+# One connection keeps the broker busy; what it has not acknowledged is bounded as any device's would be.
+MQTT_CONNECTIONS: Final = 1
+MQTT_WINDOW: Final = 1000
+HTTP_CONNECTIONS: Final = 4
+HTTP_BATCH: Final = 250
+NAIVE_EVENTS_MAX: Final = 2000
+
+_LIVE: Final = """
+    SELECT extract(epoch FROM pg_xact_commit_timestamp(xid::text::bigint::text::xid) - event_time)
+      FROM charges WHERE operator = $1 AND event_time >= $2 AND role = 'original'
+"""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One way in: how fast, on what CPU, and how large the gateway became."""
+
+    events: int
+    events_per_s: float
+    sent_s: float
+    cpu_us_per_event: dict[str, int] = field(default_factory=dict)
+    memory_peak_mb: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Latency:
+    """From publish to rated and committed, of the events that made a line."""
+
+    rate_per_s: float
+    lines: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+async def _load(*arguments: str) -> dict[str, float]:
+    """Run the load generator; it starts sending when it has prepared everything."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bench.load",
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    if process.stdin is None or process.stdout is None:
+        raise SystemExit("no pipes")
+    await process.stdout.readline()
+    process.stdin.write(b"\n")
+    line = await process.stdout.readline()
+    if await process.wait() != 0 or not line:
+        raise SystemExit("the load generator failed")
+    found: dict[str, float] = json.loads(line)
+    return found
+
+
+async def _mqtt(gateway: Gateway, file: Path, *, rate: float | None = None) -> dict[str, float]:
+    host, port = _address(gateway.addresses.mqtt or "")
+    paced = [] if rate is None else ["--rate", str(rate)]
+    flow = ["--connections", str(MQTT_CONNECTIONS), "--window", str(MQTT_WINDOW)]
+    return await _load("mqtt", str(file), host, port, *flow, *paced)
+
+
+async def _http(gateway: Gateway, file: Path) -> dict[str, float]:
+    host, port = _address(gateway.addresses.http)
+    flow = ["--connections", str(HTTP_CONNECTIONS), "--batch", str(HTTP_BATCH), "--key", gateway.key]
+    return await _load("http", str(file), host, port, *flow)
+
+
+def _address(url: str) -> tuple[str, str]:
+    host, _, port = url.rpartition("/")[2].rpartition(":")
+    return host, port
+
+
+async def _measure(gateway: Gateway, channel: str, file: Path, events: int) -> Run:
+    """Return how fast `events` events get through to their charges; the file holds no others."""
+    before = gateway.cpu_s()
+    sent = await (_mqtt(gateway, file) if channel == "mqtt" else _http(gateway, file))
+    await gateway.rated(OPERATOR, events)
+    ended_s = now().timestamp()
+    used = {name: spent - before.get(name, 0.0) for name, spent in gateway.cpu_s().items()}
+    return Run(
+        events=events,
+        events_per_s=events / (ended_s - sent["began_s"]),
+        sent_s=sent["ended_s"] - sent["began_s"],
+        cpu_us_per_event={name: round(spent * 1e6 / events) for name, spent in sorted(used.items())},
+        memory_peak_mb=gateway.memory_peak_mb(),
+    )
+
+
+async def _latency(gateway: Gateway, file: Path, *, known: int, live: int, rate: float) -> Latency:
+    began = datetime.now(UTC)
+    await _mqtt(gateway, file, rate=rate)
+    await gateway.rated(OPERATOR, known + live)
+    async with gateway.connection() as connection:
+        lags = sorted(float(row[0]) for row in await connection.fetch(_LIVE, OPERATOR, began))
+    return Latency(
+        rate_per_s=rate,
+        lines=len(lags),
+        p50_ms=1000 * lags[len(lags) // 2],
+        p99_ms=1000 * lags[int(len(lags) * 0.99)],
+        max_ms=1000 * lags[-1],
+    )
+
+
+async def _bench(work: Path, *, events: int, live: int) -> dict[str, Any]:
+    data = dataset.make(events=events, live=live, before=now().date())
+    catalog = work / "catalog.yaml"
+    catalog.write_text(data.catalog, encoding="utf-8")
+    past, later = work / "past.ndjson", work / "live.ndjson"
+    past.write_bytes(b"\n".join(data.events))
+    later.write_bytes(b"\n".join(data.live))
+    events, live = len(data.events), len(data.live)
+    results: dict[str, Any] = {"events": events, "mix": data.mix()}
+
+    async with Gateway(_directory(work, "mqtt"), catalog) as gateway:
+        await gateway.subscribed()
+        _say("over MQTT")
+        mqtt = await _measure(gateway, "mqtt", past, events)
+        results["rows"] = await _rows(gateway, events)
+        _say("the same rows by COPY")
+        url = gateway.addresses.database
+        copied = await limits.copy_rate(url, await limits.fresh_database(url, "copied"), events)
+        _say("one commit an event")
+        naive = await limits.naive_rate(url, await limits.fresh_database(url, "naive"), min(events, NAIVE_EVENTS_MAX))
+        _say("live at half the rate")
+        rate = mqtt.events_per_s / 2
+        latency = await _latency(gateway, later, known=events, live=live, rate=rate)
+    async with Gateway(_directory(work, "http"), catalog) as gateway:
+        _say("over HTTP")
+        http = await _measure(gateway, "http", past, events)
+        rows = await _rows(gateway, events)
+    if rows != results["rows"]:
+        raise SystemExit(f"HTTP left other rows than MQTT: {rows} and {results['rows']}")
+    return results | {
+        "copy_events_per_s": copied,
+        "naive_events_per_s": naive,
+        "mqtt": asdict(mqtt),
+        "http": asdict(http),
+        "latency": asdict(latency),
+    }
+
+
+async def _rows(gateway: Gateway, events: int) -> dict[str, int]:
+    """Return how many rows there are of each kind. A figure about lost or refused events would be worth nothing."""
+    async with gateway.connection() as connection:
+        rows = {
+            table: int(await connection.fetchval(f"SELECT count(*) FROM {table}"))  # noqa: S608 -- our own names
+            for table in ("events", "charges", "rejections", "unresolved")
+        }
+    if rows["events"] != events or rows["rejections"]:
+        raise SystemExit(f"{events} events were sent, and these rows are there: {rows}")
+    return rows
+
+
+def _directory(work: Path, name: str) -> Path:
+    path = work / name
+    path.mkdir()
+    path.chmod(0o711)
+    return path
+
+
+def _say(what: str) -> None:
+    Console(stderr=True).print(f"bench: {what}", style="dim", highlight=False)
+
+
+def _show(results: dict[str, Any]) -> None:
+    copied = results["copy_events_per_s"]
+    table = Table(title=f"{results['events']:,} events, {results['rows']['charges']:,} lines", title_justify="left")
+    for name in ("way", "events/s", "of the limit", "times naive", "CPU us/event", "peak MB"):
+        table.add_column(name, justify="left" if name == "way" else "right")
+    naive = results["naive_events_per_s"]
+
+    def row(way: str, rate: float, run: dict[str, Any] | None = None) -> None:
+        cpu = "" if run is None else "  ".join(f"{name} {used}" for name, used in run["cpu_us_per_event"].items())
+        peak = "" if run is None else f"{run['memory_peak_mb']:.0f}"
+        table.add_row(way, f"{rate:,.0f}", f"{rate / copied:.0%}", f"{rate / naive:.1f}", cpu, peak)
+
+    row("limit: the rows by COPY", copied)
+    row("naive: a commit an event", naive)
+    row("MQTT to rated", results["mqtt"]["events_per_s"], results["mqtt"])
+    row("HTTP to rated", results["http"]["events_per_s"], results["http"])
+    console = Console()
+    console.print(table)
+    late = results["latency"]
+    console.print(
+        f"publish to rated and committed, MQTT at {late['rate_per_s']:,.0f} events/s: "
+        f"p50 {late['p50_ms']:.0f} ms, p99 {late['p99_ms']:.0f} ms, max {late['max_ms']:.0f} ms ({late['lines']} lines)",
+        highlight=False,
+    )
+
+
+def main() -> None:
+    """Measure, show, and keep the figures in results.json."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="a few thousand events: that it works, not how fast")
+    parser.add_argument("--events", type=int, help="how many events each way carries")
+    given = parser.parse_args()
+    events = given.events or (3_000 if given.short else 40_000)
+    work = Path(tempfile.mkdtemp(prefix="meter-bench-"))
+    work.chmod(0o711)
+    try:
+        results = asyncio.run(_bench(work, events=events, live=max(events // 4, 1000)))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    results |= {"at": now().isoformat(), "cpus": os.cpu_count(), "python": platform.python_version()}
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    _show(results)
+
+
+main()
