@@ -320,3 +320,19 @@ def test_rounded_lines_sum_to_the_rounded_sum_of_their_group(case: tuple[History
     for charge in ledger.charges:
         loaded.add(charge)
     assert loaded == ledger.totals
+    assert summed_up(ledger.charges) == ledger.totals
+
+
+def summed_up(charges: Sequence[Charge]) -> GroupTotals:
+    """The totals as a store loads them: from sums by group."""
+    groups: dict[Any, list[Charge]] = {}
+    for charge in charges:
+        tax = charge.line.tax
+        settled = tax is not None and tax.amount is not None
+        groups.setdefault((charge_groups(charge.line)[0], settled), []).append(charge)
+    totals = GroupTotals()
+    for (group, settled), found in groups.items():
+        exact = sum((charge.line.amount for charge in found), d(0))
+        rounded = sum((charge.rounded for charge in found), d(0))
+        totals.add_sum(group, settled=settled, exact=exact, rounded=rounded)
+    return totals
