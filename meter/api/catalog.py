@@ -163,7 +163,7 @@ def outcome_json(outcome: Outcome, warnings: tuple[Issue, ...], *, applied: bool
             if changes
         },
         refolds=RefoldJson(accounts=len(outcome.touches), since=None if since == SINCE_ALWAYS else instant_text(since)),
-        warnings=issues_json(warnings),
+        warnings=issues_json((*warnings, *outcome.warnings)),
     )
 
 

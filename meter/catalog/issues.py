@@ -40,8 +40,9 @@ class Issue:
     def text(self) -> str:
         """Return `file:line: path: message`, as compilers write it."""
         line = "" if self.line is None else f":{self.line}"
+        file = f"{self.file}{line}: " if self.file else ""
         path = f"{self.path}: " if self.path else ""
-        return f"{self.file}{line}: {path}{self.message}"
+        return f"{file}{path}{self.message}"
 
 
 class CatalogError(BadInput):

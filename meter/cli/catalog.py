@@ -59,7 +59,7 @@ def _report(paths: Sequence[Path], *, reason: str | None, dry_run: bool, as_json
     if as_json:
         print_json(msgspec.to_builtins(outcome_json(outcome, loaded.warnings, applied=not dry_run)))
     else:
-        _show(outcome, loaded.warnings, dry_run=dry_run)
+        _show(outcome, (*loaded.warnings, *outcome.warnings), dry_run=dry_run)
 
 
 def read_files(paths: Sequence[Path]) -> list[tuple[str, str]]:

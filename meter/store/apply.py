@@ -39,7 +39,7 @@ from meter.store.directory_write import (
     write_changes,
     write_refolds,
 )
-from meter.store.tables import accounts, operators
+from meter.store.tables import accounts, operators, subscriptions
 
 REASON_CHARS_MAX: Final = 500
 NO_CATALOG: Final = "no catalog has been applied yet: meter apply FILE, or PUT /v1/catalog"
@@ -53,7 +53,7 @@ class Outcome:
 
     `version` is None where the catalog says nothing new; `sections` compares it with the version that is in force when
     it takes effect. `needs_reason`: it takes effect in the past, so usage is rated again. `touches`: the accounts that
-    are folded again, and since when.
+    are folded again, and since when. `warnings`: subscriptions to plans that the catalog does not have.
     """
 
     operator: str
@@ -63,6 +63,7 @@ class Outcome:
     sections: tuple[SectionChange, ...] = ()
     changes: DirectoryChanges
     touches: tuple[Touch, ...] = ()
+    warnings: tuple[Issue, ...] = ()
 
     def __bool__(self) -> bool:
         """Tell whether anything changes."""
@@ -177,8 +178,30 @@ async def _outcome(
         sections=() if version is None else section_changes({} if before is None else before.body, loaded.body),
         changes=changes,
         touches=joined(found, until=until),
+        warnings=await _orphans(conn, loaded, changes, at=effective or now),
     )
     return outcome, version
+
+
+async def _orphans(
+    conn: AsyncConnection, loaded: LoadedCatalog, changes: DirectoryChanges, *, at: datetime
+) -> tuple[Issue, ...]:
+    """Return a warning for each plan that is subscribed to from `at` on and not in the catalog."""
+    table = subscriptions.c
+    query = select(table.plan, table.subscription).where(
+        table.operator == loaded.catalog.operator, (table.end.is_(None)) | (table.end > at)
+    )
+    put = {change.after.id: change.after for change in changes.subscriptions}
+    held = [(plan, id) for plan, id in (await conn.execute(query)).all() if id not in put]
+    held += [(s.plan, s.id) for s in put.values() if s.span.end is None or s.span.end > at]
+    missing: dict[str, list[str]] = {}
+    for plan, id in held:
+        if plan not in loaded.catalog.plans:
+            missing.setdefault(plan, []).append(id)
+    return tuple(
+        Issue("", None, f"plans.{plan}", f"is not there, but {len(ids)} subscribe, like {min(ids)}: usage is unpriced")
+        for plan, ids in sorted(missing.items())
+    )
 
 
 async def _directory(

@@ -166,6 +166,15 @@ async def test_a_version_touches_every_account_from_its_effective_date_if_there_
     assert await shop.refolds() == [("acme", MARCH, why), ("beta", MARCH, why)]
 
 
+async def test_a_plan_that_goes_away_under_its_subscribers_is_told(shop: Shop) -> None:
+    await shop.apply(CATALOG.replace("{name: ACME}", "{subscriptions: [{id: s, plan: flex, to: 2026-05-01}]}"))
+    without = CATALOG[: CATALOG.index("plans:")] + "effective: 2026-04-01\n"
+    (warning,) = (await shop.preview(without)).warnings
+    assert (warning.path, "1 subscribe, like s" in warning.message) == ("plans.flex", True)
+    assert (await shop.preview(without.replace("2026-04", "2026-05"))).warnings == ()
+    assert (await shop.preview(CATALOG)).warnings == ()
+
+
 async def test_a_preview_tells_what_applying_does_and_writes_nothing(shop: Shop) -> None:
     await shop.apply(CATALOG)
     await shop.event_at(MARCH + timedelta(days=4))
