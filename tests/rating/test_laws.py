@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise, takewhile
 from typing import Any
@@ -27,6 +27,7 @@ from tests.rating.world import (
     PAGES,
     USE,
     Ledger,
+    Space,
     amend,
     catalog,
     d,
@@ -74,21 +75,56 @@ def _catalogs() -> list[Any]:
     return [catalog(first, guest, own, **terms), catalog(second, guest, own, version=2, effective="11-12", **terms)]
 
 
-SPACE = space(
-    catalogs=_catalogs(),
-    links=[Link(member="ada", account="acme"), Link(member="bob", account="acme", span=span("10-20", "11-25"))],
-    claims=[Claim(identity="badge:A", member="ada"), Claim(identity="badge:B", member="bob", span=span("11-03"))],
-    subscriptions=[
+PEOPLE: dict[str, Any] = {
+    "catalogs": _catalogs(),
+    "links": [Link(member="ada", account="acme"), Link(member="bob", account="acme", span=span("10-20", "11-25"))],
+    "claims": [Claim(identity="badge:A", member="ada"), Claim(identity="badge:B", member="bob", span=span("11-03"))],
+    "subscriptions": [
         subscription(id="s1", span=span("10-05", "11-18 10:00"), seats=2),
         subscription(id="s2", span=span("11-20"), seats=1),
         subscription("own", id="bobs", member="bob", span=span("11-08", "11-15")),
     ],
-    grants=[
+    "grants": [
         given_grant("gift", USE, "3", span=span("11-05", "11-22"), priority=1),
         given_grant("adas", USE, "4", member="ada"),
         given_grant("sheets", PAGES, "5", meters=("pages",)),
     ],
-)
+}
+SPACE = space(**PEOPLE)
+NOVEMBER = t("10-31 23:00")  # in Berlin, where acme's periods are counted
+
+# A change of facts, and the instant since when it can matter (decision 0006): what changes the days or the members of a
+# period matters from its start.
+CHANGES: dict[str, tuple[Space, datetime]] = {
+    "a catalog version": (space(**{**PEOPLE, "catalogs": _catalogs()[:1]}), t("11-12")),
+    "a given grant": (space(**{**PEOPLE, "grants": PEOPLE["grants"][1:]}), t("11-05")),
+    "the end of a given grant": (
+        space(**{**PEOPLE, "grants": [replace(PEOPLE["grants"][0], span=span("11-05")), *PEOPLE["grants"][1:]]}),
+        t("11-05"),
+    ),
+    "a claim": (space(**{**PEOPLE, "claims": PEOPLE["claims"][:1]}), t("11-03")),
+    "the end of a claim": (
+        space(**{**PEOPLE, "claims": [replace(PEOPLE["claims"][0], span=span(None, "11-01")), PEOPLE["claims"][1]]}),
+        t("11-01"),
+    ),
+    "the end of a link": (
+        space(**{**PEOPLE, "links": [PEOPLE["links"][0], Link(member="bob", account="acme", span=span("10-20"))]}),
+        NOVEMBER,
+    ),
+    "a subscription": (space(**{**PEOPLE, "subscriptions": PEOPLE["subscriptions"][:2]}), NOVEMBER),
+    "the end of a subscription": (
+        space(
+            **{
+                **PEOPLE,
+                "subscriptions": [
+                    subscription(id="s1", span=span("10-05", "11-10"), seats=2),
+                    *PEOPLE["subscriptions"][1:],
+                ],
+            }
+        ),
+        NOVEMBER,
+    ),
+}
 START = t("10-25 00:00")
 
 # Half of what happens, happens around the end of October, where days and periods of the zones end apart.
@@ -183,6 +219,19 @@ def test_order_and_repetition_change_nothing(history: History, random: Any) -> N
     random.shuffle(events)
     random.shuffle(revisions)
     assert SPACE.lines(*events, revisions=revisions) == SPACE.lines(*history.events, revisions=history.revisions)
+
+
+@laws
+@given(histories(), st.sampled_from(sorted(CHANGES)))
+def test_a_change_of_facts_leaves_everything_before_it_as_it_was(history: History, name: str) -> None:
+    changed, since = CHANGES[name]
+
+    def before(where: Space) -> tuple[Any, Any]:
+        placed = [p for p in where.placed(history.events, history.revisions) if p.event.time < since]
+        folded = fold(where.facts, AccountState(), placed)
+        return folded.lines, folded.state.to_json()
+
+    assert before(changed) == before(SPACE)
 
 
 @laws
