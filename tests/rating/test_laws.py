@@ -194,7 +194,7 @@ def cut_up(placed: Sequence[PlacedEvent], cuts: Sequence[int]) -> list[Sequence[
     return [placed[a:b] for a, b in pairwise(edges)]
 
 
-laws = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+laws = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 @laws
