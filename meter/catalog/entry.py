@@ -17,7 +17,7 @@ from meter.catalog.nodes import Item, Node, Number, Scalar, plain_value
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import EARLIEST, LATEST, parse_instant, zone
-from meter.model.money import ZERO, parse_decimal
+from meter.model.money import ZERO, is_currency, parse_decimal
 
 # A date waits for the zone in which its midnight is meant.
 When: TypeAlias = date | datetime | None
@@ -27,7 +27,6 @@ ID_CHARS_MAX: Final = 128
 # An id is part of URLs, topics and ledger accounts.
 _ID: Final = re.compile(r"[^\s/+#?%\"'\\]+")
 _PLAIN_NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
-_CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -296,11 +295,6 @@ class Entry:
             else:
                 found.append(Entry(item.node, _inner(place, item), self.faults))
         return found
-
-
-def is_currency(unit: str) -> bool:
-    """Tell whether `unit` has the form of an ISO 4217 code."""
-    return _CURRENCY.fullmatch(unit) is not None
 
 
 def is_unit(unit: str) -> bool:

@@ -9,7 +9,6 @@ from typing import Any, Final
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meter.catalog.entry import is_unit
 from meter.catalog.people import Known
 from meter.model.directory import (
     Account,
@@ -51,8 +50,7 @@ async def current_operator(conn: AsyncConnection) -> str | None:
 async def load_directory(conn: AsyncConnection, operator: str) -> Directory:
     """Return everything that is known of people.
 
-    Left out are grants in `credit` or a currency, which this version does not draw. `first_events` holds what ranks
-    claims: identities with several, one of them without a start.
+    `first_events` holds what ranks claims: identities with several, one of them without a start.
     """
     claims: dict[str, list[Claim]] = {}
     for claim in await read_claims(conn, operator):
@@ -65,8 +63,7 @@ async def load_directory(conn: AsyncConnection, operator: str) -> Directory:
         held.setdefault(holder_of(subscription), []).append(subscription)
     given: dict[str, list[GivenGrant]] = {}
     for grant in await read_grants(conn, operator):
-        if is_unit(grant.unit):
-            given.setdefault(grant.account, []).append(grant)
+        given.setdefault(grant.account, []).append(grant)
     ranked = [i for i, several in claims.items() if len(several) > 1 and any(c.span.start is None for c in several)]
     return Directory(
         version=await facts_version(conn, operator),

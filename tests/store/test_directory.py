@@ -155,9 +155,9 @@ grants:
         ("account", "acme"): (Subscription(id="s", plan="flex", account="acme", span=Span(start=MARCH_1), seats=5),),
         ("member", "ada"): (Subscription(id="own", plan="gold", member="ada"),),
     }
-    # Credit in money is kept, but this version does not draw it.
     assert directory.grants == {
         "acme": (
+            GivenGrant(id="goodwill", account="acme", unit="EUR", amount=Decimal(20)),
             GivenGrant(
                 id="pack",
                 account="acme",
@@ -168,7 +168,7 @@ grants:
                 span=Span(end=MARCH_5),
                 priority=7,
             ),
-        )
+        ),
     }
 
 
