@@ -23,6 +23,7 @@ from meter.store.rejections import (
 
 # What a list shows of each body; the single rejection shows all of it.
 EXCERPT_CHARS: Final = 400
+_EXACT_BYTES_MAX: Final = 2_048
 FUTURE: Final = "future_time"
 
 
@@ -36,7 +37,7 @@ class RejectionsQuery(Query, kw_only=True):
 
 
 class RejectionJson(Model, kw_only=True):
-    """One refusal, `count` times. `body` is text where it is UTF-8 (shortened in lists), `body_base64` is exact.
+    """One refusal, `count` times. `body` is its text; `body_base64` is exact, in lists where the text is not.
 
     `stands` is the event that a conflict ran into. An event ahead of the clock is listed with the code
     `future_time`, the status `held` and no id: it is accepted, and counts when the clock reaches it.
@@ -190,7 +191,7 @@ def rejection_json(item: ListedRejection, *, whole: bool = False) -> RejectionJs
         last=instant_text(item.last_at),
         body=_text(item.body, whole=whole),
         stands=None if item.stands is None else _text(item.stands, whole=whole),
-        body_base64=b64encode(item.body).decode() if whole else None,
+        body_base64=b64encode(item.body).decode() if whole or _inexact(item.body) else None,
     )
 
 
@@ -212,6 +213,11 @@ def held_json(item: HeldEvent) -> RejectionJson:
         last=moment,
         body=None,
     )
+
+
+def _inexact(body: bytes) -> bool:
+    """Tell whether a short body is not the text that a list shows of it."""
+    return len(body) <= _EXACT_BYTES_MAX and _text(body, whole=False).encode() != body
 
 
 def _text(body: bytes, *, whole: bool) -> str:

@@ -27,6 +27,7 @@ from meter.store.rejections import (
 from meter.telemetry import Telemetry
 
 _SHOWN_MAX: Final = 100
+_PAGE: Final = 500
 
 app = typer.Typer(name="rejections", help="What was refused, with its reason and bytes.", invoke_without_command=True)
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -44,21 +45,26 @@ def show_all(
     *,
     code: Annotated[str | None, typer.Option(help="Only those refused for this reason.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also those retried or discarded.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = _SHOWN_MAX,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many, the newest first; all with --json.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List what was refused and what lies ahead of the clock."""
-    found = run(_all(code, everything=everything, limit=limit))
+    found = run(_all(code, everything=everything, limit=limit, whole=as_json))
     if as_json:
         print_json({"rejections": msgspec.to_builtins(found)})
         return
+    hidden = len(found) - (limit or _SHOWN_MAX)
     table = Table("id", "code", "count", "last", "origin", "detail")
-    for item in found:
+    for item in found[: limit or _SHOWN_MAX]:
         number = "held" if item.id is None else str(item.id)
         table.add_row(
             number, item.code, str(item.count), item.last, escape(item.origin or item.source or ""), escape(item.detail)
         )
     out.print(table)
+    if hidden > 0:
+        err.print(f"and {hidden} older ones: --limit {len(found)}, or --json")
 
 
 @app.command()
@@ -103,14 +109,24 @@ def discard(numbers: Annotated[list[int], typer.Argument(help="The rejections' i
     err.print(f"{len(numbers)} discarded")
 
 
-async def _all(code: str | None, *, everything: bool, limit: int) -> list[RejectionJson]:
+async def _all(code: str | None, *, everything: bool, limit: int | None, whole: bool) -> list[RejectionJson]:
+    status: RejectionStatus | None = None if everything else "open"
+    found: list[RejectionJson] = []
+    before: int | None = None
     async with connect() as database:
         operator = await require_operator(database)
-        async with database.begin() as conn:
-            status: RejectionStatus | None = None if everything else "open"
-            held = await list_held(conn, operator, limit=limit) if code in {None, "future_time"} else []
-            found = await list_rejections(conn, operator, status=status, code=code, limit=limit)
-    return [held_json(item) for item in held] + [rejection_json(item) for item in found]
+        if code in {None, "future_time"}:
+            async with database.begin() as conn:
+                found += map(held_json, await list_held(conn, operator, limit=limit or _PAGE))
+        while limit is None or len(found) < limit:
+            # Page by page: each in a short transaction, for a long one holds back every reader of the log.
+            async with database.begin() as conn:
+                page = await list_rejections(conn, operator, status=status, code=code, before=before, limit=_PAGE)
+            found += [rejection_json(item, whole=whole) for item in page]
+            if len(page) < _PAGE:
+                break
+            before = page[-1].id
+    return found[:limit]
 
 
 async def _one(number: int) -> ListedRejection:
