@@ -24,7 +24,7 @@ async def played(gateway: RunningGateway) -> str:
     """What the demo prints, when it has ended."""
     stdout = gateway.process.stdout
     assert stdout is not None
-    lines = []
+    lines: list[str] = []
     async with asyncio.timeout(END_TIMEOUT_S):
         while not (lines and lines[-1].startswith("demo finished")):
             line = await stdout.readline()

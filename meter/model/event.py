@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -49,7 +49,8 @@ class UsageEvent:
 
     `time` is UTC and already corrected by the edge's clock offset; `timed` is False where the sender gave none and the
     receipt time stands in. `subject` is a normalised identity or None. `site` is the first segment of `source`.
-    `thing` is the vendor's id of the sale, refund, booking or job, if the type has one.
+    `thing` is the vendor's id of the sale, refund, booking or job, if the type has one. `key` is the event's own within
+    the operator, `position` its place in the order; both are asked for so often that they are kept.
     """
 
     source: str
@@ -61,16 +62,13 @@ class UsageEvent:
     subject: str | None = None
     thing: str | None = None
     data: Mapping[str, Json]
+    key: EventKey = field(init=False, repr=False, compare=False)
+    position: Position = field(init=False, repr=False, compare=False)
 
-    @property
-    def key(self) -> EventKey:
-        """Return the key within the operator."""
-        return EventKey(self.source, self.id)
-
-    @property
-    def position(self) -> Position:
-        """Return the event's place in the order."""
-        return Position(self.time, self.source, self.id)
+    def __post_init__(self) -> None:
+        """Keep the key and the position."""
+        object.__setattr__(self, "key", EventKey(self.source, self.id))
+        object.__setattr__(self, "position", Position(self.time, self.source, self.id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

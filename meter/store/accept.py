@@ -6,7 +6,7 @@ Every statement writes its rows in the order of their keys: overlapping batches 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -27,15 +27,15 @@ class Entry:
     """An event about to be written. `time` counts: corrected, or the receipt time. `held`: ahead of the clock."""
 
     event: WireEvent
+    key: EventKey = field(init=False)
     time: datetime
     channel: str
     received_at: datetime
     held: bool = False
 
-    @property
-    def key(self) -> EventKey:
-        """Return the event's key within the operator."""
-        return EventKey(self.event.source, self.event.id)
+    def __post_init__(self) -> None:
+        """Keep the event's key within the operator: rows are sorted and looked up by it."""
+        object.__setattr__(self, "key", EventKey(self.event.source, self.event.id))
 
 
 _KEYS: Final = insert_many(
