@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -206,28 +207,30 @@ def _say(what: str) -> None:
 
 
 def _show(results: dict[str, Any]) -> None:
-    copied = results["copy_events_per_s"]
-    table = Table(title=f"{results['events']:,} events, {results['rows']['charges']:,} lines", title_justify="left")
-    for name in ("way", "events/s", "of the limit", "times naive", "CPU us/event", "peak MB"):
-        table.add_column(name, justify="left" if name == "way" else "right")
-    naive = results["naive_events_per_s"]
-
-    def row(way: str, rate: float, run: dict[str, Any] | None = None) -> None:
-        cpu = "" if run is None else "  ".join(f"{name} {used}" for name, used in run["cpu_us_per_event"].items())
-        peak = "" if run is None else f"{run['memory_peak_mb']:.0f}"
-        table.add_row(way, f"{rate:,.0f}", f"{rate / copied:.0%}", f"{rate / naive:.1f}", cpu, peak)
-
-    row("limit: the rows by COPY", copied)
-    row("naive: a commit an event", naive)
-    row("MQTT to rated", results["mqtt"]["events_per_s"], results["mqtt"])
-    row("HTTP to rated", results["http"]["events_per_s"], results["http"])
-    console = Console()
+    copied, naive = results["copy_events_per_s"], results["naive_events_per_s"]
+    events, lines = results["events"], results["rows"]["charges"]
+    table = Table(title=f"{events:,} events, {lines / events:.2f} lines each", title_justify="left", box=box.SIMPLE)
+    table.add_column("way")
+    for name in ("events/s", "of the limit", "times naive", "peak MB"):
+        table.add_column(name, justify="right")
+    rates = {
+        "limit: the rows by COPY": copied,
+        "naive: a commit an event": naive,
+        "MQTT until rated": results["mqtt"]["events_per_s"],
+        "HTTP until rated": results["http"]["events_per_s"],
+    }
+    for way, rate in rates.items():
+        peak = results.get(way[:4].lower(), {}).get("memory_peak_mb")
+        table.add_row(way, f"{rate:,.0f}", f"{rate / copied:.0%}", f"{rate / naive:.1f}", f"{peak:.0f}" if peak else "")
+    console = Console(highlight=False, soft_wrap=True)
     console.print(table)
+    for channel in ("mqtt", "http"):
+        used = ", ".join(f"{name} {micros}" for name, micros in results[channel]["cpu_us_per_event"].items())
+        console.print(f"CPU over {channel.upper()}, microseconds an event: {used}")
     late = results["latency"]
     console.print(
-        f"publish to rated and committed, MQTT at {late['rate_per_s']:,.0f} events/s: "
-        f"p50 {late['p50_ms']:.0f} ms, p99 {late['p99_ms']:.0f} ms, max {late['max_ms']:.0f} ms ({late['lines']} lines)",
-        highlight=False,
+        f"publish to rated, MQTT at {late['rate_per_s']:,.0f} events/s: p50 {late['p50_ms']:.0f} ms, "
+        f"p99 {late['p99_ms']:.0f} ms, max {late['max_ms']:.0f} ms ({late['lines']:,} lines)"
     )
 
 
@@ -236,6 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--short", action="store_true", help="a few thousand events: that it works, not how fast")
     parser.add_argument("--events", type=int, help="how many events each way carries")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where the figures are kept")
     given = parser.parse_args()
     events = given.events or (3_000 if given.short else 40_000)
     work = Path(tempfile.mkdtemp(prefix="meter-bench-"))
@@ -245,7 +249,7 @@ def main() -> None:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     results |= {"at": now().isoformat(), "cpus": os.cpu_count(), "python": platform.python_version()}
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    given.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     _show(results)
 
 

@@ -1,11 +1,11 @@
-"""The load generator, a process of its own: prepared bytes to sockets, so that nearly all the CPU is left to the servers.
+"""The load generator, a process of its own: prepared bytes to sockets, so that the CPU is left to the servers.
 
     python -m bench.load mqtt FILE HOST PORT --connections N --window N [--rate EVENTS_PER_S]
     python -m bench.load http FILE HOST PORT --connections N --batch N --key KEY
 
 It prepares, prints `prepared`, waits for a line on its standard input, sends, and prints one JSON object: when it began
-and ended (Unix seconds), and how many events it sent. FILE holds one event a line; the marker stands for its time, which
-is the moment of sending with `--rate`.
+and ended (Unix seconds), and how many events it sent. FILE holds one event a line. With `--rate` a marker stands for
+each event's time, and becomes the moment of sending.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
+import aiohttp
 import asyncpg
 
 from meter.rundir import Addresses, admin_key, read_addresses
@@ -25,6 +26,18 @@ _RATED: Final = """
        AND (SELECT (xid, seq) FROM events WHERE operator = $1 ORDER BY xid DESC, seq DESC LIMIT 1)
          = (SELECT (xid, seq) FROM rating_cursors WHERE operator = $1 ORDER BY xid, seq LIMIT 1)
 """
+
+
+class _Connection:
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def __aenter__(self) -> asyncpg.Connection:
+        self._connection = await asyncpg.connect(self._url)
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.close()
 
 
 class Gateway:
@@ -86,25 +99,21 @@ class Gateway:
         """Return the administrator's key."""
         return admin_key(self.data_dir)
 
-    def connection(self) -> asyncpg.pool.PoolConnectionProxy | Any:
+    def connection(self) -> _Connection:
         """Return an async context manager with a connection to its database."""
         return _Connection(self.addresses.database)
 
     async def subscribed(self) -> None:
-        """Wait until it listens at the broker."""
-        await self._until(
-            "SELECT EXISTS (SELECT 1 FROM leases WHERE name LIKE 'mqtt/%')",
-        )
-        await asyncio.sleep(1.0)
-
-    async def _until(self, sql: str, *arguments: Any) -> None:
-        async with asyncio.timeout(_RATED_S_MAX), self.connection() as connection:
-            while not await connection.fetchval(sql, *arguments):
+        """Wait until it listens at the broker: what is published before is delivered to nobody."""
+        async with asyncio.timeout(_READY_S_MAX), aiohttp.ClientSession(self.addresses.http) as http:
+            while b"\nmeter_mqtt_connected 1.0" not in await (await http.get("/metrics")).read():  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_S)
 
     async def rated(self, operator: str, events: int) -> None:
         """Wait until `events` events are stored and all shards have rated them; both are committed then."""
-        await self._until(_RATED, operator, events)
+        async with asyncio.timeout(_RATED_S_MAX), self.connection() as connection:
+            while not await connection.fetchval(_RATED, operator, events):  # noqa: ASYNC110 -- another process
+                await asyncio.sleep(_POLL_S)
 
     def memory_peak_mb(self) -> float:
         """Return the largest resident size so far of the gateway's process. Linux only."""
@@ -124,18 +133,6 @@ class Gateway:
                 name = "gateway" if pid == self.addresses.pid else _name(root)
                 used[name] = used.get(name, 0.0) + _cpu_s(pid)
         return used
-
-
-class _Connection:
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    async def __aenter__(self) -> asyncpg.Connection:
-        self._connection = await asyncpg.connect(self._url)
-        return self._connection
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._connection.close()
 
 
 def _stat(pid: int) -> list[str]:
