@@ -91,8 +91,8 @@ class Batcher:
         self._events = 0  # queued and being written
         self._bytes = 0
         self._waiting = 0  # queued only
-        self._some = asyncio.Event()
-        self._enough = asyncio.Event()
+        self._committing = 0
+        self._changed = asyncio.Event()
         self._stopped_at: float | None = None
         self.on_room: list[Callable[[], None]] = []
         self.on_commit: list[Callable[[Outcome], None]] = []
@@ -114,15 +114,15 @@ class Batcher:
         if not arrivals:
             done([])
             return
+        was_empty = not self._parts
         for offset in range(0, len(arrivals), BATCH_EVENTS_MAX):
             part = _Part(ticket, offset, arrivals[offset : offset + BATCH_EVENTS_MAX])
             self._parts.append(part)
             self._events += len(part.arrivals)
             self._waiting += len(part.arrivals)
             self._bytes += part.bytes
-        self._some.set()
-        if self._waiting >= BATCH_EVENTS_MAX:
-            self._enough.set()
+        if was_empty or self._waiting >= BATCH_EVENTS_MAX:
+            self._changed.set()
 
     async def receive(self, arrivals: Sequence[Arrival]) -> Sequence[Receipt]:
         """Return the receipts of `arrivals` after their commit. Raises QueueFull.
@@ -140,31 +140,44 @@ class Batcher:
 
     async def run(self) -> None:
         """Write batches until `stop`, and then what is queued, for at most `DRAIN_S`."""
-        slots = asyncio.Semaphore(COMMITS_MAX)
         async with asyncio.TaskGroup() as commits:
             while await self._batch_is_due():
-                await slots.acquire()
-                commits.create_task(self._commit(self._take(), slots))
+                self._committing += 1
+                commits.create_task(self._commit(self._take()))
 
     def stop(self) -> None:
         """Take no more; `run` ends when what is queued is written, or cannot be."""
         self._stopped_at = monotonic_s()
-        self._some.set()
-        self._enough.set()
+        self._changed.set()
 
     async def _batch_is_due(self) -> bool:
-        """Wait for a batch; False when stopping with nothing queued."""
-        while not self._parts:
-            if self._stopped_at is not None:
-                return False
-            self._some.clear()
-            await self._some.wait()
-        if self._waiting < BATCH_EVENTS_MAX and self._stopped_at is None:
-            self._enough.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FLUSH_INTERVAL_S):
-                    await self._enough.wait()
-        return True
+        """Wait for a batch; False when stopping with nothing queued.
+
+        A full one may be written beside another. One that is not waits for company while another is written.
+        """
+        waited = False
+        while True:
+            stopping = self._stopped_at is not None
+            full = stopping or self._waiting >= BATCH_EVENTS_MAX
+            if not self._parts:
+                if stopping:
+                    return False
+                await self._change()
+            elif self._committing >= (COMMITS_MAX if full else 1):
+                waited = True
+                await self._change()
+            elif full or waited:
+                return True
+            else:
+                waited = True
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FLUSH_INTERVAL_S):
+                        await self._change()
+
+    async def _change(self) -> None:
+        """Wait until something arrives at an empty queue, a batch is full, or a commit has ended."""
+        self._changed.clear()
+        await self._changed.wait()
 
     def _take(self) -> list[_Part]:
         taken: list[_Part] = []
@@ -175,11 +188,12 @@ class Batcher:
         self._waiting -= events
         return taken
 
-    async def _commit(self, parts: Sequence[_Part], slots: asyncio.Semaphore) -> None:
+    async def _commit(self, parts: Sequence[_Part]) -> None:
         try:
             outcome = await self._outcome([arrival for part in parts for arrival in part.arrivals])
         finally:
-            slots.release()
+            self._committing -= 1
+            self._changed.set()
             was_full = self.full
             for part in parts:
                 self._events -= len(part.arrivals)
