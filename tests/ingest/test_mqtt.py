@@ -104,7 +104,7 @@ async def test_an_acknowledgement_dies_with_its_connection(
         await until(lambda: len(gate.gate.entered) == 1)
         lost._client.given.raw.shutdown(2)
         await until(lambda: gate.mqtt.connected.is_set() and gate.mqtt._session is not lost)
-        await until(lambda: len(gate.gate.entered) == 2)  # the broker sends it again, on the new connection
+        await until(lambda: gate.batcher._events == 2)  # the broker sends it again, on the new connection
         gate.gate.open()
         await until(lambda: len(gate.statuses) == 2)
         assert acked == []
