@@ -45,6 +45,9 @@ from meter.telemetry import Telemetry, log
 # How often a gateway without a catalog looks for one; and how often a session looks whether it may still connect.
 _LOOK_S: Final = 0.5
 _HTTP_CLOSE_S: Final = 5.0
+# A lease that nobody else holds is had within this; a broker that is there answers within that.
+_LEASE_WAIT_S: Final = 2.0
+_CONNECTION_WAIT_S: Final = 15.0
 
 
 class OperatorName:
@@ -54,15 +57,18 @@ class OperatorName:
         """Know nothing yet."""
         self._database = database
         self._name: str | None = None
-        self._asked_at_s = -_LOOK_S
+        self._asking = asyncio.Lock()
+        self._answered_at_s = -_LOOK_S
 
     async def __call__(self) -> str | None:
         """Return the operator, None before the first catalog. Raises Unavailable."""
-        if self._name is None and monotonic_s() - self._asked_at_s >= _LOOK_S / 5:
-            self._asked_at_s = monotonic_s()
-            async with self._database.begin() as connection:
-                self._name = await current_operator(connection)
-        return self._name
+        async with self._asking:  # who comes while it is asked for gets the same answer
+            known = self._name is not None
+            if not known and monotonic_s() - self._answered_at_s >= _LOOK_S / 5:
+                async with self._database.begin() as connection:
+                    self._name = await current_operator(connection)
+                self._answered_at_s = monotonic_s()
+            return self._name
 
     async def wait(self) -> str:
         """Return the operator, as soon as there is one."""
@@ -102,6 +108,8 @@ class Gateway:
         self._accepted = Wakeup()
         self._booked = Wakeup()
         self._batcher: Batcher | None = None
+        self._session: MqttIngest | None = None
+        self._session_lease = ""
         self._acceptor = Acceptor(
             self._database, operator=self._operator, telemetry=self.telemetry, max_age_days=settings.max_age_days
         )
@@ -123,6 +131,7 @@ class Gateway:
             if "ingest" in self._roles:
                 await self._start_ingest(stack)
             http = await stack.enter_async_context(self._serve_http())
+            await self._first_connection(stop)
             await ready(
                 Addresses(http=http, mqtt=self._parts.mqtt_url, database=self._parts.database_url, pid=os.getpid())
             )
@@ -215,6 +224,7 @@ class Gateway:
         session = MqttIngest(url, operator=operator, topics=lambda: topics, batcher=batcher, telemetry=self.telemetry)
         name = f"mqtt/{operator}/0"
         self._leases.want([name], gained=lambda: None)
+        self._session, self._session_lease = session, name
         while True:
             if not self._leases.held([name]):
                 await asyncio.sleep(_LOOK_S / 5)
@@ -226,6 +236,29 @@ class Gateway:
             finally:
                 running.cancel()
                 await asyncio.wait([running])
+
+    async def _first_connection(self, stop: asyncio.Event) -> None:
+        """Wait, for a while, until the MQTT session exists: what is published before, a broker keeps for nobody."""
+        if "ingest" not in self._roles or self._parts.mqtt_url is None or await self._operator() is None:
+            return
+        started_s = monotonic_s()
+        while not stop.is_set() and not self._failed.done():
+            waited_s = monotonic_s() - started_s
+            session = self._session
+            if session is not None and session.connected.is_set():
+                return
+            taken = waited_s > _LEASE_WAIT_S and not self._leases.held([self._session_lease])
+            if taken or waited_s > _CONNECTION_WAIT_S:
+                log.info("mqtt_not_here", reason="another gateway holds the session" if taken else "no answer yet")
+                return
+            await asyncio.sleep(_LOOK_S / 10)
+
+    async def _check_broker(self) -> None:
+        """Raise Unavailable while the session that this process should hold is not connected."""
+        session = self._session
+        if session is not None and self._leases.held([self._session_lease]) and not session.connected.is_set():
+            message = "the MQTT session is not connected; check METER_MQTT_URL and the broker"
+            raise Unavailable(message, code="mqtt_unavailable")
 
     async def _topic_maps(self, operator: str) -> Sequence[TopicMap]:
         async with self._database.begin() as connection:
@@ -245,6 +278,8 @@ class Gateway:
             telemetry=self.telemetry,
             operator=self._operator,
             admin_key=self._admin_key,
+            api_role="api" in self._roles,
+            health={"broker": self._check_broker},
             booked=self._booked,
             accepted=self._accepted,
             retry_rejection=self._retry_rejection,

@@ -106,8 +106,13 @@ class RunningGateway:
         finally:
             await connection.close()
 
-    async def settled(self) -> None:
-        """Wait until everything that came in is rated and delivered."""
+    async def settled(self, *, events: int) -> None:
+        """Wait until so many events are stored, and all of them are rated and delivered."""
         async with asyncio.timeout(SETTLE_TIMEOUT_S):
+            stored = 0
+            while stored < events:  # another process tells nobody
+                await asyncio.sleep(0.1)
+                stored = (await self.rows("SELECT count(*) FROM events"))[0][0]
+            assert stored == events, "more events are stored than were sent"
             while (await self.rows(_UNSETTLED))[0][0]:  # noqa: ASYNC110 -- another process tells nobody
                 await asyncio.sleep(0.1)

@@ -20,6 +20,7 @@ from meter.clock import now
 from meter.model.directory import SINCE_ALWAYS
 from meter.model.instant import instant_text
 from meter.store.apply import Outcome, apply_catalog, preview_catalog, read_known_to
+from meter.store.engine import Database
 
 # So many names of a section are shown before "and n more".
 _NAMES_SHOWN_MAX = 6
@@ -81,14 +82,21 @@ async def _take_in(
     files: Sequence[tuple[str, str]], *, reason: str | None, dry_run: bool, at: datetime
 ) -> tuple[LoadedCatalog, Outcome]:
     async with connect() as database:
-        async with database.begin() as conn:
-            known = await read_known_to(conn)
-        # Reading a large file takes seconds, in which no transaction is held. What is known only ever grows.
-        loaded = read_catalog_text(files, known=known)
-        async with database.begin() as conn:
-            if dry_run:
-                return loaded, await preview_catalog(conn, loaded, now=at)
-            return loaded, await apply_catalog(conn, loaded, now=at, reason=reason)
+        return await take_in(database, files, reason=reason, dry_run=dry_run, at=at)
+
+
+async def take_in(
+    database: Database, files: Sequence[tuple[str, str]], *, reason: str | None, dry_run: bool, at: datetime
+) -> tuple[LoadedCatalog, Outcome]:
+    """Return what the files (name and text) say and what applying them did, or would do. Raises CatalogError."""
+    async with database.begin() as conn:
+        known = await read_known_to(conn)
+    # Reading a large file takes seconds, in which no transaction is held. What is known only ever grows.
+    loaded = read_catalog_text(files, known=known)
+    async with database.begin() as conn:
+        if dry_run:
+            return loaded, await preview_catalog(conn, loaded, now=at)
+        return loaded, await apply_catalog(conn, loaded, now=at, reason=reason)
 
 
 def _show(outcome: Outcome, warnings: Sequence[Issue], *, dry_run: bool) -> None:
