@@ -32,12 +32,11 @@ from meter.ingest.mqtt import MqttIngest
 from meter.ingest.retry import retry_rejection
 from meter.ingest.topics import Topics
 from meter.ingest.webhook import hook_receiver
-from meter.model.catalog import TopicMap
 from meter.model.errors import BadInput, Unavailable
 from meter.rundir import Addresses
 from meter.store import migrate
 from meter.store.catalogs import load_catalogs
-from meter.store.directory import current_operator
+from meter.store.directory import current_operator, mqtt_nonce
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
 from meter.telemetry import Telemetry, log
@@ -220,8 +219,18 @@ class Gateway:
     async def _mqtt(self, url: str, batcher: Batcher) -> None:
         """Hold the ingest shard's session for as long as this process holds its lease."""
         operator = await self._operator.wait()
-        topics = Topics(tuple(self._settings.mqtt_topics), await self._topic_maps(operator))
-        session = MqttIngest(url, operator=operator, topics=lambda: topics, batcher=batcher, telemetry=self.telemetry)
+        async with self._database.begin() as connection:
+            catalogs = await load_catalogs(connection, operator)
+            nonce = await mqtt_nonce(connection, operator)
+        topics = Topics(tuple(self._settings.mqtt_topics), catalogs.versions[-1].topics if catalogs is not None else ())
+        session = MqttIngest(
+            url,
+            operator=operator,
+            nonce=nonce,
+            topics=lambda: topics,
+            batcher=batcher,
+            telemetry=self.telemetry,
+        )
         name = f"mqtt/{operator}/0"
         self._leases.want([name], gained=lambda: None)
         self._session, self._session_lease = session, name
@@ -259,11 +268,6 @@ class Gateway:
         if session is not None and self._leases.held([self._session_lease]) and not session.connected.is_set():
             message = "the MQTT session is not connected; check METER_MQTT_URL and the broker"
             raise Unavailable(message, code="mqtt_unavailable")
-
-    async def _topic_maps(self, operator: str) -> Sequence[TopicMap]:
-        async with self._database.begin() as connection:
-            catalogs = await load_catalogs(connection, operator)
-        return catalogs.versions[-1].topics if catalogs is not None else ()
 
     async def _retry_rejection(self, number: int) -> Sequence[object]:
         return await retry_rejection(self._database, self._acceptor, await self._operator.wait(), number)

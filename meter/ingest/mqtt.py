@@ -42,8 +42,15 @@ _FINISH_S: Final = 5.0
 _NO_CLIENT_ID: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def client_id(operator: str, shard: int) -> str:
-    """Return the fixed client id of an ingest shard: who connects with it inherits the shard's queue."""
+def client_id(operator: str, shard: int, nonce: str) -> str:
+    """Return the fixed client id of an ingest shard: who connects with it inherits the shard's queue.
+
+    `nonce` is the operator's, from the database: a device that could guess the id could take the queue away.
+    """
+    return f"{_shown(operator, shard)}-{nonce}"
+
+
+def _shown(operator: str, shard: int) -> str:
     return f"meter-{_NO_CLIENT_ID.sub('-', operator)}-{shard}"
 
 
@@ -55,6 +62,7 @@ class MqttIngest:
         url: str,
         *,
         operator: str,
+        nonce: str,
         shard: int = 0,
         topics: Callable[[], Topics],
         batcher: Batcher,
@@ -63,7 +71,8 @@ class MqttIngest:
     ) -> None:
         """Connect to nothing yet. `topics` is asked at each connection. Raises BadInput for a wrong `url`."""
         self._address: BrokerAddress = broker_address(url)
-        self.client_id = client_id(operator, shard)
+        self.client_id = client_id(operator, shard, nonce)
+        self._shown = _shown(operator, shard)
         self._topics_now = topics
         self._topics = topics()
         self._batcher = batcher
@@ -117,10 +126,10 @@ class MqttIngest:
         self._session = session  # from here on messages may come: a session kept at the broker needs no subscription
         try:
             await session.open(self._topics.subscriptions)
-            self._telemetry.mqtt_connected(connected=True, client_id=self.client_id)
+            self._telemetry.mqtt_connected(connected=True, client_id=self._shown)
             self.connected.set()
             reason = await session.ended()
-            self._telemetry.mqtt_connected(connected=False, client_id=self.client_id, reason=reason)
+            self._telemetry.mqtt_connected(connected=False, client_id=self._shown, reason=reason)
         except asyncio.CancelledError:
             await self._finish(session)
             raise
@@ -138,7 +147,7 @@ class MqttIngest:
                     await self._finished.wait()
         except TimeoutError:
             log.info("mqtt_unfinished", messages=self._unfinished)
-        self._telemetry.mqtt_connected(connected=False, client_id=self.client_id, reason="stopping")
+        self._telemetry.mqtt_connected(connected=False, client_id=self._shown, reason="stopping")
 
     def _on_message(self, session: MqttSession, message: MQTTMessage) -> None:
         if message.retain:

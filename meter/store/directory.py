@@ -47,6 +47,13 @@ async def current_operator(conn: AsyncConnection) -> str | None:
     return found.scalar_one_or_none()
 
 
+async def mqtt_nonce(conn: AsyncConnection, operator: str) -> str:
+    """Return the part of the operator's MQTT client ids that nobody can guess."""
+    found = await conn.execute(select(operators.c.mqtt_nonce).where(operators.c.operator == operator))
+    nonce: str = found.scalar_one()
+    return nonce
+
+
 async def load_directory(conn: AsyncConnection, operator: str) -> Directory:
     """Return everything that is known of people.
 

@@ -109,7 +109,7 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def lost_connection(error: DBAPIError) -> bool:
-    """Tell whether `error` means that the server is gone, stops, is full, or does not let us in (08, 57P, 53300, 28)."""
+    """Tell whether the server is gone, stops, is full, or does not let us in (SQLSTATE 08, 57P, 53300, 28)."""
     code = sqlstate(error)
     return code is not None and (code.startswith(("08", "57P", "28")) or code == "53300")
 

@@ -7,7 +7,7 @@ Append-only: `event_keys`, `events`, `rejections` (but for its status), `charges
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -29,18 +29,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.types import UserDefinedType
 
-
-class Xid8(UserDefinedType[int]):
-    """A PostgreSQL transaction id that never wraps (`xid8`), as int."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_kw: Any) -> str:
-        """Return the type's name in DDL."""
-        return "xid8"
-
+from meter.store.xid8 import Xid8
 
 metadata: Final = MetaData(
     naming_convention={
@@ -78,6 +68,8 @@ operators = Table(
     Column("operator", _Id, primary_key=True),
     # Bumped by every change of catalog or directory, under a row lock that rating shares (decision 0006).
     Column("facts_version", BigInteger, nullable=False, server_default=text("0")),
+    # Part of the MQTT client ids: who can guess one takes over the session and its queue.
+    Column("mqtt_nonce", Text, nullable=False, server_default=text("replace(gen_random_uuid()::text, '-', '')")),
     Column("created_at", _When, nullable=False, server_default=_NOW),
 )
 

@@ -86,6 +86,7 @@ async def gateway(
     batcher = Batcher(gate.accept, queue_events_max=queue_events_max)
     mqtt = MqttIngest(
         url,
+        nonce="n0nce",
         operator=operator,
         topics=lambda: Topics(filters or [f"spaces/{operator}/+/+"]),
         batcher=batcher,

@@ -284,6 +284,7 @@ async def test_without_a_broker_it_goes_on_trying_until_it_is_stopped(database: 
 
     ingest = MqttIngest(
         "mqtt://127.0.0.1:1",
+        nonce="n0nce",
         operator="x",
         topics=lambda: Topics(["spaces/+/+/+"]),
         batcher=Batcher(acceptor(database).accept),

@@ -1,0 +1,64 @@
+"""Migrations: they make what the tables say, twice and side by side, and a hypertable where there can be one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
+from sqlalchemy.dialects.postgresql.base import ischema_names
+
+from meter.store import migrate
+from meter.store.engine import Database
+from meter.store.tables import metadata
+from meter.store.xid8 import Xid8
+
+
+async def test_the_migrations_make_exactly_the_tables(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ischema_names, "xid8", Xid8)
+
+    def differences(connection: Connection) -> list[Any]:
+        options = {"compare_type": True, "compare_server_default": True}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+
+    database = Database(database_url)
+    async with database.begin() as connection:
+        assert await connection.run_sync(differences) == []
+    await database.dispose()
+
+
+async def test_two_gateways_that_start_together_migrate_once(empty_database_url: str) -> None:
+    await asyncio.gather(migrate.upgrade(empty_database_url), migrate.upgrade(empty_database_url))
+    database = Database(empty_database_url)
+    assert await migrate.revision(database) == migrate.head()
+    await database.dispose()
+
+
+async def test_events_become_a_hypertable_where_timescaledb_is(empty_database_url: str) -> None:
+    """TimescaleDB itself cannot be had here: a function of its signature stands in and keeps what it was asked."""
+    database = Database(empty_database_url)
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE asked (relation regclass, dimension name, span interval)"))
+        await connection.execute(
+            text(
+                "CREATE FUNCTION create_hypertable(relation regclass, time_column_name name, create_default_indexes"
+                " boolean, chunk_time_interval interval) RETURNS void LANGUAGE sql AS"
+                " 'INSERT INTO asked VALUES (relation, time_column_name, chunk_time_interval)'"
+            )
+        )
+    await migrate.upgrade(empty_database_url)
+    async with database.begin() as connection:
+        asked = (await connection.execute(text("SELECT relation::text, dimension, span::text FROM asked"))).all()
+    await database.dispose()
+    assert [tuple(row) for row in asked] == [("events", "time", "7 days")]
+
+
+async def test_every_key_is_led_by_the_operator() -> None:
+    """So that one operator's rows can live on one node; leases are the deployment's, not an operator's."""
+    others = {
+        table.name for table in metadata.sorted_tables if next(iter(table.primary_key.columns)).name != "operator"
+    }
+    assert others == {"leases"}
