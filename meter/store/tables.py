@@ -69,7 +69,12 @@ operators = Table(
     # Bumped by every change of catalog or directory, under a row lock that rating shares (decision 0006).
     Column("facts_version", BigInteger, nullable=False, server_default=text("0")),
     # Part of the MQTT client ids: who can guess one takes over the session and its queue.
-    Column("mqtt_nonce", Text, nullable=False, server_default=text("replace(gen_random_uuid()::text, '-', '')")),
+    Column(
+        "mqtt_nonce",
+        Text,
+        nullable=False,
+        server_default=text("replace((gen_random_uuid())::text, '-'::text, ''::text)"),
+    ),
     Column("created_at", _When, nullable=False, server_default=_NOW),
 )
 

@@ -22,7 +22,8 @@ async def test_the_migrations_make_exactly_the_tables(database_url: str, monkeyp
 
     def differences(connection: Connection) -> list[Any]:
         options = {"compare_type": True, "compare_server_default": True}
-        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        found: list[Any] = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        return found
 
     database = Database(database_url)
     async with database.begin() as connection:

@@ -270,7 +270,10 @@ def upgrade() -> None:
         sa.Column("operator", ID, nullable=False),
         sa.Column("facts_version", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column(
-            "mqtt_nonce", sa.Text(), server_default=sa.text("replace(gen_random_uuid()::text, '-', '')"), nullable=False
+            "mqtt_nonce",
+            sa.Text(),
+            server_default=sa.text("replace((gen_random_uuid())::text, '-'::text, ''::text)"),
+            nullable=False,
         ),
         sa.Column("created_at", WHEN, server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.PrimaryKeyConstraint("operator", name=op.f("operators_pkey")),
