@@ -12,7 +12,7 @@ from meter.booking.facts import Facts
 from meter.model.errors import BadInput
 from meter.rating.fold import AccountFacts
 from meter.store.catalogs import load_catalogs
-from meter.store.directory import facts_version, load_directory
+from meter.store.directory import NO_CATALOG, facts_version, load_directory
 from meter.store.engine import Database
 
 
@@ -40,7 +40,7 @@ class FactsReader:
             return self._facts[1]
         catalogs = await load_catalogs(conn, operator)
         if catalogs is None:
-            raise BadInput("no catalog has been applied yet: meter apply FILE, or PUT /v1/catalog", code="no_catalog")
+            raise BadInput(NO_CATALOG, code="no_catalog")
         facts = Facts(version=version, catalogs=catalogs, directory=await load_directory(conn, operator))
         self._facts = (operator, facts)
         return facts

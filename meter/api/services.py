@@ -12,6 +12,7 @@ from aiohttp import web
 from meter.clock import Clock, now
 from meter.config import Settings
 from meter.model.errors import BadInput
+from meter.store.directory import NO_CATALOG
 from meter.store.engine import Database
 from meter.store.keys import Principal
 from meter.telemetry import Telemetry
@@ -72,6 +73,5 @@ class Services:
         """Return the operator. Raises BadInput (`no_catalog`) before the first catalog."""
         operator = await self.operator()
         if operator is None:
-            message = "no catalog has been applied yet: meter apply FILE, or PUT /v1/catalog"
-            raise BadInput(message, code="no_catalog")
+            raise BadInput(NO_CATALOG, code="no_catalog")
         return operator

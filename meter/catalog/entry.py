@@ -297,11 +297,6 @@ class Entry:
         return found
 
 
-def is_unit(unit: str) -> bool:
-    """Tell whether a grant in `unit` covers quantities: `credit` and currencies do otherwise."""
-    return unit != "credit" and not is_currency(unit)
-
-
 def _inner(place: Place, item: Item) -> Place:
     return Place(item.node.file, item.line, place.path + item.label)
 

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from meter.catalog.entry import Entry, is_unit
+from meter.catalog.entry import Entry
 from meter.catalog.issues import Place
 from meter.catalog.meters import MeterEntry
 from meter.catalog.prices import read_price
 from meter.model.catalog import Plan, PlanGrant, Price
-from meter.model.money import ZERO
+from meter.model.money import ZERO, covers_quantity
 
 # Wide enough for any count of seats, narrow enough for the database's integer.
 COUNT_MAX = 1_000_000
@@ -114,7 +114,7 @@ def _read_grant(entry: Entry, context: PlanContext) -> PlanGrant | None:
     if per_seat and holder == "member":
         entry.fault("per_seat", "multiplies the account's pool; a grant for each member has no seats")
     rated = tuple(meter for meter in scope if context.meters[meter].rated)
-    if not is_unit(unit) or not rated:
+    if not covers_quantity(unit) or not rated:
         return None
     return PlanGrant(
         id=grant_id,
@@ -139,14 +139,16 @@ def read_credit(entry: Entry, context: PlanContext) -> tuple[str, Decimal, tuple
         if meter not in context.meters:
             continue
         counted = context.meters[meter].meter.unit
-        if unit and is_unit(unit) and counted != unit:
+        if unit and covers_quantity(unit) and counted != unit:
             entry.faults.add(place, f"{meter} counts in {counted}, which a grant in {unit} cannot cover")
         scope.append(meter)
     if "meters" not in entry:
-        scope = [name for name, meter in context.meters.items() if meter.meter.unit == unit or not is_unit(unit)]
-        if unit and is_unit(unit) and not scope:
+        scope = [
+            name for name, meter in context.meters.items() if meter.meter.unit == unit or not covers_quantity(unit)
+        ]
+        if unit and covers_quantity(unit) and not scope:
             units = sorted({meter.meter.unit for meter in context.meters.values()})
             entry.fault("unit", f"{unit[:40]!r} is no meter's unit{entry.faults.suggestion(unit, units)}")
-    if unit and not is_unit(unit):
+    if unit and not covers_quantity(unit):
         entry.warn("unit", f"{unit} grants are not drawn by this version: usage is billed without them")
     return unit, amount, tuple(scope)

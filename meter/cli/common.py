@@ -16,7 +16,7 @@ from meter.config import Settings, load_settings
 from meter.model.errors import BadInput
 from meter.model.money import plain
 from meter.rundir import read_addresses
-from meter.store.directory import current_operator
+from meter.store.directory import NO_CATALOG, current_operator
 from meter.store.engine import Database
 
 T = TypeVar("T")
@@ -72,6 +72,5 @@ async def require_operator(database: Database) -> str:
     async with database.begin() as connection:
         operator = await current_operator(connection)
     if operator is None:
-        message = "no catalog has been applied yet: meter apply FILE"
-        raise BadInput(message, code="no_catalog")
+        raise BadInput(NO_CATALOG, code="no_catalog")
     return operator

@@ -17,6 +17,7 @@ from meter.ingest.judge import Judgement, reports_of, unstorable
 from meter.model.errors import Unavailable
 from meter.model.wire import WireEvent
 from meter.store.accept import claim_keys, standing_bodies, standing_hashes, write_events
+from meter.store.directory import NO_CATALOG
 from meter.store.edges import record_progress
 from meter.store.engine import Database, sqlstate
 from meter.store.rejections import record_rejections
@@ -58,7 +59,7 @@ class Acceptor:
         """
         operator = await self._operator()
         if operator is None:
-            raise Unavailable("no catalog has been applied yet: meter apply FILE", code="no_catalog")
+            raise Unavailable(NO_CATALOG, code="no_catalog")
         started = monotonic_s()
         outcome = await self._halved(operator, arrivals)
         self._telemetry.ingest_committed(monotonic_s() - started)

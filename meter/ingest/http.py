@@ -15,6 +15,7 @@ from meter.ingest.arrival import Arrival, Receipt
 from meter.ingest.batcher import Batcher
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import UNREADABLE, Parsed, Refusal, read_batch, read_event, structured
+from meter.store.directory import NO_CATALOG
 from meter.store.keys import Principal
 
 ONE: Final = "application/cloudevents+json"
@@ -63,7 +64,7 @@ def event_receiver(
 async def require_operator(operator: OperatorName) -> None:
     """Raise Unavailable (`no_catalog`) before the first catalog: whose events these are is not known yet."""
     if await operator() is None:
-        raise Unavailable("no catalog has been applied yet: meter apply FILE", code="no_catalog")
+        raise Unavailable(NO_CATALOG, code="no_catalog")
 
 
 async def committed(batcher: Batcher, arrivals: Sequence[Arrival]) -> Sequence[Receipt]:

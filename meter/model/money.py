@@ -67,6 +67,11 @@ def is_currency(unit: str) -> bool:
     return unit in _CURRENCIES
 
 
+def covers_quantity(unit: str) -> bool:
+    """Tell whether a grant in `unit` covers quantities: `credit` covers by rate, a currency is money after pricing."""
+    return unit != "credit" and not is_currency(unit)
+
+
 def rounded_minor(amount: Decimal, currency: str) -> Decimal:
     """Return `amount` rounded to the minor unit of `currency`, half away from zero."""
     step = Decimal(1).scaleb(-minor_unit_places(currency))

@@ -18,7 +18,7 @@ from typing import Final, Literal
 from meter.model.catalog import Meter, PlanGrant
 from meter.model.directory import FOR_EVER, SINCE_ALWAYS, GivenGrant, Span, Subscription
 from meter.model.instant import local_date
-from meter.model.money import EXACT, ZERO, is_currency, round_quantity
+from meter.model.money import EXACT, ZERO, covers_quantity, round_quantity
 from meter.model.period import Period, period_at, period_name
 from meter.rating.facts import AccountFacts
 from meter.rating.resolve import link_at, membership
@@ -108,7 +108,7 @@ def _burn_rank(instance: Instance) -> tuple[int, datetime, bool, datetime, str]:
 def given_instances(facts: AccountFacts, member: str | None) -> list[Instance]:
     """Return the credit given outside plans that `member` (None: nobody in particular) may draw."""
     given = facts.directory.grants.get(facts.account.id, ())
-    return [_given(grant) for grant in given if _covers_quantity(grant.unit) and grant.member in {None, member}]
+    return [_given(grant) for grant in given if covers_quantity(grant.unit) and grant.member in {None, member}]
 
 
 def given_id(grant: GivenGrant) -> str:
@@ -131,11 +131,6 @@ def _given(grant: GivenGrant) -> Instance:
     )
 
 
-def _covers_quantity(unit: str) -> bool:
-    """Tell whether a grant in `unit` covers quantities: one in a currency is money, whatever unit a meter has."""
-    return unit != "credit" and not is_currency(unit)
-
-
 def plan_instances(
     facts: AccountFacts, subscription: Subscription, period: Period, member: str | None
 ) -> list[Instance]:
@@ -154,7 +149,7 @@ def plan_instances(
     name = period_name(period, zone_name=account.timezone)
     found = []
     for grant in plan.grants:
-        if not _covers_quantity(grant.unit):
+        if not covers_quantity(grant.unit):
             continue
         holder, spans, tail = None, [part], ""
         if subscription.member is not None:

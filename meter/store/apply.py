@@ -27,7 +27,7 @@ from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import instant_text
 from meter.store.catalogs import StoredVersion, body_digest, in_force, read_versions, timeline, write_version
-from meter.store.directory import current_operator, read_known
+from meter.store.directory import NO_CATALOG, current_operator, read_known
 from meter.store.directory_write import (
     FIRST_CATALOG_LOCK,
     charged_accounts,
@@ -42,7 +42,6 @@ from meter.store.directory_write import (
 from meter.store.tables import accounts, operators, subscriptions
 
 REASON_CHARS_MAX: Final = 500
-NO_CATALOG: Final = "no catalog has been applied yet: meter apply FILE, or PUT /v1/catalog"
 # The channel that wakes rating workers; they poll besides.
 _NOTIFY: Final = text("SELECT pg_notify('meter_events', '')")
 

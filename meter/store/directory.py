@@ -34,6 +34,9 @@ from meter.store.tables import (
 # Most claims and links have neither end: one record for all of them.
 _ALWAYS: Final = Span()
 
+# Said wherever somebody comes before the first catalog.
+NO_CATALOG: Final = "no catalog has been applied yet: meter apply FILE, or PUT /v1/catalog"
+
 
 async def facts_version(conn: AsyncConnection, operator: str) -> int:
     """Return the version of the operator's catalog and directory; 0 before the first."""
