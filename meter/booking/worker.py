@@ -149,6 +149,8 @@ class RatingWorker:
         facts = await self._facts.current(connection)
         if facts is None:
             return _Step(end=reading.start)
+        # First, because what fails below asks again.
+        await store.delete_refolds(connection, self._operator, [request.id for request in requests])
         intake = Intake()
         for request in requests:
             intake.again(request.account, request.since, request.reason)
@@ -167,7 +169,6 @@ class RatingWorker:
         xid_of = {one.event.key: one.cursor.xid for one in arrived}
         folds = await self._accounts.fold(connection, facts, intake, xid_of)
         charges = await self._write(connection, facts, intake, folds)
-        await store.delete_refolds(connection, self._operator, [request.id for request in requests])
         await store.write_cursors(connection, self._operator, reading.shards, end)
         return _Step(end=end, arrived=arrived, folds=folds, charges=charges, requests=len(requests) + int(held_due))
 

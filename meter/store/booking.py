@@ -107,11 +107,13 @@ async def delete_refolds(connection: AsyncConnection, operator: str, ids: Collec
 async def request_refold(
     connection: AsyncConnection, operator: str, *, account: str, since: datetime, reason: str, delay_s: int = 0
 ) -> None:
-    """Ask that the account is folded again from `since` on, after a delay."""
+    """Ask that the account is folded again from `since` on, after a delay; once, however often it is asked."""
     await connection.execute(
         text(
-            "INSERT INTO refolds (operator, account, since, reason, due_at) VALUES (:operator, :account, :since,"
-            " :reason, clock_timestamp() + make_interval(secs => :delay_s))"
+            "INSERT INTO refolds (operator, account, since, reason, due_at)"
+            " SELECT :operator, :account, :since, :reason, clock_timestamp() + make_interval(secs => :delay_s)"
+            " WHERE NOT EXISTS (SELECT 1 FROM refolds AS r WHERE r.operator = :operator AND r.account = :account"
+            " AND r.reason = :reason AND r.since <= :since)"
         ),
         {"operator": operator, "account": account, "since": since, "reason": reason, "delay_s": delay_s},
     )

@@ -181,7 +181,12 @@ async def test_one_account_that_cannot_be_folded_stops_no_other(space: Space, mo
     with monkeypatch.context() as patched:
         patched.setattr("meter.booking.warm.fold", broken)
         await space.take(pages("1", "02T09:00", 110), pages("2", "02T09:00", 110, "badge:EFE1"))
+        await space.take(pages("3", "02T10:00", 10), pages("4", "02T10:00", 10, "badge:EFE1"))
+        async with space.database.begin() as connection:
+            await connection.execute(text("UPDATE refolds SET due_at = clock_timestamp()"))
+        await space.rate()
     assert [row[0] for row in await space.sums()] == ["acme"]
+    assert await space.rows("SELECT account FROM refolds") == [("solo",)]
     async with space.database.begin() as connection:
         await connection.execute(text("UPDATE refolds SET due_at = clock_timestamp()"))
     await space.rate()
