@@ -14,7 +14,6 @@ from meter.booking.facts import Facts
 from meter.booking.history import load_history
 from meter.booking.step import Change, Intake
 from meter.booking.warm import WarmAccount
-from meter.model.directory import FOR_EVER
 from meter.model.event import EventKey, Position
 from meter.rating.corrections import Difference
 from meter.rating.fold import AccountFacts, Folded, PlacedEvent
@@ -72,12 +71,12 @@ class Accounts:
             self._facts.clear()
             self._facts_version = facts.version
         results: list[AccountFold] = []
-        load: dict[str, datetime] = dict(intake.fold_again)
+        # From before the first new event in any case: it may be earlier than what else is asked for.
+        load = {account: intake.since(account) for account in intake.fold_again}
         for account in (intake.fold_on.keys() | intake.changed.keys()) - load.keys():
             warm = self._warm.get(account)
             if warm is None:
-                change = intake.changed.get(account)
-                load[account] = FOR_EVER if change is None else change.start.time
+                load[account] = intake.since(account)
                 continue
             work = _work(warm, intake, xid_of)
             if not work:
@@ -130,7 +129,8 @@ class Accounts:
             for chunk in _chunks(accounts, LOAD_ACCOUNTS_MAX):
                 history = await load_history(connection, self._operator, chunk, facts, after=base)
                 intake.park += history.unresolved
-                intake.unpark |= history.keys_of([account for account in chunk if load[account] != FOR_EVER])
+                asked = intake.fold_again.keys() | intake.changed.keys()
+                intake.unpark |= history.keys_of([account for account in chunk if account in asked])
                 last = await last_of_each_line(connection, self._operator, chunk, after=base)
                 for account in chunk:
                     state = AccountState.from_json(checkpoints[account].state) if base != ORIGIN else AccountState()
@@ -139,11 +139,12 @@ class Accounts:
                         ladder=[state],
                         last={charge.line.key: charge for charge in last if charge.line.account == account},
                         includes_xid=includes_xid,
+                        includes_after=base,
                         checkpoint=base,
                     )
-                    since = load[account]
-                    reason = intake.reasons.get(account, None if since == FOR_EVER else "late")
-                    results.append(self._rebuild(facts, warm, history.placed[account], since=since, reason=reason))
+                    placed = history.placed[account]
+                    reason = intake.reasons.get(account) or ("late" if _is_late(intake, account, placed) else None)
+                    results.append(self._rebuild(facts, warm, placed, since=load[account], reason=reason))
         return results
 
     def _rebuild(
@@ -162,7 +163,7 @@ class Accounts:
             folded=folded,
             differences=found,
             reason=reason,
-            stale_since=None if since == FOR_EVER else since,
+            stale_since=since,
         )
 
     def _account_facts(self, facts: Facts, account: str) -> AccountFacts:
@@ -174,15 +175,23 @@ class Accounts:
         return found
 
 
+def _is_late(intake: Intake, account: str, placed: Sequence[PlacedEvent]) -> bool:
+    """Tell whether events were folded before that come after the first new one."""
+    new = {one.event.key for one in intake.fold_on.get(account, ())}
+    since = intake.since(account)
+    return any(one.event.time > since and one.event.key not in new for one in placed)
+
+
 def _work(warm: WarmAccount, intake: Intake, xid_of: Mapping[EventKey, int]) -> Change:
     """Return what the step brings the account beyond what it was loaded with."""
-    if max(xid_of.values(), default=0) < warm.includes_xid:
-        return Change()
     change = intake.changed.get(warm.account) or Change()
+    if change and max(xid_of.values(), default=0) < warm.includes_xid and change.start > warm.includes_after:
+        change = Change()
     work = Change(withdrawn=change.withdrawn, added=dict(change.added))
     for placed in intake.fold_on.get(warm.account, ()):
-        key = placed.event.key
-        if xid_of[key] >= warm.includes_xid and key not in warm.recent_keys:
+        key, position = placed.event.key, placed.event.position
+        included = xid_of[key] < warm.includes_xid and position > warm.includes_after
+        if not included and key not in warm.recent_keys:
             work.added[key] = placed
     return work
 

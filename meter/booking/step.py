@@ -55,6 +55,15 @@ class Intake:
             self.fold_again[account] = since
             self.reasons[account] = reason
 
+    def since(self, account: str) -> datetime:
+        """Return the earliest instant at which the account's books may differ."""
+        instants = [placed.event.time for placed in self.fold_on.get(account, ())]
+        if account in self.changed:
+            instants.append(self.changed[account].start.time)
+        if account in self.fold_again:
+            instants.append(self.fold_again[account])
+        return min(instants)
+
 
 async def sort_in(
     connection: AsyncConnection,

@@ -43,7 +43,10 @@ def _position(state: AccountState) -> Position:
 
 @dataclass(slots=True, kw_only=True)
 class WarmAccount:
-    """The cache of one account. `includes_xid`: every event of an older transaction is folded in already."""
+    """The cache of one account.
+
+    Every event of a transaction older than `includes_xid` that comes after `includes_after` is folded in already.
+    """
 
     account: str
     ladder: list[AccountState]
@@ -54,6 +57,7 @@ class WarmAccount:
     recent_keys: set[EventKey] = field(default_factory=set)
     last: dict[LineKey, Charge] = field(default_factory=dict)
     includes_xid: int = 0
+    includes_after: Position = ORIGIN
     checkpoint: Position = ORIGIN
     since_checkpoint: int = 0
 

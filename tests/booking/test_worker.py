@@ -15,6 +15,7 @@ from meter.store import booking as booking_store
 from meter.store.leases import LeaseKeeper
 from tests.booking.space import (
     CATALOG,
+    LATER,
     Space,
     amend,
     entry,
@@ -63,6 +64,37 @@ async def test_what_a_new_worker_reads_back_is_what_the_old_one_knew(space: Spac
     space.new_worker()
     await space.take(void("v", "28T10:00", "one-more", HALL), void("w", "28T10:00", "very-late", HALL))
     assert await space.books() == warm
+
+
+async def test_a_late_event_counts_though_a_new_worker_starts_from_a_later_checkpoint(space: Space) -> None:
+    await space.take(*[pages(f"a{n}", f"{2 + n // 20:02}T{n % 20:02}:10", 1) for n in range(300)])
+    await space.take(*[pages(f"b{n}", f"{18 + n // 20:02}T{n % 20:02}:10", 1) for n in range(20)])
+    assert await space.rows("SELECT count(*) > 0 FROM checkpoints WHERE time > '2026-03-02T00:00:00Z'") == [(True,)]
+    space.new_worker()
+    await space.take(pages("late", "02T00:00", 7))
+    assert (await space.sums())[0][5] == Decimal(327)
+    await _assert_same_from_nothing(space)
+
+
+@pytest.mark.parametrize("late", [pages("late", "02T00:00", 7), void("v", "28T00:00", "a0", HALL)])
+async def test_a_late_event_of_a_backlog_counts_though_its_account_was_loaded_before_its_turn(
+    space: Space, monkeypatch: pytest.MonkeyPatch, late: bytes
+) -> None:
+    await space.take(*[pages(f"a{n}", f"{2 + n // 20:02}T{n % 20:02}:10", 1) for n in range(300)])
+    monkeypatch.setattr("meter.booking.worker.STEP_EVENTS_MAX", 2)
+    space.new_worker()
+    await space.accept([pages(f"b{n}", f"20T{n:02}:10", 1) for n in range(8)])
+    await space.take(late)
+    await _assert_same_from_nothing(space)
+
+
+async def test_a_late_event_counts_beside_a_request_to_fold_from_later_on(space: Space) -> None:
+    await space.take(*[pages(f"a{n}", f"{2 + n // 20:02}T{n % 20:02}:10", 1) for n in range(300)])
+    async with space.database.begin() as connection:
+        since = LATER.replace(month=3, day=28)
+        await booking_store.request_refold(connection, "northside", account="acme", since=since, reason="a claim")
+    await space.take(pages("late", "02T00:00", 7))
+    await _assert_same_from_nothing(space)
 
 
 async def test_a_claim_rates_what_was_parked_and_moves_a_paid_sale_to_the_member(space: Space) -> None:
@@ -248,11 +280,23 @@ async def test_the_bill_is_a_function_of_the_set_of_events(space: Space, seed: i
     assert await space.books() == expected
 
 
+async def _assert_same_from_nothing(space: Space) -> None:
+    """Rate everything again without any memory, and compare."""
+    books = await space.books()
+    await _empty_books(space)
+    await space.rate()
+    assert books == await space.books()
+
+
 async def _empty(space: Space) -> None:
-    tables = (
-        "event_keys, events, revisions, held_events, rejections, charges, draws, journal, outbox, rating_cursors,"
-        " refolds, checkpoints, unresolved"
-    )
     async with space.database.begin() as connection:
-        await connection.execute(text(f"TRUNCATE {tables}"))
+        await connection.execute(text("TRUNCATE event_keys, events, revisions, held_events, rejections"))
+    await _empty_books(space)
+
+
+async def _empty_books(space: Space) -> None:
+    async with space.database.begin() as connection:
+        await connection.execute(
+            text("TRUNCATE charges, draws, journal, outbox, rating_cursors, refolds, checkpoints, unresolved")
+        )
     space.new_worker()
