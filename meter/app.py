@@ -302,7 +302,10 @@ class Gateway:
             try:
                 await site.start()
             except OSError as error:
-                message = f"METER_HTTP: cannot listen on {host}:{port}: {error.strerror}; free it or take another port"
+                # asyncio wraps the system's words into a paragraph; a name that is not found has no number of its own.
+                fault = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
+                remedy = "free it, or take another (--http HOST:PORT)"
+                message = f"METER_HTTP: cannot listen on {host}:{port}: {fault}; {remedy}"
                 raise BadInput(message, code="port_taken") from error
             yield f"http://{host}:{runner.addresses[0][1]}"
         finally:

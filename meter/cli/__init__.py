@@ -34,7 +34,8 @@ def _version(*, wanted: bool) -> None:
 def _root(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=lambda wanted: _version(wanted=wanted), is_eager=True)
+        bool,
+        typer.Option("--version", callback=lambda wanted: _version(wanted=wanted), is_eager=True, help="The version."),
     ] = False,
 ) -> None:
     """Usage metering gateway for coworking operators."""
@@ -62,11 +63,11 @@ def main() -> None:
         app()
     except BadInput as error:
         err.print(f"[red]error[/red] ({error.code}): ", end="")
-        err.print(error.detail, markup=False, highlight=False)
+        err.print(error.detail, markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except MeterError as error:
         err.print(f"[red]error[/red] ({error.code}): ", end="")
-        err.print(error.detail, markup=False, highlight=False)
+        err.print(error.detail, markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

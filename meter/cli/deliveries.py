@@ -7,10 +7,10 @@ from typing import Annotated, Any, Final, get_args
 import msgspec
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from meter.api.deliveries import DeliveryJson, delivery_json, shown_json
 from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.cli.tables import listing, show_listing
 from meter.model.errors import BadInput
 from meter.store.deliveries import Delivery, State, list_deliveries, retry_dead, show_delivery
 from meter.store.engine import Database
@@ -43,7 +43,7 @@ def show_all(
     if as_json:
         print_json({"deliveries": msgspec.to_builtins(found)})
         return
-    table = Table("id", "target", "operation", "state", "attempts", "created", "delivered", "fault")
+    table = listing("id", "target", "operation", "state", "tries", "created, delivered", "fault")
     for one in found:
         table.add_row(
             one.id,
@@ -51,11 +51,10 @@ def show_all(
             one.operation,
             one.state,
             str(one.attempts),
-            one.created,
-            one.delivered or "",
+            f"{one.created}\n{one.delivered or ''}",
             escape(one.fault or ""),
         )
-    out.print(table)
+    show_listing(table, nothing="no such delivery; each booking makes one for each target")
 
 
 @app.command()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
 from rich.markup import escape
-from rich.table import Table
 
 from meter.api.keys import key_fields
 from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.cli.tables import listing, show_listing
 from meter.clock import now
 from meter.store.keys import SCOPES, ApiKey, create_key, list_keys, revoke_key
 
@@ -42,12 +41,14 @@ def show(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"keys": [key_fields(key) for key in keys]})
         return
-    table = Table("key", "scopes", "only", "created", "revoked", box=SIMPLE, pad_edge=False)
+    table = listing("key", "scopes", "only", "created, revoked", unbroken=("key", "created, revoked"))
     for key in keys:
         fields = key_fields(key)
         only = key.site or key.account or ""
-        table.add_row(key.id, ", ".join(key.scopes), escape(only), fields["created_at"], fields["revoked_at"] or "")
-    out.print(table)
+        table.add_row(
+            key.id, ", ".join(key.scopes), escape(only), f"{fields['created_at']}\n{fields['revoked_at'] or ''}"
+        )
+    show_listing(table, nothing="no keys but the admin key")
 
 
 @app.command()

@@ -9,9 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
-from rich.box import SIMPLE
 from rich.markup import escape
-from rich.table import Table
 
 from meter.api.accounts import Balances, read_balances
 from meter.api.charge_json import ChargeLine, charge_json, charge_line, csv_header, csv_rows
@@ -20,6 +18,7 @@ from meter.api.facts import FactsReader
 from meter.api.unresolved import when
 from meter.booking.facts import Facts
 from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.cli.tables import listing, show_listing
 from meter.clock import now
 from meter.model.charge import Charge
 from meter.model.errors import BadInput
@@ -72,8 +71,7 @@ def balance(
     if as_json:
         print_json(msgspec.to_builtins(found))
         return
-    table = Table("grant", "unit", "amount", "used", "remaining", "expires", box=SIMPLE, pad_edge=False)
-    table.columns[0].overflow = "fold"
+    table = listing("grant", "unit", "amount", "used", "remaining", "expires")
     for grant in found.grants:
         table.add_row(
             escape(grant.id),
@@ -83,7 +81,7 @@ def balance(
             grant.remaining,
             grant.expires or "never",
         )
-    out.print(table)
+    show_listing(table, nothing=f"{account} has no grants in force")
 
 
 def explain(
@@ -167,11 +165,8 @@ async def _json(reading: _Reading) -> None:
 
 
 async def _table(reading: _Reading) -> None:
-    table = Table(box=SIMPLE, pad_edge=False)
-    table.add_column("event, charge", no_wrap=True)
-    table.add_column("who and what", overflow="fold")
-    table.add_column("amount", justify="right", no_wrap=True)
-    table.add_column("how", overflow="fold")
+    table = listing("event, charge", "who and what", "amount", "how", unbroken=("event, charge", "amount"))
+    table.columns[2].justify = "right"
     async for page in reading.pages():
         for line in _lines(page):
             tax = "" if line.tax is None else f"\ntax {line.tax.amount}"
@@ -181,7 +176,7 @@ async def _table(reading: _Reading) -> None:
                 f"{line.rounded} {line.currency}{tax}",
                 escape(line.explain),
             )
-    out.print(table)
+    show_listing(table, nothing="no such charges")
     if reading.more:
         err.print(f"there are more: --limit N, --csv, or --cursor {cursor_text(reading.cursor)}")
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from meter.api.rejections import RejectionJson, held_json, rejection_json
 from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.cli.tables import listing, show_listing
 from meter.config import load_settings
 from meter.ingest.accept import Acceptor
 from meter.ingest.retry import retry_rejection
@@ -56,13 +56,13 @@ def show_all(
         print_json({"rejections": msgspec.to_builtins(found)})
         return
     hidden = len(found) - (limit or _SHOWN_MAX)
-    table = Table("id", "code", "count", "last", "origin", "detail")
+    table = listing("id", "code", "count", "last", "origin", "detail")
     for item in found[: limit or _SHOWN_MAX]:
         number = "held" if item.id is None else str(item.id)
         table.add_row(
             number, item.code, str(item.count), item.last, escape(item.origin or item.source or ""), escape(item.detail)
         )
-    out.print(table)
+    show_listing(table, nothing="nothing was refused")
     if hidden > 0:
         err.print(f"and {hidden} older ones: --limit {len(found)}, or --json")
 

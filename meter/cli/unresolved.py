@@ -6,12 +6,11 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
-from rich.box import SIMPLE
 from rich.markup import escape
-from rich.table import Table
 
 from meter.api.unresolved import IdentityJson, identity_json, when
 from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.cli.tables import listing, show_listing
 from meter.clock import now
 from meter.model.identity import normalise_identity
 from meter.store.apply import Outcome
@@ -36,8 +35,7 @@ def show(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"identities": msgspec.to_builtins(found)})
         return
-    table = Table("identity", "events", "from, to", "sites", "types", box=SIMPLE, pad_edge=False)
-    table.columns[0].overflow = "fold"
+    table = listing("identity", "events", "from, to", "sites", "types")
     for item in found:
         table.add_row(
             escape(item.identity or "(sales on account without a buyer)"),
@@ -46,7 +44,7 @@ def show(*, as_json: AsJson = False) -> None:
             escape(", ".join(item.sites)),
             escape(", ".join(item.types)),
         )
-    out.print(table)
+    show_listing(table, nothing="every identity is claimed")
 
 
 @app.command()
