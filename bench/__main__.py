@@ -32,6 +32,7 @@ MQTT_WINDOW: Final = 100
 HTTP_CONNECTIONS: Final = 4
 HTTP_BATCH: Final = 250
 NAIVE_EVENTS_MAX: Final = 2000
+_BUSY: Final = 0.5
 
 _LIVE: Final = """
     SELECT extract(epoch FROM pg_xact_commit_timestamp(xid::text::bigint::text::xid) - event_time)
@@ -243,13 +244,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the figures are kept")
     given = parser.parse_args()
     events = given.events or (3_000 if given.short else 40_000)
+    busy = os.getloadavg()[0]
+    if busy > _BUSY:
+        _say(f"others use this machine (load {busy:.1f}): the figures will be too low")
     work = Path(tempfile.mkdtemp(prefix="meter-bench-"))
     work.chmod(0o711)
     try:
         results = asyncio.run(_bench(work, events=events, live=max(events // 4, 1000)))
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    results |= {"at": now().isoformat(), "cpus": os.cpu_count(), "python": platform.python_version()}
+    results |= {
+        "at": now().isoformat(),
+        "load_before": round(busy, 2),
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+    }
     given.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     _show(results)
 
