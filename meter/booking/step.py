@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.facts import Facts
 from meter.booking.history import effective_of
-from meter.model.event import AMENDED, VOIDED, EventKey, Position, UsageEvent
+from meter.model.event import AMENDED, SALE, VOIDED, EventKey, Position, UsageEvent
 from meter.rating.fold import PlacedEvent
-from meter.rating.resolve import Placed, Unresolved, place
+from meter.rating.resolve import Placed, Placement, Unresolved, place
+from meter.rating.sale import is_paid
 from meter.store import booking as store
 from meter.store import usage
 from meter.store.directory_write import raise_facts_version
@@ -80,7 +81,10 @@ async def sort_in(
     what that comes to is read from the log.
     """
     plain = [event for event in events if event.type not in {VOIDED, AMENDED}]
-    entangled = {event.key: event for event in await _targets(connection, operator, events)}
+    targets = await _targets(connection, operator, events)
+    entangled = {event.key: event for event in targets}
+    # Where one of several on a thing is revised, another of them may count now.
+    entangled |= {event.key: event for event in await usage.events_of_things(connection, operator, targets)}
     entangled |= {event.key: event for event in await usage.events_of_shared_things(connection, operator, plain)}
     revised = {r.target for r in await usage.revisions_of(connection, operator, [event.key for event in plain])}
     entangled |= {event.key: event for event in plain if event.key in revised}
@@ -107,11 +111,11 @@ def _untangle(
 ) -> None:
     """Withdraw entangled events from wherever they may have counted, and add what counts of them now."""
     for event in entangled.values():
-        placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
-        if isinstance(placement, Placed) and mine(placement.account):
-            intake.changed.setdefault(placement.account, Change()).withdrawn[event.key] = event.position
-        elif isinstance(placement, Unresolved) and mine(placement.identity or event.source):
-            intake.unpark.add(event.key)
+        for placement in _placements(event, facts):
+            if isinstance(placement, Placed) and mine(placement.account):
+                intake.changed.setdefault(placement.account, Change()).withdrawn[event.key] = event.position
+            elif isinstance(placement, Unresolved) and mine(placement.identity or event.source):
+                intake.unpark.add(event.key)
     for event in counted:
         if event.key not in entangled:
             continue
@@ -121,6 +125,15 @@ def _untangle(
             change.added[event.key] = PlacedEvent(event=event, member=placement.member)
         elif isinstance(placement, Unresolved) and mine(placement.identity or event.source):
             intake.park.append((event, placement.identity))
+
+
+def _placements(event: UsageEvent, facts: Facts) -> Iterator[Placement]:
+    """Give every place where the event may have counted: amendments settle a sale at the till or on account."""
+    yield place(event, directory=facts.directory, catalogs=facts.catalogs)
+    if event.type == SALE:
+        settlement = "account" if is_paid(event.data) else "paid"
+        other = replace(event, data={**event.data, "settlement": settlement})
+        yield place(other, directory=facts.directory, catalogs=facts.catalogs)
 
 
 async def _targets(connection: AsyncConnection, operator: str, events: Iterable[UsageEvent]) -> list[UsageEvent]:
@@ -140,13 +153,17 @@ async def release_due(
     events = list((await usage.events_by_key(connection, operator, keys)).values())
     touched = [event for event in events if event.type not in {VOIDED, AMENDED}]
     touched += await _targets(connection, operator, events)
-    for event in await usage.events_of_things(connection, operator, touched) + touched:
+    concerned = {event.key: event for event in await usage.events_of_things(connection, operator, touched) + touched}
+    for event in concerned.values():
+        intake.unpark.add(event.key)
+        for placement in _placements(event, facts):
+            if isinstance(placement, Placed):
+                await store.request_refold(
+                    connection, operator, account=placement.account, since=event.time, reason="its time has come"
+                )
+    for event in await effective_of(connection, operator, list(concerned.values())):
         placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
-        if isinstance(placement, Placed):
-            await store.request_refold(
-                connection, operator, account=placement.account, since=event.time, reason="its time has come"
-            )
-        elif isinstance(placement, Unresolved):
+        if isinstance(placement, Unresolved):
             intake.park.append((event, placement.identity))
 
 

@@ -105,7 +105,7 @@ class Directory:
     """Everything that is known of people at one version of the facts. Indexed for look-ups; never mutated.
 
     `first_events` gives the time of the earliest event of each identity that has a claim without a start: such a
-    claim's rank among several depends on it.
+    claim's rank among several depends on it. FOR_EVER: there is none yet.
     """
 
     version: int

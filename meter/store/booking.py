@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -92,7 +92,16 @@ async def due_refolds(connection: AsyncConnection, operator: str, *, rows_max: i
         ),
         {"operator": operator, "rows_max": rows_max},
     )
-    return [Refold(**row._mapping) for row in rows]  # noqa: SLF001 -- SQLAlchemy's public name for it
+    # The driver gives "since always" as an instant without a zone, which compares with no other.
+    return [
+        Refold(
+            id=row.id,
+            account=row.account,
+            since=row.since if row.since.tzinfo else row.since.replace(tzinfo=UTC),
+            reason=row.reason,
+        )
+        for row in rows
+    ]
 
 
 async def delete_refolds(connection: AsyncConnection, operator: str, ids: Collection[int]) -> None:

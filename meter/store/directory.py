@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.catalog.people import Known
 from meter.model.directory import (
+    FOR_EVER,
     Account,
     Claim,
     Directory,
@@ -121,7 +122,7 @@ async def _first_events(conn: AsyncConnection, operator: str, ranked: Collection
         " FROM unnest(CAST(:ranked AS text[])) AS ranked (identity)"
     )
     rows = await conn.execute(query, {"operator": operator, "ranked": sorted(ranked)})
-    return {row.identity: row.first for row in rows if row.first is not None}
+    return {row.identity: row.first or FOR_EVER for row in rows}
 
 
 # --- rows to records --------------------------------------------------------------------------------------------------

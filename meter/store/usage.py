@@ -97,6 +97,7 @@ _BY_KEY: Final = text(
       FROM unnest(CAST(:sources AS text[]), CAST(:ids AS text[])) AS wanted (source, id)
       JOIN event_keys AS k ON k.operator = :operator AND k.source = wanted.source AND k.id = wanted.id
       JOIN events AS e ON e.operator = k.operator AND e.time = k.time AND e.source = k.source AND e.id = k.id
+     WHERE NOT {_HELD}
     """  # noqa: S608 -- constants of this module
 )
 # An amendment's own voids are found in the second step: they target what the first step found.
@@ -186,7 +187,7 @@ async def events_of_shared_things(
 async def events_by_key(
     connection: AsyncConnection, operator: str, keys: Collection[EventKey]
 ) -> dict[EventKey, UsageEvent]:
-    """Return the stored events with these keys."""
+    """Return the stored events with these keys; held ones are left out."""
     if not keys:
         return {}
     rows = await connection.execute(_BY_KEY, {"operator": operator, **_key_columns(keys)})

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from meter.catalog.issues import CatalogError
 from meter.catalog.load import read_catalog_text
-from meter.model.directory import Account, Claim, Directory, GivenGrant, Link, Member, Span, Subscription
+from meter.model.directory import FOR_EVER, Account, Claim, Directory, GivenGrant, Link, Member, Span, Subscription
 from meter.store.apply import Outcome, apply_catalog, read_known_to
 from meter.store.directory import load_directory
 from meter.store.engine import Database
@@ -195,9 +195,9 @@ async def test_the_first_event_ranks_claims_without_a_start_among_several(shop: 
     await shop.put(
         "members:\n  ada: {identities: ['badge:1', 'badge:2', 'badge:3']}\n  bob: {identities: ['badge:3']}\n"
     )
-    assert (await shop.directory()).first_events == {}
+    assert (await shop.directory()).first_events == {"badge:3": FOR_EVER}
     await shop.put("members:\n  bob: {identities: [{id: 'badge:1', from: 2026-03-07}]}\n")
-    assert (await shop.directory()).first_events == {"badge:1": MARCH_5}
+    assert (await shop.directory()).first_events == {"badge:1": MARCH_5, "badge:3": FOR_EVER}
 
 
 async def test_a_member_counts_dates_in_the_zone_of_its_first_account(shop: Shop) -> None:
