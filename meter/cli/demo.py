@@ -113,7 +113,8 @@ class Demo:
 
     def _summary(self, playing: Playing, addresses: Addresses) -> None:
         progress, show = playing.progress, self._console
-        show.print(tally_table(progress.sent, progress.tallies, before=playing.before))
+        if playing.before or not show.is_terminal:  # else the live view stands there already
+            show.print(tally_table(progress.sent, progress.tallies, before=playing.before))
         for line in _where_to_look(self.settings, addresses):
             show.print(line, highlight=False, markup=False, soft_wrap=True)
         show.print(
