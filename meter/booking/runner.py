@@ -14,6 +14,8 @@ from meter.telemetry import log
 POLL_INTERVAL_S: Final = 0.2
 # After the database was away, or another gateway took over.
 RECOVERY_PAUSE_S: Final = 1.0
+# After a fault of ours, which the same events may well meet again.
+FAULT_PAUSE_S: Final = 10.0
 
 
 class RatingRunner:
@@ -38,6 +40,10 @@ class RatingRunner:
             except Unavailable as error:
                 log.warning("rating_stalled", detail=error.detail)
                 await asyncio.sleep(RECOVERY_PAUSE_S)
+                continue
+            except Exception:  # noqa: BLE001 -- what is accepted waits in the log; taking in more must not end with rating
+                log.exception("rating_failed")
+                await asyncio.sleep(FAULT_PAUSE_S)
                 continue
             if not more:
                 try:

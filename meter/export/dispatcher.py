@@ -38,6 +38,8 @@ MEASURE_INTERVAL_MAX_S: Final = 5.0
 CALL_TIMEOUT_S: Final = 120.0
 # A database that is away is asked again after so long.
 RECOVERY_PAUSE_S: Final = 1.0
+# A fault of ours is most likely met again.
+FAULT_PAUSE_S: Final = 10.0
 
 
 class Lane:
@@ -195,6 +197,9 @@ class Dispatcher:
         except Unavailable as error:
             log.warning("lane_stalled", target=lane.target, detail=error.detail)
             return RECOVERY_PAUSE_S
+        except Exception:  # noqa: BLE001 -- one lane's fault stops neither the others nor what is still taken in
+            log.exception("lane_failed", target=lane.target)
+            return FAULT_PAUSE_S
 
 
 async def _set_within(event: asyncio.Event, timeout_s: float) -> None:

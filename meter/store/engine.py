@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from meter.model.errors import BadInput, Unavailable
@@ -17,8 +18,12 @@ from meter.model.errors import BadInput, Unavailable
 # Bounds a gateway's share of the server's connections; each role needs only a few at a time.
 POOL_CONNECTIONS_MAX: Final = 20
 CONNECT_TIMEOUT_S: Final = 10
+# Who waits longer for one of them is told to come again.
+POOL_TIMEOUT_S: Final = 10
 # A statement that runs longer holds back every reader of the tail (decision 0005).
 STATEMENT_TIMEOUT_S: Final = 60
+# The server says so itself after `STATEMENT_TIMEOUT_S`; one that says nothing at all is given up a little later.
+COMMAND_TIMEOUT_S: Final = STATEMENT_TIMEOUT_S + 5
 # A transaction that does nothing for so long is forgotten by its owner and would hold readers back for ever.
 IDLE_TRANSACTION_TIMEOUT_S: Final = 60
 
@@ -59,12 +64,14 @@ class Database:
             sqlalchemy_url(url),
             pool_size=POOL_CONNECTIONS_MAX,
             max_overflow=0,
+            pool_timeout=POOL_TIMEOUT_S,
             pool_pre_ping=False,
             isolation_level="READ COMMITTED",
             json_serializer=encode_json,
             json_deserializer=decode_json,
             connect_args={
                 "timeout": CONNECT_TIMEOUT_S,
+                "command_timeout": COMMAND_TIMEOUT_S,
                 "server_settings": {
                     "application_name": "meter",
                     "jit": "off",  # compiling costs more than any of these short statements
@@ -80,16 +87,16 @@ class Database:
         """Yield a connection in a transaction (READ COMMITTED).
 
         Raises Unavailable (`database_contended`) where another transaction was in the way and nothing was written, or
-        (`database_unavailable`) where the server does not answer or goes away; whether a commit
+        (`database_unavailable`) where the server does not answer, goes away, or cannot do it now; whether a commit
         that was under way took place is then unknown, and the caller repeats by key.
         """
         try:
             async with self.engine.begin() as connection:
                 yield connection
-        except (OSError, InterfaceError, OperationalError) as error:
+        except (OSError, InterfaceError, OperationalError, PoolTimeoutError) as error:
             raise _unavailable(error) from error
         except DBAPIError as error:
-            if error.connection_invalidated or lost_connection(error):
+            if error.connection_invalidated or passing_fault(error):
                 raise _unavailable(error) from error
             if sqlstate(error) in _CONTENDED:
                 message = "two transactions got into each other's way; nothing was written, try again"
@@ -108,12 +115,21 @@ def sqlstate(error: BaseException) -> str | None:
     return code if isinstance(code, str) else None
 
 
-def lost_connection(error: DBAPIError) -> bool:
-    """Tell whether the server is gone, stops, is full, or does not let us in (SQLSTATE 08, 57P, 53300, 28)."""
+def passing_fault(error: DBAPIError) -> bool:
+    """Tell whether the server is at fault and not what it was asked, so that the same can succeed later.
+
+    It is gone, stops or does not let us in (SQLSTATE 08, 57P, 28), lacks connections, memory or disk (53), cannot read
+    its files (58), only reads (25006, a standby), or took too long (57014, 55P03).
+    """
     code = sqlstate(error)
-    return code is not None and (code.startswith(("08", "57P", "28")) or code == "53300")
+    return code is not None and code.startswith(("08", "28", "53", "57P", "58", "25006", "57014", "55P03"))
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error in one line for people; some say nothing but their name."""
+    return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
 
 
 def _unavailable(error: BaseException) -> Unavailable:
-    message = f"PostgreSQL does not answer: {str(error).splitlines()[0][:200]}; check METER_DATABASE_URL and the server"
+    message = f"PostgreSQL does not answer: {reason_of(error)}; check METER_DATABASE_URL and the server"
     return Unavailable(message, code="database_unavailable")

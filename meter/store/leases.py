@@ -17,16 +17,18 @@ from typing import Final
 from uuid import uuid4
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.errors import Unavailable
-from meter.store.engine import Database
+from meter.store.engine import Database, reason_of
 from meter.telemetry import log
 
 # A holder that hangs is replaced after this long; one that dies is replaced at once.
 LEASE_TTL_S: Final = 15
 RENEW_INTERVAL_S: Final = 4
+# A database that says nothing for so long leaves us without leases before another process has them.
+KEEP_TIMEOUT_S: Final = LEASE_TTL_S - RENEW_INTERVAL_S - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +120,15 @@ class LeaseKeeper:
         Raises Unavailable where the database does not answer; everything counts as lost then.
         """
         try:
-            connection = await self._lock_connection()
-            await self._renew(connection)
-            for name in names:
-                if name not in self._held:
-                    await self._try_take(connection, name)
-        except (OSError, DBAPIError) as error:
+            async with asyncio.timeout(KEEP_TIMEOUT_S):
+                connection = await self._lock_connection()
+                await self._renew(connection)
+                for name in names:
+                    if name not in self._held:
+                        await self._try_take(connection, name)
+        except (OSError, SQLAlchemyError) as error:
             await self._forget_all()
-            message = f"leases cannot be kept: {str(error).splitlines()[0][:200]}; PostgreSQL must answer"
+            message = f"leases cannot be kept: {reason_of(error)}; PostgreSQL must answer"
             raise Unavailable(message, code="database_unavailable") from error
 
     def want(self, names: Sequence[str], *, gained: Callable[[], None]) -> None:

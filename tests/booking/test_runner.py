@@ -1,0 +1,35 @@
+"""The loop around the worker: no fault of one step ends it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from meter.booking import runner
+from meter.booking.runner import RatingRunner
+from meter.booking.worker import RatingWorker
+from tests.booking.space import open_space, pages
+
+
+async def test_rating_goes_on_after_a_fault_of_ours(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "FAULT_PAUSE_S", 0.0)
+    step, failed = RatingWorker.step, asyncio.Event()
+
+    async def broken_once(worker: RatingWorker) -> bool:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("a fault of ours")
+        return await step(worker)
+
+    monkeypatch.setattr(RatingWorker, "step", broken_once)
+    async with open_space(database_url) as space:
+        await space.accept([pages("1", "02T09:00", 110)])
+        await space.leases.maintain(space.worker.lease_names)
+        rating = asyncio.create_task(RatingRunner(space.worker, space.leases).run())
+        async with asyncio.timeout(30):
+            while not await space.sums():  # noqa: ASYNC110 -- the worker tells nobody in this test
+                await asyncio.sleep(0.02)
+        rating.cancel()
+        await asyncio.wait([rating])
+    assert failed.is_set()
