@@ -1,0 +1,176 @@
+"""What the documents tell a user to type, to set and to look at is there; the README's commands run as they stand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from meter.cli import app
+from meter.config import Settings
+from meter.telemetry import Telemetry
+from tests.gateway import RunningGateway
+from tests.tools import need_tool
+
+ROOT: Final = Path(__file__).parents[1]
+DOCUMENTS: Final = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "meter/**/*.md", "edge/**/*.md", "bench/*.md", "examples/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+# Read by others than the settings; the file that reads it.
+OTHER_VARIABLES: Final = {"METER_CONFIG": "meter/config.py", "METER_TEST_REQUIRE": "tests/tools.py"}
+
+document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def code(text: str) -> Iterator[str]:
+    """Everything between backticks, and each line of the blocks, continued lines joined."""
+    blocks = re.compile(r"^ *```\w*\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+    for block in blocks.findall(text):
+        yield from block.replace("\\\n", " ").splitlines()
+    yield from (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", blocks.sub("", text)))
+
+
+def typed(text: str, program: str) -> Iterator[list[str]]:
+    """The arguments of each command line of `program`, up to a pipe or a redirection."""
+    for line in code(text):
+        if found := re.match(rf"\s*(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?{program} (.*)", line):
+            yield shlex.split(re.split(r" [|>#]|;", found[1])[0])
+
+
+def parse(command: Any, arguments: list[str], context: Any) -> None:
+    """Parse as the command line does; placeholders stand for values, and what is only named needs no arguments."""
+    _, left, _ = command.make_parser(context).parse_args(list(arguments))
+    if not isinstance(command, TyperGroup):
+        assert left == [], f"{context.command_path} does not take {left}"
+    elif left:
+        below = command.get_command(context, left[0])
+        assert below is not None, f"{context.command_path} has no command {left[0]}"
+        parse(below, left[1:], typer.Context(below, parent=context, info_name=left[0]))
+
+
+def parse_meter(arguments: list[str]) -> None:
+    command = typer.main.get_command(app)
+    parse(command, arguments, typer.Context(command, info_name="meter"))
+
+
+@document
+def test_every_command_line_can_be_typed(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    in_containers = [
+        words[words.index("gateway") + 1 :] for words in typed(text, "docker compose run") if "gateway" in words
+    ]
+    for arguments in [*typed(text, "meter"), *in_containers]:
+        parse_meter(arguments)
+
+
+@pytest.mark.parametrize("arguments", ["charge", "charges --acount acme", "balance acme extra", "rejections lst"])
+def test_a_command_line_that_cannot_be_typed_is_noticed(arguments: str) -> None:
+    with pytest.raises((TyperException, AssertionError)):
+        parse_meter(arguments.split())
+
+
+@document
+def test_every_make_target_exists(path: Path) -> None:
+    declared = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert declared is not None
+    for words in typed(path.read_text(encoding="utf-8"), "make"):
+        targets = {word for word in words if "=" not in word and word != "..."}
+        assert targets <= set(declared[1].split()), words
+
+
+@document
+def test_every_variable_is_a_setting(path: Path) -> None:
+    for name in re.findall(r"\bMETER_[A-Z](?:_?[A-Z])*(?:__[A-Z_]+)*", path.read_text(encoding="utf-8")):
+        if elsewhere := OTHER_VARIABLES.get(name):
+            assert name in (ROOT / elsewhere).read_text(), name
+        else:
+            setting = name.removeprefix("METER_").split("__")[0].removesuffix("_FILE").lower()
+            assert setting in Settings.model_fields, name
+
+
+@document
+def test_every_metric_is_exposed(path: Path) -> None:
+    exposed = {family.name for family in Telemetry().registry.collect()}
+    for name in re.findall(r"`(meter_[a-z_]+)", path.read_text(encoding="utf-8")):
+        assert re.sub(r"_(total|bucket|sum|count)$", "", name) in exposed, name
+
+
+@document
+def test_every_link_and_every_named_file_is_there(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:", target):
+            file, _, heading = target.partition("#")
+            assert (path.parent / file).exists(), target
+            assert not heading, f"{target}: link to the file, headings move"
+    for name in re.findall(
+        r"`((?:meter|edge|docs|deploy|examples|requirements|tests|bench)/[\w./-]+\.(?:py|md|yaml|sh))`", text
+    ):
+        assert (ROOT / name).exists(), name
+
+
+def test_every_package_says_what_it_owns() -> None:
+    packages = [ROOT / "edge", *sorted(path.parent for path in (ROOT / "meter").glob("*/__init__.py"))]
+    assert len(packages) > 10
+    assert [package.name for package in packages if not (package / "README.md").exists()] == []
+
+
+def test_every_command_and_every_option_has_a_help_text() -> None:
+    def silent(command: Any, name: str) -> Iterator[str]:
+        if not command.get_short_help_str():
+            yield name
+        for parameter in command.params:
+            if not getattr(parameter, "help", None):
+                yield f"{name} {parameter.name}"
+        if isinstance(command, TyperGroup):
+            for below, child in command.commands.items():
+                yield from silent(child, f"{name} {below}")
+
+    assert list(silent(typer.main.get_command(app), "meter")) == []
+
+
+def readme_block(*, containing: str) -> str:
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    (block,) = [block for block in blocks if containing in block]
+    return str(block)
+
+
+async def test_the_readmes_commands_run_beside_a_gateway(data_dir: Path) -> None:
+    curl = need_tool("curl")
+    (data_dir / "data").mkdir()
+    catalog = ROOT / "examples" / "northside.yaml"
+
+    async def shell(script: str) -> str:
+        """What the README's lines print, run where it says."""
+        here = script.replace("http://127.0.0.1:8080", gateway.addresses.http)
+        here = here.replace(".venv/bin/meter", f"{sys.executable} -m meter").replace("curl -s", f"{curl} -s")
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-eu", "-c", here, cwd=data_dir, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        printed, faults = await process.communicate()
+        assert process.returncode == 0, faults.decode()
+        return printed.decode()
+
+    async with RunningGateway(data_dir / "data", arguments=("--catalog", str(catalog))) as gateway:
+        send = readme_block(containing="curl -s")
+        assert json.loads(await shell(send))["results"][0]["status"] == "accepted"
+        assert json.loads(await shell(send))["results"][0]["status"] == "duplicate"
+        await gateway.settled(events=1)
+        [charge] = json.loads(await shell(".venv/bin/meter charges --account acme --json"))["charges"]
+        assert (charge["member"], charge["meter"], charge["covered"]) == ("ada", "day-passes", "1")
+        assert charge["id"] in await shell(readme_block(containing="meter charges"))
+        assert "Computed again" in await shell(f".venv/bin/meter explain {charge['id']}")
