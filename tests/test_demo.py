@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,8 @@ async def test_a_demo_bills_every_kind_of_event_and_the_next_one_goes_on(data_di
         pages = await first.get("/v1/charges", limit="1000")
         assert {charge["event"]["type"] for charge in pages["charges"]} == KINDS
         assert f"{len(pages['charges'])} lines" in said
+        due = sum(Decimal(charge["rounded"]) for charge in pages["charges"] if charge["settlement"] != "paid")
+        assert f" {due:.2f} EUR to invoice" in said
         assert str(data_dir / "admin.key") in said
         assert "/docs" in said
         booked = await charges(first)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -119,7 +121,7 @@ class Demo:
             show.print(line, highlight=False, markup=False, soft_wrap=True)
         show.print(
             f"demo finished: {progress.sent.total()} events, {progress.lines} lines, "
-            f"{money(progress.invoiced)} EUR to invoice. The gateway goes on serving until Ctrl-C.",
+            f"{money(progress.invoiced)} EUR to invoice before tax. The gateway goes on serving until Ctrl-C.",
             highlight=False,
             soft_wrap=True,
         )
@@ -136,14 +138,24 @@ async def _choose_day(database_url: str) -> DemoDay:
 
 def _where_to_look(settings: Settings, addresses: Addresses) -> list[str]:
     key_file = admin_key_path(settings.data_dir)
+    meter = _program(settings.data_dir)
     key = "$METER_ADMIN_KEY" if settings.admin_key is not None else f"$(cat {key_file})"
     return [
         f"API documents  {addresses.http}/docs",
         f"metrics        {addresses.http}/metrics",
         f'charges        curl -H "Authorization: Bearer {key}" {addresses.http}/v1/charges',
-        f"commands       METER_DATA_DIR={settings.data_dir} meter charges | balance acme | explain CHARGE",
+        f"commands       {meter} charges --account acme",
+        f"               {meter} balance acme",
+        f"               {meter} explain CHARGE",
         *(f"ledger         {path}" for path in _main_files(settings.data_dir / "ledger")),
     ]
+
+
+def _program(data_dir: Path) -> str:
+    """Return what to type for `meter`, from where this one was started and on the same data."""
+    program = sys.argv[0] if Path(sys.argv[0]).name == "meter" else "meter"
+    is_default = data_dir == Settings.model_fields["data_dir"].default
+    return program if is_default else f"METER_DATA_DIR={shlex.quote(str(data_dir))} {program}"
 
 
 def _main_files(ledger: Path) -> list[Path]:

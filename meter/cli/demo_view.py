@@ -41,9 +41,9 @@ class Tally:
     paid: Decimal = Decimal(0)
 
     def add(self, charge: Mapping[str, Any]) -> None:
-        """Count one charge as the API gives it."""
+        """Count one charge as the API gives it, by the rounded figures that invoices and the ledger have."""
         self.lines += 1
-        amount = Decimal(charge["amount"])
+        amount = Decimal(charge["rounded"])
         if charge["settlement"] == "paid":
             self.paid += amount
         else:
