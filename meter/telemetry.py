@@ -14,12 +14,15 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from meter import __version__
+from meter.clock import monotonic_s
 
 # From a commit on a fast disk to a site that comes back after days.
 _AGE_BUCKETS_S: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400, 259200, 604800)
 _FAST_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # A catalog is written by people; a label value beyond this many of a kind is counted as "other".
 LABEL_VALUES_MAX: Final = 200
+# What others send must not fill the log's disk: of a kind one line in so long, which counts the others.
+LOG_INTERVAL_S: Final = 5.0
 
 log = structlog.get_logger("meter")
 
@@ -107,6 +110,7 @@ class Telemetry:
         build = Gauge("meter_build_info", "The version that runs", ["version"], registry=registry)
         build.labels(version=__version__).set(1)
         self._label_values: dict[str, set[str]] = {}
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
     def _bounded(self, kind: str, value: str) -> str:
         seen = self._label_values.setdefault(kind, set())
@@ -116,6 +120,16 @@ class Telemetry:
             return "other"
         seen.add(value)
         return value
+
+    def _warn_seldom(self, event: str, kind: str, *, count: int = 1, **facts: str) -> None:
+        """Log the first of a `kind` (of bounded number), and after a while the next with how many there were since."""
+        moment_s = monotonic_s()
+        said_at_s, unsaid = self._said.get((event, kind), (None, 0))
+        if said_at_s is not None and moment_s < said_at_s + LOG_INTERVAL_S:
+            self._said[event, kind] = (said_at_s, unsaid + count)
+            return
+        self._said[event, kind] = (moment_s, 0)
+        log.warning(event, count=unsaid + count, **facts)
 
     def events_received(self, *, channel: str, outcome: str, count: int = 1) -> None:
         """Count events by what became of them (accepted, duplicate, rejected, held, ignored)."""
@@ -129,10 +143,11 @@ class Telemetry:
         """Observe one ingest transaction."""
         self._commit.observe(seconds)
 
-    def rejected(self, *, code: str, channel: str, origin: str) -> None:
-        """Count and log a refusal; the bytes are in the rejections, not in the log."""
-        self._rejections.labels(code=self._bounded("code", code)).inc()
-        log.warning("event_rejected", code=code, channel=channel, origin=origin[:120])
+    def rejected(self, *, code: str, channel: str, origin: str, count: int = 1) -> None:
+        """Count and log refusals; the bytes are in the rejections, not in the log."""
+        label = self._bounded("code", code)
+        self._rejections.labels(code=label).inc(count)
+        self._warn_seldom("event_rejected", label, count=count, code=code, channel=channel, origin=origin[:120])
 
     def rated(self, *, lag_s: float, live_s: float | None) -> None:
         """Observe one rated event: seconds since its receipt and, if it came live, since it happened."""
@@ -148,8 +163,9 @@ class Telemetry:
 
     def value_unread(self, *, meter: str, source: str, event_id: str) -> None:
         """Count and log an event that a meter looks at and whose value is missing or no number."""
-        self._unread.labels(meter=self._bounded("meter", meter)).inc()
-        log.warning("value_unread", meter=meter, source=source[:120], event_id=event_id[:120])
+        label = self._bounded("meter", meter)
+        self._unread.labels(meter=label).inc()
+        self._warn_seldom("value_unread", label, meter=meter, source=source[:120], event_id=event_id[:120])
 
     def account_refolded(self, *, reason: str, differences: int) -> None:
         """Count and log that an account was folded again, and how many lines differed."""
@@ -178,8 +194,9 @@ class Telemetry:
 
     def webhook_refused(self, *, vendor: str, source: str, reason: str) -> None:
         """Count and log a webhook that did not prove its origin."""
-        self._webhook_refusals.labels(vendor=self._bounded("vendor", vendor)).inc()
-        log.warning("webhook_refused", vendor=vendor, source=source[:60], reason=reason)
+        label = self._bounded("vendor", vendor)
+        self._webhook_refusals.labels(vendor=label).inc()
+        self._warn_seldom("webhook_refused", label, vendor=vendor, source=source[:60], reason=reason)
 
     def http_answered(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """Observe one answered request; `route` is the pattern, not the path."""

@@ -36,7 +36,7 @@ class RunningGateway:
     ) -> None:
         self.data_dir = data_dir
         self._arguments = arguments
-        self._env = {**os.environ, "METER_HTTP": "127.0.0.1:0", **(env or {})}
+        self.env = {**os.environ, "METER_HTTP": "127.0.0.1:0", **(env or {})}
         self._process: asyncio.subprocess.Process | None = None
         self.log = data_dir / "gateway.log"
 
@@ -64,7 +64,7 @@ class RunningGateway:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "meter", "up", "--data-dir", str(self.data_dir), *self._arguments,
-                stdout=asyncio.subprocess.PIPE, stderr=log, env=self._env,
+                stdout=asyncio.subprocess.PIPE, stderr=log, env=self.env,
             )  # fmt: skip
         assert self._process.stdout is not None
         async with asyncio.timeout(READY_TIMEOUT_S):

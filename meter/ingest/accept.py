@@ -122,12 +122,15 @@ class Acceptor:
 
     def _observe(self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt]) -> None:
         outcomes: dict[tuple[Channel, str], int] = {}
+        refused: dict[str, list[Arrival]] = {}
         for arrival, receipt in zip(arrivals, receipts, strict=True):
             outcome = "held" if receipt.status == "accepted" and receipt.code is not None else str(receipt.status)
             outcomes[arrival.channel, outcome] = outcomes.get((arrival.channel, outcome), 0) + 1
             if receipt.status == "rejected":
-                self._telemetry.rejected(code=receipt.code or "", channel=arrival.channel, origin=arrival.origin)
+                refused.setdefault(receipt.code or "", []).append(arrival)
             elif receipt.status == "accepted" and isinstance(arrival.parsed, WireEvent) and arrival.parsed.time:
                 self._telemetry.event_aged((arrival.received_at - arrival.parsed.time).total_seconds())
+        for code, some in refused.items():
+            self._telemetry.rejected(code=code, channel=some[0].channel, origin=some[0].origin, count=len(some))
         for (channel, outcome), count in outcomes.items():
             self._telemetry.events_received(channel=channel, outcome=outcome, count=count)

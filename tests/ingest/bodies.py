@@ -32,6 +32,44 @@ def body(**changes: Any) -> bytes:
     return json.dumps(envelope(**changes)).encode()
 
 
+# No two filled in with different numbers are alike; none is an event.
+POISON = [
+    b"",
+    b"\xff\xfe",
+    b"hello",
+    b"{",
+    b"[[[[",
+    b"[" * 3000,
+    b"null",
+    b"17",
+    b"{}",
+    b"\xef\xbc\x91\xef\xbc\x92",  # full-width digits
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":NaN}}',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":1e400}}',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":' + b"9" * 40 + b"}}",
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":1,"a":2}}',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":"\\u0000"}}',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":"\\ud800"}}',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":"' + b"x" * 300_000 + b'"}}',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":[1]}',
+    b'{"specversion":"0.3","id":"%d","source":"%s/x","type":"x"}',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x"}',
+    b'{"specversion":"1.0","id":%d,"source":"%s/x","type":"x"}',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","time":"2026-02-30T00:00:00Z"}',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","edge":"e","boot":1,"sequence":-1}',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"door.access","data":{}}',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"event.voided","data":{"id":1}}',
+    b'{"specversion":"1.0","id":"%d","source":"other/x","type":"x"} %.0s',
+    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","time":"1999-01-01T00:00:00Z"}',
+]
+
+
+def poisonous(number: int, site: str) -> bytes:
+    """One of all kinds of bodies that are refused; another for each number."""
+    form = POISON[number % len(POISON)]
+    return form % (number, site.encode()) if b"%d" in form else form + b" " * number
+
+
 def arrival(
     content: bytes | None = None,
     *,

@@ -17,7 +17,7 @@ from meter.model.errors import BadInput
 from meter.model.wire import Parsed
 from meter.store.engine import Database
 from meter.store.tables import events, rejections
-from tests.ingest.bodies import body
+from tests.ingest.bodies import body, poisonous
 from tests.ingest.gateway import acks, gateway, message, new_site, publish, until
 from tests.ingest.rows import rows
 
@@ -151,31 +151,9 @@ async def test_a_full_queue_pushes_back_and_loses_nothing(url: str, database: Da
     await nothing_is_left(url, database, site)
 
 
-POISON = [
-    b"",
-    b"\xff\xfe",
-    b"hello",
-    b"{",
-    b"[[[[",
-    b"[" * 3000,
-    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":NaN}}',
-    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":1e400}}',
-    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":1,"a":2}}',
-    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":"\\u0000"}}',
-    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","data":{"a":"\\ud800"}}',
-    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"door.access","data":{}}',
-    b'{"specversion":"1.0","id":"%d","source":"other/x","type":"x"} %.0s',
-    b'{"specversion":"1.0","id":"%d","source":"%s/x","type":"x","time":"1999-01-01T00:00:00Z"}',
-]
-
-
 async def test_a_thousand_poisonous_bodies_leave_the_good_ones_alone(url: str, database: Database) -> None:
     site = new_site()
-    poison = []
-    for number in range(1000):
-        form = POISON[number % len(POISON)]
-        filled = form % (number, site.encode()) if b"%d" in form else form + b" " * number
-        poison.append(filled)
+    poison = [poisonous(number, site) for number in range(1000)]
     async with gateway(url, database, operator=site) as gate:
         mixed = [item for n in range(1000) for item in (message(site, poison[n]), door(site, n))]
         await publish(url, mixed)
