@@ -26,7 +26,7 @@ from meter.config import Settings, listen_address
 from meter.export.dispatcher import Dispatcher
 from meter.export.ledger import LedgerTarget
 from meter.ingest.accept import Acceptor
-from meter.ingest.batcher import Batcher
+from meter.ingest.batcher import DRAIN_S, Batcher
 from meter.ingest.http import event_receiver
 from meter.ingest.mqtt import MqttIngest
 from meter.ingest.retry import retry_rejection
@@ -44,6 +44,8 @@ from meter.telemetry import Telemetry, log
 # How often a gateway without a catalog looks for one; and how often a session looks whether it may still connect.
 _LOOK_S: Final = 0.5
 _HTTP_CLOSE_S: Final = 5.0
+# A role that is asked to end has so long for what is under way.
+_ROLE_END_S: Final = DRAIN_S + 2.0
 # A lease that nobody else holds is had within this; a broker that is there answers within that.
 _LEASE_WAIT_S: Final = 2.0
 _CONNECTION_WAIT_S: Final = 15.0
@@ -163,11 +165,11 @@ class Gateway:
             yield
         finally:
             task.remove_done_callback(self._ended)
-            if finish is None:
+            (finish or task.cancel)()
+            while not (await asyncio.wait([task], timeout=_ROLE_END_S))[0]:
+                # It waits for a part that says nothing. What it has not written, its senders or the log still have.
+                log.warning("role_cut_off", role=name)
                 task.cancel()
-            else:
-                finish()
-            await asyncio.wait([task])
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if self._failed.done() or task.cancelled():
@@ -219,10 +221,7 @@ class Gateway:
     async def _mqtt(self, url: str, batcher: Batcher) -> None:
         """Hold the ingest shard's session for as long as this process holds its lease."""
         operator = await self._operator.wait()
-        async with self._database.begin() as connection:
-            catalogs = await load_catalogs(connection, operator)
-            nonce = await mqtt_nonce(connection, operator)
-        topics = Topics(tuple(self._settings.mqtt_topics), catalogs.versions[-1].topics if catalogs is not None else ())
+        topics, nonce = await self._mqtt_facts(operator)
         session = MqttIngest(
             url,
             operator=operator,
@@ -245,6 +244,20 @@ class Gateway:
             finally:
                 running.cancel()
                 await asyncio.wait([running])
+
+    async def _mqtt_facts(self, operator: str) -> tuple[Topics, str]:
+        """Return what to subscribe to, and the part of the client id that nobody can guess; wait for the database."""
+        while True:
+            try:
+                async with self._database.begin() as connection:
+                    catalogs = await load_catalogs(connection, operator)
+                    nonce = await mqtt_nonce(connection, operator)
+            except Unavailable as error:
+                log.warning("mqtt_unconfigured", detail=error.detail)
+                await asyncio.sleep(_LOOK_S)
+            else:
+                maps = catalogs.versions[-1].topics if catalogs is not None else ()
+                return Topics(tuple(self._settings.mqtt_topics), maps), nonce
 
     async def _first_connection(self, stop: asyncio.Event) -> None:
         """Wait, for a while, until the MQTT session exists: what is published before, a broker keeps for nobody."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 from rich.markup import escape
@@ -38,6 +38,10 @@ _CONNECT_TIMEOUT_S: Final = 5.0
 # Whatever is kept warm is walked in vain: with Python's own thresholds a sixth of the CPU under load, and pauses of
 # 300 ms. Hardly anything here is a cycle, so that collecting seldom costs no memory to speak of.
 _GC_THRESHOLDS: Final = (10_000, 10, 100)
+
+Result = TypeVar("Result")
+# Runs as long as a part does.
+Watch: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept. METER_DATA_DIR")]
 Http = Annotated[str | None, typer.Option("--http", metavar="HOST:PORT", help="Where HTTP is served. METER_HTTP")]
@@ -113,28 +117,49 @@ async def _up(settings: Settings, *, demo_s: float | None) -> None:
     demo = None if demo_s is None else Demo(settings, key=_key(settings), seconds=demo_s, console=out)
     settings = settings if demo is None else demo.settings
     async with AsyncExitStack() as stack:
-        watches: list[Coroutine[Any, Any, None]] = []
-        if settings.database_url is not None:
-            database = settings.database_url.get_secret_value()
-        else:
-            postgres = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir))
-            database = postgres.url
-            watches.append(postgres.watch())
-        if settings.mqtt_url is not None:
-            broker = settings.mqtt_url.get_secret_value()
-        else:
-            host, port = listen_address(settings.mqtt, setting="METER_MQTT")
-            nats = await stack.enter_async_context(EmbeddedBroker(settings.data_dir, host=host, port=port or None))
-            broker = nats.url
-            watches.append(nats.watch())
-        await schema.upgrade(database)
-        await _apply(database, settings, demo=demo is not None)
-        parts = Parts(database_url=database, mqtt_url=broker)
+        started = await _unless(stop, _start_parts(stack, settings, demo=demo is not None))
+        if started is None:
+            return
+        parts, watches = started
         gateway = Gateway(settings, parts, roles=ROLES, admin_key=_key(settings))
         stack.callback(forget_addresses, settings.data_dir)
+        works = [gateway.run(stop=stop, ready=partial(_ready, settings, demo)), *(watch() for watch in watches)]
         if demo is not None:
-            watches.append(demo.run(stop))
-        await _together([gateway.run(stop=stop, ready=partial(_ready, settings, demo)), *watches])
+            works.append(demo.run(stop))
+        await _together(works)
+
+
+async def _start_parts(stack: AsyncExitStack, settings: Settings, *, demo: bool) -> tuple[Parts, list[Watch]]:
+    """Start what the settings do not name, apply migrations and catalogs; `stack` stops the parts."""
+    watches: list[Watch] = []
+    if settings.database_url is not None:
+        database = settings.database_url.get_secret_value()
+    else:
+        postgres = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir))
+        database = postgres.url
+        watches.append(postgres.watch)
+    if settings.mqtt_url is not None:
+        broker = settings.mqtt_url.get_secret_value()
+    else:
+        host, port = listen_address(settings.mqtt, setting="METER_MQTT")
+        nats = await stack.enter_async_context(EmbeddedBroker(settings.data_dir, host=host, port=port or None))
+        broker = nats.url
+        watches.append(nats.watch)
+    await schema.upgrade(database)
+    await _apply(database, settings, demo=demo)
+    return Parts(database_url=database, mqtt_url=broker), watches
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """Return what `work` returns; None, with `work` cancelled, where `stop` is set before."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        stopping.cancel()
+        working.cancel()
+        await asyncio.wait([working])
 
 
 async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
