@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b32encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
 from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
 
 from meter.model.event import EventKey, Json
 from meter.model.period import Period
@@ -113,5 +113,4 @@ def charge_id(operator: str, account: str, key: LineKey, revision: int) -> str:
     The parts are joined as JSON, which no choice of names can make collide.
     """
     parts = [operator, account, key.time.isoformat(), key.source, key.id, key.meter, key.element, key.part, revision]
-    digest = sha256(json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode()).digest()
-    return "ch_" + b32encode(digest[:16]).decode().rstrip("=").lower()
+    return "ch_" + sha256(msgspec.json.encode(parts)).hexdigest()[:32]

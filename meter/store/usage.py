@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.directory import SINCE_ALWAYS
@@ -122,17 +122,19 @@ _REVISIONS: Final = text(
 )
 
 
-def _event(row: Row[Any]) -> UsageEvent:
+def _event(row: Sequence[Any]) -> UsageEvent:
+    """Return the event of a row that begins with _EVENT_COLUMNS; by place, since this is done for every event."""
+    source, event_id, kind, site, time, timed, subject, thing, data = row[:9]
     return UsageEvent(
-        source=row.source,
-        id=row.id,
-        type=row.type,
-        site=row.site,
-        time=row.time,
-        timed=row.timed,
-        subject=row.subject,
-        thing=row.thing,
-        data=row.data,
+        source=source,
+        id=event_id,
+        type=kind,
+        site=site,
+        time=time,
+        timed=timed,
+        subject=subject,
+        thing=thing,
+        data=data,
     )
 
 
@@ -141,7 +143,7 @@ async def read_tail(connection: AsyncConnection, operator: str, cursor: Cursor, 
     rows = await connection.execute(
         _TAIL, {"operator": operator, "xid": str(cursor.xid), "seq": cursor.seq, "limit": events_max}
     )
-    return [Arrived(_event(row), row.received_at, row.held, Cursor(row.xid, row.seq)) for row in rows]
+    return [Arrived(_event(row), row[11], row[12], Cursor(row[9], row[10])) for row in rows.all()]
 
 
 async def events_of_subjects(
@@ -151,7 +153,7 @@ async def events_of_subjects(
     rows = await connection.execute(
         _OF_SUBJECTS, {"operator": operator, "subjects": sorted(subjects), **after._asdict()}
     )
-    return [_event(row) for row in rows]
+    return [_event(row) for row in rows.all()]
 
 
 async def sales_at(
@@ -159,7 +161,7 @@ async def sales_at(
 ) -> list[UsageEvent]:
     """Return the sales at these sites after a position, whoever bought."""
     rows = await connection.execute(_SALES_AT, {"operator": operator, "sites": sorted(sites), **after._asdict()})
-    return [_event(row) for row in rows]
+    return [_event(row) for row in rows.all()]
 
 
 async def events_of_things(
@@ -170,7 +172,7 @@ async def events_of_things(
     if not things["things"]:
         return []
     rows = await connection.execute(_OF_THINGS, {"operator": operator, **things})
-    return [_event(row) for row in rows]
+    return [_event(row) for row in rows.all()]
 
 
 async def events_of_shared_things(
@@ -181,7 +183,7 @@ async def events_of_shared_things(
     if not things["things"]:
         return []
     rows = await connection.execute(_OF_SHARED_THINGS, {"operator": operator, **things})
-    return [_event(row) for row in rows]
+    return [_event(row) for row in rows.all()]
 
 
 async def events_by_key(
@@ -191,7 +193,7 @@ async def events_by_key(
     if not keys:
         return {}
     rows = await connection.execute(_BY_KEY, {"operator": operator, **_key_columns(keys)})
-    return {event.key: event for event in map(_event, rows)}
+    return {event.key: event for event in map(_event, rows.all())}
 
 
 async def revisions_of(connection: AsyncConnection, operator: str, keys: Collection[EventKey]) -> list[Revision]:
