@@ -109,13 +109,16 @@ def _untangle(
     *,
     mine: Callable[[str], bool],
 ) -> None:
-    """Withdraw entangled events from wherever they may have counted, and add what counts of them now."""
+    """Withdraw entangled events from wherever they may have counted, and add what counts of them now.
+
+    Every worker settles whether they are unresolved: the one that parked them may not be the one that knows better.
+    """
     for event in entangled.values():
+        # Whoever would answer for it now: it may have been parked by other facts.
+        intake.unpark.add(event.key)
         for placement in _placements(event, facts):
             if isinstance(placement, Placed) and mine(placement.account):
                 intake.changed.setdefault(placement.account, Change()).withdrawn[event.key] = event.position
-            elif isinstance(placement, Unresolved) and mine(placement.identity or event.source):
-                intake.unpark.add(event.key)
     for event in counted:
         if event.key not in entangled:
             continue
@@ -123,7 +126,7 @@ def _untangle(
         if isinstance(placement, Placed) and mine(placement.account):
             change = intake.changed.setdefault(placement.account, Change())
             change.added[event.key] = PlacedEvent(event=event, member=placement.member)
-        elif isinstance(placement, Unresolved) and mine(placement.identity or event.source):
+        elif isinstance(placement, Unresolved):
             intake.park.append((event, placement.identity))
 
 

@@ -84,3 +84,11 @@ async def test_a_claim_without_a_start_is_ranked_from_the_first_event_that_ever_
     await space.take(pages("1", "02T09:00", 101, "badge:NEW1"))
     await space.take(pages("2", "10T09:00", 102, "badge:NEW1"))
     assert [(row[0], row[5]) for row in await space.sums()] == [("acme", Decimal(102)), ("solo", Decimal(101))]
+
+
+async def test_a_void_that_comes_with_the_claim_takes_a_parked_event_off_the_list(space: Space) -> None:
+    await space.take(pages("1", "02T09:00", 101, "badge:NEW1"))
+    await space.apply(CATALOG.replace('["badge:EFE1"]', '["badge:EFE1", "badge:NEW1"]'))
+    await space.take(void("v", "03T09:00", "1", HALL))
+    assert await space.rows("SELECT id FROM unresolved") == []
+    assert await space.sums() == []
