@@ -43,7 +43,9 @@ def show_all(
     if as_json:
         print_json({"deliveries": msgspec.to_builtins(found)})
         return
-    table = listing("id", "target", "operation", "state", "tries", "created, delivered", "fault")
+    table = listing(
+        "id", "target", "operation", "state", "tries", "created, delivered", "fault", unbroken=("created, delivered",)
+    )
     for one in found:
         table.add_row(
             one.id,

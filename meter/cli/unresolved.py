@@ -35,7 +35,7 @@ def show(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"identities": msgspec.to_builtins(found)})
         return
-    table = listing("identity", "events", "from, to", "sites", "types")
+    table = listing("identity", "events", "from, to", "sites", "types", unbroken=("from, to",))
     for item in found:
         table.add_row(
             escape(item.identity or "(sales on account without a buyer)"),
