@@ -43,14 +43,11 @@ def show_all(
     if as_json:
         print_json({"deliveries": msgspec.to_builtins(found)})
         return
-    table = listing(
-        "id", "target", "operation", "state", "tries", "created, delivered", "fault", unbroken=("created, delivered",)
-    )
+    table = listing("id", "to, what", "state", "tries", "created, delivered", "fault", unbroken=("created, delivered",))
     for one in found:
         table.add_row(
             one.id,
-            escape(one.target),
-            one.operation,
+            escape(f"{one.target}\n{one.operation}"),
             one.state,
             str(one.attempts),
             f"{one.created}\n{one.delivered or ''}",
