@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,6 +146,7 @@ class Accounts:
                     placed = history.placed[account]
                     reason = intake.reasons.get(account) or ("late" if _is_late(intake, account, placed) else None)
                     results.append(self._rebuild(facts, warm, placed, since=load[account], reason=reason))
+                    await asyncio.sleep(0)  # a long history takes its time: others on the loop have theirs between
         return results
 
     def _rebuild(

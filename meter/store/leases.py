@@ -20,6 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.clock import monotonic_s
 from meter.model.errors import Unavailable
 from meter.store.engine import Database, reason_of
 from meter.telemetry import log
@@ -27,8 +28,8 @@ from meter.telemetry import log
 # A holder that hangs is replaced after this long; one that dies is replaced at once.
 LEASE_TTL_S: Final = 15
 RENEW_INTERVAL_S: Final = 4
-# A database that says nothing for so long leaves us without leases before another process has them.
-KEEP_TIMEOUT_S: Final = LEASE_TTL_S - RENEW_INTERVAL_S - 1
+# A connection on which nothing comes back for so long is replaced. The leases have run out before.
+KEEP_TIMEOUT_S: Final = LEASE_TTL_S + RENEW_INTERVAL_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,17 @@ class LeaseKeeper:
         self._holder = f"{holder or 'meter'}-{uuid4()}"
         self._connection: AsyncConnection | None = None
         self._held: dict[str, Lease] = {}
+        self._renewed_at_s = 0.0
         self._wanted: list[tuple[tuple[str, ...], Callable[[], None]]] = []
         self._changed = asyncio.Event()
 
     def held(self, names: Iterable[str]) -> list[Lease]:
-        """Return the leases held among `names`. Holding is settled by `fence`, inside a transaction."""
+        """Return the leases held among `names`; none once they have run out, before another process has them.
+
+        Holding is settled by `fence`, inside a transaction.
+        """
+        if monotonic_s() > self._renewed_at_s + LEASE_TTL_S:
+            return []
         return [self._held[name] for name in names if name in self._held]
 
     def drop(self, names: Iterable[str]) -> None:
@@ -122,7 +129,9 @@ class LeaseKeeper:
         try:
             async with asyncio.timeout(KEEP_TIMEOUT_S):
                 connection = await self._lock_connection()
+                started_s = monotonic_s()
                 await self._renew(connection)
+                self._renewed_at_s = started_s
                 for name in names:
                     if name not in self._held:
                         await self._try_take(connection, name)

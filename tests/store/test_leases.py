@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 
+from meter.store import leases
 from meter.store.engine import Database
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 
@@ -66,3 +67,18 @@ async def test_a_taker_waits_for_a_fenced_write(database: Database) -> None:
             ).one_or_none()
     assert blocked is None
     await first.close()
+
+
+async def test_a_holder_that_could_not_renew_knows_itself_that_its_leases_have_run_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment_s = [100.0]
+    monkeypatch.setattr(leases, "monotonic_s", lambda: moment_s[0])
+    keeper = LeaseKeeper(database)
+    await keeper.maintain(["rating/0"])
+    moment_s[0] += leases.LEASE_TTL_S + 1
+    assert keeper.held(["rating/0"]) == []
+    # Nobody took over meanwhile, so it goes on where it was.
+    await keeper.maintain(["rating/0"])
+    assert keeper.held(["rating/0"]) == [Lease("rating/0", 1)]
+    await keeper.close()
