@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 from aiohttp import web
@@ -26,7 +27,7 @@ from meter.store.booking import checkpoints_before
 from meter.store.engine import encode_json
 from meter.store.keys import Principal
 from meter.store.readers import chain_of, charge_by_id
-from meter.store.usage import ORIGIN, events_by_key
+from meter.store.usage import ORIGIN, events_by_key, revisions_of
 
 # Each folds an account's period in a thread; more at once would only take the processor from rating.
 EXPLAINING_MAX: Final = 2
@@ -73,6 +74,7 @@ def _may_see(principal: Principal, charge: Charge) -> bool:
 class Found:
     """What is stored about a charge: enough to explain it without asking again.
 
+    `events`: those of the line, then what voids and amends them, and what voids that.
     `upto` are the account's events that count, from the one after `state` to the charge's own, which is the last; empty
     where it does not count for this account any more.
     """
@@ -89,6 +91,8 @@ async def find_charge(conn: AsyncConnection, facts: Facts, operator: str, charge
     """Return what is stored about `charge`, read within one snapshot."""
     account, key = charge.line.account, charge.line.key
     stored = await events_by_key(conn, operator, charge.line.events)
+    revisions = sorted(await revisions_of(conn, operator, charge.line.events), key=attrgetter("position"))
+    revising = await events_by_key(conn, operator, [revision.key for revision in revisions])
     checkpoints = await checkpoints_before(conn, operator, {account: key.time}, state_format=STATE_FORMAT)
     base = checkpoints.get(account)
     history = await load_history(conn, operator, [account], facts, after=ORIGIN if base is None else base.position)
@@ -98,7 +102,10 @@ async def find_charge(conn: AsyncConnection, facts: Facts, operator: str, charge
     return Found(
         charge=charge,
         chain=tuple(await chain_of(conn, operator, charge)),
-        events=tuple(stored[event] for event in charge.line.events if event in stored),
+        events=(
+            *(stored[event] for event in charge.line.events if event in stored),
+            *(revising[revision.key] for revision in revisions),
+        ),
         facts=facts,
         state=AccountState() if base is None else AccountState.from_json(base.state),
         upto=tuple(upto) if counts else (),

@@ -33,6 +33,8 @@ class Resolution:
 def resolution_of(event: UsageEvent, line: Line, directory: Directory) -> Resolution:
     """Return how the event of `line` came to its account, with the directory as it is now."""
     claim = None if event.subject is None else claim_at(event.subject, event.time, directory)
+    if claim is not None and claim.member != line.member:
+        claim = None  # it has changed hands since the line was booked
     link = None if line.member is None else link_at(line.member, event.time, directory)
     return Resolution(identity=event.subject, member=line.member, account=line.account, claim=claim, link=link)
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from meter.api.explain import explained, find_charge
+from meter.booking.facts import FactsCache
+from meter.store.readers import charge_by_id
 from tests.booking.space import CATALOG, Space, amend, open_space, pages, sale, void
 
 HALL = "berlin/print/hall"
@@ -92,3 +95,20 @@ async def test_a_void_that_comes_with_the_claim_takes_a_parked_event_off_the_lis
     await space.take(void("v", "03T09:00", "1", HALL))
     assert await space.rows("SELECT id FROM unresolved") == []
     assert await space.sums() == []
+
+
+async def test_an_explanation_shows_what_amended_the_event(space: Space) -> None:
+    await space.take(pages("1", "02T09:00", 105))
+    await space.take(
+        amend("a", "03T09:00", "1", HALL, {"printer": "hall", "job": "1", "impressions": 109, "status": "completed"})
+    )
+    await space.take(void("v", "04T09:00", "a", OFFICE))
+    ((newest,),) = await space.rows("SELECT id FROM charges ORDER BY seq DESC LIMIT 1")
+    async with space.database.begin() as connection:
+        facts = await FactsCache("northside").current(connection)
+        charge = await charge_by_id(connection, "northside", newest)
+        assert facts is not None
+        assert charge is not None
+        explanation = explained(await find_charge(connection, facts, "northside", charge))
+    assert [event.id for event in explanation.events] == ["1", "a", "v"]
+    assert explanation.agrees

@@ -70,6 +70,8 @@ async def play(space: Space, scenario: Scenario, chance: random.Random) -> None:
     while todo or puts:
         changes.append((todo if todo and (not puts or chance.random() < 0.3) else puts).pop(0))
     applied = [0]
+    # Now and then a worker that never forgets, so that it trims what it keeps.
+    pace, restarts = chance.choice([0.1, 0.5]), chance.choice([0, 0.02, 0.1])
     for n in range(len(bodies) + 1):
         while late and late[0] <= n:
             late.pop(0)
@@ -83,9 +85,9 @@ async def play(space: Space, scenario: Scenario, chance: random.Random) -> None:
                 await _apply(space, _document(scenario, max(applied, key=order.__getitem__), what, dated=False))
         if n < len(bodies):
             await space.accept([bodies[n]])
-        if chance.random() < 0.25:
+        if chance.random() < pace:
             await space.rate()
-        if chance.random() < 0.05:
+        if chance.random() < restarts:
             space.new_worker()
     await space.rate()
 
