@@ -91,7 +91,10 @@ def answer_of(error: BaseException) -> web.Response:
         return problem_answer(problem, headers)
     if isinstance(error, Unavailable):
         # Which host does not answer is for the log; the caller needs to know that trying again can help.
-        log.warning("request_unavailable", code=error.code, detail=error.detail)
+        # A flood that is pushed back must not fill the log; the requests are counted by their status.
+        (log.debug if error.code == "overloaded" else log.warning)(
+            "request_unavailable", code=error.code, detail=error.detail
+        )
         detail = error.detail if error.code in _TOLD else "a part of the gateway does not answer; try again"
         problem = Problem(title=_TITLES[503], status=503, code=error.code, detail=detail)
         return problem_answer(problem, {"Retry-After": str(RETRY_AFTER_S)})
