@@ -46,9 +46,12 @@ async def test_asked_to_stop_while_it_starts_it_gives_up(data_dir: Path, signum:
 
 async def test_interrupted_while_it_is_loaded_it_says_nothing(data_dir: Path) -> None:
     loading = "import signal, sys; sys.argv = ['meter', 'up']; import meter.__main__ as m\n"
+    loading += "signal.signal(2, signal.default_int_handler)\n"  # which a shell's background jobs do not have
     # Stands for Ctrl-C in the second that importing takes.
     loading += "sys.meta_path.insert(0, type('F', (), {'find_spec': lambda *_: signal.raise_signal(2)})())\nm.main()"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", loading, stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", loading, stderr=asyncio.subprocess.PIPE, cwd=data_dir
+    )
     _, complaints = await process.communicate()
     assert (process.returncode, complaints) == (130, b"")
 
