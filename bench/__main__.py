@@ -25,10 +25,9 @@ from meter.clock import now
 
 OPERATOR: Final = "northside"
 RESULTS: Final = Path(__file__).with_name("results.json")
-# One connection keeps the broker busy. While it stores at its own speed (14,000 a second) it hardly hands on, and the
-# gateway idles until the flood is over; a wider window makes more of a flood.
+# One connection keeps the broker busy, and a window of this size the batches full.
 MQTT_CONNECTIONS: Final = 1
-MQTT_WINDOW: Final = 100
+MQTT_WINDOW: Final = 500
 HTTP_CONNECTIONS: Final = 4
 HTTP_BATCH: Final = 250
 NAIVE_EVENTS_MAX: Final = 2000
