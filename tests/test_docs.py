@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from meter.catalog.load import read_catalog_text
 from meter.cli import app
 from meter.config import Settings
 from meter.telemetry import Telemetry
@@ -119,6 +120,27 @@ def test_every_link_and_every_named_file_is_there(path: Path) -> None:
         r"`((?:meter|edge|docs|deploy|examples|requirements|tests|bench)/[\w./-]+\.(?:py|md|yaml|sh))`", text
     ):
         assert (ROOT / name).exists(), name
+
+
+def test_the_catalogs_page_shows_catalogs_that_are_accepted() -> None:
+    text = (ROOT / "docs" / "catalog.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```yaml\n(operator:.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert shown
+    for example in shown:
+        assert read_catalog_text([("catalog", example)]).warnings == ()
+
+
+def test_every_document_that_is_named_anywhere_is_there() -> None:
+    own = [path for folder in ("meter", "edge", "tests", "docs") for path in (ROOT / folder).rglob("*")]
+    documents = [f"/{path.relative_to(ROOT).as_posix()}" for path in DOCUMENTS]
+    dangling = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in own
+        if path.suffix in {".py", ".md", ".yaml", ".sql", ".toml"}
+        for name in re.findall(r"[\w./-]*\w\.md\b", path.read_text(encoding="utf-8"))
+        if not any(document.endswith("/" + name.lstrip("./")) for document in documents)
+    }
+    assert dangling == set()
 
 
 def test_every_package_says_what_it_owns() -> None:

@@ -32,7 +32,7 @@ from meter.api.services import Services
 from meter.clock import monotonic_s
 from meter.model.errors import BadInput
 
-# contract.md: 413 over 1 MiB. aiohttp counts decompressed bytes, so a bomb ends here too.
+# docs/api.md: 413 over 1 MiB. aiohttp counts decompressed bytes, so a bomb ends here too.
 BODY_BYTES_MAX: Final = 1024 * 1024
 # A megabyte at 256 kbit/s; who is slower holds a connection that others need.
 BODY_DEADLINE_S: Final = 30.0

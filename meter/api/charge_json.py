@@ -1,4 +1,4 @@
-"""Charges as they leave: JSON and CSV (contract.md, Charge)."""
+"""Charges as they leave: JSON and CSV (docs/api.md)."""
 
 from __future__ import annotations
 

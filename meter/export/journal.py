@@ -1,4 +1,4 @@
-"""Charges become balanced entries: the posting rules. Pure (export.md, "Journal per charge"; docs/ledger.md).
+"""Charges become balanced entries: the posting rules. Pure (docs/ledger.md).
 
     on account       Dr receivable   Cr income, tax
     paid at a till   Dr clearing     Cr income, tax, tips; what the till's total has more or less: rounding

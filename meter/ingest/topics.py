@@ -1,4 +1,4 @@
-"""MQTT topics: whose they are, and how what comes in on them is read (contract.md, MQTT)."""
+"""MQTT topics: whose they are, and how what comes in on them is read (docs/catalog.md, mqtt)."""
 
 from __future__ import annotations
 

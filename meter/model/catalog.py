@@ -1,4 +1,4 @@
-"""The catalog: what is metered and what it costs. One immutable value per version (contract.md, Catalog).
+"""The catalog: what is metered and what it costs. One immutable value per version (docs/catalog.md).
 
 Rates and amounts are Decimal; zones are IANA names. Whether a catalog makes sense as a whole (every meter named exists,
 identifiers unique) is settled where it is read (`meter.catalog`), so the core can rely on it.

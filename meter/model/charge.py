@@ -1,4 +1,4 @@
-"""Lines as the fold wants them, and charges as they were booked (contract.md, Charge)."""
+"""Lines as the fold wants them, and charges as they were booked (docs/api.md)."""
 
 from __future__ import annotations
 

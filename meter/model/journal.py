@@ -1,4 +1,4 @@
-"""Double entry: every charge becomes one balanced entry (export.md, "Journal per charge")."""
+"""Double entry: every charge becomes one balanced entry (docs/ledger.md)."""
 
 from __future__ import annotations
 

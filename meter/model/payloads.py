@@ -1,4 +1,4 @@
-"""What the data of known types must hold (contract.md, Types). Types not listed here pass unread.
+"""What the data of known types must hold. Types not listed here pass unread.
 
 Data is checked and kept as sent; nothing is converted. Amounts and quantities may be numbers or decimal strings.
 """

@@ -1,4 +1,4 @@
-"""CloudEvents off the wire: bytes to events or refusals, strictly (contract.md, Events in; decision 0002).
+"""CloudEvents off the wire: bytes to events or refusals, strictly (CloudEvents 1.0; decision 0002).
 
 bytes ─▶ one JSON object each ─▶ strict JSON ─▶ attributes ─▶ data of known types ─▶ WireEvent
            (batch: sliced)          │               │                │

@@ -1,4 +1,4 @@
-"""What each on-site agent has had taken in: everything up to a sequence, and some beyond it (contract.md, Edge)."""
+"""What each on-site agent has had taken in: everything up to a sequence, and some beyond it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from meter.model.journal import JournalEntry
 from meter.store.bulk import insert_rows
 from meter.store.tables import outbox
 
-# Base32 without padding: fits every target's limit on keys but QuickBooks' batches (export.md).
+# Base32 without padding: fits every target's limit on keys but QuickBooks' batches.
 KEY_CHARS: Final = 32
 JOURNAL: Final = "journal"
 # About half a megabyte of payload: a day's worth of corrections must not become one item.

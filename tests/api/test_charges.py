@@ -16,7 +16,7 @@ from meter.store.readers import charges_after
 from tests.api.conftest import Api
 from tests.booked import a_charge, a_line, book
 
-# contract.md, "Charge".
+# What a charge has, in this order (docs/api.md).
 FIELDS = (
     "id account member site meter plan kind event period invoice_period quantity unit covered billable dimensions "
     "price amount rounded currency tax draws settlement estimated unpriced corrects reason booked_at explain"

@@ -1,4 +1,4 @@
-"""The oracle cases of rating.md that need only what this version rates, each by its own name."""
+"""Worked cases of the rules in docs/rating.md with figures known from elsewhere, each by its own name."""
 
 from __future__ import annotations
 
