@@ -261,7 +261,10 @@ class Gateway:
 
     async def _first_connection(self, stop: asyncio.Event) -> None:
         """Wait, for a while, until the MQTT session exists: what is published before, a broker keeps for nobody."""
-        if "ingest" not in self._roles or self._parts.mqtt_url is None or await self._operator() is None:
+        if "ingest" not in self._roles or self._parts.mqtt_url is None:
+            return
+        if await self._operator() is None:
+            log.warning("mqtt_waits", detail="no catalog yet, so a broker keeps messages for nobody; meter apply FILE")
             return
         started_s = monotonic_s()
         while not stop.is_set() and not self._failed.done():

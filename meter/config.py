@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -30,6 +31,11 @@ from meter.model.errors import BadInput
 _PREFIX: Final = "METER_"
 _FILE_SUFFIX: Final = "_FILE"
 ROLES: Final = ("ingest", "rate", "export", "api")
+# Schemes that a URL may have, and how one is written.
+_URLS: Final = {
+    "database_url": (("postgresql", "postgresql+asyncpg"), "postgresql://user:password@host:port/name"),
+    "mqtt_url": (("mqtt", "mqtts"), "mqtt://user:password@host:port, or mqtts:// for TLS"),
+}
 
 
 class ConfigFault(BadInput):
@@ -110,6 +116,27 @@ class Settings(BaseSettings):
             return json.loads(value)
         return [part.strip() for part in value.split(",") if part.strip()]
 
+    @field_validator("http", "mqtt", mode="after")
+    @classmethod
+    def _address(cls, value: str, info: ValidationInfo) -> str:
+        """Refuse what is no HOST:PORT here, where it is told beside every other fault."""
+        try:
+            listen_address(value, setting=info.field_name or "")
+        except ConfigFault:
+            message = "is not HOST:PORT, like 127.0.0.1:8080"
+            raise ValueError(message) from None
+        return value
+
+    @field_validator("database_url", "mqtt_url", mode="after")
+    @classmethod
+    def _url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Refuse what names no server of the kind; the value stays unsaid, for it may hold a password."""
+        schemes, example = _URLS[info.field_name or ""]
+        if value is not None and not _names_server(value.get_secret_value(), schemes):
+            message = f"names no server; write {example}"
+            raise ValueError(message)
+        return value
+
     @field_validator("webhooks", mode="after")
     @classmethod
     def _hyphens(cls, webhooks: dict[str, dict[str, WebhookSettings]]) -> dict[str, dict[str, WebhookSettings]]:
@@ -183,9 +210,21 @@ def load_settings(**overrides: Any) -> Settings:
     return settings
 
 
+def variable_of(*location: int | str) -> str:
+    """Return the environment's name of a setting, by its place in the tree of settings."""
+    return _PREFIX + "__".join(str(part) for part in location).upper().replace("-", "_")
+
+
 def _fault_text(location: tuple[int | str, ...], message: str) -> str:
-    variable = _PREFIX + "__".join(str(part) for part in location).upper().replace("-", "_")
-    return f"{variable}: {message}"
+    return f"{variable_of(*location)}: {message.removeprefix('Value error, ')}"
+
+
+def _names_server(url: str, schemes: Collection[str]) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and parts.port != 0 and (bool(parts.hostname) or parts.scheme.startswith("post"))
+    except ValueError:  # a port that is none, half a bracket
+        return False
 
 
 def _unknown_variables() -> list[str]:

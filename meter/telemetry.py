@@ -11,7 +11,7 @@ import sys
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from meter import __version__
 from meter.clock import monotonic_s
@@ -25,6 +25,8 @@ LABEL_VALUES_MAX: Final = 200
 LOG_INTERVAL_S: Final = 5.0
 
 log = structlog.get_logger("meter")
+# A `_created` series beside every counter and histogram says nothing that Prometheus reads from this format.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 def configure_logging(level: str = "info") -> None:

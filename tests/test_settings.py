@@ -52,12 +52,27 @@ def test_every_fault_is_named_at_once_and_no_value_is_shown(monkeypatch: pytest.
     monkeypatch.setenv("METER_MAX_AGE_DAYS", "-1")
     monkeypatch.setenv("METER_LOG_LEVEL", "chatty")
     monkeypatch.setenv("METER_DATABSE_URL", "postgresql://u:hush@h/d")
+    monkeypatch.setenv("METER_DATABASE_URL", "mysql://u:hush@h/d")
+    monkeypatch.setenv("METER_MQTT_URL", "mqtt://u:hush@:1883")
+    monkeypatch.setenv("METER_HTTP", "8080")
+    monkeypatch.setenv("METER_MQTT", "here:there")
     monkeypatch.setenv("METER_TARGETS", '{"ledger": {"kind": "paper"}}')
     with pytest.raises(ConfigFault) as caught:
         load_settings()
     faults = caught.value.detail
-    for name in ("MAX_AGE_DAYS", "LOG_LEVEL", "DATABSE_URL", "TARGETS__LEDGER__KIND"):
-        assert f"METER_{name}" in faults
+    named = (
+        "MAX_AGE_DAYS",
+        "LOG_LEVEL",
+        "DATABSE_URL",
+        "DATABASE_URL",
+        "MQTT_URL",
+        "HTTP",
+        "MQTT",
+        "TARGETS__LEDGER__KIND",
+    )
+    assert len(faults.splitlines()) == len(named)
+    for name in named:
+        assert f"METER_{name}: " in faults
     assert "hush" not in faults
 
 

@@ -19,7 +19,7 @@ from meter.model.instant import instant_text
 from meter.store.apply import REASON_CHARS_MAX, Outcome, apply_catalog, preview_catalog, read_known_to
 
 YAML: Final = "application/yaml"
-_YAML_TYPES: Final = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml"})
+_YAML_TYPES: Final = (YAML, "application/x-yaml", "text/yaml", "text/x-yaml")
 
 
 class CatalogQuery(Query, kw_only=True):
@@ -128,7 +128,8 @@ async def text_of(request: web.Request, *media_types: str) -> str:
     """Return the body's text. Raises BadInput: `unsupported_media_type`, `bad_body` where it is not UTF-8."""
     given = request.content_type
     if given not in media_types and not (JSON in media_types and given.endswith("+json")):
-        raise BadInput(f"Content-Type is {given[:80]!r}; send {media_types[0]}", code="unsupported_media_type")
+        message = f"Content-Type is {given[:80]!r}; send {' or '.join(media_types)}"
+        raise BadInput(message, code="unsupported_media_type")
     try:
         return (await request.read()).decode()
     except UnicodeDecodeError as error:

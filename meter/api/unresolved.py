@@ -58,7 +58,7 @@ class UnresolvedPage(Model, kw_only=True):
     next: str | None
 
 
-class ClaimBody(Body, kw_only=True):
+class ClaimOfIdentity(Body, kw_only=True):
     """Whose the identity is, and since when; without `from` since its earliest event."""
 
     member: str
@@ -90,7 +90,7 @@ def routes(services: Services) -> list[Route]:
         return json_answer(UnresolvedPage(identities=[identity_json(item) for item in found], next=following))
 
     async def claim(request: web.Request) -> web.StreamResponse:
-        wanted = await body_of(request, ClaimBody)
+        wanted = await body_of(request, ClaimOfIdentity)
         identity = normalise_identity(request.match_info["identity"])
         operator = await services.require_operator()
         async with services.db.begin() as conn:
@@ -126,7 +126,7 @@ def routes(services: Services) -> list[Route]:
             tag="work lists",
             summary="Claim an identity for a member; its events are rated at their own times",
             scope="catalog:write",
-            bodies={JSON: ClaimBody},
+            bodies={JSON: ClaimOfIdentity},
             answers={JSON: Claimed},
         ),
     ]

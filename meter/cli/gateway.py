@@ -27,11 +27,12 @@ from meter.embedded.postgres import EmbeddedPostgres
 from meter.examples import example_catalog
 from meter.export.ledger import LedgerTarget
 from meter.ingest.mqtt_address import broker_address
+from meter.ingest.webhook import source_faults
 from meter.model.errors import BadInput, MeterError, Unavailable
 from meter.rundir import Addresses, admin_key, forget_addresses, read_addresses, write_addresses
 from meter.store import migrate as schema
 from meter.store.directory import current_operator
-from meter.store.engine import Database
+from meter.store.engine import Database, reason_of
 from meter.telemetry import configure_logging
 
 _CONNECT_TIMEOUT_S: Final = 5.0
@@ -63,6 +64,7 @@ def up(
     """Run the whole gateway: with its own PostgreSQL and MQTT broker, unless settings name others."""
     settings = load_settings(data_dir=data_dir, catalog=catalog, http=http, mqtt=mqtt)
     configure_logging("warning" if demo and settings.log_level == "info" else settings.log_level)
+    _say_source_faults(settings)
     _run_loop(_up(settings, demo_s=demo_seconds if demo else None))
 
 
@@ -75,6 +77,7 @@ def serve(
     """Run the gateway alone, on the database and broker that the settings name. Any number may run side by side."""
     settings = load_settings(data_dir=data_dir, http=http)
     configure_logging(settings.log_level)
+    _say_source_faults(settings)
     chosen = [role.strip() for role in roles.split(",") if role.strip()]
     unknown = sorted(set(chosen) - set(ROLES))
     if unknown or not chosen:
@@ -88,11 +91,14 @@ def serve(
     _run_loop(_serve(settings, chosen))
 
 
-def migrate() -> None:
+def migrate(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
     """Bring the database to this version. Safe to run twice, and while the older version serves."""
     url = database_url(load_settings())
     asyncio.run(schema.upgrade(url))
-    out.print(f"the database is at schema {schema.head()}")
+    if as_json:
+        print_json({"schema": schema.head()})
+    else:
+        out.print(f"the database is at schema {schema.head()}")
 
 
 def check(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
@@ -227,6 +233,12 @@ async def _serve(settings: Settings, roles: Sequence[str]) -> None:
     await Gateway(settings, parts, roles=roles, admin_key=_key(settings)).run(stop=stop, ready=ready)
 
 
+def _say_source_faults(settings: Settings) -> None:
+    """Say which webhooks could never arrive; what else is metered must not wait for them."""
+    for fault in source_faults(settings.webhooks):
+        err.print(fault, style="yellow")
+
+
 # --- check ------------------------------------------------------------------------------------------------------------
 
 
@@ -244,7 +256,7 @@ async def _check() -> list[tuple[str, str | None]]:
         for name, target in settings.targets.items()
         if target.enabled
     ]
-    results: list[tuple[str, str | None]] = [("settings", None)]
+    results: list[tuple[str, str | None]] = [("settings", "\n".join(source_faults(settings.webhooks)) or None)]
     for part, answers in checks:
         try:
             await answers()
@@ -270,6 +282,8 @@ async def _check_schema() -> None:
 
 async def _check_catalog() -> None:
     async with connect() as database:
+        if await schema.revision(database) != schema.head():
+            raise BadInput("unknown while the schema is another version's", code="schema_mismatch")
         await require_operator(database)
 
 
@@ -286,7 +300,7 @@ async def _check_broker(settings: Settings) -> None:
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
             _, writer = await asyncio.open_connection(address.host, address.port)
     except (OSError, TimeoutError) as error:
-        message = f"{address.host}:{address.port} does not answer: {error!r}"
+        message = f"{address.host}:{address.port} does not answer: {reason_of(error)}"
         raise Unavailable(message, code="broker_unavailable") from error
     writer.close()
     await writer.wait_closed()

@@ -103,10 +103,15 @@ def retry(
 
 
 @app.command()
-def discard(numbers: Annotated[list[int], typer.Argument(help="The rejections' ids, as listed.")]) -> None:
+def discard(
+    numbers: Annotated[list[int], typer.Argument(help="The rejections' ids, as listed.")], *, as_json: AsJson = False
+) -> None:
     """Put rejections aside; their bytes stay."""
     run(_mark(numbers, "discarded"))
-    err.print(f"{len(numbers)} discarded")
+    if as_json:
+        print_json({"discarded": numbers})
+    else:
+        err.print(f"{len(numbers)} discarded")
 
 
 async def _all(code: str | None, *, everything: bool, limit: int | None, whole: bool) -> list[RejectionJson]:

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from meter.clock import Clock, monotonic_s, now
-from meter.config import WebhookSettings
+from meter.config import WebhookSettings, variable_of
 from meter.ingest.arrival import Arrival
 from meter.ingest.batcher import Batcher, QueueFull
 from meter.ingest.http import OperatorName, committed, refused, require_operator, results_answer
@@ -87,6 +87,22 @@ def _configured(
         log.warning("webhook_not_configured", vendor=vendor_name, source=source)
         raise BadInput("no webhooks are received here; see METER_WEBHOOKS in the settings", code="not_found")
     return vendor, settings
+
+
+def source_faults(sources: Mapping[str, Mapping[str, WebhookSettings]]) -> list[str]:
+    """Return a line for each source that could never receive anything, with the setting at fault."""
+    faults = []
+    for vendor_name, named in sources.items():
+        vendor = VENDORS.get(vendor_name)
+        if vendor is None:
+            place, known = variable_of("webhooks", vendor_name), ", ".join(VENDORS)
+            faults.append(f"{place}: no webhooks of this vendor are received; of these they are: {known}")
+            continue
+        for name, settings in named.items():
+            if not vendor.configured(settings):
+                place = variable_of("webhooks", vendor_name, name)
+                faults.append(f"{place}: needs secrets, url (as registered with the vendor) and site")
+    return faults
 
 
 class _Samples:

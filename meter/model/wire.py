@@ -205,7 +205,9 @@ def _check_id(value: str) -> None:
 
 def _event(envelope: dict[str, Json], body: bytes) -> WireEvent:
     if envelope.get("specversion") != "1.0":
-        message = f"specversion is {str(envelope.get('specversion'))[:20]!r}; send CloudEvents 1.0"
+        given = envelope.get("specversion")
+        fault = "missing" if given is None else repr(str(given)[:20])
+        message = f"specversion is {fault}; send CloudEvents 1.0"
         raise BadInput(message, code="bad_specversion")
     source = _string(envelope, "source", "bad_source")
     site = site_of(source)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
+from meter.model.catalog import Graduated, PassThrough, PerUnit
 from meter.model.charge import Charge, Line, LineTax
 from meter.model.directory import Claim, Directory, Link, Span
 from meter.model.event import UsageEvent
@@ -17,6 +18,9 @@ from meter.rating.corrections import bills_the_same, reversed_line
 from meter.rating.evidence import Evidence
 from meter.rating.price import Step
 from meter.rating.resolve import claim_at, link_at
+
+# As the catalog writes them.
+_MODEL_WORDS: Final = {PerUnit: "per_unit", Graduated: "graduated", PassThrough: "pass_through"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,7 +299,7 @@ def _price_json(evidence: Evidence) -> dict[str, Any]:
     price = evidence.price
     return {
         "id": None if price is None else price.id,
-        "model": None if price is None else type(price.model).__name__,
+        "model": None if price is None else _MODEL_WORDS[type(price.model)],
         "note": evidence.note,
         "before": {"quantity": plain(evidence.before), "amount": plain(evidence.paid_before)},
         "after": {"quantity": plain(evidence.after), "amount": plain(evidence.paid_after)},

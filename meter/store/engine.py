@@ -30,6 +30,8 @@ IDLE_TRANSACTION_TIMEOUT_S: Final = 60
 # Decimals leave as JSON numbers, digit for digit, and come back so: PostgreSQL keeps a jsonb number exactly.
 # Serialization failure and deadlock (PostgreSQL, appendix A).
 _CONTENDED: Final = frozenset({"40001", "40P01"})
+# No such table: the database was never migrated, or is far behind.
+_NO_TABLE: Final = "42P01"
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
@@ -101,6 +103,9 @@ class Database:
             if sqlstate(error) in _CONTENDED:
                 message = "two transactions got into each other's way; nothing was written, try again"
                 raise Unavailable(message, code="database_contended") from error
+            if sqlstate(error) == _NO_TABLE:
+                message = "the database lacks tables of this version; run `meter migrate`"
+                raise Unavailable(message, code="schema_mismatch") from error
             raise
 
     async def dispose(self) -> None:

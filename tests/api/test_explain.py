@@ -28,7 +28,7 @@ async def test_the_arithmetic_is_whole_and_agrees(gateway: Gateway) -> None:
     ]
     assert told["price"] == {
         "id": "mono",
-        "model": "Graduated",
+        "model": "graduated",
         "note": None,
         "before": {"quantity": "0", "amount": "0"},
         "after": {"quantity": "55", "amount": "2.705"},

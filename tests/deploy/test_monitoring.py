@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
+from http import HTTPStatus
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from meter.embedded.broker import EmbeddedBroker
 from meter.embedded.child import Child, Program
-from meter.embedded.partdir import LOOPBACK, choose_port, is_free
+from meter.embedded.partdir import LOOPBACK, choose_port
 from meter.embedded.runas import RunAs
 from meter.telemetry import Telemetry
 from tests.deploy.parts import DEPLOY, compose
@@ -133,10 +135,24 @@ async def test_prometheus_starts_with_its_command_line_and_loads_the_alerts(data
     )
     child.start()
     try:
-        while is_free(LOOPBACK, port):
+        while (groups := _rule_groups(port)) is None:
             assert await child.ended(within_s=0.05) is None, child.obituary()
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/api/v1/rules", timeout=20) as answer:  # noqa: ASYNC210
-            groups = json.load(answer)["data"]["groups"]
         assert [rule["name"] for rule in groups[0]["rules"]] == [alert["alert"] for alert in ALERTS]
     finally:
         await child.stop()
+
+
+def _rule_groups(port: int) -> list[dict[str, Any]] | None:
+    """The groups that a Prometheus has loaded; None while it does not listen, or says with 503 that it is not ready."""
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/api/v1/rules", timeout=20) as answer:
+            groups: list[dict[str, Any]] = json.load(answer)["data"]["groups"]
+            return groups
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
+            return None
+        raise
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ConnectionRefusedError):
+            return None
+        raise
