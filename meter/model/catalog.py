@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
@@ -20,6 +20,8 @@ from meter.model.money import ONE, plain
 
 Operator: TypeAlias = Literal["=", "in", "gt", "gte", "lt", "lte", "exists"]
 Holder: TypeAlias = Literal["account", "member"]
+MissingEnd: TypeAlias = Literal["cap", "close_at", "last_seen", "none"]
+Timing: TypeAlias = Literal["advance", "arrears"]
 
 
 def _by_value(value: Json) -> str:
@@ -28,6 +30,10 @@ def _by_value(value: Json) -> str:
         return repr(value)
     if isinstance(value, int | Decimal):
         return plain(Decimal(value))
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, frozenset):
+        return "{" + ",".join(sorted(map(_by_value, value))) + "}"
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{name!r}:{_by_value(value[name])}" for name in sorted(value)) + "}"
     if isinstance(value, Sequence):
@@ -47,11 +53,38 @@ class Condition:
     value: Json
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Increment:
+    """Durations are rounded up: the first `first_s` seconds, then steps of `step_s` ("30s/6s"; "15m" is both)."""
+
+    first_s: int
+    step_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """How a duration finds its ends: a start and an end by their conditions, any other event is a reading between.
+
+    An end counts within `max_s` of its start. `idle_s` is what `last_seen` waits for another reading.
+    """
+
+    start: tuple[Condition, ...]
+    end: tuple[Condition, ...]
+    max_s: int = 86_400
+    missing_end: MissingEnd = "none"
+    idle_s: int = 3_600
+    minimum_s: int = 0
+    increment: Increment = Increment(first_s=1, step_s=1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Meter:
     """Events to quantities. `value` and `group_by` are paths below `data`; `scale` turns readings into `unit`.
 
     `aggregate` names a function of `meter.rating.measure`. For `usage.reported` the event names the meter itself.
+    `key` tells runs and sessions of one member at one site apart (None: there is but one). `per` is whose `max` or
+    `latest` it is. `from_zero`, `reset_below` and `forget_s` are about counter runs: what the first reading counts,
+    whether a lower one begins a new run, and after how long without a reading a run is over (None: never).
     """
 
     id: str
@@ -62,11 +95,17 @@ class Meter:
     value: tuple[str, ...] | None = None
     group_by: tuple[tuple[str, ...], ...] = ()
     scale: Decimal = ONE
+    key: tuple[str, ...] | None = None
+    per: Holder = "account"
+    pairing: Pairing | None = None
+    from_zero: bool = False
+    reset_below: bool = False
+    forget_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """One step of a graduated price: up to and including `up_to` (None: without end)."""
+    """One step of a tiered price: up to and including `up_to` (None: without end)."""
 
     up_to: Decimal | None
     unit_price: Decimal
@@ -82,9 +121,53 @@ class PerUnit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graduated:
-    """Each unit at the price of its own tier; a tier's `flat` is due once it is entered."""
+    """Each unit at the price of its own tier; a tier's `flat` is due once it is entered.
+
+    `flat_at_zero`: the first tier's flat is due without usage, too.
+    """
 
     tiers: tuple[Tier, ...]
+    flat_at_zero: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """All units at the price of the tier that holds Q, and that tier's `flat`."""
+
+    tiers: tuple[Tier, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """Packages of `size` at `price` each, begun ones in full; the first `free` units cost nothing."""
+
+    size: Decimal
+    price: Decimal
+    free: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flat:
+    """The same amount for each event."""
+
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentage:
+    """A share of the amount at `path` of each event, plus `fixed`, within `minimum` and `maximum`.
+
+    In order, an event is free while at most `free_events` have come and their amounts sum to at most `free_amount`; the
+    one that passes `free_amount` pays the rate on what lies above. None: that one does not limit.
+    """
+
+    path: tuple[str, ...]
+    rate: Decimal = Decimal(0)
+    fixed: Decimal = Decimal(0)
+    minimum: Decimal | None = None
+    maximum: Decimal | None = None
+    free_events: int | None = None
+    free_amount: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,21 +177,42 @@ class PassThrough:
     markup: Decimal = Decimal(0)
 
 
-Model: TypeAlias = PerUnit | Graduated | PassThrough
+Cumulative: TypeAlias = PerUnit | Graduated | Volume | Package
+PerEvent: TypeAlias = Flat | Percentage | PassThrough
+Model: TypeAlias = Cumulative | PerEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """When a price applies, in the site's time: on these weekdays (0: Monday) or dates, between two minutes of the day.
+
+    Without `days` and `holidays`: every day. Hours that end before they start reach over midnight, and belong to the
+    day on which the usage lies.
+    """
+
+    days: frozenset[int] = frozenset()
+    holidays: frozenset[date] = frozenset()
+    from_minute: int = 0
+    to_minute: int = 1440
 
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """A price of a meter within a plan: the first of the list whose `match` fits the dimensions applies.
+    """A price of a meter within a plan: the first of the list whose `match` and `when` fit applies.
 
-    `per` says whose quantities add up: the account's or each member's.
+    `per` says whose quantities add up: the account's or each member's. `day_cap` and `period_cap` are the most that is
+    billed each local date and period, `period_minimum` the least.
     """
 
     id: str
     model: Model
     match: Mapping[str, Json] = field(default_factory=dict)
+    when: Window | None = None
     per: Holder = "account"
     tax: str | None = None
+    day_cap: Decimal | None = None
+    period_cap: Decimal | None = None
+    period_minimum: Decimal | None = None
 
     @cached_property
     def content(self) -> str:
@@ -116,15 +220,25 @@ class Price:
 
         Numbers count by value: an amount written "0.50" instead of "0.5" changes nothing.
         """
-        text = _by_value([type(self.model).__name__, self.model, self.match, self.per, self.tax])
+        limits = [self.day_cap, self.period_cap, self.period_minimum]
+        text = _by_value([type(self.model).__name__, self.model, self.match, self.when, self.per, self.tax, *limits])
         return sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollover:
+    """What is left at a period's end, at most `most`, goes on for `periods` more."""
+
+    most: Decimal
+    periods: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanGrant:
     """Credit that a plan gives anew each billing period, to the account or to each of its members.
 
-    `meters` is its scope; a unit grant covers quantities of meters of its `unit`.
+    `meters` is its scope; a unit grant covers quantities of meters of its `unit`, one in `credit` by the catalog's
+    rates, one in a currency lowers amounts.
     """
 
     id: str
@@ -134,6 +248,16 @@ class PlanGrant:
     holder: Holder = "account"
     per_seat: bool = False
     priority: int = 100
+    rollover: Rollover | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fee:
+    """What a subscription costs each billing period, for each seat."""
+
+    amount: Decimal
+    timing: Timing = "advance"
+    tax: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +266,7 @@ class Plan:
 
     id: str
     name: str
+    fee: Fee | None = None
     grants: tuple[PlanGrant, ...] = ()
     prices: Mapping[str, tuple[Price, ...]] = field(default_factory=dict)
 
@@ -150,6 +275,14 @@ class Plan:
         """Return the meters that the plan prices or grants; usage of others books nothing."""
         granted = {meter for grant in self.grants for meter in grant.meters}
         return frozenset(granted | set(self.prices))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditRate:
+    """Credits for one unit of a meter, where the dimensions match; the first of a list that fits applies."""
+
+    rate: Decimal
+    match: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +332,7 @@ class Catalog:
     meters: Mapping[str, Meter] = field(default_factory=dict)
     plans: Mapping[str, Plan] = field(default_factory=dict)
     topics: tuple[TopicMap, ...] = ()
+    credit_rates: Mapping[str, tuple[CreditRate, ...]] = field(default_factory=dict)  # by meter
     ledger_accounts: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property

@@ -75,8 +75,25 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Discount:
+    """Less to pay under a subscription: a `rate` (fraction) or an `amount` a billing period. One of the two is set.
+
+    `on` names what it lowers: "fees", or meters; empty: both fees and all usage.
+    """
+
+    id: str
+    rate: Decimal | None = None
+    amount: Decimal | None = None
+    on: tuple[str, ...] = ()
+    span: Span = Span()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """An account (with seats) or a member has a plan. Exactly one of `account` and `member` is set."""
+    """An account (with seats) or a member has a plan. Exactly one of `account` and `member` is set.
+
+    `deposit` is taken when it begins and given back when it ends; it is never revenue.
+    """
 
     id: str
     plan: str
@@ -84,11 +101,24 @@ class Subscription:
     member: str | None = None
     span: Span = Span()
     seats: int | None = None
+    discounts: tuple[Discount, ...] = ()
+    deposit: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """What was paid for a grant, before tax (or with it, where the tax is inclusive), in the account's currency."""
+
+    price: Decimal
+    tax: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenGrant:
-    """Credit given outside a plan: `amount` in `unit`, in force in `span`, for `meters` (None: any of the unit)."""
+    """Credit given outside a plan: `amount` in `unit`, in force in `span`, for `meters` (None: any of the unit).
+
+    `bought`: it has a price, due when it takes effect; such a span has a start.
+    """
 
     id: str
     account: str
@@ -98,6 +128,7 @@ class GivenGrant:
     meters: tuple[str, ...] | None = None
     span: Span = Span()
     priority: int = 100
+    bought: Purchase | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
