@@ -132,6 +132,18 @@ revisions = Table(  # voids and amendments by what they target, so that either m
     PrimaryKeyConstraint("operator", "target_source", "target_id", "source", "id"),
 )
 
+refunds = Table(  # refunds by the sale that they speak of, so that either may arrive first
+    "refunds",
+    metadata,
+    _operator(),
+    Column("sale_source", _Id, nullable=False),
+    Column("sale_order", _Id, nullable=False),
+    Column("source", _Id, nullable=False),
+    Column("id", _Id, nullable=False),
+    Column("time", _When, nullable=False),
+    PrimaryKeyConstraint("operator", "sale_source", "sale_order", "source", "id"),
+)
+
 held_events = Table(  # ahead of the clock: listed as future_time, folded when the clock reaches them
     "held_events",
     metadata,
@@ -196,6 +208,7 @@ catalogs = Table(
     Column("digest", LargeBinary, nullable=False),
     Column("reason", Text),
     Column("applied_at", _When, nullable=False, server_default=_NOW),
+    Column("account", _Id),  # NULL: for everyone; else in force for this account alone
     PrimaryKeyConstraint("operator", "version"),
 )
 
@@ -259,6 +272,8 @@ subscriptions = Table(
     Column("start", _When),
     Column("end", _When),
     Column("seats", Integer),
+    Column("discounts", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("deposit", Numeric),
     PrimaryKeyConstraint("operator", "subscription"),
     CheckConstraint("(account IS NULL) <> (member IS NULL)", name="one_holder"),
 )
@@ -276,6 +291,8 @@ grants = Table(  # given outside a plan; a plan's grants live in the catalog
     Column("start", _When),
     Column("end", _When),
     Column("priority", Integer, nullable=False),
+    Column("bought_price", Numeric),  # NULL: given, not bought
+    Column("bought_tax", Text),
     PrimaryKeyConstraint("operator", "grant"),
     CheckConstraint("amount > 0", name="amount"),
     Index("grants_account_idx", "operator", "account"),
@@ -364,6 +381,17 @@ journal = Table(  # one row a posting: debit positive, credit negative, every en
     Column("account", _Id, nullable=False),
     Column("meter", _Id, nullable=False),
     PrimaryKeyConstraint("operator", "entry", "n"),
+)
+
+closes = Table(  # billing periods that are closed: what differs later is booked as an adjustment
+    "closes",
+    metadata,
+    _operator(),
+    Column("account", _Id, nullable=False),
+    Column("period_start", _When, nullable=False),
+    Column("closed_at", _When, nullable=False),
+    Column("reason", Text),  # NULL: closed because every site was complete
+    PrimaryKeyConstraint("operator", "account", "period_start"),
 )
 
 outbox = Table(

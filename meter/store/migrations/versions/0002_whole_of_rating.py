@@ -1,0 +1,53 @@
+"""Discounts, deposits, bought credit, re-rates of one account, refunds by their sale, closed periods.
+
+Every column has a default or may be NULL, so the version before serves on while this runs and after it.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+ID = sa.Text(collation="C")
+WHEN = sa.DateTime(timezone=True)
+
+
+def upgrade() -> None:
+    op.add_column("subscriptions", sa.Column("discounts", JSONB(), server_default=sa.text("'[]'"), nullable=False))
+    op.add_column("subscriptions", sa.Column("deposit", sa.Numeric(), nullable=True))
+    op.add_column("grants", sa.Column("bought_price", sa.Numeric(), nullable=True))
+    op.add_column("grants", sa.Column("bought_tax", sa.Text(), nullable=True))
+    op.add_column("catalogs", sa.Column("account", ID, nullable=True))
+    op.create_table(
+        "refunds",
+        sa.Column("operator", ID, nullable=False),
+        sa.Column("sale_source", ID, nullable=False),
+        sa.Column("sale_order", ID, nullable=False),
+        sa.Column("source", ID, nullable=False),
+        sa.Column("id", ID, nullable=False),
+        sa.Column("time", WHEN, nullable=False),
+        sa.PrimaryKeyConstraint("operator", "sale_source", "sale_order", "source", "id", name=op.f("refunds_pkey")),
+    )
+    op.create_table(
+        "closes",
+        sa.Column("operator", ID, nullable=False),
+        sa.Column("account", ID, nullable=False),
+        sa.Column("period_start", WHEN, nullable=False),
+        sa.Column("closed_at", WHEN, nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("operator", "account", "period_start", name=op.f("closes_pkey")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("closes")
+    op.drop_table("refunds")
+    op.drop_column("catalogs", "account")
+    op.drop_column("grants", "bought_tax")
+    op.drop_column("grants", "bought_price")
+    op.drop_column("subscriptions", "deposit")
+    op.drop_column("subscriptions", "discounts")
