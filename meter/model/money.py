@@ -21,6 +21,9 @@ QUANTITY_PLACES: Final = 6
 EXACT: Final = Context(prec=96, rounding=ROUND_HALF_UP)
 DIGITS_MAX: Final = 18
 
+# Units of time and their seconds: quantities in one of these are held in whole seconds (decision 0009).
+TIME_UNITS: Final = {"second": 1, "minute": 60, "hour": 3600}
+
 _AMOUNT_STEP: Final = Decimal(1).scaleb(-AMOUNT_PLACES)
 _QUANTITY_STEP: Final = Decimal(1).scaleb(-QUANTITY_PLACES)
 
