@@ -64,23 +64,30 @@ def zone(name: str) -> ZoneInfo:
         raise BadInput(message, code="bad_zone") from error
 
 
-def local_midnight(day: date, zone_name: str) -> datetime:
-    """Return the instant, in UTC, at which `day` begins in the zone (the first moment that exists, in a DST gap)."""
+def local_instant(moment: datetime, zone_name: str) -> datetime:
+    """Return the instant, in UTC, at which the zone's clocks show `moment` (without an offset) for the first time.
+
+    Where they jump over it: the first instant at which they show a later one.
+    """
     tz = zone(zone_name)
-    midnight = datetime.combine(day, time.min)
-    start = midnight.replace(tzinfo=tz).astimezone(UTC)
-    if start.astimezone(tz).replace(tzinfo=None) == midnight:
+    start = moment.replace(tzinfo=tz).astimezone(UTC)
+    if start.astimezone(tz).replace(tzinfo=None) == moment:
         return start
-    # The clock jumps over midnight (e.g. America/Havana, or a whole day in Pacific/Apia): the day begins at the jump,
-    # which lies between midnight by the offset after it and midnight by the offset before it.
-    before, after = midnight.replace(tzinfo=tz, fold=1).astimezone(UTC), start
+    # The clock jumps over it (over midnight in America/Havana, a whole day in Pacific/Apia): sought is the jump, which
+    # lies between the moment by the offset after it and the moment by the offset before it.
+    before, after = moment.replace(tzinfo=tz, fold=1).astimezone(UTC), start
     while after - before > timedelta(seconds=1):
         middle = before + (after - before) // 2
-        if middle.astimezone(tz).replace(tzinfo=None) < midnight:
+        if middle.astimezone(tz).replace(tzinfo=None) < moment:
             before = middle
         else:
             after = middle
     return after.replace(microsecond=0)
+
+
+def local_midnight(day: date, zone_name: str) -> datetime:
+    """Return the instant, in UTC, at which `day` begins in the zone (the first moment that exists, in a DST gap)."""
+    return local_instant(datetime.combine(day, time.min), zone_name)
 
 
 def local_date(instant: datetime, zone_name: str) -> date:

@@ -6,6 +6,7 @@ the minor unit of its currency (`rounded_minor`). All rounding is half away from
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Final
 
@@ -21,8 +22,13 @@ QUANTITY_PLACES: Final = 6
 EXACT: Final = Context(prec=96, rounding=ROUND_HALF_UP)
 DIGITS_MAX: Final = 18
 
-# Units of time and their seconds: quantities in one of these are held in whole seconds (decision 0009).
-TIME_UNITS: Final = {"second": 1, "minute": 60, "hour": 3600}
+# Units of time by their seconds: usage in them is rated in seconds throughout, so credit in hours covers minutes, too.
+TIME_UNITS: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("second", "seconds", "s"), 1),
+    **dict.fromkeys(("minute", "minutes", "min"), 60),
+    **dict.fromkeys(("hour", "hours", "h"), 3600),
+}
+_UNIT_SCALES: Final = {unit: Decimal(seconds) for unit, seconds in TIME_UNITS.items()}
 
 _AMOUNT_STEP: Final = Decimal(1).scaleb(-AMOUNT_PLACES)
 _QUANTITY_STEP: Final = Decimal(1).scaleb(-QUANTITY_PLACES)
@@ -43,6 +49,11 @@ _CURRENCIES: Final = frozenset(
     "PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD "
     "TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG".split()
 )
+
+
+def unit_scale(unit: str) -> Decimal:
+    """Return how many base units `unit` is: the seconds of a unit of time, 1 for any other."""
+    return _UNIT_SCALES.get(unit, ONE)
 
 
 def round_amount(amount: Decimal) -> Decimal:

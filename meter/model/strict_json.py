@@ -13,6 +13,8 @@ from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import Final, NoReturn
 
+import msgspec
+
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.money import DIGITS_MAX
@@ -20,6 +22,7 @@ from meter.model.money import DIGITS_MAX
 DEPTH_MAX: Final = 32
 _STRINGS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
+_EXACT: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -59,6 +62,11 @@ def _constant(text: str) -> NoReturn:
 _JSON: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_float=_real, parse_int=_integer, parse_constant=_constant
 )
+
+
+def exact_json(value: Json) -> str:
+    """Return `value` as JSON text with each number as it is: `strict_json` gives back an equal value."""
+    return _EXACT.encode(value).decode()
 
 
 def strict_json(body: bytes) -> Json:

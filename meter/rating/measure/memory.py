@@ -1,0 +1,170 @@
+"""What measuring remembers between the events of an account. Small, exact, and in JSON a part of a checkpoint.
+
+Every entry says for itself how long it means something (a period, `until`), so what `enter` drops could not have
+changed anything any more. Bounded by members, sites, keys and the values of a period, not by events; runs of a meter
+with a `key` and without `forget` are kept for ever, because a reading may come for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from meter.model.event import UsageEvent
+from meter.model.period import Period
+from meter.model.strict_json import exact_json, strict_json
+from meter.rating.measure.reading import RunKey
+from meter.rating.measure.sessions import Session
+
+
+class Standing(NamedTuple):
+    """The highest or latest quantity in the period that begins at `period_start`."""
+
+    period_start: datetime
+    quantity: Decimal
+
+
+class Run(NamedTuple):
+    """A counter's run: its highest reading, and the last instant at which another goes on with it (None: for ever)."""
+
+    highest: Decimal
+    until: datetime | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Memory:
+    """The memory after the events measured so far; whoever measures works on a copy.
+
+    `days`: the last local dates seen, by meter and member. `seen`: the start of the period in which a value of a meter
+    and member was seen last. `standing`: by meter and member, "" for the account's. All values are immutable.
+    """
+
+    days: dict[tuple[str, str], tuple[date, ...]] = field(default_factory=dict)
+    seen: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+    standing: dict[tuple[str, str], Standing] = field(default_factory=dict)
+    runs: dict[RunKey, Run] = field(default_factory=dict)
+    sessions: dict[RunKey, Session] = field(default_factory=dict)
+
+    def copy(self) -> Memory:
+        """Return a memory that can be changed without changing this one."""
+        return Memory(
+            days=self.days.copy(),
+            seen=self.seen.copy(),
+            standing=self.standing.copy(),
+            runs=self.runs.copy(),
+            sessions=self.sessions.copy(),
+        )
+
+    def first_of_day(self, meter: str, member: str | None, day: date, instant: datetime) -> bool:
+        """Tell whether `day` is new for the member (None: all usage without one), and remember it.
+
+        Zones reach from UTC-12 to UTC+14, so later events show dates from the day before the instant's UTC date on.
+        """
+        key = (meter, member or "")
+        seen = self.days.get(key, ())
+        if day in seen:
+            return False
+        horizon = instant.date() - timedelta(days=1)
+        self.days[key] = (*(d for d in seen if d >= horizon), day)
+        return True
+
+    def first_in_period(self, meter: str, member: str | None, value: str, period: Period) -> bool:
+        """Tell whether `value` is new for the member in `period`, and remember it."""
+        key = (meter, member or "", value)
+        if self.seen.get(key) == period.start:
+            return False
+        self.seen[key] = period.start
+        return True
+
+    def enter(self, period: Period) -> None:
+        """Drop what no event from the start of `period` on can ask for: changes the memory's size, not its meaning.
+
+        A session that is over stays if its policy counts something: whoever books it says when it is done with.
+        """
+        start = period.start
+        horizon = start.date() - timedelta(days=1)
+        self.days = {key: kept for key, seen in self.days.items() if (kept := tuple(d for d in seen if d >= horizon))}
+        self.seen = {key: begun for key, begun in self.seen.items() if begun >= start}
+        self.standing = {key: stands for key, stands in self.standing.items() if stands.period_start >= start}
+        self.runs = {key: run for key, run in self.runs.items() if run.until is None or run.until >= start}
+        self.sessions = {key: session for key, session in self.sessions.items() if _counts(session, start)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the memory as JSON values, numbers as strings: `from_json` gives back an equal one."""
+        return {
+            "days": [[*key, [day.isoformat() for day in seen]] for key, seen in sorted(self.days.items())],
+            "seen": [[*key, begun.isoformat()] for key, begun in sorted(self.seen.items())],
+            "standing": [
+                [*key, stands.period_start.isoformat(), str(stands.quantity)]
+                for key, stands in sorted(self.standing.items())
+            ],
+            "runs": [[*key, str(run.highest), _text(run.until)] for key, run in sorted(self.runs.items())],
+            "sessions": [_session_json(self.sessions[key]) for key in sorted(self.sessions)],
+        }
+
+    @staticmethod
+    def from_json(body: Mapping[str, Any]) -> Memory:
+        """Return the memory that `to_json` wrote."""
+        sessions = [_session(row) for row in body["sessions"]]
+        return Memory(
+            days={(row[0], row[1]): tuple(map(date.fromisoformat, row[2])) for row in body["days"]},
+            seen={(row[0], row[1], row[2]): datetime.fromisoformat(row[3]) for row in body["seen"]},
+            standing={
+                (row[0], row[1]): Standing(datetime.fromisoformat(row[2]), Decimal(row[3])) for row in body["standing"]
+            },
+            runs={RunKey(*row[:4]): Run(Decimal(row[4]), _instant(row[5])) for row in body["runs"]},
+            sessions={session.key: session for session in sessions},
+        )
+
+
+def _counts(session: Session, start: datetime) -> bool:
+    """Tell whether an event or the clock from `start` on can still make a quantity of the session."""
+    if session.until >= start:
+        return True
+    return session.missing_end != "none" and not (session.missing_end == "last_seen" and session.last is None)
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _session_json(session: Session) -> dict[str, Any]:
+    event = session.event
+    return {
+        "key": list(session.key),
+        "until": session.until.isoformat(),
+        "missing_end": session.missing_end,
+        "last": _text(session.last),
+        "event": {
+            "source": event.source,
+            "id": event.id,
+            "type": event.type,
+            "site": event.site,
+            "time": event.time.isoformat(),
+            "timed": event.timed,
+            "subject": event.subject,
+            "thing": event.thing,
+            # As text: whatever keeps the checkpoint then cannot change a number on the way.
+            "data": exact_json(event.data),
+        },
+    }
+
+
+def _session(row: Mapping[str, Any]) -> Session:
+    event = row["event"]
+    return Session(
+        key=RunKey(*row["key"]),
+        event=UsageEvent(
+            **{**event, "time": datetime.fromisoformat(event["time"]), "data": strict_json(event["data"].encode())}
+        ),
+        until=datetime.fromisoformat(row["until"]),
+        missing_end=row["missing_end"],
+        last=_instant(row["last"]),
+    )

@@ -1,0 +1,118 @@
+"""A session: a start that waits for its end, what it comes to, and what becomes of it if no end comes.
+
+start ────────────▶ end                       counts, if end - start <= max
+start ──▶ reading ──▶ reading ─ idle ─┐       last_seen: ends at the last reading, known once idle has passed
+start ──────────── closing time ──┐   │       close_at: ends there, known at once
+start ───────────────────── max ──┴───┴─▶     cap: ends there; an end after it is an orphan
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from meter.model.catalog import Meter, MissingEnd, Pairing, Site
+from meter.model.errors import Broken
+from meter.model.event import EventKey, UsageEvent
+from meter.model.instant import local_date, local_instant
+from meter.model.money import ZERO
+from meter.rating.measure.contribution import Contribution
+from meter.rating.measure.reading import RunKey, dimensions
+
+_DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+
+
+def pairing_of(meter: Meter) -> Pairing:
+    """Return how the meter finds its ends. Raises Broken (`no_pairing`) if it is no meter of sessions."""
+    if meter.pairing is None:
+        message = f"the meter {meter.id} has no start and end; sessions are measured by `duration` meters only"
+        raise Broken(message, code="no_pairing")
+    return meter.pairing
+
+
+class Session(NamedTuple):
+    """An open session. `event` is its start, `until` the last instant at which an end still counts.
+
+    `until` and the policy `missing_end` are those of the meter at the start. `last` is the last reading between, kept
+    where the policy asks for it.
+    """
+
+    key: RunKey
+    event: UsageEvent
+    until: datetime
+    missing_end: MissingEnd
+    last: datetime | None = None
+
+    @property
+    def member(self) -> str | None:
+        """Return the member whose session it is, if any."""
+        return self.key.member or None
+
+    def deadline(self, meter: Meter, site: Site) -> datetime | None:
+        """Return when the clock settles the session without an end; None: by what is known so far, never."""
+        end = self.estimate(site)
+        if end is not None and self.missing_end == "last_seen":
+            return end + timedelta(seconds=pairing_of(meter).idle_s)
+        return end
+
+    def estimate(self, site: Site) -> datetime | None:
+        """Return when the session ended by the policy; None: it counts nothing."""
+        if self.missing_end == "close_at":
+            return self.until if site.closes is None else min(self.until, next_closing(self.event.time, site))
+        if self.missing_end == "cap":
+            return self.until
+        return self.last if self.missing_end == "last_seen" else None
+
+    def outcome(self, meter: Meter, site: Site, until: datetime | None) -> Contribution | None:
+        """Return what the session counts without an end if its deadline is not after `until` (None: no clock)."""
+        deadline = self.deadline(meter, site)
+        if until is None or deadline is None or deadline > until:
+            return None
+        return self.missed(meter, site)
+
+    def missed(self, meter: Meter, site: Site, latest: datetime | None = None) -> Contribution:
+        """Return what the session counts by the policy, but not beyond `latest`; a quantity of 0 if nothing."""
+        end = self.estimate(site)
+        if end is not None and latest is not None:
+            end = min(end, latest)
+        return self._counted(meter, end, (self.event.key,), estimated=True)
+
+    def ended(self, meter: Meter, end: UsageEvent) -> Contribution:
+        """Return what the session counts with its end."""
+        return self._counted(meter, end.time, (self.event.key, end.key), estimated=False)
+
+    def _counted(
+        self, meter: Meter, end: datetime | None, events: tuple[EventKey, ...], *, estimated: bool
+    ) -> Contribution:
+        start = self.event
+        quantity = ZERO if end is None else Decimal(billed_s(end - start.time, pairing_of(meter)))
+        found = dimensions(meter, start.data)
+        return Contribution(meter, start, self.member, 0, quantity, found, None, events, estimated)
+
+
+def billed_s(length: timedelta, pairing: Pairing) -> int:
+    """Return the seconds that a session of `length` counts: whole ones, at least the minimum, in increments.
+
+    Nothing in whole increments is nothing: a session that ends where it starts counts the minimum, or 0.
+    """
+    seconds = max(-(-length // _SECOND), pairing.minimum_s)
+    first, step = pairing.increment.first_s, pairing.increment.step_s
+    if seconds == 0:
+        return 0
+    return first if seconds <= first else first - (first - seconds) // step * step
+
+
+def next_closing(instant: datetime, site: Site) -> datetime:
+    """Return the site's first closing time after `instant`.
+
+    Each date has one: of two when the clocks are set back the first, of none the moment at which they are set forward.
+    """
+    closes = time.fromisoformat(site.closes or "00:00")
+    today = local_date(instant, site.timezone)
+    at = local_instant(datetime.combine(today, closes), site.timezone)
+    while at <= instant:
+        today += _DAY
+        at = local_instant(datetime.combine(today, closes), site.timezone)
+    return at
