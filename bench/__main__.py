@@ -35,7 +35,7 @@ _BUSY: Final = 0.5
 
 _LIVE: Final = """
     SELECT extract(epoch FROM pg_xact_commit_timestamp(xid::text::bigint::text::xid) - event_time)
-      FROM charges WHERE operator = $1 AND event_time >= $2 AND role = 'original'
+      FROM charges WHERE operator = $1 AND event_time >= $2 AND role = 'original' AND source <> ''
 """
 
 _BILL: Final = """

@@ -20,7 +20,7 @@ from meter.store.engine import encode_json
 
 
 class EventJson(Model, kw_only=True):
-    """The event that a line comes from."""
+    """The event that a line comes from; of a session its start."""
 
     source: str
     id: str
@@ -62,18 +62,21 @@ class DrawJson(Model, kw_only=True):
 class ChargeJson(Model, kw_only=True):
     """One booked line. `amount` is exact and before tax, `rounded` its part of its group in the currency's minor unit.
 
-    `role` tells a correction's two halves apart. `tip` and `total` are a paid sale's, as the till recorded them.
+    `role` tells a correction's two halves apart. `tip` and `total` are a paid sale's, as the till recorded them. Lines
+    without an event (fees, minimums, deposits, credit bought) have no `event`, and may have no `site`. `time` is where
+    a line stands: the event's time, else when it fell due.
     """
 
     id: str
     account: str
     member: str | None
-    site: str
+    site: str | None
     meter: str
     plan: str | None
     kind: Kind
     role: Role
-    event: EventJson
+    time: InstantText
+    event: EventJson | None
     events: list[EventKeyJson]
     period: PeriodJson
     invoice_period: PeriodJson
@@ -108,6 +111,8 @@ class ChargeLine(ChargeJson, kw_only=True):
 def charge_fields(charge: Charge) -> dict[str, Any]:
     """Return the fields of `ChargeJson`."""
     line, key = charge.line, charge.line.key
+    time = instant_text(key.time)
+    event = EventJson(source=key.source, id=key.id, type=line.event_type, time=time) if key.source else None
     tax = None
     if line.tax is not None:
         tax = TaxJson(
@@ -120,12 +125,13 @@ def charge_fields(charge: Charge) -> dict[str, Any]:
         "id": charge.id,
         "account": line.account,
         "member": line.member,
-        "site": line.site,
+        "site": line.site or None,
         "meter": line.meter,
         "plan": line.plan,
         "kind": line.kind,
         "role": charge.role,
-        "event": EventJson(source=key.source, id=key.id, type=line.event_type, time=instant_text(key.time)),
+        "time": time,
+        "event": event,
         "events": [EventKeyJson(source=event.source, id=event.id) for event in line.events],
         "period": _period(line.period),
         "invoice_period": _period(charge.invoice_period),
@@ -172,8 +178,8 @@ def _number(number: Decimal | None) -> str | None:
 
 
 CSV_COLUMNS: Final = (
-    "id account member site meter plan kind role event_source event_id event_type event_time period_start period_end "
-    "invoice_start invoice_end quantity unit covered billable dimensions price amount rounded currency tax_name "
+    "id account member site meter plan kind role time event_source event_id event_type event_time period_start "
+    "period_end invoice_start invoice_end quantity unit covered billable dimensions price amount rounded currency tax_name "
     "tax_rate tax_inclusive tax_amount draws settlement estimated unpriced tip total corrects reason booked_at explain "
     "cursor"
 ).split()
@@ -187,22 +193,22 @@ _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0
 
 def csv_header() -> str:
     """Return the first line of the CSV form (RFC 4180)."""
-    return _csv_text([CSV_COLUMNS])
+    return csv_text([CSV_COLUMNS])
 
 
 def csv_rows(lines: Iterable[ChargeLine]) -> str:
     """Return lines as CSV: numbers plain, nested values as JSON, texts that would run as formulas behind a `'`."""
-    return _csv_text(_csv_row(line) for line in lines)
+    return csv_text(_csv_row(line) for line in lines)
 
 
 def _csv_row(line: ChargeLine) -> list[str]:
-    tax = line.tax
+    event, tax = line.event, line.tax
     cells: dict[str, Any] = {
         **msgspec.structs.asdict(line),
-        "event_source": line.event.source,
-        "event_id": line.event.id,
-        "event_type": line.event.type,
-        "event_time": line.event.time,
+        "event_source": event and event.source,
+        "event_id": event and event.id,
+        "event_type": event and event.type,
+        "event_time": event and event.time,
         "period_start": line.period.start,
         "period_end": line.period.end,
         "invoice_start": line.invoice_period.start,
@@ -214,10 +220,11 @@ def _csv_row(line: ChargeLine) -> list[str]:
         "tax_inclusive": tax and tax.inclusive,
         "tax_amount": tax and tax.amount,
     }
-    return [_cell(cells[column], guarded=column in _GUARDED) for column in CSV_COLUMNS]
+    return [csv_cell(cells[column], guarded=column in _GUARDED) for column in CSV_COLUMNS]
 
 
-def _cell(value: Any, *, guarded: bool) -> str:
+def csv_cell(value: Any, *, guarded: bool) -> str:
+    """Return a value as a cell; a `guarded` text that a spreadsheet would run stands behind a `'`."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -226,7 +233,8 @@ def _cell(value: Any, *, guarded: bool) -> str:
     return "'" + text if guarded and text.startswith(_FORMULA_STARTS) else text
 
 
-def _csv_text(rows: Iterable[list[str]]) -> str:
+def csv_text(rows: Iterable[list[str]]) -> str:
+    """Return cells as CSV (RFC 4180)."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\r\n").writerows(rows)
     return buffer.getvalue()

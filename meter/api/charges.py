@@ -49,7 +49,7 @@ Read = Callable[[Cursor, int], Awaitable[ChargePage]]
 
 
 class ChargesQuery(Query, kw_only=True):
-    """Filters are conjunctive; `from` and `to` bound the event's time, half-open."""
+    """Filters are conjunctive; `from` and `to` bound a charge's `time`, half-open."""
 
     cursor: Annotated[str, msgspec.Meta(description="The `next` of an earlier answer; none: from the beginning.")] = ""
     limit: Limit | None = None

@@ -13,7 +13,7 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from meter.cli.demo_day import DemoDay
-from meter.cli.demo_view import Progress, Tally, credits_of
+from meter.cli.demo_view import Progress, Tally, credits_of, event_type_of
 from meter.clock import monotonic_s, now
 from meter.model.errors import Unavailable
 from meter.model.event import EventKey
@@ -58,7 +58,7 @@ class Playing:
         self._figures_before = await self._subscribed()
         while page := await self._pull(wait_s=0):
             for charge in page:
-                self.before[charge["event"]["type"]].add(charge)
+                self.before[event_type_of(charge)].add(charge)
         async with _meanwhile(self._watch_charges(), self._watch_figures()):
             deliveries = self._day.deliveries()
             posted = [delivery for delivery in deliveries if _kind(delivery) in _OVER_HTTP]

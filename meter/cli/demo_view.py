@@ -27,6 +27,7 @@ _KINDS: Final = (
     ("Wi-Fi", "wifi", "wifi.session"),
     ("tills", "pos", "pos.sale"),
     ("rooms", "room", "room.booking"),
+    ("fees", "", ""),
 )
 _BAR_CELLS: Final = 40
 _CREDIT_SHOWN_MAX: Final = 6
@@ -60,6 +61,12 @@ class Credit:
     remaining: Decimal
 
 
+def event_type_of(charge: Mapping[str, Any]) -> str:
+    """Return the type of event that a charge comes from; "" for fees and the like, which come from none."""
+    event = charge["event"]
+    return str(event["type"]) if event else ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Progress:
     """Everything that the demo has seen so far."""
@@ -86,12 +93,12 @@ class Progress:
 
     def book(self, charge: Mapping[str, Any]) -> None:
         """Count one charge as the API gives it."""
-        event = charge["event"]
-        self.tallies[event["type"]].add(charge)
+        self.tallies[event_type_of(charge)].add(charge)
         if charge["role"] != "original":
             self.corrections += 1
             return
-        published = self.published.get(EventKey(event["source"], event["id"]))
+        event = charge["event"]
+        published = self.published.get(EventKey(event["source"], event["id"])) if event else None
         if published is not None:
             lag_s = (datetime.fromisoformat(charge["booked_at"]) - published).total_seconds()
             self.lags_s.append(max(lag_s, 0.0))

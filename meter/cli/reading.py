@@ -42,8 +42,8 @@ def charges(
     member: Annotated[str | None, typer.Option(help="Of this member only.")] = None,
     site: Annotated[str | None, typer.Option(help="At this site only.")] = None,
     meter: Annotated[str | None, typer.Option(help="Of this meter only.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="T", help=f"Of events from then on: {Instant}.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="T", help="Of events before then.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="T", help=f"From then on: {Instant}.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="T", help="Before then.")] = None,
     cursor: Annotated[str | None, typer.Option(help="Booked behind this cursor of an earlier answer.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help=f"At most so many; unset: {TABLE_CHARGES} in a table, else all.")
@@ -165,13 +165,13 @@ async def _json(reading: _Reading) -> None:
 
 
 async def _table(reading: _Reading) -> None:
-    table = listing("event, charge", "who and what", "amount", "how", unbroken=("event, charge", "amount"))
+    table = listing("time, charge", "who and what", "amount", "how", unbroken=("time, charge", "amount"))
     table.columns[2].justify = "right"
     async for page in reading.pages():
         for line in _lines(page):
             tax = "" if line.tax is None else f"\ntax {line.tax.amount}"
             table.add_row(
-                f"{line.event.time}\n{line.id}",
+                f"{line.time}\n{line.id}",
                 escape(f"{line.meter}\n{line.account}" + (f", {line.member}" if line.member else "")),
                 f"{line.rounded} {line.currency}{tax}",
                 escape(line.explain),

@@ -180,7 +180,7 @@ def short_text(charge: Charge) -> str:
         said += f", {drawn}, leaves {plain(line.billable)}"
     if line.unpriced:
         return f"{said}; no price applies yet"
-    if not line.billable:
+    if line.covered and not line.billable:
         return f"{said}; covered by credit"
     return f"{said}; {_by(line)}{plain(line.amount)} {currency}"
 

@@ -14,11 +14,11 @@ from meter.model.errors import Unavailable
 from meter.model.event import EventKey
 from meter.store.readers import charges_after
 from tests.api.conftest import Api
-from tests.booked import a_charge, a_line, book
+from tests.booked import a_charge, a_fee, a_line, book
 
 # What a charge has, in this order (docs/api.md).
 FIELDS = (
-    "id account member site meter plan kind event period invoice_period quantity unit covered billable dimensions "
+    "id account member site meter plan kind time event period invoice_period quantity unit covered billable dimensions "
     "price amount rounded currency tax draws settlement estimated unpriced corrects reason booked_at explain"
 ).split()
 
@@ -52,6 +52,7 @@ async def test_a_charge_has_every_field_of_the_contract_numbers_as_strings_times
         "plan": "flex-10",
         "kind": "usage",
         "role": "original",
+        "time": "2026-03-02T12:00:01Z",
         "event": {
             "source": "berlin/print/hall",
             "id": "job-1",
@@ -83,6 +84,22 @@ async def test_a_charge_has_every_field_of_the_contract_numbers_as_strings_times
         "explain": got["explain"],
     }
     assert "10 page" in got["explain"]
+
+
+async def test_a_line_without_an_event_has_a_time_and_leaves_in_every_form(api: Api) -> None:
+    await api.book(a_fee())
+    [got] = (await api.get("/v1/charges?from=2026-03-02T12:00:00Z&to=2026-03-02T12:00:01Z")).json["charges"]
+    assert (got["event"], got["events"], got["site"], got["time"]) == (None, [], None, "2026-03-02T12:00:00Z")
+    assert (await api.get("/v1/charges?from=2026-03-02T12:00:01Z")).json["charges"] == []
+    streamed = await api.get("/v1/charges", headers={"Accept": "application/x-ndjson"})
+    line = msgspec.json.decode(streamed.body)
+    assert {name: line[name] for name in got} == got
+    [row] = csv.DictReader(io.StringIO((await api.get("/v1/charges", headers={"Accept": "text/csv"})).text))
+    assert row["time"] == "2026-03-02T12:00:00Z"
+    empty = {"event_source", "event_id", "event_type", "event_time", "site", "member"}
+    assert {row[column] for column in empty} == {""}
+    of_site = await api.key("usage:read", site="berlin")
+    assert (await api.get("/v1/charges", key=of_site)).json["charges"] == []
 
 
 async def test_pages_follow_each_other_by_next_and_by_link(api: Api) -> None:

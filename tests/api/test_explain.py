@@ -6,7 +6,7 @@ from sqlalchemy import text
 from meter.store.booking import checkpoints_before
 from meter.store.readers import charge_by_id
 from tests.api.conftest import Gateway
-from tests.booked import a_charge
+from tests.booked import a_charge, a_fee
 from tests.booking.space import CATALOG, amend, pages, sale, void
 
 HALL = "berlin/print/hall"
@@ -57,6 +57,17 @@ async def test_text_is_for_people(gateway: Gateway) -> None:
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert "20 page x 0.05 = 1" in answer.text
     assert "the same" in answer.text
+
+
+async def test_a_fee_is_explained_without_an_event(gateway: Gateway) -> None:
+    fee = a_fee()
+    await gateway.api.book(fee)
+    told = await _explain(gateway, fee.id)
+    assert (told["events"], told["resolution"], told["meter"], told["amount"]) == ([], None, "membership", "199")
+    text = await gateway.api.get(f"/v1/charges/{fee.id}/explain", headers={"Accept": "text/plain"})
+    assert "10 month; price flex-10: 199 EUR" in text.text
+    of_site = await gateway.api.key("usage:read", site="berlin")
+    assert (await gateway.api.get(f"/v1/charges/{fee.id}/explain", key=of_site)).status == 404
 
 
 async def test_every_link_of_a_correction_names_the_chain(gateway: Gateway) -> None:

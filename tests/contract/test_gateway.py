@@ -107,7 +107,7 @@ async def charge_of(gateway: RunningGateway, event_id: str) -> dict[str, Any]:
         page = await gateway.get("/v1/charges", cursor=cursor, wait="30")
         assert page["charges"], "nothing more is booked"
         for charge in page["charges"]:
-            if charge["event"]["id"] == event_id:
+            if charge["event"] and charge["event"]["id"] == event_id:
                 found: dict[str, Any] = charge
                 return found
         cursor = page["next"]

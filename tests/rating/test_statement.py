@@ -15,7 +15,7 @@ from meter.model.money import ZERO
 from meter.model.period import Period
 from meter.rating.corrections import reversed_line
 from meter.rating.statement import Statement, StatementLine, charge_net, statement_of
-from tests.booked import MARCH, a_charge, a_line
+from tests.booked import MARCH, a_charge, a_fee, a_line
 
 FEBRUARY = Period(datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
 VAT = LineTax(name="vat19", rate=Decimal("0.19"), inclusive=False)
@@ -30,11 +30,8 @@ def charge(
     return a_charge(line, rounded=Decimal(rounded), tax_amount=Decimal(tax), role=role)
 
 
-def fee(rounded: str, **fields: Any) -> Charge:
-    """A line that no event stands for."""
-    found = charge(rounded, meter="membership", kind="fee", unit="month", price="flex-10", **fields)
-    key = found.line.key._replace(source="", id="acme-flex")
-    return replace(found, line=replace(found.line, key=key, site="", events=(), event_type="", member=None))
+def fee(rounded: str, n: int = 0) -> Charge:
+    return a_fee(n, rounded=Decimal(rounded))
 
 
 def only(statement: Statement, section: Any) -> StatementLine:
