@@ -8,13 +8,14 @@ from datetime import date, datetime
 from itertools import pairwise
 from typing import Generic, TypeVar
 
-from meter.catalog.draft import DirectoryDraft, GrantDraft, SubscriptionDraft
+from meter.catalog.draft import DirectoryDraft, DiscountDraft, GrantDraft, SubscriptionDraft
 from meter.catalog.entry import When
 from meter.catalog.issues import Faults, Place
 from meter.model.directory import (
     SINCE_ALWAYS,
     Account,
     Claim,
+    Discount,
     GivenGrant,
     Link,
     Member,
@@ -209,7 +210,13 @@ class _Zones:
             member=put.member,
             span=self.span(put.start, put.end, zone, put.place),
             seats=put.seats,
+            discounts=tuple(self._discount(discount, zone) for discount in put.discounts),
+            deposit=put.deposit,
         )
+
+    def _discount(self, put: DiscountDraft, zone: str) -> Discount:
+        span = self.span(put.start, put.end, zone, put.place)
+        return Discount(id=put.id, rate=put.rate, amount=put.amount, on=put.on, span=span)
 
     def grant(self, put: GrantDraft) -> GivenGrant:
         return GivenGrant(
@@ -221,6 +228,7 @@ class _Zones:
             meters=put.meters,
             span=self.span(put.start, put.end, self.of_account(put.account), put.place),
             priority=put.priority,
+            bought=put.bought,
         )
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from meter.catalog.entry import When
 from meter.catalog.issues import Place
+from meter.model.directory import Purchase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,19 @@ class ClaimDraft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiscountDraft:
+    """A discount of a subscription; one of `rate` and `amount` is set, `on` empty is everything."""
+
+    id: str
+    rate: Decimal | None
+    amount: Decimal | None
+    on: tuple[str, ...]
+    start: When
+    end: When
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionDraft:
     """A subscription; exactly one of `account` and `member` is set."""
 
@@ -69,6 +83,8 @@ class SubscriptionDraft:
     start: When
     end: When
     seats: int | None
+    discounts: tuple[DiscountDraft, ...] = ()
+    deposit: Decimal | None = None
     place: Place
 
 
@@ -85,6 +101,7 @@ class GrantDraft:
     start: When
     end: When
     priority: int
+    bought: Purchase | None = None
     place: Place
 
 

@@ -59,6 +59,10 @@ class Entry:
         """Record a fault of `key`."""
         self.faults.add(self.at(key), message)
 
+    def refuse(self, key: str, message: str) -> None:
+        """Record a fault of `key` that an earlier version did not know."""
+        self.faults.refuse(self.at(key), message)
+
     def warn(self, key: str, message: str) -> None:
         """Record a warning about `key`."""
         self.faults.warn(self.at(key), message)
@@ -88,6 +92,14 @@ class Entry:
     def is_map(self, key: str) -> bool:
         """Tell whether the value at `key` is a map."""
         return key in self and isinstance(self._items[key].node.value, dict)
+
+    def is_list(self, key: str) -> bool:
+        """Tell whether the value at `key` is a list."""
+        return key in self and isinstance(self._items[key].node.value, list)
+
+    def empty(self, key: str) -> bool:
+        """Tell whether the value at `key` is a list without anything in it."""
+        return key in self and self._items[key].node.value == []
 
     # --- values -------------------------------------------------------------------------------------------------------
 

@@ -61,8 +61,9 @@ class CatalogError(BadInput):
 class Faults:
     """Collects faults and warnings while a catalog is read, so that all of them can be told at once."""
 
-    def __init__(self) -> None:
-        """Start without any."""
+    def __init__(self, *, stored: bool = False) -> None:
+        """Start without any. `stored`: what is read was taken before, by a version that knew fewer faults."""
+        self._stored = stored
         self.issues: list[Issue] = []
         self.warnings: list[Issue] = []
         self._suggestions_left = SUGGESTIONS_MAX
@@ -76,6 +77,16 @@ class Faults:
         """Record something that is accepted but does less than it says."""
         if len(self.warnings) < ISSUES_MAX:
             self.warnings.append(Issue(place.file, place.line, place.path, message))
+
+    def refuse(self, place: Place, message: str) -> None:
+        """Record a fault that an earlier version did not know: what is stored stays readable, with a warning.
+
+        Whoever refuses something puts the nearest thing that can be rated in its place.
+        """
+        if self._stored:
+            self.warn(place, message)
+        else:
+            self.add(place, message)
 
     def suggestion(self, name: str, known: Sequence[str]) -> str:
         """Return ` (did you mean ...?)` where one of `known` looks like `name`, else nothing."""

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, get_args
 
 from meter.catalog.entry import Entry
 from meter.catalog.where import conditions_at, length_at, path_at, path_of, steps_at
-from meter.model.catalog import Meter
+from meter.model.catalog import Increment, Meter, MissingEnd, Pairing, Site
 from meter.model.event import REPORTED
-from meter.model.money import ONE, ZERO
+from meter.model.money import ONE, TIME_UNITS, ZERO
 
-_VALUE_NEEDED: Final = frozenset({"sum", "max", "latest", "unique", "counter"})
 AGGREGATES: Final = ("count", "sum", "max", "latest", "unique", "unique_days", "counter", "duration")
-RATED_AGGREGATES: Final = frozenset({"count", "sum", "unique_days"})
-_MISSING_ENDS: Final = ("cap", "close_at", "last_seen", "none")
+_VALUE_NEEDED: Final = frozenset({"sum", "max", "latest", "unique", "counter"})
+_SCALED: Final = _VALUE_NEEDED - {"unique"}
+_MISSING_ENDS: Final = get_args(MissingEnd)
+# What fees, deposits, bought credit and other paid sales are booked under.
+_OWN_NAMES: Final = frozenset({"membership", "deposit", "credit", "pos"})
+# Runs and sessions are a member's own already.
+_KEY_OF_MEMBER: Final = "member"
 
 
-@dataclass(frozen=True, slots=True)
-class MeterEntry:
-    """A meter as read. `rated` is False where this version cannot measure it yet."""
-
-    meter: Meter
-    rated: bool
-
-    @property
-    def dimensions(self) -> frozenset[str]:
-        """Return the names of its dimensions, as `match` uses them."""
-        return frozenset(".".join(path) for path in self.meter.group_by)
+def dimensions_of(meter: Meter) -> frozenset[str]:
+    """Return the names of a meter's dimensions, as `match` uses them."""
+    return frozenset(".".join(path) for path in meter.group_by)
 
 
-def read_meters(section: Entry | None) -> Mapping[str, MeterEntry]:
+def read_meters(section: Entry | None, sites: Mapping[str, Site]) -> Mapping[str, Meter]:
     """Return the meters by id."""
-    return {} if section is None else {name: _read_meter(name, entry) for name, entry in section.names()}
+    return {} if section is None else {name: _read_meter(name, entry, sites) for name, entry in section.names()}
 
 
-def _read_meter(name: str, entry: Entry) -> MeterEntry:
+def _read_meter(name: str, entry: Entry, sites: Mapping[str, Site]) -> Meter:
     entry.need("event", "the type of the events that it counts, like print.job")
     event = entry.text("event") or ""
     aggregate = entry.word("aggregate", AGGREGATES)
@@ -46,34 +41,37 @@ def _read_meter(name: str, entry: Entry) -> MeterEntry:
             aggregate = "sum"
         elif "aggregate" not in entry:
             entry.need("aggregate", f"one of {', '.join(AGGREGATES)}")
-    entry.need("unit", "what it counts in, like page, day or a currency")
-    unit = entry.text("unit") or ""
-    if unit == "credit":
-        entry.fault("unit", "is `credit`, which grants are counted in; name what the meter counts")
+    if name in _OWN_NAMES:
+        entry.faults.warn(entry.place, f"has the name that other lines are booked under ({name}); call it otherwise")
     meter = Meter(
         id=name,
         event=event,
         aggregate=aggregate or "count",
-        unit=unit,
+        unit=_unit(entry, aggregate),
         where=conditions_at(entry, "where"),
         value=_value(entry, aggregate, event),
         group_by=tuple(path_of(text, place, entry.faults) for text, place in entry.texts("group_by")),
         scale=_scale(entry, aggregate),
+        key=_key(entry) if aggregate in {"counter", "duration"} else None,
+        per="member" if aggregate in {"max", "latest"} and _per_member(entry) else "account",
+        pairing=_pairing(entry, sites) if aggregate == "duration" else None,
+        from_zero=aggregate == "counter" and bool(entry.flag("from_zero")),
+        reset_below=aggregate == "counter" and entry.word("reset", ("none", "below")) == "below",
+        forget_s=length_at(entry, "forget", least_s=1) if aggregate == "counter" else None,
     )
-    if aggregate == "duration":
-        _check_duration(entry)
-    if aggregate in {"duration", "counter"}:
-        path_at(entry, "key")
-    if aggregate == "counter":
-        entry.flag("from_zero")
-        entry.word("reset", ("none", "below"))
-    if aggregate in {"max", "latest"}:
-        entry.word("per", ("account", "member"))
     entry.done()
-    rated = aggregate in RATED_AGGREGATES
-    if aggregate is not None and not rated:
-        entry.warn("aggregate", f"{aggregate} is not measured by this version: the meter {name} books nothing")
-    return MeterEntry(meter, rated)
+    return meter
+
+
+def _unit(entry: Entry, aggregate: str | None) -> str:
+    entry.need("unit", "what it counts in, like page, day or a currency")
+    unit = entry.text("unit") or ""
+    if unit == "credit":
+        entry.fault("unit", "is `credit`, which grants are counted in; name what the meter counts")
+    elif unit and aggregate == "duration" and unit not in TIME_UNITS:
+        hint = entry.faults.suggestion(unit, tuple(TIME_UNITS))
+        entry.refuse("unit", f"is {unit[:40]!r}{hint}; a duration counts in one of {', '.join(TIME_UNITS)}")
+    return unit
 
 
 def _value(entry: Entry, aggregate: str | None, event: str) -> tuple[str, ...] | None:
@@ -88,17 +86,43 @@ def _value(entry: Entry, aggregate: str | None, event: str) -> tuple[str, ...] |
 
 
 def _scale(entry: Entry, aggregate: str | None) -> Decimal:
-    if aggregate not in _VALUE_NEEDED or aggregate == "unique":
-        return ONE
-    scale = entry.number("scale", least=None, above=ZERO)
+    scale = entry.number("scale", least=None, above=ZERO) if aggregate in _SCALED else None
     return ONE if scale is None else scale
 
 
-def _check_duration(entry: Entry) -> None:
+def _key(entry: Entry) -> tuple[str, ...] | None:
+    path = path_at(entry, "key")
+    return None if path == (_KEY_OF_MEMBER,) else path
+
+
+def _per_member(entry: Entry) -> bool:
+    return entry.word("per", ("account", "member")) == "member"
+
+
+def _pairing(entry: Entry, sites: Mapping[str, Site]) -> Pairing:
     for key in ("start", "end"):
         entry.need(key, "the condition that tells this event from the other, like {direction: in}")
-        conditions_at(entry, key)
-    for key in ("minimum", "max", "idle"):
-        length_at(entry, key)
-    steps_at(entry, "increment")
-    entry.word("missing_end", _MISSING_ENDS)
+    policy = entry.word("missing_end", _MISSING_ENDS) or "none"
+    missing_end: MissingEnd = next(known for known in _MISSING_ENDS if known == policy)
+    longest, idle = length_at(entry, "max", least_s=1), length_at(entry, "idle", least_s=1)
+    if idle is not None and missing_end != "last_seen":
+        entry.warn("idle", "is waited for by `missing_end: last_seen` only")
+    if missing_end == "close_at":
+        _check_closing(entry, sites)
+    usual = Pairing(start=(), end=())
+    return Pairing(
+        start=conditions_at(entry, "start"),
+        end=conditions_at(entry, "end"),
+        max_s=usual.max_s if longest is None else longest,
+        missing_end=missing_end,
+        idle_s=usual.idle_s if idle is None else idle,
+        minimum_s=length_at(entry, "minimum") or 0,
+        increment=steps_at(entry, "increment") or Increment(first_s=1, step_s=1),
+    )
+
+
+def _check_closing(entry: Entry, sites: Mapping[str, Site]) -> None:
+    without = [name for name, site in sites.items() if site.closes is None]
+    if without or not sites:
+        where = f"the site {without[0]} has" if len(without) == 1 else f"{len(without) or 'all'} sites have"
+        entry.warn("missing_end", f"asks for the closing time, but {where} no `closes`: there it acts like `cap`")

@@ -11,6 +11,7 @@ from meter.catalog.draft import (
     AccountDraft,
     ClaimDraft,
     DirectoryDraft,
+    DiscountDraft,
     GrantDraft,
     LinkDraft,
     MemberDraft,
@@ -18,13 +19,18 @@ from meter.catalog.draft import (
 )
 from meter.catalog.entry import Entry, When
 from meter.catalog.issues import Faults, Place
-from meter.catalog.plans import COUNT_MAX, PlanContext, read_credit
-from meter.model.catalog import Site
+from meter.catalog.plans import COUNT_MAX, PlanContext, is_due_without_usage, read_credit, warn_of_misplaced
+from meter.model.catalog import Plan, Site
+from meter.model.directory import Purchase
 from meter.model.errors import BadInput
 from meter.model.identity import normalise_identity
+from meter.model.money import ONE, ZERO
 
 # Export targets that know an account under an id of their own.
 EXTERNAL: Final = ("stripe", "square", "quickbooks", "xero", "cobot", "officernd", "nexudus")
+# Each of them is looked at for every line of its subscription.
+_DISCOUNTS_MAX: Final = 100
+_FEES: Final = "fees"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +44,13 @@ class Known:
 
 @dataclass(slots=True, kw_only=True)
 class PeopleReader:
-    """Reads entries of the directory and collects them. `ids` of one kind are unique among what is read together."""
+    """Reads entries of the directory and collects them. `ids` of one kind are unique among what is read together.
 
-    plans: Collection[str]
+    `plans`: of the catalog in force; `earlier_plans`: of other versions, which may still be named.
+    """
+
+    plans: Mapping[str, Plan]
+    earlier_plans: Collection[str]
     credit: PlanContext
     accounts: Collection[str]
     members: Collection[str]
@@ -75,9 +85,7 @@ class PeopleReader:
         """Read an account."""
         external = {target: entry.id(target) or "" for target in EXTERNAL if target in entry}
         anchor_day = entry.integer("anchor_day", least=1, most=31)
-        for key in ("discounts", "deposit", "deposits"):
-            if key in entry:
-                entry.warn(key, "is not booked by this version")
+        warn_of_misplaced(entry)
         self._accounts.append(
             AccountDraft(
                 id=name,
@@ -157,7 +165,7 @@ class PeopleReader:
         entry.done()
 
     def subscription(self, name: str, entry: Entry) -> None:
-        """Read a subscription that names its holder: `{account or member, plan, from, to, seats}`."""
+        """Read a subscription that names its holder: `{account or member, plan, from, to, seats, ...}`."""
         account = entry.reference("account", self.accounts, "account")
         member = entry.reference("member", self.members, "member")
         if (account is None) == (member is None):
@@ -171,14 +179,16 @@ class PeopleReader:
             entry.fault("id", f"differs from {name!r}, which is being put")
         subscription = name or entry.id("id") or ""
         entry.need("plan", "the plan that is subscribed to")
-        plan = entry.reference("plan", self.plans, "plan") or ""
+        plan = entry.reference("plan", {*self.plans, *self.earlier_plans}, "plan") or ""
         start, end = span_at(entry, "from", "to")
         seats = entry.integer("seats", least=1, most=COUNT_MAX)
         if seats is not None and member is not None:
             entry.fault("seats", "belong to an account's subscription; a member has one seat")
-        for key in ("discounts", "deposit", "deposits"):
-            if key in entry:
-                entry.warn(key, "is not booked by this version")
+        discounts = self._discounts(entry)
+        deposit = entry.number("deposit", above=ZERO)
+        if "deposits" in entry:
+            entry.warn("deposits", "does nothing; a subscription has one `deposit`")
+        self._check_begin(entry, plan, start, deposited=deposit is not None)
         entry.done()
         if subscription:
             self._once(entry.faults, entry.place, "subscription", subscription)
@@ -191,9 +201,67 @@ class PeopleReader:
                 start=start,
                 end=end,
                 seats=seats,
+                discounts=discounts,
+                deposit=deposit,
                 place=entry.place,
             )
         )
+
+    def _check_begin(self, entry: Entry, plan: str, start: When, *, deposited: bool) -> None:
+        """Warn where a subscription without `from` leaves open when something of it is due."""
+        if start is not None:
+            return
+        if plan in self.plans and is_due_without_usage(self.plans[plan]):
+            message = f"has no `from`, so what {plan} charges without usage begins with the account's first period"
+            entry.faults.warn(entry.place, f"{message}; write since when it runs")
+        if deposited:
+            entry.warn("deposit", "is not taken without `from`: it is due when the subscription begins")
+
+    def _discounts(self, entry: Entry) -> tuple[DiscountDraft, ...]:
+        given = entry.entries("discounts")
+        if len(given) > _DISCOUNTS_MAX:
+            entry.fault("discounts", f"has {len(given)} entries; at most {_DISCOUNTS_MAX} are taken")
+            return ()
+        found: dict[str, DiscountDraft] = {}
+        for one in given:
+            discount = self._discount(one)
+            if discount.id in found:
+                one.fault("id", f"{discount.id!r} stands already at {found[discount.id].place.path}; choose another")
+            found[discount.id] = discount
+        return tuple(found.values())
+
+    def _discount(self, entry: Entry) -> DiscountDraft:
+        entry.need("id", "charges name the discount by it")
+        rate, amount = entry.number("rate", above=ZERO), entry.number("amount", above=ZERO)
+        if ("rate" in entry) == ("amount" in entry):
+            entry.faults.add(entry.place, "must have one of `rate` (a fraction) and `amount` (each billing period)")
+        if rate is not None and rate > ONE:
+            entry.fault("rate", f"is {rate}; rates are fractions: 10 % is 0.1")
+        start, end = span_at(entry, "from", "to")
+        discount = DiscountDraft(
+            id=entry.id("id") or "",
+            rate=rate,
+            amount=amount,
+            on=self._discounted(entry),
+            start=start,
+            end=end,
+            place=entry.place,
+        )
+        entry.done()
+        return discount
+
+    def _discounted(self, entry: Entry) -> tuple[str, ...]:
+        """Return what a discount is on: `fees`, or a list of meters, in which `fees` may stand too."""
+        if not entry.is_list("on"):
+            word = entry.word("on", (_FEES,))
+            return () if word is None else (word,)
+        if entry.empty("on"):
+            entry.fault("on", "lists nothing; leave it out, and everything is meant")
+        found = entry.texts("on")
+        for name, place in found:
+            if name != _FEES:
+                entry.check_reference(name, self.credit.meters, "meter", place)
+        return tuple(name for name, _ in found)
 
     def grant(self, entry: Entry, *, account: str | None = None) -> None:
         """Read a given grant; `account` is its account where the entry need not say so."""
@@ -207,13 +275,7 @@ class PeopleReader:
         unit, amount, meters = read_credit(entry, self.credit)
         start, end = span_at(entry, "effective", "expires")
         priority = entry.integer("priority", least=0, most=COUNT_MAX)
-        bought = entry.entry("bought")
-        if bought is not None:
-            bought.need("price", "what was paid for the whole grant")
-            bought.number("price")
-            bought.reference("tax", self.credit.taxes, "tax")
-            bought.done()
-            entry.warn("bought", "is not booked by this version: the credit is given, its price is not billed")
+        bought = self._purchase(entry, start)
         if grant:
             self._once(entry.faults, entry.place, "grant", grant)
         self._grants.append(
@@ -227,10 +289,22 @@ class PeopleReader:
                 start=start,
                 end=end,
                 priority=100 if priority is None else priority,
+                bought=bought,
                 place=entry.place,
             )
         )
         entry.done()
+
+    def _purchase(self, entry: Entry, start: When) -> Purchase | None:
+        bought = entry.entry("bought")
+        if bought is None:
+            return None
+        bought.need("price", "what was paid for the whole grant")
+        price, tax = bought.number("price"), bought.reference("tax", self.credit.taxes, "tax")
+        bought.done()
+        if start is None and "effective" not in entry:
+            entry.fault("bought", "is due when the grant takes effect; give the grant an `effective`")
+        return Purchase(price=price or ZERO, tax=tax)
 
 
 def span_at(entry: Entry, first: str, last: str) -> tuple[When, When]:
@@ -247,14 +321,15 @@ def span_at(entry: Entry, first: str, last: str) -> tuple[When, When]:
 
 
 def read_people(
-    root: Entry, *, plans: Collection[str], credit: PlanContext, sites: Mapping[str, Site], known: Known
+    root: Entry, *, plans: Mapping[str, Plan], credit: PlanContext, sites: Mapping[str, Site], known: Known
 ) -> DirectoryDraft:
     """Return the draft of the sections `accounts`, `members` and `grants`, and the walk-in accounts of `sites`."""
     accounts, members, site_entries = root.entry("accounts"), root.entry("members"), root.entry("sites")
     walk_ins = {site.walk_in for site in sites.values() if site.walk_in is not None}
     account_names = {*known.accounts, *(accounts.keys() if accounts is not None else ())}
     reader = PeopleReader(
-        plans={*plans, *known.plans},
+        plans=plans,
+        earlier_plans=known.plans,
         credit=credit,
         accounts=account_names | walk_ins,
         members={*known.members, *(members.keys() if members is not None else ())},

@@ -8,45 +8,60 @@ from decimal import Decimal
 
 from meter.catalog.entry import Entry
 from meter.catalog.issues import Place
-from meter.catalog.meters import MeterEntry
 from meter.catalog.prices import read_price
-from meter.model.catalog import Plan, PlanGrant, Price
-from meter.model.money import ZERO, covers_quantity
+from meter.model.catalog import Fee, Graduated, Meter, Plan, PlanGrant, Price, Rollover
+from meter.model.money import ZERO, covers_quantity, is_currency
 
 # Wide enough for any count of seats, narrow enough for the database's integer.
 COUNT_MAX = 1_000_000
+# A hundred years of months.
+_PERIODS_MAX = 1200
 
 
 @dataclass(frozen=True, slots=True)
 class PlanContext:
-    """What a plan may name."""
+    """What a plan may name. `credited`: the meters that have a rate in credits."""
 
-    meters: Mapping[str, MeterEntry]
+    meters: Mapping[str, Meter]
     taxes: Collection[str]
     currency: str
+    credited: Collection[str]
 
 
 def read_plans(section: Entry | None, context: PlanContext) -> Mapping[str, Plan]:
-    """Return the plans by id, with what this version rates of them."""
+    """Return the plans by id."""
     return {} if section is None else {name: _read_plan(name, entry, context) for name, entry in section.names()}
+
+
+def is_due_without_usage(plan: Plan) -> bool:
+    """Tell whether a subscription to the plan owes something in a period in which nothing is used."""
+    prices = [price for several in plan.prices.values() for price in several]
+    return plan.fee is not None or any(
+        price.period_minimum is not None or (isinstance(price.model, Graduated) and price.model.flat_at_zero)
+        for price in prices
+    )
+
+
+def warn_of_misplaced(entry: Entry) -> None:
+    """Warn of discounts and deposits that stand where only a subscription has them."""
+    for key in ("discounts", "deposit", "deposits"):
+        if key in entry:
+            right = "deposit" if key == "deposits" else key
+            entry.warn(key, f"does nothing here; write `{right}` into the subscription that it is for")
 
 
 def _read_plan(name: str, entry: Entry, context: PlanContext) -> Plan:
     title = entry.text("name")
-    _read_fee(entry, context)
-    for key in ("discounts", "deposit", "deposits"):
-        if key in entry:
-            entry.warn(key, "is not booked by this version")
+    fee = _read_fee(entry, context)
+    warn_of_misplaced(entry)
+    prices = _read_prices(entry, context)
     grants: list[PlanGrant] = []
     ids: dict[str, Place] = {}
     for given in entry.entries("grants"):
-        grant = _read_grant(given, context)
+        grants.append(_read_grant(given, context, prices))
         _unique(given, ids, "grant")
-        if grant is not None:
-            grants.append(grant)
-    prices = _read_prices(entry, context)
     entry.done()
-    return Plan(id=name, name=title or name, grants=tuple(grants), prices=prices)
+    return Plan(id=name, name=title or name, fee=fee, grants=tuple(grants), prices=prices)
 
 
 def _unique(entry: Entry, ids: dict[str, Place], what: str) -> None:
@@ -59,17 +74,17 @@ def _unique(entry: Entry, ids: dict[str, Place], what: str) -> None:
         ids[name] = entry.place
 
 
-def _read_fee(entry: Entry, context: PlanContext) -> None:
+def _read_fee(entry: Entry, context: PlanContext) -> Fee | None:
     fee = entry.entry("fee")
     if fee is None:
-        return
+        return None
     fee.need("amount", "the fee of each period")
-    fee.number("amount")
+    amount = fee.number("amount") or ZERO
     fee.word("every", ("month",))
-    fee.word("in", ("advance", "arrears"))
-    fee.reference("tax", context.taxes, "tax")
+    timing = fee.word("in", ("advance", "arrears"))
+    tax = fee.reference("tax", context.taxes, "tax")
     fee.done()
-    entry.warn("fee", "is not billed by this version: only usage is")
+    return Fee(amount=amount, timing="arrears" if timing == "arrears" else "advance", tax=tax)
 
 
 def _read_prices(entry: Entry, context: PlanContext) -> Mapping[str, tuple[Price, ...]]:
@@ -85,70 +100,86 @@ def _read_prices(entry: Entry, context: PlanContext) -> Mapping[str, tuple[Price
         for given in section.entries(name):
             if meter is None:
                 continue
-            _, price = read_price(given, meter, context.taxes)
+            price = read_price(given, meter, context.taxes)
             _unique(given, ids, "price")
             if price is not None:
                 prices.append(price)
-        if meter is not None and meter.rated and name in section:
+        if meter is not None and name in section:
             found[name] = tuple(prices)
     return found
 
 
-def _read_grant(entry: Entry, context: PlanContext) -> PlanGrant | None:
-    """Return what the plan gives each period; None where this version leaves it out, with a warning."""
+def _read_grant(entry: Entry, context: PlanContext, priced: Collection[str]) -> PlanGrant:
+    """Return what the plan gives each period. Money without a scope is for what the plan prices, and nothing else."""
     entry.need("id", "balances and draws name the grant by it")
     grant_id = entry.id("id") or ""
     unit, amount, scope = read_credit(entry, context)
+    if is_currency(unit):
+        scope = scope if "meters" in entry else tuple(priced)
+        if unit != context.currency:
+            entry.warn("unit", f"is {unit}, but prices are in {context.currency} and nothing is converted: never drawn")
     entry.word("every", ("month",))
     holder = entry.word("for", ("account", "member"))
     per_seat = entry.flag("per_seat") or False
     priority = entry.integer("priority", least=0, most=COUNT_MAX)
-    rollover = entry.entry("rollover")
-    if rollover is not None:
-        rollover.need("max", "the most that goes into the next period")
-        rollover.number("max")
-        rollover.integer("periods", least=1, most=1200)
-        rollover.done()
-        entry.warn("rollover", "is not carried over by this version: what is left at the period's end is lost")
+    rollover = _read_rollover(entry)
     entry.done()
     if per_seat and holder == "member":
         entry.fault("per_seat", "multiplies the account's pool; a grant for each member has no seats")
-    rated = tuple(meter for meter in scope if context.meters[meter].rated)
-    if not covers_quantity(unit) or not rated:
-        return None
     return PlanGrant(
         id=grant_id,
         unit=unit,
         amount=amount,
-        meters=rated,
+        meters=scope,
         holder="member" if holder == "member" else "account",
         per_seat=per_seat,
         priority=100 if priority is None else priority,
+        rollover=rollover,
     )
 
 
+def _read_rollover(entry: Entry) -> Rollover | None:
+    rollover = entry.entry("rollover")
+    if rollover is None:
+        return None
+    rollover.need("max", "the most that goes into the next period")
+    most = rollover.number("max") or ZERO
+    periods = rollover.integer("periods", least=1, most=_PERIODS_MAX)
+    rollover.done()
+    return Rollover(most=most, periods=1 if periods is None else periods)
+
+
 def read_credit(entry: Entry, context: PlanContext) -> tuple[str, Decimal, tuple[str, ...]]:
-    """Return unit, amount and scope of a grant: the meters it names, else all that it could cover."""
+    """Return unit, amount and scope of a grant: the meters it names, else all that it could be for."""
     entry.need("unit", "what it is counted in: a meter's unit, credit or a currency")
     unit = entry.text("unit") or ""
     entry.need("amount", "how much is given")
     amount = entry.number("amount", above=ZERO) or ZERO
+    if "meters" in entry:
+        return unit, amount, _named_scope(entry, unit, context)
+    if unit == "credit":
+        if not context.credited:
+            entry.warn("unit", "is credit, but no meter has a rate in `credits.rates`: it covers nothing")
+        return unit, amount, tuple(name for name in context.meters if name in context.credited)
+    if is_currency(unit):
+        return unit, amount, tuple(context.meters)
+    scope = tuple(name for name, meter in context.meters.items() if meter.unit == unit)
+    if unit and not scope:
+        units = sorted({meter.unit for meter in context.meters.values()})
+        entry.fault("unit", f"{unit[:40]!r} is no meter's unit{entry.faults.suggestion(unit, units)}")
+    return unit, amount, scope
+
+
+def _named_scope(entry: Entry, unit: str, context: PlanContext) -> tuple[str, ...]:
     scope: list[str] = []
-    for meter, place in entry.texts("meters"):
-        entry.check_reference(meter, context.meters, "meter", place)
-        if meter not in context.meters:
+    for name, place in entry.texts("meters"):
+        entry.check_reference(name, context.meters, "meter", place)
+        if name not in context.meters:
             continue
-        counted = context.meters[meter].meter.unit
+        counted = context.meters[name].unit
         if unit and covers_quantity(unit) and counted != unit:
-            entry.faults.add(place, f"{meter} counts in {counted}, which a grant in {unit} cannot cover")
-        scope.append(meter)
-    if "meters" not in entry:
-        scope = [
-            name for name, meter in context.meters.items() if meter.meter.unit == unit or not covers_quantity(unit)
-        ]
-        if unit and covers_quantity(unit) and not scope:
-            units = sorted({meter.meter.unit for meter in context.meters.values()})
-            entry.fault("unit", f"{unit[:40]!r} is no meter's unit{entry.faults.suggestion(unit, units)}")
-    if unit and not covers_quantity(unit):
-        entry.warn("unit", f"{unit} grants are not drawn by this version: usage is billed without them")
-    return unit, amount, tuple(scope)
+            entry.faults.add(place, f"{name} counts in {counted}, which a grant in {unit} cannot cover")
+        elif unit == "credit" and name not in context.credited:
+            entry.faults.warn(place, f"{name} has no rate in `credits.rates`, so credit does not cover it")
+        scope.append(name)
+    return tuple(scope)

@@ -7,9 +7,8 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from meter.catalog.entry import Entry
-from meter.catalog.meters import MeterEntry
 from meter.catalog.prices import read_dimensions
-from meter.model.catalog import Site, Tax, TopicMap
+from meter.model.catalog import CreditRate, Meter, Site, Tax, TopicMap
 from meter.model.money import ONE, ZERO
 
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00", re.ASCII)
@@ -104,25 +103,29 @@ def ledger_account_at(entry: Entry, key: str) -> str | None:
     return account
 
 
-def check_credits(root: Entry, meters: Mapping[str, MeterEntry]) -> None:
-    """Check the rates at which credit covers units."""
+def read_credit_rates(root: Entry, meters: Mapping[str, Meter]) -> Mapping[str, tuple[CreditRate, ...]]:
+    """Return the rates at which credit covers units, by meter."""
     section = root.entry("credits")
-    if section is None:
-        return
-    rates = section.entry("rates")
-    for name in [] if rates is None else rates.keys():
-        if rates is None:
-            continue
+    rates = None if section is None else section.entry("rates")
+    if section is not None:
+        section.done()
+    if rates is None:
+        return {}
+    found: dict[str, tuple[CreditRate, ...]] = {}
+    for name in rates.keys():  # noqa: SIM118 -- an Entry is no dict
         rates.check_reference(name, meters, "meter", rates.at(name))
-        for rate in rates.entries(name):
-            rate.need("rate", "credits for one unit")
-            rate.number("rate", above=ZERO)
-            match = rate.entry("match")
-            if match is not None and name in meters:
-                read_dimensions(match, meters[name].dimensions, name)
-            rate.done()
-    section.done()
-    root.warn("credits", "is not used by this version: no usage is covered by `credit` grants")
+        given = rates.entries(name)
+        if name in meters and given:
+            found[name] = tuple(_credit_rate(entry, meters[name]) for entry in given)
+    return found
+
+
+def _credit_rate(entry: Entry, meter: Meter) -> CreditRate:
+    entry.need("rate", "credits for one unit")
+    rate = entry.number("rate", above=ZERO) or ONE
+    match = entry.entry("match")
+    entry.done()
+    return CreditRate(rate=rate, match={} if match is None else read_dimensions(match, meter))
 
 
 def check_shares(root: Entry, *, meters: Collection[str], sites: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from meter.catalog.entry import Entry
 from meter.catalog.issues import Faults, Place
 from meter.catalog.nodes import Number, Scalar
-from meter.model.catalog import Condition, Operator
+from meter.model.catalog import Condition, Increment, Operator
 from meter.model.event import Json
 
 _PATH: Final = re.compile(r"[^\s.]+(\.[^\s.]+){0,15}")
@@ -19,6 +19,8 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _COMPARISONS: Final[Mapping[str, Operator]] = {"gt": "gt", "gte": "gte", "lt": "lt", "lte": "lte"}
 # More belongs into a field of the event's own.
 _CHOICES_MAX: Final = 1000
+# Ten years: longer than any rental, and an instant that far behind an event can still be counted with.
+_LENGTH_S_MAX: Final = 3660 * 86400
 
 
 def path_of(text: str, place: Place, faults: Faults) -> tuple[str, ...]:
@@ -85,19 +87,32 @@ def scalar_value(value: Scalar) -> Json:
     return value.value if isinstance(value, Number) else value
 
 
-def length_at(entry: Entry, key: str) -> int | None:
-    """Return the length of time at `key` in seconds: `15m`, `14h`, `1h30m`."""
+def length_at(entry: Entry, key: str, *, least_s: int = 0) -> int | None:
+    """Return the length of time at `key` in seconds, from `least_s`: `15m`, `14h`, `1h30m`."""
     text = entry.text(key)
     if text is None:
         return None
     if not _LENGTH.fullmatch(text):
         entry.fault(key, f"is {text[:40]!r}; write a length of time with s, m, h or d, like 15m or 1h30m")
-        return 0
-    return sum(int(count) * _SECONDS[unit] for count, unit in _LENGTH_PART.findall(text))
+        return least_s
+    return _bounded(entry, key, text, least_s)
 
 
-def steps_at(entry: Entry, key: str) -> None:
-    """Check the increment at `key`: `15m`, or `30s/6s` for a first step and the following ones."""
+def steps_at(entry: Entry, key: str) -> Increment | None:
+    """Return the increment at `key`: `15m`, or `30s/6s` for a first step and the following ones."""
     text = entry.text(key)
-    if text is not None and not all(_LENGTH.fullmatch(part) for part in text.split("/", 1)):
+    if text is None:
+        return None
+    parts = text.split("/", 1)
+    if not all(_LENGTH.fullmatch(part) for part in parts):
         entry.fault(key, f"is {text[:40]!r}; write a step like 15m, or the first and the following ones like 30s/6s")
+        return None
+    first, step = (_bounded(entry, key, part, 1) for part in (parts[0], parts[-1]))
+    return Increment(first_s=first, step_s=step)
+
+
+def _bounded(entry: Entry, key: str, text: str, least_s: int) -> int:
+    seconds = sum(int(count) * _SECONDS[unit] for count, unit in _LENGTH_PART.findall(text))
+    if not least_s <= seconds <= _LENGTH_S_MAX:
+        entry.refuse(key, f"is {text[:40]!r}; give at least {least_s}s and at most {_LENGTH_S_MAX // 86400}d")
+    return min(max(seconds, least_s), _LENGTH_S_MAX)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -24,7 +24,7 @@ MissingEnd: TypeAlias = Literal["cap", "close_at", "last_seen", "none"]
 Timing: TypeAlias = Literal["advance", "arrears"]
 
 
-def _by_value(value: Json) -> str:
+def by_value(value: Json) -> str:
     """Return a text equal for equal values: records by their fields, mappings by sorted keys, numbers by value."""
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return repr(value)
@@ -33,12 +33,12 @@ def _by_value(value: Json) -> str:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, frozenset):
-        return "{" + ",".join(sorted(map(_by_value, value))) + "}"
+        return "{" + ",".join(sorted(map(by_value, value))) + "}"
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{name!r}:{_by_value(value[name])}" for name in sorted(value)) + "}"
+        return "{" + ",".join(f"{name!r}:{by_value(value[name])}" for name in sorted(value)) + "}"
     if isinstance(value, Sequence):
-        return "[" + ",".join(map(_by_value, value)) + "]"
-    return "(" + ",".join(_by_value(getattr(value, term.name)) for term in fields(value)) + ")"
+        return "[" + ",".join(map(by_value, value)) + "]"
+    return "(" + ",".join(by_value(getattr(value, term.name)) for term in fields(value)) + ")"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +221,7 @@ class Price:
         Numbers count by value: an amount written "0.50" instead of "0.5" changes nothing.
         """
         limits = [self.day_cap, self.period_cap, self.period_minimum]
-        text = _by_value([type(self.model).__name__, self.model, self.match, self.when, self.per, self.tax, *limits])
+        text = by_value([type(self.model).__name__, self.model, self.match, self.when, self.per, self.tax, *limits])
         return sha256(text.encode()).hexdigest()[:16]
 
 
@@ -319,7 +319,10 @@ class TopicMap:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """One version of everything that is metered and priced. `effective` None: in force since always."""
+    """One version of everything that is metered and priced. `effective` None: in force since always.
+
+    `account`: it is in force for that account alone (a re-rate of one account); None: for every account.
+    """
 
     operator: str
     version: int
@@ -334,6 +337,7 @@ class Catalog:
     topics: tuple[TopicMap, ...] = ()
     credit_rates: Mapping[str, tuple[CreditRate, ...]] = field(default_factory=dict)  # by meter
     ledger_accounts: Mapping[str, str] = field(default_factory=dict)
+    account: str | None = None
 
     @cached_property
     def _meters_by_event(self) -> Mapping[str, tuple[Meter, ...]]:
@@ -358,17 +362,29 @@ class Catalog:
 class CatalogTimeline:
     """All versions of an operator's catalog, in any order; one of them is in force since always.
 
-    Of two that take effect at the same instant the greater version is in force.
+    Of two that take effect at the same instant the greater version is in force. Versions for one account alone count in
+    that account's timeline only (`of_account`): `account` says whose this is, None is everybody's.
     """
 
     versions: tuple[Catalog, ...]
+    account: str | None = None
 
     @cached_property
     def _in_order(self) -> tuple[list[datetime], list[Catalog]]:
-        dated = [(v.effective, v.version, v) for v in self.versions if v.effective is not None]
+        versions = [v for v in self.versions if v.account is None or v.account == self.account]
+        dated = [(v.effective, v.version, v) for v in versions if v.effective is not None]
         dated.sort(key=lambda entry: entry[:2])
-        always = max((v for v in self.versions if v.effective is None), key=lambda v: v.version)
+        always = max((v for v in versions if v.effective is None), key=lambda v: v.version)
         return [effective for effective, _, _ in dated], [always, *(v for _, _, v in dated)]
+
+    @cached_property
+    def _of_accounts(self) -> Mapping[str, CatalogTimeline]:
+        named = {version.account for version in self.versions if version.account is not None}
+        return {name: replace(self, account=name) for name in named}
+
+    def of_account(self, account: str) -> CatalogTimeline:
+        """Return the timeline that counts for `account`: the versions for every account, and those for it alone."""
+        return self._of_accounts.get(account, self)
 
     def at(self, instant: datetime) -> Catalog:
         """Return the version in force at `instant`."""

@@ -136,7 +136,13 @@ async def open_reader(conn: AsyncConnection, operator: str, *, now: datetime, na
         raise BadInput(NO_CATALOG, code="no_catalog")
     read = read_body(current.body, version=current.version, effective=current.effective)
     known = await read_known(conn, operator, among=naming)
-    return PeopleReader(plans=known.plans, credit=read.context, accounts=known.accounts, members=known.members)
+    return PeopleReader(
+        plans=read.catalog.plans,
+        earlier_plans=known.plans,
+        credit=read.context,
+        accounts=known.accounts,
+        members=known.members,
+    )
 
 
 async def _check_operator(conn: AsyncConnection, operator: str) -> None:

@@ -25,12 +25,13 @@ _CANONICAL: Final = msgspec.json.Encoder(order="sorted", decimal_format="string"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVersion:
-    """A version as stored; `effective` None: since always."""
+    """A version as stored; `effective` None: since always; `account` None: for every account."""
 
     version: int
     effective: datetime | None
     body: Mapping[str, Json]
     digest: bytes
+    account: str | None = None
 
 
 def body_digest(body: Mapping[str, Json]) -> bytes:
@@ -51,13 +52,17 @@ def _by_value(value: Json) -> Json:
 
 async def read_versions(conn: AsyncConnection, operator: str) -> list[StoredVersion]:
     """Return every version, by number."""
+    table = catalogs.c
     query = (
-        select(catalogs.c.version, catalogs.c.effective, catalogs.c.body, catalogs.c.digest)
-        .where(catalogs.c.operator == operator)
-        .order_by(catalogs.c.version)
+        select(table.version, table.effective, table.body, table.digest, table.account)
+        .where(table.operator == operator)
+        .order_by(table.version)
     )
     rows = await conn.execute(query)
-    return [StoredVersion(version=v, effective=e, body=body, digest=digest) for v, e, body, digest in rows]
+    return [
+        StoredVersion(version=version, effective=effective, body=body, digest=digest, account=account)
+        for version, effective, body, digest, account in rows
+    ]
 
 
 async def load_catalogs(conn: AsyncConnection, operator: str) -> CatalogTimeline | None:
@@ -65,9 +70,16 @@ async def load_catalogs(conn: AsyncConnection, operator: str) -> CatalogTimeline
     return timeline(await read_versions(conn, operator))
 
 
-def in_force(versions: Sequence[StoredVersion], at: datetime) -> StoredVersion | None:
-    """Return the version in force at `at`: the latest effective, of equals the greatest number. None: there is none."""
-    begun = [v for v in versions if v.effective is None or v.effective <= at]
+def in_force(versions: Sequence[StoredVersion], at: datetime, *, account: str | None = None) -> StoredVersion | None:
+    """Return the version in force at `at`: the latest effective, of equals the greatest number. None: there is none.
+
+    Versions for one account alone count for `account` only.
+    """
+    begun = [
+        v
+        for v in versions
+        if (v.effective is None or v.effective <= at) and (v.account is None or v.account == account)
+    ]
     return max(begun, key=lambda v: (v.effective or SINCE_ALWAYS, v.version), default=None)
 
 
@@ -76,7 +88,9 @@ def timeline(versions: Sequence[StoredVersion]) -> CatalogTimeline | None:
     if not versions:
         return None
     return CatalogTimeline(
-        versions=tuple(catalog_from_body(v.body, version=v.version, effective=v.effective) for v in versions)
+        versions=tuple(
+            catalog_from_body(v.body, version=v.version, effective=v.effective, account=v.account) for v in versions
+        )
     )
 
 
@@ -89,5 +103,6 @@ async def write_version(conn: AsyncConnection, operator: str, version: StoredVer
         "body": version.body,
         "digest": version.digest,
         "reason": reason,
+        "account": version.account,
     }
     await conn.execute(insert(catalogs).values(row))

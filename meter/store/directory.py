@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import Row, func, select, text
@@ -15,12 +16,16 @@ from meter.model.directory import (
     Account,
     Claim,
     Directory,
+    Discount,
     GivenGrant,
     Link,
     Member,
+    Purchase,
     Span,
     Subscription,
 )
+from meter.model.event import Json
+from meter.model.instant import instant_text, parse_instant
 from meter.store.tables import (
     accounts,
     catalogs,
@@ -184,9 +189,7 @@ async def read_subscriptions(
 ) -> list[Subscription]:
     """Return subscriptions by start and id; `of`: those with such ids, or held by such accounts or members."""
     table = subscriptions.c
-    query = select(
-        table.subscription, table.plan, table.account, table.member, table.start, table.end, table.seats
-    ).where(table.operator == operator)
+    query = select(subscriptions).where(table.operator == operator)
     if of is not None:
         ids, of_accounts, of_members = of
         query = query.where(
@@ -195,10 +198,44 @@ async def read_subscriptions(
             | (table.member == func.any(list(of_members)))
         )
     rows = (await conn.execute(query.order_by(table.start.nulls_first(), table.subscription))).all()
-    return [
-        Subscription(id=id, plan=plan, account=account, member=member, span=_span(start, end), seats=seats)
-        for id, plan, account, member, start, end, seats in rows
-    ]
+    return [_subscription(row) for row in rows]
+
+
+def _subscription(row: Row[Any]) -> Subscription:
+    return Subscription(
+        id=row.subscription,
+        plan=row.plan,
+        account=row.account,
+        member=row.member,
+        span=_span(row.start, row.end),
+        seats=row.seats,
+        discounts=tuple(_discount(body) for body in row.discounts),
+        deposit=row.deposit,
+    )
+
+
+def _discount(body: Mapping[str, Json]) -> Discount:
+    start, end = body.get("from"), body.get("to")
+    return Discount(
+        id=body["id"],
+        rate=_decimal(body.get("rate")),
+        amount=_decimal(body.get("amount")),
+        on=tuple(body.get("on", ())),
+        span=_span(None if start is None else parse_instant(start), None if end is None else parse_instant(end)),
+    )
+
+
+def _decimal(number: Json) -> Decimal | None:
+    """Return a number of a JSON body, which gives whole ones as int."""
+    return None if number is None else Decimal(number)
+
+
+def discount_body(discount: Discount) -> dict[str, Json]:
+    """Return a discount as it is stored; what is not set is left out."""
+    body: dict[str, Json] = {"id": discount.id, "rate": discount.rate, "amount": discount.amount, "on": discount.on}
+    ends = {"from": discount.span.start, "to": discount.span.end}
+    body |= {key: instant_text(end) for key, end in ends.items() if end is not None}
+    return {key: value for key, value in body.items() if value not in (None, ())}
 
 
 async def read_grants(conn: AsyncConnection, operator: str, ids: Collection[str] | None = None) -> list[GivenGrant]:
@@ -219,6 +256,7 @@ def _grant(row: Row[Any]) -> GivenGrant:
         meters=None if row.meters is None else tuple(row.meters),
         span=_span(row.start, row.end),
         priority=row.priority,
+        bought=None if row.bought_price is None else Purchase(price=row.bought_price, tax=row.bought_tax),
     )
 
 

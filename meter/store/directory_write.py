@@ -17,6 +17,7 @@ from meter.model.directory import SINCE_ALWAYS, Span
 from meter.model.event import SALE
 from meter.store.bulk import columns_of, insert_many, insert_rows
 from meter.store.directory import (
+    discount_body,
     read_accounts,
     read_claims,
     read_grants,
@@ -128,6 +129,8 @@ async def write_changes(conn: AsyncConnection, operator: str, changes: Directory
             "start": grant.span.start,
             "end": grant.span.end,
             "priority": grant.priority,
+            "bought_price": None if grant.bought is None else grant.bought.price,
+            "bought_tax": None if grant.bought is None else grant.bought.tax,
         }
         statement = insert(grants).values(row)
         await conn.execute(statement.on_conflict_do_update(constraint=grants.primary_key, set_=row))
@@ -182,6 +185,8 @@ def _rows(operator: str, changes: DirectoryChanges) -> Iterable[tuple[Table, lis
                 "start": subscription.span.start,
                 "end": subscription.span.end,
                 "seats": subscription.seats,
+                "discounts": [discount_body(discount) for discount in subscription.discounts],
+                "deposit": subscription.deposit,
             }
             for subscription in (change.after for change in changes.subscriptions)
         ],

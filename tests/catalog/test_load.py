@@ -17,7 +17,26 @@ from meter.catalog.load import LoadedCatalog, read_catalog_json, read_catalog_te
 from meter.catalog.nodes import DEPTH_MAX
 from meter.catalog.people import Known
 from meter.examples import example_catalog
-from meter.model.catalog import Condition, Graduated, PassThrough, PerUnit, Tier
+from meter.model.catalog import (
+    Condition,
+    CreditRate,
+    Fee,
+    Flat,
+    Graduated,
+    Increment,
+    Meter,
+    Package,
+    Pairing,
+    PassThrough,
+    Percentage,
+    PerUnit,
+    Price,
+    Rollover,
+    Tier,
+    Volume,
+    Window,
+)
+from meter.model.directory import Purchase
 from meter.store.engine import decode_json, encode_json
 
 CONTRACT = (Path(__file__).parent / "data" / "contract.yaml").read_text()
@@ -72,10 +91,10 @@ def test_the_example_of_the_contract_is_accepted_whole() -> None:
     assert catalog.ledger_accounts["revenue.cafe"] == "income:food-beverage"
 
 
-def test_what_is_rated_of_the_example_is_in_the_model() -> None:
+def test_the_example_is_in_the_model() -> None:
     catalog = load(CONTRACT).catalog
     plan = catalog.plans["flex-10"]
-    assert set(catalog.meters) == {"print-pages", "day-passes", "cafe"}
+    assert set(catalog.meters) == {"print-pages", "day-passes", "presence", "wifi-data", "cafe"}
     assert catalog.meters["day-passes"].where == (
         Condition(path=("granted",), operator="=", value=True),
         Condition(path=("direction",), operator="=", value="in"),
@@ -91,21 +110,34 @@ def test_what_is_rated_of_the_example_is_in_the_model() -> None:
     days, pages = plan.grants
     assert (days.amount, days.meters, days.holder, days.priority) == (Decimal(10), ("day-passes",), "member", 100)
     assert (pages.amount, pages.holder, pages.priority) == (Decimal(100), "account", 10)
+    assert (days.rollover, pages.rollover) == (Rollover(most=Decimal(2), periods=1), None)
+    assert plan.fee == Fee(amount=Decimal(199), timing="advance", tax="vat19")
+    assert plan.prices["day-passes"][0].period_cap == Decimal(200)
+    assert catalog.credit_rates["print-pages"] == (
+        CreditRate(rate=Decimal("0.10"), match={"color": True}),
+        CreditRate(rate=Decimal("0.02")),
+    )
 
 
-def test_what_is_not_rated_yet_is_told_with_path_and_consequence() -> None:
-    assert [(w.line, w.path) for w in load(CONTRACT).warnings] == [
-        (13, "meters.presence.aggregate"),
-        (15, "meters.wifi-data.aggregate"),
-        (20, "plans.flex-10.fee"),
-        (22, "plans.flex-10.grants[0].rollover"),
-        (25, "plans.flex-10.prices.day-passes[0].cap"),
-        (33, "credits"),
-        (35, "revenue_share"),
-        (44, "grants[0].bought"),
-        (45, "grants[1].unit"),
-    ]
-    assert "books nothing" in load(CONTRACT).warnings[0].message
+def test_the_sessions_and_counters_of_the_example_are_in_the_model() -> None:
+    meters = load(CONTRACT).catalog.meters
+    direction = Condition(path=("direction",), operator="=", value="in")
+    assert meters["presence"].pairing == Pairing(
+        start=(direction,),
+        end=(Condition(path=("direction",), operator="=", value="out"),),
+        max_s=14 * 3600,
+        missing_end="close_at",
+        increment=Increment(first_s=900, step_s=900),
+    )
+    assert meters["presence"].key is None  # `member` is what runs and sessions are kept by already
+    wifi = meters["wifi-data"]
+    assert (wifi.key, wifi.from_zero, wifi.reset_below, wifi.forget_s) == (("session",), True, False, None)
+    assert wifi.scale == Decimal("1e-9")
+
+
+def test_what_is_not_posted_yet_is_told_with_path_and_consequence() -> None:
+    assert [(w.line, w.path) for w in load(CONTRACT).warnings] == [(35, "revenue_share")]
+    assert "is the operator's" in load(CONTRACT).warnings[0].message
 
 
 def test_the_people_of_the_example_are_drafted() -> None:
@@ -129,6 +161,7 @@ def test_the_people_of_the_example_are_drafted() -> None:
         ("pack-1", "day", Decimal(10), ("day-passes",), date(2026, 2, 25), date(2026, 8, 25)),
         ("goodwill", "EUR", Decimal("20.00"), None, None, None),
     ]
+    assert [g.bought for g in draft.grants] == [Purchase(price=Decimal(180), tax="vat19"), None]
 
 
 def test_the_other_form_of_a_member_and_the_other_prices_of_the_contract_are_accepted() -> None:
@@ -160,7 +193,30 @@ def test_the_other_form_of_a_member_and_the_other_prices_of_the_contract_are_acc
           tiers: [{up_to: 5, flat: 100, unit_price: 0}]""",
     )
     loaded = load(text)
-    assert [price.id for price in loaded.catalog.plans["flex-10"].prices["cafe"]] == ["m", "g"]
+    prices = {price.id: price for price in loaded.catalog.plans["flex-10"].prices["cafe"]}
+    assert [type(price.model) for price in prices.values()] == [
+        *(Volume, Package, Flat, Percentage, PassThrough, PerUnit, Graduated)
+    ]
+    assert prices["k"].model == Package(size=Decimal(10), price=Decimal(15), free=Decimal(10))
+    assert prices["p"].model == Percentage(
+        path=("total",),
+        rate=Decimal("0.013"),
+        fixed=Decimal(2),
+        minimum=Decimal("1.75"),
+        maximum=Decimal(12),
+        free_events=3,
+        free_amount=Decimal(250),
+    )
+    assert prices["m"] == Price(
+        id="m", model=PassThrough(markup=Decimal("0.1")), per="member", tax="vat19", period_minimum=Decimal(10)
+    )
+    assert prices["w"].when == Window(
+        days=frozenset({0, 6}), holidays=frozenset({date(2026, 12, 25)}), from_minute=1080, to_minute=1440
+    )
+    assert (prices["g"].day_cap, prices["g"].period_cap) == (Decimal(8), None)
+    assert prices["g"].model == Graduated(
+        tiers=(Tier(up_to=Decimal(5), unit_price=Decimal(0), flat=Decimal(100)),), flat_at_zero=True
+    )
     assert loaded.directory.links == (
         LinkDraft(
             member="ada",
@@ -176,6 +232,261 @@ def test_the_example_to_run_needs_no_warning() -> None:
     assert load(example_catalog()).warnings == ()
 
 
+# --- meters and prices, key by key ------------------------------------------------------------------------------------
+
+
+def meter_of(rest: str) -> Meter:
+    return load(HEAD + f"meters:\n  m: {{event: e, {rest}}}\n").catalog.meters["m"]
+
+
+def price_of(rest: str) -> Price:
+    text = f"plans:\n  p: {{prices: {{pages: [{{id: x, model: per_unit, unit_price: 1, {rest}}}]}}}}\n"
+    return load(HEAD + METER + text).catalog.plans["p"].prices["pages"][0]
+
+
+def test_every_key_of_a_session() -> None:
+    every = "start: {s: 1}, end: {s: 0}, minimum: 20s, max: 1h30m, idle: 2h, increment: 30s/6s, missing_end: last_seen"
+    assert meter_of(f"aggregate: duration, unit: minute, key: door.id, {every}") == Meter(
+        id="m",
+        event="e",
+        aggregate="duration",
+        unit="minute",
+        key=("door", "id"),
+        pairing=Pairing(
+            start=(Condition(path=("s",), operator="=", value=1),),
+            end=(Condition(path=("s",), operator="=", value=0),),
+            max_s=5400,
+            missing_end="last_seen",
+            idle_s=7200,
+            minimum_s=20,
+            increment=Increment(first_s=30, step_s=6),
+        ),
+    )
+    usual = meter_of("aggregate: duration, unit: second, start: {s: 1}, end: {s: 0}").pairing
+    assert usual is not None
+    assert (usual.max_s, usual.missing_end, usual.minimum_s) == (86_400, "none", 0)
+    assert usual.increment == Increment(first_s=1, step_s=1)
+
+
+def test_every_key_of_a_counter_and_of_a_gauge() -> None:
+    counter = meter_of("aggregate: counter, value: v, unit: u, key: meter, reset: below, forget: 30d")
+    assert (counter.key, counter.from_zero, counter.reset_below, counter.forget_s) == (
+        ("meter",),
+        False,
+        True,
+        30 * 86_400,
+    )
+    assert meter_of("aggregate: max, value: v, unit: u, per: member").per == "member"
+    assert meter_of("aggregate: latest, value: v, unit: u").per == "account"
+
+
+def test_caps_of_a_day_and_of_a_period_stand_side_by_side() -> None:
+    both = price_of("cap: [{amount: 8, every: day}, {amount: 100, every: period}]")
+    assert (both.day_cap, both.period_cap) == (Decimal(8), Decimal(100))
+
+
+@pytest.mark.parametrize(
+    ("hours", "minutes"),
+    [("18:00-24:00", (1080, 1440)), ("22:00-06:30", (1320, 390)), ("00:00-09:05", (0, 545))],
+)
+def test_hours_are_minutes_of_the_day_and_may_reach_over_midnight(hours: str, minutes: tuple[int, int]) -> None:
+    window = price_of(f"when: {{hours: '{hours}'}}").when
+    assert window is not None
+    assert (window.from_minute, window.to_minute, window.days, window.holidays) == (*minutes, frozenset(), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("rest", "paths"),
+    [
+        ("aggregate: count, unit: u, key: k", ["key"]),
+        ("aggregate: sum, value: v, unit: u, from_zero: true", ["from_zero"]),
+        ("aggregate: unique, value: v, unit: u, scale: 2", ["scale"]),
+        ("aggregate: max, value: v, unit: u, reset: below", ["reset"]),
+        ("aggregate: counter, value: v, unit: u, per: member", ["per"]),
+        ("aggregate: counter, value: v, unit: u, forget: 0s", ["forget"]),
+        ("aggregate: duration, unit: hour", ["", ""]),
+        ("aggregate: duration, unit: visit, start: {s: 1}, end: {s: 0}", ["unit"]),
+        ("aggregate: duration, unit: hour, start: {s: 1}, end: {s: 0}, max: 0h", ["max"]),
+        ("aggregate: duration, unit: hour, start: {s: 1}, end: {s: 0}, max: 99999d", ["max"]),
+        ("aggregate: duration, unit: hour, start: {s: 1}, end: {s: 0}, increment: 30s/0s", ["increment"]),
+        ("aggregate: duration, unit: hour, start: {s: 1}, end: {s: 0}, increment: 30", ["increment"]),
+        ("aggregate: duration, unit: hour, start: {s: 1}, end: {s: 0}, value: v", ["value"]),
+    ],
+)
+def test_a_key_of_another_aggregation_or_out_of_bounds_is_a_fault(rest: str, paths: list[str]) -> None:
+    found = faults(HEAD + f"meters:\n  m: {{event: e, {rest}}}\n")
+    assert found == [("0.yaml", 5, f"meters.m.{path}".rstrip(".")) for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("rest", "path"),
+    [
+        ("cap: [{amount: 8, every: day}, {amount: 9, every: day}]", "cap[1].every"),
+        ("cap: {amount: 8}", "cap"),
+        ("cap: 8", "cap"),
+        ("period_minimum: {}", "period_minimum"),
+        ("when: {days: [monday]}", "when.days[0]"),
+        ("when: {days: []}", "when.days"),
+        ("when: {hours: '9-17'}", "when.hours"),
+        ("when: {holidays: ['2026-12-25T00:00:00Z']}", "when.holidays"),
+        ("flat_at_zero: true", "flat_at_zero"),
+        ("free_events: 3", "free_events"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_a_fault(rest: str, path: str) -> None:
+    with pytest.raises(CatalogError) as caught:
+        price_of(rest)
+    assert [issue.path for issue in caught.value.issues] == [f"plans.p.prices.pages[0].{path}"]
+
+
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [
+        ("model: volume", ""),
+        ("model: volume, tiers: []", ".tiers"),
+        ("model: graduated", ""),
+        ("model: package, size: 0, price: 1", ".size"),
+        ("model: package, size: 1", ""),
+        ("model: flat", ""),
+        ("model: percentage, rate: 0.1", ""),
+        ("model: percentage, field: f, minimum: 2, maximum: 1", ".maximum"),
+        ("model: pass_through, markup: -2", ".markup"),
+    ],
+)
+def test_a_model_without_what_it_needs_is_a_fault(model: str, path: str) -> None:
+    text = HEAD + METER + f"plans:\n  p: {{prices: {{pages: [{{id: x, {model}}}]}}}}\n"
+    assert faults(text) == [("0.yaml", 7, f"plans.p.prices.pages[0]{path}")]
+
+
+# --- what is accepted with a warning ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "said"),
+    [
+        (
+            (
+                "sites:\n  a: {closes: '22:00'}\n  b: {}\nmeters:\n  m: {event: e, aggregate: duration, unit: hour,"
+                " start: {s: 1}, end: {s: 0}, missing_end: close_at}\n"
+            ),
+            "meters.m.missing_end",
+            "the site b has no `closes`",
+        ),
+        (
+            "meters:\n  m: {event: e, aggregate: duration, unit: hour, start: {s: 1}, end: {s: 0}, idle: 1h}\n",
+            "meters.m.idle",
+            "last_seen",
+        ),
+        ("meters:\n  membership: {event: e, aggregate: count, unit: u}\n", "meters.membership", "call it otherwise"),
+        ("plans:\n  p: {discounts: [{id: d, rate: '0.1'}]}\n", "plans.p.discounts", "into the subscription"),
+        ("plans:\n  p: {deposits: 5}\n", "plans.p.deposits", "write `deposit` into the subscription"),
+        ("accounts:\n  a: {deposit: 5}\n", "accounts.a.deposit", "into the subscription"),
+        (
+            "plans:\n  p: {fee: {amount: 5}}\naccounts:\n  a: {subscriptions: [{id: s, plan: p}]}\n",
+            "accounts.a.subscriptions[0]",
+            "has no `from`",
+        ),
+        (
+            METER
+            + "plans:\n  p: {prices: {pages: [{id: x, model: per_unit, unit_price: 1, period_minimum: {amount: 1}}"
+            "]}}\naccounts:\n  a: {subscriptions: [{id: s, plan: p}]}\n",
+            "accounts.a.subscriptions[0]",
+            "has no `from`",
+        ),
+        (
+            "plans:\n  p: {}\naccounts:\n  a: {subscriptions: [{id: s, plan: p, deposit: 5}]}\n",
+            "accounts.a.subscriptions[0].deposit",
+            "is not taken",
+        ),
+        ("plans:\n  p: {grants: [{id: g, unit: USD, amount: 5}]}\n", "plans.p.grants[0].unit", "nothing is converted"),
+        (
+            METER + "plans:\n  p: {grants: [{id: g, unit: credit, amount: 5}]}\n",
+            "plans.p.grants[0].unit",
+            "covers nothing",
+        ),
+        (
+            METER + "plans:\n  p: {grants: [{id: g, unit: credit, amount: 5, meters: [pages]}]}\n",
+            "plans.p.grants[0].meters[0]",
+            "no rate",
+        ),
+        (
+            METER + "plans:\n  p: {prices: {pages: [{id: x, model: percentage, field: v, rate: 1.3}]}}\n",
+            "plans.p.prices.pages[0].rate",
+            "fractions",
+        ),
+    ],
+)
+def test_what_is_accepted_and_does_less_than_it_says_is_told(text: str, path: str, said: str) -> None:
+    (warning,) = load(HEAD + text).warnings
+    assert (warning.path, said in warning.message) == (path, True), warning
+
+
+def test_a_dated_subscription_to_a_plan_with_a_fee_needs_no_warning() -> None:
+    text = "plans:\n  p: {fee: {amount: 5}}\naccounts:\n"
+    text += "  a: {subscriptions: [{id: s, plan: p, from: 2026-01-01, deposit: 5}]}\n"
+    assert load(HEAD + text).warnings == ()
+
+
+def test_the_scope_of_credit_is_what_has_a_rate_and_of_money_what_the_plan_prices() -> None:
+    meters = METER + "  days: {event: d, aggregate: count, unit: day}\n"
+    grants = "[{id: c, unit: credit, amount: 1}, {id: m, unit: EUR, amount: 1},"
+    grants += " {id: e, unit: EUR, amount: 1, meters: [pages]}]"
+    text = f"plans:\n  p: {{grants: {grants}, prices: {{days: [{{id: x, model: flat, amount: 1}}]}}}}\n"
+    plan = load(HEAD + meters + "credits: {rates: {pages: [{rate: 2}]}}\n" + text).catalog.plans["p"]
+    assert [grant.meters for grant in plan.grants] == [("pages",), ("days",), ("pages",)]
+
+
+# --- discounts, deposits, purchases -----------------------------------------------------------------------------------
+
+SUBSCRIBED = HEAD + METER + "plans:\n  p: {}\naccounts:\n  a:\n    subscriptions:\n      - "
+
+
+def test_discounts_and_a_deposit_are_drafted() -> None:
+    text = SUBSCRIBED + "{id: s, plan: p, from: 2026-01-01, deposit: '200.00', discounts: ["
+    text += "{id: early, rate: '0.1', on: fees, to: 2026-04-01}, {id: pages, amount: 5, on: [pages, fees]},"
+    text += " {id: all, rate: 1}]}\n"
+    (subscription,) = load(text).directory.subscriptions
+    assert subscription.deposit == Decimal(200)
+    assert [(d.id, d.rate, d.amount, d.on, d.start, d.end) for d in subscription.discounts] == [
+        ("early", Decimal("0.1"), None, ("fees",), None, date(2026, 4, 1)),
+        ("pages", None, Decimal(5), ("pages", "fees"), None, None),
+        ("all", Decimal(1), None, (), None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("discounts", "path"),
+    [
+        ("[{id: d}]", "[0]"),
+        ("[{id: d, rate: 0.1, amount: 1}]", "[0]"),
+        ("[{rate: 0.1}]", "[0]"),
+        ("[{id: d, rate: 10}]", "[0].rate"),
+        ("[{id: d, rate: 0}]", "[0].rate"),
+        ("[{id: d, amount: -1}]", "[0].amount"),
+        ("[{id: d, amount: 1, on: usage}]", "[0].on"),
+        ("[{id: d, amount: 1, on: []}]", "[0].on"),
+        ("[{id: d, amount: 1, on: [page]}]", "[0].on[0]"),
+        ("[{id: d, amount: 1, from: 2026-02-01, to: 2026-02-01}]", "[0].to"),
+        ("[{id: d, amount: 1}, {id: d, amount: 2}]", "[1].id"),
+        ("[{id: d, amount: 1, every: month}]", "[0].every"),
+        ("{id: d, amount: 1}", ""),
+    ],
+)
+def test_a_discount_that_cannot_be_meant_is_a_fault(discounts: str, path: str) -> None:
+    found = faults(SUBSCRIBED + f"{{id: s, plan: p, from: 2026-01-01, discounts: {discounts}}}\n")
+    assert found == [("0.yaml", 11, f"accounts.a.subscriptions[0].discounts{path}")]
+
+
+def test_a_purchase_needs_a_day_and_a_price() -> None:
+    grant = "grants:\n  - {id: g, account: a, unit: EUR, amount: 5, bought: {price: 4}}\n"
+    assert faults(HEAD + "accounts:\n  a: {}\n" + grant) == [("0.yaml", 7, "grants[0].bought")]
+    dated = grant.replace("bought: {price: 4}", "effective: 2026-01-01, bought: {tax: vat}")
+    assert faults(HEAD + "accounts:\n  a: {}\n" + dated) == [
+        ("0.yaml", 7, "grants[0].bought"),
+        ("0.yaml", 7, "grants[0].bought.tax"),
+    ]
+
+
 # --- what the store keeps ---------------------------------------------------------------------------------------------
 
 
@@ -186,6 +497,27 @@ def test_a_body_survives_the_store_and_builds_the_same_catalog(text: str) -> Non
     built = catalog_from_body(kept, version=0, effective=None)
     assert built == loaded.catalog
     assert set(kept) & {"accounts", "members", "grants", "effective"} == set()
+
+
+def test_what_an_earlier_version_took_can_still_be_read() -> None:
+    """It booked nothing for either; a gateway that could not read its catalog any more would book nothing at all."""
+    body = {
+        "operator": "o",
+        "currency": "EUR",
+        "timezone": "UTC",
+        "meters": {
+            "visits": {"event": "e", "aggregate": "duration", "unit": "visit", "start": {"s": 1}, "end": {"s": 0}},
+            "hours": {"event": "e", "aggregate": "duration", "unit": "hour", "start": {"s": 1}, "end": {}, "max": "0s"},
+        },
+        "plans": {"p": {"prices": {"visits": [{"id": "x", "model": "flat", "amount": 1, "when": {"days": []}}]}}},
+    }
+    catalog = catalog_from_body(body, version=1, effective=None)
+    assert set(catalog.meters) == {"hours"}
+    assert catalog.meters["hours"].pairing is not None
+    assert catalog.meters["hours"].pairing.max_s == 1
+    assert catalog.plans["p"].prices["visits"][0].when == Window()
+    with pytest.raises(CatalogError):
+        read_catalog_json(encode_json(body))
 
 
 def test_json_says_the_same_as_yaml() -> None:
