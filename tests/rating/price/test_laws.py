@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
+from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,6 +135,14 @@ def test_the_steps_sum_to_the_amount(model: Model, path: list[Decimal], bases: l
             assert abs(step.amount - said) <= (1 + abs(step.unit_price)) * Decimal("1E-12")
 
 
+@given(st.one_of(graduated, st.builds(Volume, tiers=tier_lists())), pers)
+def test_the_steps_sum_to_p_at_the_end_of_each_tier(model: Graduated | Volume, per: Decimal) -> None:
+    for tier in model.tiers:
+        if tier.up_to is not None:
+            found = steps_between(model, Tally(), tier.up_to * per, per)
+            assert total([step.amount for step in found]) == cumulative(model, tier.up_to * per, per)
+
+
 @given(curved.filter(lambda model: not isinstance(model, Package)), quantities, quantities, pers)
 def test_the_steps_show_the_quantity(model: Curved, before: Decimal, quantity: Decimal, per: Decimal) -> None:
     tally = Tally(quantity=before * per, begun=True)
@@ -145,6 +154,18 @@ def test_the_steps_show_the_quantity(model: Curved, before: Decimal, quantity: D
 @given(curved, quantities)
 def test_a_price_by_the_hour_is_that_of_a_unit_for_3600_times_the_quantity(model: Curved, quantity: Decimal) -> None:
     assert cumulative(model, quantity * HOUR, HOUR) == cumulative(model, quantity)
+
+
+longest = st.decimals("0.000000000001", "9" * 18 + "." + "9" * 12, places=12)
+
+
+@given(longest, longest, longest)
+def test_the_longest_numbers_let_in_lose_nothing(low: Decimal, high: Decimal, quantity: Decimal) -> None:
+    model = Graduated(tiers=(Tier(up_to=quantity, unit_price=low, flat=high), Tier(up_to=None, unit_price=high)))
+    with localcontext(EXACT):
+        paid = cumulative(model, quantity * HOUR + 1, HOUR)
+    expected = Fraction(quantity) * Fraction(low) + Fraction(high) + Fraction(high) / 3600
+    assert abs(Fraction(paid) - expected) <= Fraction(1, 2 * 10**12)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), amounts), max_size=10), st.none() | amounts, st.none() | amounts)
@@ -163,12 +184,8 @@ def test_the_capped_sum_is_the_smaller_of_sum_and_cap(
     assert paid == least(by_day, period_cap)
 
 
-@given(st.lists(amounts, max_size=8), st.booleans(), decimals("0", "1", 15))
-def test_the_discounted_sum_is_the_discount_of_the_sum(
-    lines: list[Decimal],
-    by_rate: bool,
-    figure: Decimal,
-) -> None:
+@given(lines=st.lists(amounts, max_size=8), by_rate=st.booleans(), figure=decimals("0", "1", 15))
+def test_the_discounted_sum_is_the_discount_of_the_sum(*, lines: list[Decimal], by_rate: bool, figure: Decimal) -> None:
     if by_rate:
         less, expected = Discount(id="less", rate=figure), round_amount(total(lines) * (1 - figure))
     else:

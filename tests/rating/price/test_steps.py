@@ -38,6 +38,10 @@ def test_graduated_shows_a_flat_where_it_falls_due() -> None:
     assert text(found) == ["1 hour x 1 = 1 (above 0 up to 5)", "1 hour x 2 + 50 flat = 52 (above 5)"]
 
 
+def test_a_tier_that_is_only_reached_is_not_entered() -> None:
+    assert text(steps(graduated(("5", "1", "100"), (None, "2", "50")), 4, 1)) == ["1 hour x 1 = 1 (above 0 up to 5)"]
+
+
 def test_the_zero_line_is_its_flat() -> None:
     found = steps(FLATS, None, 0)
     assert found == [step("tier", 0, 0, 100, flat=100, above=0, up_to=5)]
