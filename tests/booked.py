@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from msgspec.structs import replace as with_
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -45,8 +46,8 @@ def a_line(n: int = 0, **changes: Any) -> Line:
         amount=Decimal("0.5"),
         currency="EUR",
     )
-    line = replace(line, **changes)
-    return replace(line, key=line.key._replace(meter=line.meter))
+    line = with_(line, **changes)
+    return with_(line, key=line.key._replace(meter=line.meter))
 
 
 def a_charge(line: Line, *, revision: int = 0, **changes: Any) -> Charge:
@@ -71,7 +72,7 @@ def a_fee(n: int = 0, **changes: Any) -> Charge:
     nowhere = {"site": "", "member": None, "event_type": "", "events": (), "dimensions": {}}
     monthly = {"meter": "membership", "kind": "fee", "unit": "month", "price": "flex-10", "amount": Decimal(199)}
     line = a_line(n, **nowhere, **monthly)
-    return a_charge(replace(line, key=line.key._replace(source="", id="acme-flex/fee")), **changes)
+    return a_charge(with_(line, key=line.key._replace(source="", id="acme-flex/fee")), **changes)
 
 
 async def book(conn: AsyncConnection, *booked: Charge, operator: str = OPERATOR) -> None:

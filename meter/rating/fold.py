@@ -1,252 +1,422 @@
-"""The fold: an account's events in their order become the lines of its bill (decision 0001). All control flow is here.
+"""The fold: an account's events in their order become the lines of its bill (decisions 0001 and 0009).
 
-event ──measure──▶ contributions ──burn──▶ covered + billable ──price──▶ line
+events ──measure──▶ contributions ─┐
+                                   ├──▶ in the order of their places ──rate──▶ lines
+facts, clock ──▶ beats ────────────┘
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal, localcontext
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import localcontext
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeAlias
 
-from meter.model.catalog import Catalog, PassThrough, Plan, Price
-from meter.model.charge import Draw, Line, LineKey
-from meter.model.directory import Subscription
+from meter.model.catalog import Catalog
+from meter.model.charge import Line, LineKey
 from meter.model.errors import Broken
-from meter.model.event import REFUND, SALE, UsageEvent
-from meter.model.money import EXACT, ZERO, is_currency
+from meter.model.event import REFUND, SALE, Position, UsageEvent
+from meter.model.money import EXACT
 from meter.model.period import Period, period_at
-from meter.rating import grants
+from meter.rating import calendar
 from meter.rating.evidence import Evidence
 from meter.rating.facts import AccountFacts
-from meter.rating.measure import CAN_FALL, Contribution, Scene, Unread, measure
-from meter.rating.price import amount_between, choose, cumulative, steps_between
-from meter.rating.resolve import subscription_at
-from meter.rating.sale import is_paid, line_tax, paid_line, sale_currency, tip_line
-from meter.rating.state import AccountState, DrawStep, TotalKey
+from meter.rating.measure import Contribution, Memory, Orphan, Scene, Session, Unread, measure, open_sessions
+from meter.rating.placed import PlacedEvent
+from meter.rating.rate import Rater
+from meter.rating.sale import is_paid, paid_line, tip_line
+from meter.rating.state import AccountState, SessionKey, Settled
+from meter.rating.till import Till, billed
 
-__all__ = ["AccountFacts", "Evidence", "Folded", "PlacedEvent", "fold"]
+__all__ = ["AccountFacts", "Evidence", "Folded", "PlacedEvent", "TooLate", "fold"]
+
+# Behind every line of an event.
+_LAST: Final = "\U0010ffff"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedEvent:
-    """An event that counts, with the member it is counted for (None: a paid sale of an unknown guest)."""
+class TooLate(Exception):
+    """The state took something for granted that is now known otherwise: fold again from one before `position`."""
 
-    event: UsageEvent
-    member: str | None
+    def __init__(self, position: Position) -> None:
+        """Say what place must be folded again."""
+        super().__init__(f"fold again from before {position}")
+        self.position = position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
     """What ought to be booked for the events, the state after them, and what no meter could read.
 
-    `evidence` is there for each line if it was asked for.
+    `rungs`: states along the way, if they were asked for. `wakes`: when the clock alone changes something. `evidence` is
+    there for each line if it was asked for.
     """
 
     lines: tuple[Line, ...]
     state: AccountState
+    rungs: tuple[AccountState, ...] = ()
     unread: tuple[Unread, ...] = ()
+    orphans: tuple[Orphan, ...] = ()
+    wakes: datetime | None = None
     evidence: Mapping[LineKey, Evidence] | None = None
 
 
-def fold(facts: AccountFacts, state: AccountState, events: Sequence[PlacedEvent], *, trace: bool = False) -> Folded:
-    """Return the lines of `events`, which come in order after `state.position`; `state` itself stays as it is.
+def fold(
+    facts: AccountFacts,
+    state: AccountState,
+    events: Sequence[PlacedEvent],
+    *,
+    until: datetime | None = None,
+    stride: int | None = None,
+    trace: bool = False,
+) -> Folded:
+    """Return the lines of what comes after `state.position`; `state` itself stays as it is.
 
-    The same events give the same lines however they are divided among calls. Raises Broken (`fold_order`) for events
-    out of order.
+    `events` are all that count after that place, in order. `until` is the clock: what is due by then without an event is
+    billed, and sessions that have run out are estimated (None: only up to the last event, and none is). `stride`: keep a
+    state after every so many events. The same events give the same lines however they are divided among calls.
+    Raises Broken (`fold_order`) for events out of order, TooLate where `state` cannot be gone on from.
     """
-    run = _Run(facts=facts, state=state.copy(), evidence={} if trace else None)
+    run = _Run(facts, state, until=until, trace=trace)
     with localcontext(EXACT):
-        for placed in events:
-            run.take(placed)
-    return Folded(lines=tuple(run.lines), state=run.state, unread=tuple(run.unread), evidence=run.evidence)
+        run.measure(events, stride)
+        run.settle()
+        run.rate()
+    return Folded(
+        lines=tuple(run.lines),
+        state=run.state,
+        rungs=tuple(run.rungs),
+        unread=tuple(run.unread),
+        orphans=tuple(run.orphans),
+        wakes=run.wakes(),
+        evidence=run.rater.evidence,
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Usage:
-    """An event on the way to its lines: who, when, under which plan of which catalog."""
+class _Tip(NamedTuple):
+    """The tip of a sale on account, on the way to its line."""
 
     event: UsageEvent
     member: str | None
-    period: Period
-    catalog: Catalog
-    subscription: Subscription | None
-    plan: Plan | None
 
 
-@dataclass(slots=True, kw_only=True)
+_Payload: TypeAlias = Contribution | PlacedEvent | _Tip
+
+
+class _Rung(NamedTuple):
+    """Where a state is to be kept, with the memory as it was there."""
+
+    position: Position
+    memory: Memory
+
+
 class _Run:
-    """One call of the fold: it changes `state`, its own copy, and collects lines."""
+    """One call of the fold."""
 
-    facts: AccountFacts
-    state: AccountState
-    evidence: dict[LineKey, Evidence] | None
-    lines: list[Line] = field(default_factory=list)
-    unread: list[Unread] = field(default_factory=list)
-    period: Period | None = None
+    def __init__(self, facts: AccountFacts, base: AccountState, *, until: datetime | None, trace: bool) -> None:
+        self.facts = facts
+        self.base = base
+        self.until = until
+        self.state = base.copy()
+        self.memory = self.state.memory
+        self.rater = Rater(facts=facts, state=self.state, evidence={} if trace else None)
+        self.till = Till(facts=facts, state=self.state)
+        self.lines: list[Line] = []
+        self.rungs: list[AccountState] = []
+        self.unread: list[Unread] = []
+        self.orphans: list[Orphan] = []
+        self._items: list[tuple[LineKey, _Payload]] = []
+        self._marks: list[_Rung] = []
+        self._outcomes: dict[SessionKey, Contribution] = {}
+        self._period: Period | None = None
+        self._beats: Sequence[calendar.Beat] = ()
+        self._last: Position | None = base.position
 
-    def take(self, placed: PlacedEvent) -> None:
-        event, state = placed.event, self.state
-        position = event.position
-        if state.position is not None and position <= state.position:
-            raise Broken(
-                f"event {event.source} {event.id} of account {self.facts.account.id} is folded out of order; "
-                "fold again from a checkpoint before it",
-                code="fold_order",
-            )
-        state.position = position
-        period = self._period(event)
+    # --- stage one ----------------------------------------------------------------------------------------------------
+
+    def measure(self, events: Sequence[PlacedEvent], stride: int | None) -> None:
+        """Turn events into items at their places, and remember what the memory was along the way."""
+        self.till.expect(events)
+        last = self.base.position
+        for number, placed in enumerate(events, 1):
+            event = placed.event
+            position = event.position
+            if last is not None and position <= last:
+                raise Broken(
+                    f"event {event.source} {event.id} of account {self.facts.account.id} is folded out of order; "
+                    "fold again from a checkpoint before it",
+                    code="fold_order",
+                )
+            last = position
+            self._take(placed)
+            if stride is not None and number % stride == 0 and number < len(events):
+                self._marks.append(_Rung(position, self.memory.copy()))
+        self._last = last
+        for waiting in self.till.waiting():
+            self._items.append((_behind(waiting.sale), waiting))
+        if self.until is not None:
+            self._run_out()
+
+    def _take(self, placed: PlacedEvent) -> None:
+        event, items = placed.event, self._items
+        if event.type == REFUND:
+            moved = placed.sale is not None and placed.sale > event.position
+            items.append((_behind(placed.sale) if moved else _key(event, ""), placed))
+            return
         catalog = self.facts.catalogs.at(event.time)
         if event.type == SALE and is_paid(event.data):
-            self._paid(placed, period, catalog)
-        elif event.type != REFUND:  # refunds book nothing in this version
-            self._usage(placed, period, catalog)
+            items.append((_key(event, ""), placed))
+            return
+        meters = catalog.meters_of(event.type, event.data)
+        if meters:
+            scene = Scene(placed.member, catalog.site(event.site), self._period_of(event.time))
+            for meter in meters:
+                for part in measure(meter, event, scene, self.memory):
+                    if isinstance(part, Contribution):
+                        at = part.event
+                        items.append((LineKey(at.time, at.source, at.id, meter.id, part.element), part))
+                        if meter.pairing is not None:
+                            self._outcomes[SessionKey(meter.id, at.source, at.id)] = part
+                    elif isinstance(part, Unread):
+                        self.unread.append(part)
+                    else:
+                        self.orphans.append(part)
+        if event.type == SALE:
+            items.append((_key(event, _LAST), _Tip(event, placed.member)))
 
-    def _period(self, event: UsageEvent) -> Period:
-        """Return the billing period of the event; the state enters it if it is a new one."""
-        period = self.period
-        if period is None or event.time not in period:
+    def _run_out(self) -> None:
+        """Estimate the sessions whose deadline the clock has passed."""
+        for session in open_sessions(self.memory):
+            catalog = self.facts.catalogs.at(session.event.time)
+            meter = catalog.meters.get(session.key.meter)
+            if meter is None or meter.pairing is None:
+                continue
+            part = session.outcome(meter, catalog.site(session.event.site), self.until)
+            if part is not None:
+                at = part.event
+                self._outcomes[SessionKey(meter.id, at.source, at.id)] = part
+                self._items.append((LineKey(at.time, at.source, at.id, meter.id, part.element), part))
+
+    def _period_of(self, time: datetime) -> Period:
+        period = self._period
+        if period is None or time not in period:
             account = self.facts.account
-            period = self.period = period_at(event.time, zone_name=account.timezone, anchor_day=account.anchor_day)
-            if period != self.state.period:
-                given = self.facts.directory.grants.get(account.id, ())
-                lasting = (g for g in given if g.span.end is None or g.span.end > period.start)
-                self.state.enter(period, {grants.given_id(grant) for grant in lasting})
+            period = self._period = period_at(time, zone_name=account.timezone, anchor_day=account.anchor_day)
+            self.memory.enter(period)
         return period
 
-    def _paid(self, placed: PlacedEvent, period: Period, catalog: Catalog) -> None:
-        account, event = self.facts.account, placed.event
-        scene = Scene(member=placed.member, zone_name=catalog.site(event.site).timezone)
+    # --- between the stages -------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Hold what the base took for granted about its open sessions and refunds against what is known now."""
+        base = self.base.position
+        if base is not None:
+            changed = [
+                session.event.position
+                for session in open_sessions(self.base.memory)
+                if self._settled(session) != self.base.settled.get(_session_key(session))
+            ]
+            changed += self.till.unknown(base)
+            if changed:
+                raise TooLate(min(changed))
+            if self._outcomes:
+                # What the base settled is in its lines already.
+                self._items = [item for item in self._items if item[0][:3] > base or not _is_session(item[1])]
+        items = self._items
+        if any(items[n][0] > items[n + 1][0] for n in range(len(items) - 1)):
+            items.sort(key=itemgetter(0))
+
+    def _settled(self, session: Session) -> Settled | None:
+        part = self._outcomes.get(_session_key(session))
+        return None if part is None else Settled(part.quantity, part.estimated, part.events)
+
+    # --- stage two ----------------------------------------------------------------------------------------------------
+
+    def rate(self) -> None:
+        """Go through items and beats in the order of their places."""
+        self._begin()
+        marks = iter(self._marks)
+        mark = next(marks, None)
+        for place, payload in self._items:
+            while mark is not None and place[:3] > mark.position:
+                self._keep(mark)
+                mark = next(marks, None)
+            self._advance(place.time)
+            self._rate(payload, place)
+        while mark is not None:
+            self._keep(mark)
+            mark = next(marks, None)
+        self._finish()
+
+    def _begin(self) -> None:
+        """Enter the first period: that of the first event, or of the first dated thing that is due."""
+        state = self.state
+        if state.period is None:
+            first = [self._items[0][0].time] if self._items else []
+            due = calendar.starts(self.facts)
+            if due is not None and (self.until is None or due <= self.until or first) and (self.until or first):
+                first.append(due)
+            if not first or (self._last is None and not self._items and min(first) > (self.until or min(first))):
+                return
+            account = self.facts.account
+            state.enter(period_at(min(first), zone_name=account.timezone, anchor_day=account.anchor_day))
+        if state.period is not None:
+            self._beats = self._due(state.period)
+
+    def _due(self, period: Period) -> Sequence[calendar.Beat]:
+        """Return the beats of `period` that come after the base."""
+        found = calendar.beats(self.facts, period)
+        base = self.base.position
+        return found if base is None else [beat for beat in found if beat.time > base.time]
+
+    def _advance(self, time: datetime) -> None:
+        """Rate the beats up to `time`, and enter the period that holds it."""
+        state = self.state
+        while True:
+            while self._beats and self._beats[0].time <= time:
+                beat, self._beats = self._beats[0], self._beats[1:]
+                self._add(self.rater.beat(beat))
+                state.position = _later(state.position, calendar.end_of(beat.time))
+            period = state.period
+            if period is None or time < period.end:
+                return
+            account = self.facts.account
+            # Without a calendar nothing happens in the periods between.
+            begins = time if calendar.is_empty(self.facts) else period.end
+            state.enter(period_at(begins, zone_name=account.timezone, anchor_day=account.anchor_day))
+            self._beats = self._due(state.period or period)
+            state.position = _later(state.position, calendar.end_of((state.period or period).start))
+
+    def _rate(self, payload: _Payload, place: LineKey) -> None:
+        state, rater = self.state, self.rater
+        period = state.period
+        if period is None:
+            raise Broken("the fold has entered no period", code="fold_order")
+        if isinstance(payload, Contribution):
+            catalog = self.facts.catalogs.at(payload.event.time)
+            line = rater.usage(payload, period, catalog)
+            if line is not None:
+                self.lines.append(line)
+                self.till.sell(payload.event, payload.member, billed(payload, line, rater.steps))
+        elif isinstance(payload, _Tip):
+            self._tip(payload, period)
+        elif payload.event.type == REFUND:
+            self.lines += self.till.refund(payload, period, place.time)
+        else:
+            self._paid(payload, period)
+
+    def _add(self, line: Line | None) -> None:
+        if line is not None:
+            self.lines.append(line)
+
+    def _paid(self, placed: PlacedEvent, period: Period) -> None:
+        event, account = placed.event, self.facts.account
+        catalog = self.facts.catalogs.at(event.time)
         line, unread = paid_line(
-            event, account=account.id, currency=account.currency, scene=scene, catalog=catalog, period=period
+            event,
+            account=account.id,
+            currency=account.currency,
+            scene=Scene(placed.member, catalog.site(event.site), period),
+            catalog=catalog,
+            period=period,
         )
         self.lines.append(line)
         self.unread += unread
+        self.till.sell(event, placed.member, billed(None, line, ()))
 
-    def _usage(self, placed: PlacedEvent, period: Period, catalog: Catalog) -> None:
-        event, account = placed.event, self.facts.account
-        meters = catalog.meters_of(event.type, event.data)
-        if not meters and event.type != SALE:
-            return
-        scene = Scene(member=placed.member, zone_name=catalog.site(event.site).timezone)
-        subscription = subscription_at(
-            account=account.id, member=placed.member, instant=event.time, directory=self.facts.directory
-        )
-        plan = subscription.plan if subscription is not None else catalog.default_plan
-        usage = _Usage(
-            event=event,
-            member=placed.member,
-            period=period,
+    def _tip(self, tip: _Tip, period: Period) -> None:
+        event, account = tip.event, self.facts.account
+        catalog = self.facts.catalogs.at(event.time)
+        line = tip_line(
+            event,
+            account=account.id,
+            currency=account.currency,
+            scene=Scene(tip.member, catalog.site(event.site), period),
             catalog=catalog,
-            subscription=subscription,
-            plan=None if plan is None else catalog.plans.get(plan),
+            period=period,
+            plan=self._plan(event, tip.member, catalog),
         )
-        for meter in meters:
-            for part in measure(meter, event, scene, self.state):
-                if isinstance(part, Unread):
-                    self.unread.append(part)
-                elif part.quantity and (usage.plan is None or meter.id in usage.plan.meters):
-                    self._rate(usage, part)
-        if event.type == SALE:
-            tip = tip_line(
-                event,
-                account=account.id,
-                currency=account.currency,
-                scene=scene,
-                catalog=catalog,
-                period=period,
-                plan=usage.plan.id if usage.plan is not None else None,
-            )
-            if tip is not None:
-                self.lines.append(tip)
+        if line is not None:
+            self.lines.append(line)
+            self.till.sell(event, tip.member, billed(None, line, ()))
 
-    def _rate(self, usage: _Usage, part: Contribution) -> None:
-        """Burn credit for the contribution, price what is left, and keep the line."""
-        event, meter, plan = usage.event, part.meter, usage.plan
-        price, note = self._price(usage, part)
-        total_key = TotalKey(
-            plan.id if plan is not None else "",
-            price.id if price is not None else "",
-            price.content if price is not None else "",
-            meter.id if price is None else "",
-            (usage.member or "") if price is not None and price.per == "member" else "",
-        )
-        before = self.state.totals.get(total_key, ZERO)
-        steps = self._burn(usage, part) if part.quantity > ZERO else self._give_back(part, before)
-        covered = sum((step.amount for step in steps), ZERO)
-        billable = part.quantity - covered
-        after = before + billable
-        if billable:
-            self.state.totals[total_key] = after
-        line = Line(
-            key=LineKey(event.time, event.source, event.id, meter.id, part.element),
-            account=self.facts.account.id,
-            member=usage.member,
-            site=event.site,
-            meter=meter.id,
-            plan=plan.id if plan is not None else None,
-            kind="usage",
-            event_type=event.type,
-            events=(event.key,),
-            period=usage.period,
-            quantity=part.quantity,
-            unit=meter.unit,
-            covered=covered,
-            billable=billable,
-            dimensions=part.dimensions,
-            price=price.id if price is not None else None,
-            amount=amount_between(price.model, before, after) if price is not None and billable else ZERO,
-            currency=self.facts.account.currency,
-            tax=line_tax(usage.catalog, event.site, price, part.item),
-            draws=tuple(Draw(grant=step.instance, unit=meter.unit, amount=step.amount) for step in steps),
-            unpriced=price is None and bool(billable),
-        )
-        self.lines.append(line)
-        if self.evidence is not None:
-            self.evidence[line.key] = _evidence(line, steps, price, before, note)
+    def _plan(self, event: UsageEvent, member: str | None, catalog: Catalog) -> str | None:
+        return self.rater.plan(event.time, member, catalog)
 
-    def _price(self, usage: _Usage, part: Contribution) -> tuple[Price | None, str | None]:
-        """Return the price that applies, or None and why."""
-        plan, meter, currency = usage.plan, part.meter, self.facts.account.currency
-        if plan is None:
-            return None, "the account has no plan at this time"
-        price = choose(plan.prices.get(meter.id, ()), part.dimensions)
-        if price is None:
-            return None, f"no price of plan {plan.id} fits"
-        if usage.catalog.currency != currency:
-            return None, f"the prices are in {usage.catalog.currency}, the account pays in {currency}"
-        if isinstance(price.model, PassThrough):
-            unit = sale_currency(usage.event) or meter.unit
-            if is_currency(unit) and unit != currency:
-                return None, f"the usage is in {unit}, the account pays in {currency}"
-        return price, None
+    def _keep(self, mark: _Rung) -> None:
+        """Keep a state at `mark`, with what is known now about the sessions that were open there."""
+        self._advance(mark.position.time)
+        self.till.flush()
+        kept = self.state.copy()
+        kept.memory = mark.memory
+        kept.position = _later(kept.position, mark.position)
+        kept.settled = self._settled_of(mark.memory)
+        self.till.keep(kept, mark.position)
+        self.rungs.append(kept)
 
-    def _burn(self, usage: _Usage, part: Contribution) -> list[DrawStep]:
-        """Draw credit for a positive quantity."""
-        order = grants.burn_order(
-            self.facts, meter=part.meter, member=usage.member, subscription=usage.subscription, period=usage.period
-        )
-        steps = grants.draw(order, self.state, part.quantity, usage.event.time)
-        if part.meter.aggregate in CAN_FALL:
-            for step in steps:
-                self.state.remember(part.meter.id, step)
-        return steps
+    def _finish(self) -> None:
+        """Bring the state to the clock: what comes later folds on from here."""
+        state = self.state
+        if self.until is not None and state.period is not None and not calendar.is_empty(self.facts):
+            self._advance(self.until)
+        if self._last is not None:
+            self._advance(self._last.time) if state.period is not None else None
+            state.position = _later(state.position, self._last)
+        self.till.flush()
+        self._forget_settled()
+        state.memory = self.memory
+        state.settled = self._settled_of(self.memory)
+        if state.position is not None:
+            self.till.keep(state, state.position)
 
-    def _give_back(self, part: Contribution, total: Decimal) -> list[DrawStep]:
-        """A negative quantity first lowers what was priced (`total`), then returns draws, the last drawn first."""
-        owed = -part.quantity - max(total, ZERO)
-        return self.state.give_back(part.meter.id, owed) if owed > ZERO else []
+    def _forget_settled(self) -> None:
+        """Forget open sessions that are settled and that nothing later in the order can end."""
+        last = self.state.position if self._last is None else self._last
+        for session in list(open_sessions(self.memory)):
+            if last is not None and session.until < last.time and _session_key(session) in self._outcomes:
+                del self.memory.sessions[session.key]
+
+    def _settled_of(self, memory: Memory) -> dict[SessionKey, Settled]:
+        found = ((_session_key(session), self._settled(session)) for session in open_sessions(memory))
+        return {key: settled for key, settled in found if settled is not None}
+
+    def wakes(self) -> datetime | None:
+        """Return the next instant at which the clock alone makes a difference; None where none does."""
+        if self.until is None:
+            return None
+        instants = [beat.time for beat in self._beats[:1]]
+        if not calendar.is_empty(self.facts):
+            period, due = self.state.period, calendar.starts(self.facts)
+            instants += [period.end] if period is not None else [due] if due is not None else []
+        for session in open_sessions(self.memory):
+            catalog = self.facts.catalogs.at(session.event.time)
+            meter = catalog.meters.get(session.key.meter)
+            if meter is not None and meter.pairing is not None:
+                deadline = session.deadline(meter, catalog.site(session.event.site))
+                if deadline is not None and deadline > self.until:
+                    instants.append(deadline)
+        return min(instants, default=None)
 
 
-def _evidence(line: Line, steps: list[DrawStep], price: Price | None, before: Decimal, note: str | None) -> Evidence:
-    after = before + line.billable
-    return Evidence(
-        draws=tuple(steps),
-        price=price,
-        before=before,
-        after=after,
-        paid_before=ZERO if price is None else cumulative(price.model, before),
-        paid_after=ZERO if price is None else cumulative(price.model, after),
-        steps=() if price is None else tuple(steps_between(price.model, before, after)),
-        note=note if line.unpriced else None,
-    )
+def _key(event: UsageEvent, meter: str) -> LineKey:
+    return LineKey(event.time, event.source, event.id, meter)
+
+
+def _behind(sale: Position | None) -> LineKey:
+    """Return the place behind every line of a sale."""
+    if sale is None:
+        raise Broken("a refund that comes before its sale does not say where that is", code="fold_order")
+    return LineKey(sale.time, sale.source, sale.id, _LAST, 0, _LAST)
+
+
+def _is_session(payload: _Payload) -> bool:
+    return isinstance(payload, Contribution) and payload.meter.pairing is not None
+
+
+def _session_key(session: Session) -> SessionKey:
+    return SessionKey(session.key.meter, session.event.source, session.event.id)
+
+
+def _later(position: Position | None, other: Position) -> Position:
+    return other if position is None or position < other else position

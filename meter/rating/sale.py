@@ -7,16 +7,15 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from meter.model.catalog import Catalog, Meter, PassThrough, Price, Tax
-from meter.model.charge import Line, LineKey, LineTax
+from meter.model.charge import TIP_PART, Line, LineKey, LineTax
 from meter.model.event import SALE, Json, UsageEvent
 from meter.model.money import ONE, ZERO, round_quantity
 from meter.model.period import Period
-from meter.rating.measure import Contribution, Scene, Unread, measure
-from meter.rating.state import AccountState
+from meter.rating.measure import Contribution, Memory, Scene, Unread, measure
 from meter.rating.values import number, same
 
 POS: Final = "pos"  # the meter of sales that no meter counts
-TIP: Final = "tip"
+TIP: Final = TIP_PART
 
 
 def is_paid(data: Mapping[str, Json]) -> bool:
@@ -43,7 +42,7 @@ def _counted(event: UsageEvent, meters: Sequence[Meter], scene: Scene) -> _Count
     """Return what the first meter by name that counts the sale makes of it, else one sale under `pos`."""
     for meter in meters:
         # A memory of its own: a sale as a whole uses up no day of the member's and waits for none.
-        measured = measure(meter, event, scene, AccountState())
+        measured = measure(meter, event, scene, Memory())
         parts = [part for part in measured if isinstance(part, Contribution) and part.quantity]
         quantity = sum((part.quantity for part in parts), ZERO)
         if quantity:

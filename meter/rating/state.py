@@ -1,8 +1,12 @@
-"""What an account's fold carries from one event to the next. Small, exact, and in JSON a checkpoint (decision 0001).
+"""What an account's fold carries from place to place. Small, exact, and in JSON a checkpoint (decisions 0001, 0009).
+
+    memory                    of stage one: days seen, open sessions, counter runs
+    tallies, used, drawn …    of stage two: what the next line costs, and which credit is left for it
+    settled, sold             what was taken for granted about sessions and sales that lie before the position
 
 Bounded by the account's members, prices and grants, not by its events: what belongs to a billing period is dropped when
-the next begins, days seen when no later event can fall on them. Only the draws that a negative quantity could return
-grow within a period: by an entry whenever a meter that can fall draws another grant than the time before.
+the next begins. Only the draws that a negative quantity could return grow within a period: by an entry whenever a meter
+that can fall draws another grant than the time before.
 """
 
 from __future__ import annotations
@@ -13,12 +17,16 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from meter.model.errors import Broken
-from meter.model.event import Position
-from meter.model.money import ZERO
+from meter.model.event import EventKey, Position
+from meter.model.money import ZERO, round_amount
 from meter.model.period import Period
+from meter.rating.measure import Memory
+from meter.rating.placed import PlacedEvent, placed_json, placed_of
+from meter.rating.price import Tally
+from meter.rating.refund import Sold
 
 # Raised when `to_json` writes something else or its meaning changes: older checkpoints are then left unread.
-STATE_FORMAT: Final = 1
+STATE_FORMAT: Final = 2
 
 
 class TotalKey(NamedTuple):
@@ -38,109 +46,156 @@ class TotalKey(NamedTuple):
 class DrawStep(NamedTuple):
     """A draw of `amount` from `instance`, whose balance was `balance` before, of `granted` in all.
 
-    Negative: credit given back.
+    All three are in the instance's `unit` (seconds for a unit of time); `covered` is the quantity of the meter, or the
+    money, that it pays for. Negative: credit given back.
     """
 
     instance: str
+    unit: str
     amount: Decimal
+    covered: Decimal
     balance: Decimal
     granted: Decimal
 
 
-class _Drawn(NamedTuple):
+class Drawn(NamedTuple):
     """The draws of a meter in this period, the last first, as a linked list: a copy of the state shares it."""
 
     instance: str
+    unit: str
     amount: Decimal
+    covered: Decimal
     granted: Decimal
-    earlier: _Drawn | None
+    earlier: Drawn | None
+
+
+class Settled(NamedTuple):
+    """What became of a session that was open at the state's position, as far as was known when it was folded."""
+
+    quantity: Decimal
+    estimated: bool
+    events: tuple[EventKey, ...]
+
+
+class SessionKey(NamedTuple):
+    """A session by its meter and its start."""
+
+    meter: str
+    source: str
+    id: str
+
+
+class SaleKey(NamedTuple):
+    """A sale as refunds speak of it."""
+
+    source: str
+    order: str
+
+
+class Returned(NamedTuple):
+    """Credit that a refund gave back to an instance that had expired: a new one with the old one's scope."""
+
+    origin: str
+    effective: datetime
+    expires: datetime
+    amount: Decimal
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class AccountState:
-    """The state after the event at `position`. The fold works on a copy; nobody else changes one.
+    """The state at `position`. The fold works on a copy; nobody else changes one.
 
-    `totals`: Q by price. `used`: credit drawn by instance. `days`: the last local dates seen, by meter and member.
-    `drawn`: by meter, what a negative quantity would give back.
+    `tallies`: Q and its companions by price. `day_sums`, `capped`: what caps and minimums look at. `discounted`:
+    running sums of discounts. `used`: credit drawn by instance, until `lasts` at the most. `drawn` and `money`: by
+    meter, what a negative quantity or amount would give back; `paid`: what was paid for the meters that can fall. `sold`: sales that
+    have refunds; `waiting`: refunds from before `position` whose sales come after it.
     """
 
     position: Position | None = None
     period: Period | None = None
-    totals: dict[TotalKey, Decimal] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
+    settled: dict[SessionKey, Settled] = field(default_factory=dict)
+    tallies: dict[TotalKey, Tally] = field(default_factory=dict)
+    day_sums: dict[tuple[TotalKey, date], Decimal] = field(default_factory=dict)
+    capped: dict[tuple[str, str, str], Decimal] = field(default_factory=dict)
+    discounted: dict[str, Decimal] = field(default_factory=dict)
     used: dict[str, Decimal] = field(default_factory=dict)
-    days: dict[tuple[str, str], tuple[date, ...]] = field(default_factory=dict)
-    drawn: dict[str, _Drawn] = field(default_factory=dict, repr=False)
+    lasts: dict[str, datetime] = field(default_factory=dict)
+    drawn: dict[str, Drawn] = field(default_factory=dict, repr=False)
+    money: dict[str, Drawn] = field(default_factory=dict, repr=False)
+    paid: dict[str, Decimal] = field(default_factory=dict)
+    sold: dict[SaleKey, Sold] = field(default_factory=dict)
+    returned: dict[str, Returned] = field(default_factory=dict)
+    waiting: dict[EventKey, PlacedEvent] = field(default_factory=dict)
 
     def copy(self) -> AccountState:
         """Return a state that can be changed without changing this one."""
         return AccountState(
             position=self.position,
             period=self.period,
-            totals=self.totals.copy(),
+            memory=self.memory.copy(),
+            settled=self.settled.copy(),
+            tallies=self.tallies.copy(),
+            day_sums=self.day_sums.copy(),
+            capped=self.capped.copy(),
+            discounted=self.discounted.copy(),
             used=self.used.copy(),
-            days=self.days.copy(),
+            lasts=self.lasts.copy(),
             drawn=self.drawn.copy(),
+            money=self.money.copy(),
+            paid=self.paid.copy(),
+            sold=self.sold.copy(),
+            returned=self.returned.copy(),
+            waiting=self.waiting.copy(),
         )
 
-    def first_of_day(self, meter: str, member: str | None, day: date, instant: datetime) -> bool:
-        """Tell whether `day` is new for the member (None: all usage without one), and remember it.
+    def use(self, step: DrawStep, lasts: datetime) -> None:
+        """Take credit from an instance that matters until `lasts`."""
+        used = self.used.get(step.instance)
+        if used is None:
+            self.lasts[step.instance] = lasts
+            used = ZERO
+        self.used[step.instance] = used + step.amount
 
-        Zones reach from UTC-12 to UTC+14, so later events show dates from the day before the instant's UTC date on.
-        """
-        key = (meter, member or "")
-        seen = self.days.get(key, ())
-        if day in seen:
-            return False
-        horizon = instant.date() - timedelta(days=1)
-        self.days[key] = (*(d for d in seen if d >= horizon), day)
-        return True
-
-    def use(self, step: DrawStep) -> None:
-        """Take credit from an instance."""
-        self.used[step.instance] = self.used.get(step.instance, ZERO) + step.amount
-
-    def remember(self, meter: str, step: DrawStep) -> None:
-        """Keep a draw of `meter` for `give_back`; neighbouring draws of one instance are one."""
-        top, amount = self.drawn.get(meter), step.amount
-        if top is not None and top.instance == step.instance:
-            amount, top = amount + top.amount, top.earlier
-        self.drawn[meter] = _Drawn(step.instance, amount, step.granted, top)
-
-    def give_back(self, meter: str, quantity: Decimal) -> list[DrawStep]:
-        """Return up to `quantity` of the meter's draws of this period to their instances, the last drawn first."""
-        found: list[DrawStep] = []
-        top = self.drawn.get(meter)
-        while top is not None and quantity > ZERO:
-            returned = min(quantity, top.amount)
-            used = self.used[top.instance]
-            found.append(DrawStep(top.instance, -returned, top.granted - used, top.granted))
-            self.used[top.instance] = used - returned
-            quantity -= returned
-            top = top._replace(amount=top.amount - returned) if returned < top.amount else top.earlier
-        if top is None:
-            self.drawn.pop(meter, None)
-        else:
-            self.drawn[meter] = top
-        return found
-
-    def enter(self, period: Period, given: set[str]) -> None:
-        """Begin `period`: keep the use of the `given` grants, and days on which later events can still fall."""
-        horizon = period.start.date() - timedelta(days=1)
+    def enter(self, period: Period) -> None:
+        """Begin `period`: forget what belonged to the one before, and credit that nobody can draw any more."""
+        horizon = period.start.date() - timedelta(days=2)
         self.period = period
-        self.totals = {}
+        self.tallies = {}
+        self.capped = {}
+        self.discounted = {}
         self.drawn = {}
-        self.used = {name: amount for name, amount in self.used.items() if name in given}
-        self.days = {key: kept for key, seen in self.days.items() if (kept := tuple(d for d in seen if d >= horizon))}
+        self.money = {}
+        self.paid = {}
+        self.day_sums = {key: total for key, total in self.day_sums.items() if key[1] >= horizon}
+        self.lasts = {name: until for name, until in self.lasts.items() if until > period.start}
+        self.used = {name: amount for name, amount in self.used.items() if name in self.lasts}
+        self.returned = {name: one for name, one in self.returned.items() if one.expires > period.start}
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as JSON values, numbers as strings: `from_json` gives back an equal one."""
         return {
             "position": self.position and [self.position.time.isoformat(), self.position.source, self.position.id],
             "period": self.period and [self.period.start.isoformat(), self.period.end.isoformat()],
-            "totals": [[*key, str(total)] for key, total in sorted(self.totals.items())],
-            "used": {name: str(amount) for name, amount in sorted(self.used.items())},
-            "days": [[*key, [day.isoformat() for day in seen]] for key, seen in sorted(self.days.items())],
+            "memory": self.memory.to_json(),
+            "settled": [
+                [*key, str(one.quantity), one.estimated, [list(event) for event in one.events]]
+                for key, one in sorted(self.settled.items())
+            ],
+            "tallies": [[*key, *tally.to_row()] for key, tally in sorted(self.tallies.items())],
+            "day_sums": [[*key, day.isoformat(), str(total)] for (key, day), total in sorted(self.day_sums.items())],
+            "capped": [[*key, str(total)] for key, total in sorted(self.capped.items())],
+            "discounted": {name: str(total) for name, total in sorted(self.discounted.items())},
+            "used": {name: [str(amount), self.lasts[name].isoformat()] for name, amount in sorted(self.used.items())},
             "drawn": {meter: _flat(top) for meter, top in sorted(self.drawn.items())},
+            "money": {meter: _flat(top) for meter, top in sorted(self.money.items())},
+            "paid": {meter: str(amount) for meter, amount in sorted(self.paid.items())},
+            "sold": [[*key, one.to_json()] for key, one in sorted(self.sold.items())],
+            "returned": {
+                name: [one.origin, one.effective.isoformat(), one.expires.isoformat(), str(one.amount)]
+                for name, one in sorted(self.returned.items())
+            },
+            "waiting": [placed_json(self.waiting[key]) for key in sorted(self.waiting)],
         }
 
     @staticmethod
@@ -150,25 +205,73 @@ class AccountState:
         return AccountState(
             position=position and Position(datetime.fromisoformat(position[0]), position[1], position[2]),
             period=period and Period(datetime.fromisoformat(period[0]), datetime.fromisoformat(period[1])),
-            totals={TotalKey(*row[:5]): Decimal(row[5]) for row in body["totals"]},
-            used={name: Decimal(amount) for name, amount in body["used"].items()},
-            days={(row[0], row[1]): tuple(map(date.fromisoformat, row[2])) for row in body["days"]},
+            memory=Memory.from_json(body["memory"]),
+            settled={
+                SessionKey(*row[:3]): Settled(Decimal(row[3]), row[4], tuple(EventKey(*event) for event in row[5]))
+                for row in body["settled"]
+            },
+            tallies={TotalKey(*row[:5]): Tally.from_row(row[5:]) for row in body["tallies"]},
+            day_sums={(TotalKey(*row[:5]), date.fromisoformat(row[5])): Decimal(row[6]) for row in body["day_sums"]},
+            capped={(row[0], row[1], row[2]): Decimal(row[3]) for row in body["capped"]},
+            discounted={name: Decimal(total) for name, total in body["discounted"].items()},
+            used={name: Decimal(amount) for name, (amount, _) in body["used"].items()},
+            lasts={name: datetime.fromisoformat(until) for name, (_, until) in body["used"].items()},
             drawn={meter: _linked(rows) for meter, rows in body["drawn"].items()},
+            money={meter: _linked(rows) for meter, rows in body["money"].items()},
+            paid={meter: Decimal(amount) for meter, amount in body["paid"].items()},
+            sold={SaleKey(row[0], row[1]): Sold.from_json(row[2]) for row in body["sold"]},
+            returned={
+                name: Returned(row[0], datetime.fromisoformat(row[1]), datetime.fromisoformat(row[2]), Decimal(row[3]))
+                for name, row in body["returned"].items()
+            },
+            waiting={placed.event.key: placed for placed in map(placed_of, body["waiting"])},
         )
 
 
-def _flat(top: _Drawn | None) -> list[list[str]]:
+def remember(drawn: dict[str, Drawn], meter: str, step: DrawStep) -> None:
+    """Keep a draw of `meter` in `drawn` for `give_back`; neighbouring draws of one instance are one."""
+    top, amount, covered = drawn.get(meter), step.amount, step.covered
+    if top is not None and top.instance == step.instance:
+        amount, covered, top = amount + top.amount, covered + top.covered, top.earlier
+    drawn[meter] = Drawn(step.instance, step.unit, amount, covered, step.granted, top)
+
+
+def give_back(state: AccountState, drawn: dict[str, Drawn], meter: str, covered: Decimal) -> list[DrawStep]:
+    """Return draws of the meter in this period that cover up to `covered` to their instances, the last drawn first."""
+    found: list[DrawStep] = []
+    top = drawn.get(meter)
+    while top is not None and covered > ZERO:
+        used = state.used[top.instance]
+        if covered >= top.covered:
+            part, amount, rest = top.covered, top.amount, top.earlier
+        else:
+            part = covered
+            # Credits go back in proportion, as finely as they were drawn.
+            amount = part if top.amount == top.covered else round_amount(top.amount * part / top.covered)
+            rest = top._replace(amount=top.amount - amount, covered=top.covered - part)
+        found.append(DrawStep(top.instance, top.unit, -amount, -part, top.granted - used, top.granted))
+        state.used[top.instance] = used - amount
+        covered -= part
+        top = rest
+    if top is None:
+        drawn.pop(meter, None)
+    else:
+        drawn[meter] = top
+    return found
+
+
+def _flat(top: Drawn | None) -> list[list[str]]:
     rows: list[list[str]] = []
     while top is not None:
-        rows.append([top.instance, str(top.amount), str(top.granted)])
+        rows.append([top.instance, top.unit, str(top.amount), str(top.covered), str(top.granted)])
         top = top.earlier
     return rows
 
 
-def _linked(rows: list[list[str]]) -> _Drawn:
-    top: _Drawn | None = None
-    for instance, amount, granted in reversed(rows):
-        top = _Drawn(instance, Decimal(amount), Decimal(granted), top)
+def _linked(rows: list[list[str]]) -> Drawn:
+    top: Drawn | None = None
+    for instance, unit, amount, covered, granted in reversed(rows):
+        top = Drawn(instance, unit, Decimal(amount), Decimal(covered), Decimal(granted), top)
     if top is None:
         raise Broken(
             "a checkpoint lists a meter without draws; delete the account's checkpoints", code="bad_checkpoint"

@@ -1,6 +1,6 @@
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace as with_
 from sqlalchemy import text
 
 from meter.store.booking import checkpoints_before
@@ -149,7 +149,7 @@ async def test_an_account_that_is_gone_is_still_explained(gateway: Gateway) -> N
     async with gateway.api.db.begin() as conn:
         charge = await charge_by_id(conn, "northside", (await gateway.charges())[0]["id"])
     assert charge is not None
-    orphan = a_charge(replace(charge.line, account="gone"))
+    orphan = a_charge(with_(charge.line, account="gone"))
     await gateway.api.book(orphan)
     told = await _explain(gateway, orphan.id)
     assert told["recomputed"] == {"agrees": False, "amount": None, "quantity": None}

@@ -1,12 +1,12 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace as with_
 from sqlalchemy import text
 
 from meter.model.charge import Charge, Draw, LineTax
@@ -239,7 +239,7 @@ async def test_no_reader_skips_or_repeats_under_many_writers(db: Database) -> No
 
 async def test_the_chain_holds_the_corrections_of_one_line_only(db: Database) -> None:
     original = a_charge(a_line(0))
-    undone = replace(original.line, quantity=Decimal(-10), billable=Decimal(-10), amount=Decimal("-0.5"))
+    undone = with_(original.line, quantity=Decimal(-10), billable=Decimal(-10), amount=Decimal("-0.5"))
     reversal = a_charge(undone, revision=1, role="reversal", corrects=original.id, reason="voided")
     other = a_charge(a_line(1))
     async with db.begin() as conn:

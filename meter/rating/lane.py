@@ -1,0 +1,114 @@
+"""The terms of usage: what a meter's usage by somebody under some plan may draw, and what it costs.
+
+Looked up for every line, and the same for most of a period: kept in the facts' memo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from meter.model.catalog import Catalog, CreditRate, Meter, Plan, Price
+from meter.model.directory import Discount, Subscription
+from meter.model.money import unit_scale
+from meter.model.period import Period
+from meter.rating.facts import AccountFacts
+from meter.rating.grants import Orders, orders
+from meter.rating.measure import CAN_FALL
+from meter.rating.price import Tariff, compile_price
+
+# Lanes of one account that are kept: members x meters of two periods for a large account, then begun anew.
+_LANES_MAX: Final = 16_384
+FEES: Final = "fees"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """The terms. `billed` False: the plan neither prices nor grants the meter, so nothing is booked.
+
+    `note` says why nothing can be priced, whatever the dimensions. `per` is how many base units a unit has. `falls`:
+    quantities or amounts can be negative, and then give credit back.
+    """
+
+    catalog: Catalog
+    meter: Meter
+    plan: Plan | None
+    subscription: Subscription | None
+    billed: bool
+    note: str | None
+    per: Decimal
+    prices: tuple[Price, ...]
+    tariffs: Mapping[str, Tariff]
+    orders: Orders
+    rates: tuple[CreditRate, ...]
+    discounts: tuple[Discount, ...]
+    falls: bool
+
+
+def lane_of(
+    facts: AccountFacts,
+    *,
+    catalog: Catalog,
+    meter: Meter,
+    member: str | None,
+    subscription: Subscription | None,
+    period: Period,
+) -> Lane:
+    """Return the terms of usage of `meter` by `member` under `subscription` (None: the default plan) in `period`."""
+    key = (catalog.version, meter.id, member, None if subscription is None else subscription.id, period.start)
+    found: Lane | None = facts.memo.get(key)
+    if found is None:
+        if len(facts.memo) >= _LANES_MAX:
+            facts.memo.clear()
+        found = facts.memo[key] = _lane(facts, catalog, meter, member, subscription, period)
+    return found
+
+
+def _lane(
+    facts: AccountFacts,
+    catalog: Catalog,
+    meter: Meter,
+    member: str | None,
+    subscription: Subscription | None,
+    period: Period,
+) -> Lane:
+    name = catalog.default_plan if subscription is None else subscription.plan
+    plan = None if name is None else catalog.plans.get(name)
+    currency = facts.account.currency
+    prices = () if plan is None else plan.prices.get(meter.id, ())
+    note = None
+    if plan is None:
+        note = "the account has no plan at this time"
+    elif catalog.currency != currency and prices:
+        note = f"the prices are in {catalog.currency}, the account pays in {currency}"
+    per = unit_scale(meter.unit)
+    tariffs = {price.id: compile_price(price, per) for price in prices}
+    return Lane(
+        catalog=catalog,
+        meter=meter,
+        plan=plan,
+        subscription=subscription,
+        billed=plan is None or meter.id in plan.meters,
+        note=note,
+        per=per,
+        prices=prices,
+        tariffs=tariffs,
+        orders=orders(facts, meter=meter, member=member, subscription=subscription, period=period),
+        rates=catalog.credit_rates.get(meter.id, ()),
+        discounts=tuple(_discounts(subscription, meter.id)),
+        falls=meter.aggregate in CAN_FALL or any(tariff.falls for tariff in tariffs.values()),
+    )
+
+
+def _discounts(subscription: Subscription | None, what: str) -> list[Discount]:
+    """Return the discounts that lower usage of a meter, or `FEES`."""
+    if subscription is None:
+        return []
+    return [discount for discount in subscription.discounts if not discount.on or what in discount.on]
+
+
+def fee_discounts(subscription: Subscription | None) -> list[Discount]:
+    """Return the discounts that lower a subscription's fees."""
+    return _discounts(subscription, FEES)

@@ -1,0 +1,373 @@
+"""Stage two: a contribution or a beat becomes a line, with what it draws and what it costs (decision 0009).
+
+quantity ──unit and credit grants──▶ billable ──price──▶ amount ──caps──▶ ──discounts──▶ ──money grants──▶ amount of the line
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from meter.model.catalog import Catalog, Meter, PassThrough, Percentage, Price
+from meter.model.charge import Draw, Line, LineKey
+from meter.model.directory import Discount
+from meter.model.errors import Broken
+from meter.model.event import Json
+from meter.model.instant import local_date
+from meter.model.money import ONE, ZERO, is_currency, round_amount, unit_scale
+from meter.model.period import Period
+from meter.rating import grants
+from meter.rating.calendar import Beat
+from meter.rating.evidence import Evidence, Reduction
+from meter.rating.facts import AccountFacts
+from meter.rating.lane import Lane, fee_discounts, lane_of
+from meter.rating.measure import Contribution
+from meter.rating.price import Tally, capped, choose, discounted, true_up
+from meter.rating.resolve import subscription_at
+from meter.rating.sale import line_tax, sale_currency
+from meter.rating.state import AccountState, DrawStep, TotalKey, give_back, remember
+from meter.rating.values import MISSING, number, read
+
+
+@dataclass(slots=True, kw_only=True)
+class Priced:
+    """What is left to pay of an amount, and how it came to that."""
+
+    amount: Decimal
+    money: list[DrawStep] = field(default_factory=list)
+    reductions: list[Reduction] = field(default_factory=list)
+
+
+class _At(NamedTuple):
+    """When and where an amount falls due, and who caused it."""
+
+    time: datetime
+    site: str
+    member: str | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Rater:
+    """Changes `state`, the fold's own copy, and returns lines; keeps `evidence` if it is asked for."""
+
+    facts: AccountFacts
+    state: AccountState
+    evidence: dict[LineKey, Evidence] | None = None
+    # Draws of the line made last, in the order of draws: what a refund of a sale must know.
+    steps: tuple[DrawStep, ...] = ()
+
+    def lane(self, time: datetime, member: str | None, meter: Meter, period: Period, catalog: Catalog) -> Lane:
+        """Return the terms that apply at `time`."""
+        subscription = subscription_at(
+            account=self.facts.account.id, member=member, instant=time, directory=self.facts.directory
+        )
+        return lane_of(
+            self.facts, catalog=catalog, meter=meter, member=member, subscription=subscription, period=period
+        )
+
+    def plan(self, time: datetime, member: str | None, catalog: Catalog) -> str | None:
+        """Return the plan that usage at `time` falls under."""
+        subscription = subscription_at(
+            account=self.facts.account.id, member=member, instant=time, directory=self.facts.directory
+        )
+        name = catalog.default_plan if subscription is None else subscription.plan
+        return name if name in catalog.plans else None
+
+    def usage(self, part: Contribution, period: Period, catalog: Catalog) -> Line | None:
+        """Return the line of a contribution: credit first, then the price. None: there is nothing to book."""
+        event, member = part.event, part.member
+        quantity = part.quantity
+        lane = self.lane(event.time, member, part.meter, period, catalog)
+        if not quantity or not lane.billed:
+            return None
+        price, note = self._price(lane, part)
+        key = TotalKey(
+            lane.plan.id if lane.plan is not None else "",
+            price.id if price is not None else "",
+            price.content if price is not None else "",
+            lane.meter.id if price is None else "",
+            (member or "") if price is not None and price.per == "member" else "",
+        )
+        before = self.state.tallies.get(key) or Tally()
+        steps = self._draw(lane, part) if quantity > ZERO else self._give_back(lane, quantity, before.quantity)
+        covered = sum([step.covered for step in steps], ZERO) if steps else ZERO
+        billable = quantity - covered
+        base = None
+        if price is not None and billable and isinstance(price.model, Percentage):
+            base = _base(price.model, part)
+            if base is None:
+                price, note = None, f"{'.'.join(price.model.path)} is missing or not a number"
+                key = TotalKey(key.plan, "", "", lane.meter.id, "")
+                before = self.state.tallies.get(key) or Tally()
+            elif covered:
+                base = base * billable / quantity
+        paid = Priced(amount=ZERO)
+        if not billable:
+            pass
+        elif price is None:
+            self.state.tallies[key] = before._replace(quantity=before.quantity + billable)
+        else:
+            first = lane.tariffs[price.id].charge(before, billable, base)
+            self.state.tallies[key] = first.tally
+            paid = self._reduced(lane, price, key, first.amount, _At(event.time, event.site, member))
+        line = self._line(part, lane, period, price=price, steps=steps, covered=covered, billable=billable, paid=paid)
+        self.steps = (*steps, *paid.money)
+        if self.evidence is not None:
+            self.evidence[line.key] = Evidence(
+                draws=self.steps,
+                price=price,
+                before=before,
+                billable=billable,
+                per=lane.per,
+                base=base,
+                reductions=tuple(paid.reductions),
+                note=note,
+                events=part.events,
+            )
+        return line
+
+    def beat(self, beat: Beat) -> Line | None:
+        """Return the line of something due without an event; None if it comes to nothing."""
+        self.steps = ()
+        paid: Priced
+        if beat.kind == "fee":
+            found = fee_discounts(beat.subscription)
+            paid = self._discounted(
+                Priced(amount=beat.amount), found, beat.time, beat.subscription and beat.subscription.id
+            )
+        elif beat.kind == "zero":
+            flat = self._first_flat(beat)
+            if flat is None:
+                return None
+            paid = flat
+        else:
+            if beat.price is None or beat.plan is None or beat.days is None:
+                raise Broken(f"the beat {beat.id} has no price", code="bad_beat")
+            reached = self.state.capped.get((beat.plan.id, beat.price.id, beat.member or ""), ZERO)
+            paid = Priced(amount=true_up(beat.each, reached, beat.days.active, beat.days.days))
+        if not paid.amount and not beat.quantity and not paid.money:
+            return None
+        line = Line(
+            key=LineKey(beat.time, "", beat.id, beat.meter),
+            account=self.facts.account.id,
+            member=beat.member,
+            site=beat.site,
+            meter=beat.meter,
+            plan=beat.plan.id if beat.plan is not None else None,
+            kind="usage" if beat.kind == "zero" else beat.kind,
+            event_type="",
+            events=(),
+            period=beat.period,
+            quantity=beat.quantity,
+            unit=beat.unit,
+            covered=ZERO,
+            billable=beat.quantity,
+            dimensions={},
+            price=beat.price.id if beat.price is not None else None,
+            amount=paid.amount,
+            currency=self.facts.account.currency,
+            tax=beat.tax,
+            draws=_draws(paid.money),
+        )
+        self.steps = tuple(paid.money)
+        if self.evidence is not None:
+            self.evidence[line.key] = Evidence(
+                draws=self.steps, price=beat.price, reductions=tuple(paid.reductions), beat=beat
+            )
+        return line
+
+    def _first_flat(self, beat: Beat) -> Priced | None:
+        """Price nothing at all, which the first tier's flat is due for, unless usage came first."""
+        plan, price = beat.plan, beat.price
+        if plan is None or price is None:
+            raise Broken(f"the beat {beat.id} has no price", code="bad_beat")
+        key = TotalKey(plan.id, price.id, price.content, "", (beat.member or "") if price.per == "member" else "")
+        before = self.state.tallies.get(key) or Tally()
+        if before.begun:
+            return None
+        catalog = self.facts.catalogs.at(beat.time)
+        meter = catalog.meters.get(beat.meter)
+        if meter is None:
+            return None
+        lane = lane_of(
+            self.facts,
+            catalog=catalog,
+            meter=meter,
+            member=beat.member,
+            subscription=beat.subscription,
+            period=beat.period,
+        )
+        first = lane.tariffs[price.id].charge(before, ZERO, None)
+        self.state.tallies[key] = first.tally
+        return self._reduced(lane, price, key, first.amount, _At(beat.time, beat.site, beat.member))
+
+    def _price(self, lane: Lane, part: Contribution) -> tuple[Price | None, str | None]:
+        """Return the price that applies, or None and why."""
+        if lane.note is not None:
+            return None, lane.note
+        event = part.event
+        zone_name = lane.catalog.site(event.site).timezone
+        price = choose(lane.prices, part.dimensions, instant=event.time, zone_name=zone_name)
+        if price is None:
+            return None, f"no price of plan {lane.plan.id if lane.plan is not None else None} fits"
+        if isinstance(price.model, PassThrough):
+            unit, currency = sale_currency(event) or lane.meter.unit, self.facts.account.currency
+            if unit != currency and is_currency(unit):
+                return None, f"the usage is in {unit}, the account pays in {currency}"
+        return price, None
+
+    def _order(self, lane: Lane, member: str | None, *, money: bool) -> Sequence[grants.Instance]:
+        """Return what may be drawn, the credit that refunds gave back among it."""
+        order = lane.orders.money if money else lane.orders.quantity
+        if not self.state.returned:
+            return order
+        found = [
+            instance
+            for name, one in self.state.returned.items()
+            if (instance := grants.returned_instance(self.facts, name, one)) is not None
+            and instance.member in {None, member}
+            and grants.in_scope(instance, lane.meter)
+            and is_currency(instance.unit) is money
+        ]
+        return sorted([*order, *found], key=lambda instance: instance.rank)
+
+    def _draw(self, lane: Lane, part: Contribution) -> list[DrawStep]:
+        """Draw credit for a positive quantity."""
+        order = self._order(lane, part.member, money=False)
+        if not order:
+            return []
+        rate = grants.rate_of(lane.rates, part.dimensions) if lane.rates else None
+        steps = grants.draw(order, self.state, part.quantity, part.event.time, rate=rate, per=lane.per)
+        if lane.falls:
+            for step in steps:
+                remember(self.state.drawn, lane.meter.id, step)
+        return steps
+
+    def _give_back(self, lane: Lane, quantity: Decimal, total: Decimal) -> list[DrawStep]:
+        """A negative quantity first lowers what was priced (`total`), then returns draws, the last drawn first."""
+        owed = -quantity - max(total, ZERO)
+        return give_back(self.state, self.state.drawn, lane.meter.id, owed) if owed > ZERO else []
+
+    def _reduced(self, lane: Lane, price: Price, key: TotalKey, amount: Decimal, at: _At) -> Priced:
+        """Return what is left of an amount after caps, discounts and money grants."""
+        state, paid = self.state, Priced(amount=amount)
+        if price.day_cap is not None or price.period_cap is not None:
+            day = (key, local_date(at.time, lane.catalog.site(at.site).timezone))
+            tally = state.tallies[key]
+            after = capped(price, amount, day_sum=state.day_sums.get(day, ZERO), period_sum=tally.day_capped)
+            if price.day_cap is not None:
+                state.day_sums[day] = after.day_sum
+            state.tallies[key] = tally._replace(day_capped=after.period_sum)
+            if after.amount != amount:
+                paid.reductions.append(Reduction("cap", price.id, amount, after.amount))
+            paid.amount = after.amount
+        if price.period_minimum is not None:
+            minimum = (key.plan, price.id, key.member)
+            state.capped[minimum] = state.capped.get(minimum, ZERO) + paid.amount
+        if lane.discounts:
+            paid = self._discounted(
+                paid, lane.discounts, at.time, lane.subscription.id if lane.subscription is not None else None
+            )
+        self._pay(lane, paid, at.time, at.member)
+        return paid
+
+    def _discounted(self, paid: Priced, found: Sequence[Discount], time: datetime, subscription: str | None) -> Priced:
+        """Lower `paid` by the discounts in force at `time`, in their order."""
+        for discount in found:
+            if not discount.span.covers(time):
+                continue
+            name = f"{subscription}/{discount.id}"
+            before = paid.amount
+            paid.amount, running = discounted(discount, before, self.state.discounted.get(name, ZERO))
+            if discount.amount is not None:
+                self.state.discounted[name] = running
+            if paid.amount != before:
+                paid.reductions.append(Reduction("discount", discount.id, before, paid.amount))
+        return paid
+
+    def _pay(self, lane: Lane, paid: Priced, time: datetime, member: str | None) -> None:
+        """Draw money grants for a positive amount; a negative one first lowers what was paid, then returns draws."""
+        state, meter = self.state, lane.meter.id
+        if paid.amount > ZERO:
+            order = self._order(lane, member, money=True)
+            if order:
+                paid.money = grants.draw(order, state, paid.amount, time)
+                if lane.falls:
+                    for step in paid.money:
+                        remember(state.money, meter, step)
+        elif paid.amount < ZERO and lane.falls:
+            owed = -paid.amount - max(state.paid.get(meter, ZERO), ZERO)
+            if owed > ZERO:
+                paid.money = give_back(state, state.money, meter, owed)
+        if paid.money:
+            paid.amount -= sum([step.covered for step in paid.money], ZERO)
+        if lane.falls:
+            state.paid[meter] = state.paid.get(meter, ZERO) + paid.amount
+
+    def _line(
+        self,
+        part: Contribution,
+        lane: Lane,
+        period: Period,
+        *,
+        price: Price | None,
+        steps: Sequence[DrawStep],
+        covered: Decimal,
+        billable: Decimal,
+        paid: Priced,
+    ) -> Line:
+        event, quantity = part.event, part.quantity
+        if lane.per != ONE:
+            quantity, covered = round_amount(quantity / lane.per), round_amount(covered / lane.per)
+            billable = quantity - covered
+        return Line(
+            key=LineKey(event.time, event.source, event.id, lane.meter.id, part.element),
+            account=self.facts.account.id,
+            member=part.member,
+            site=event.site,
+            meter=lane.meter.id,
+            plan=lane.plan.id if lane.plan is not None else None,
+            kind="usage",
+            event_type=event.type,
+            events=part.events,
+            period=period,
+            quantity=quantity,
+            unit=lane.meter.unit,
+            covered=covered,
+            billable=billable,
+            dimensions=part.dimensions,
+            price=price.id if price is not None else None,
+            amount=paid.amount,
+            currency=self.facts.account.currency,
+            tax=line_tax(lane.catalog, event.site, price, part.item),
+            draws=_draws([*steps, *paid.money]) if steps or paid.money else (),
+            estimated=part.estimated,
+            unpriced=price is None and bool(billable),
+        )
+
+
+def _draws(steps: Sequence[DrawStep]) -> tuple[Draw, ...]:
+    """Return draws in their grants' units: a running difference where that must be rounded, so that they telescope."""
+    found = []
+    for step in steps:
+        amount, scale = step.amount, unit_scale(step.unit)
+        if scale != ONE:
+            used = step.granted - step.balance
+            amount = round_amount((used + amount) / scale) - round_amount(used / scale)
+        found.append(Draw(grant=step.instance, unit=step.unit, amount=amount))
+    return tuple(found)
+
+
+def _base(model: Percentage, part: Contribution) -> Decimal | None:
+    """Return what a percentage applies to: read from the array's element first, then from the event."""
+    value: Json = MISSING
+    if part.item is not None:
+        value = read(part.item, model.path)
+        if value is MISSING and len(model.path) > 1:
+            value = read(part.item, model.path[1:])
+    if value is MISSING:
+        value = read(part.event.data, model.path)
+    return number(value)

@@ -1,0 +1,146 @@
+"""Sales and their refunds within a fold: which sales to keep, and what a refund gives back (rating.md, section 8).
+
+A sale is kept only if some refund speaks of it. A state from which a sale's refund was not yet known cannot be gone on
+from: the fold asks for one before the sale (decision 0009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from meter.model.charge import Draw, Line
+from meter.model.event import REFUND, SALE, Position, UsageEvent
+from meter.model.money import ONE, ZERO, round_amount, unit_scale
+from meter.model.period import Period
+from meter.rating import grants
+from meter.rating.facts import AccountFacts
+from meter.rating.measure import Contribution
+from meter.rating.placed import PlacedEvent
+from meter.rating.refund import Billed, refund, sold
+from meter.rating.state import AccountState, DrawStep, Returned, SaleKey
+
+
+def sale_of(event: UsageEvent) -> SaleKey | None:
+    """Return the sale that a refund speaks of, or that a sale is; None where it names none."""
+    if event.type == SALE:
+        return None if event.thing is None else SaleKey(event.source, event.thing)
+    named = event.data.get("sale")
+    if not isinstance(named, dict):
+        return None
+    source, order = named.get("source"), named.get("order")
+    return SaleKey(source, order) if isinstance(source, str) and isinstance(order, str) else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Till:
+    """The sales and refunds of one call of the fold; changes `state`, the fold's own copy."""
+
+    facts: AccountFacts
+    state: AccountState
+    notes: list[tuple[UsageEvent, str]] = field(default_factory=list)
+    _refunds: list[PlacedEvent] = field(default_factory=list)
+    _wanted: set[SaleKey] = field(default_factory=set)
+    _open: list[Billed] = field(default_factory=list)
+    _sale: PlacedEvent | None = None
+
+    def expect(self, events: Sequence[PlacedEvent]) -> None:
+        """Look which sales the events and the refunds that wait in the state speak of."""
+        self._refunds = [placed for placed in events if placed.event.type == REFUND]
+        spoken_of = (sale_of(placed.event) for placed in [*self._refunds, *self.state.waiting.values()])
+        self._wanted = {key for key in spoken_of if key is not None}
+
+    def waiting(self) -> Iterable[PlacedEvent]:
+        """Return the refunds that came before the state's place, and whose sales come after it."""
+        return list(self.state.waiting.values())
+
+    def unknown(self, base: Position) -> list[Position]:
+        """Return the places, up to `base`, of sales that refunds speak of and that the state has not kept."""
+        return [
+            placed.sale
+            for placed in self._refunds
+            if placed.sale is not None and placed.sale <= base and sale_of(placed.event) not in self.state.sold
+        ]
+
+    def sell(self, event: UsageEvent, member: str | None, billed: Billed) -> None:
+        """Keep a line of a sale that some refund speaks of."""
+        if not self._wanted or event.type != SALE or sale_of(event) not in self._wanted:
+            return
+        if self._sale is None or self._sale.event.key != event.key:
+            self.flush()
+            self._sale = PlacedEvent(event=event, member=member)
+        self._open.append(billed)
+
+    def flush(self) -> None:
+        """Put the sale whose lines are complete into the state."""
+        if self._sale is not None:
+            event = self._sale.event
+            key = sale_of(event)
+            if key is not None:
+                currency = self.facts.account.currency
+                self.state.sold[key] = sold(event, self._open, member=self._sale.member, currency=currency)
+        self._sale, self._open = None, []
+
+    def refund(self, placed: PlacedEvent, period: Period, at: datetime) -> list[Line]:
+        """Return the lines of a refund that stands at `at`; none while its sale is unknown or left nothing."""
+        self.flush()
+        event, state = placed.event, self.state
+        state.waiting.pop(event.key, None)
+        key = sale_of(event)
+        sale = None if key is None else state.sold.get(key)
+        if key is None or sale is None:
+            return []
+        expired: dict[str, str] = {}
+
+        def instance_for(name: str) -> str:
+            if not self._is_over(name, at):
+                return name
+            expired[(new := grants.returned_id(name, event.source, event.id))] = name
+            return new
+
+        found = refund(event, sale, account=self.facts.account.id, period=period, instance_for=instance_for)
+        state.sold[key] = found.sold
+        self.notes += [(event, note) for note in found.notes]
+        for name, amount in found.returns:
+            if name in expired:
+                state.returned[name] = Returned(expired[name], at, period.end, amount)
+            else:
+                state.used[name] = state.used.get(name, ZERO) - amount
+        return [_in_units(line) for line in found.lines]
+
+    def _is_over(self, name: str, at: datetime) -> bool:
+        known = self.state.returned.get(name)
+        if known is not None:
+            return known.expires <= at
+        instance = grants.find(self.facts, name)
+        return instance is None or (instance.expires is not None and instance.expires <= at)
+
+    def keep(self, state: AccountState, position: Position) -> None:
+        """Complete a state kept at `position`: refunds from before it whose sales come after it wait in it."""
+        waiting = [*self.state.waiting.values(), *self._refunds]
+        state.waiting = {
+            placed.event.key: placed
+            for placed in waiting
+            if placed.sale is not None and placed.event.position <= position < placed.sale
+        }
+
+
+def billed(part: Contribution | None, line: Line, steps: Sequence[DrawStep]) -> Billed:
+    """Return a line of a sale as a refund will want to know it."""
+    return Billed(line, steps, None if part is None else part.item)
+
+
+def _in_units(line: Line) -> Line:
+    """Return the line with draws in their grants' units."""
+    if all(unit_scale(draw.unit) == ONE for draw in line.draws):
+        return line
+    return msgspec.structs.replace(line, draws=tuple(_draw_in_units(draw) for draw in line.draws))
+
+
+def _draw_in_units(draw: Draw) -> Draw:
+    amount: Decimal = round_amount(draw.amount / unit_scale(draw.unit))
+    return Draw(grant=draw.grant, unit=draw.unit, amount=amount)
