@@ -136,7 +136,7 @@ async def _put(services: Services, name: str, text: str, read: ReadEntry, back: 
         faults.settle()
         draft = reader.draft()
         outcome = await apply_directory(conn, operator, draft, now=now)
-        answer = await back(conn, operator, draft, issues_json(tuple(faults.warnings)))
+        answer = await back(conn, operator, draft, issues_json((*faults.warnings, *outcome.warnings)))
     if outcome:
         services.accepted.notify()
     return answer

@@ -6,13 +6,14 @@ Bodies are read by `meter.catalog.people`, not by these; a test keeps the two eq
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
 from meter.api.catalog import IssueJson
 from meter.api.routing import DecimalText, InstantText, Model
-from meter.model.directory import Account, Claim, GivenGrant, Link, Member, Span, Subscription
+from meter.model.directory import Account, Claim, Discount, GivenGrant, Link, Member, Span, Subscription
 from meter.model.instant import instant_text
 from meter.model.money import plain
 
@@ -28,12 +29,25 @@ class SpanBody(Model, kw_only=True, omit_defaults=True):
     to: Whenever = None
 
 
+class DiscountBody(SpanBody, kw_only=True):
+    """Less to pay: a `rate` (a fraction) or an `amount` each billing period; on everything unless `on` says less."""
+
+    id: str
+    rate: DecimalText | None = None
+    amount: DecimalText | None = None
+    on: Annotated[
+        str | list[str] | None, msgspec.Meta(description="`fees`, or a list of meters, in which `fees` may stand too.")
+    ] = None
+
+
 class SubscriptionBody(SpanBody, kw_only=True):
     """A subscription within its holder's entry."""
 
     id: str
     plan: str
     seats: int | None = None
+    discounts: list[DiscountBody] = msgspec.field(default_factory=list)
+    deposit: DecimalText | None = None
 
 
 class HeldSubscriptionBody(SpanBody, kw_only=True):
@@ -44,6 +58,8 @@ class HeldSubscriptionBody(SpanBody, kw_only=True):
     account: str | None = None
     member: str | None = None
     seats: int | None = None
+    discounts: list[DiscountBody] = msgspec.field(default_factory=list)
+    deposit: DecimalText | None = None
 
 
 class AccountBody(Model, kw_only=True, omit_defaults=True):
@@ -93,7 +109,7 @@ class IdentityBody(SpanBody, kw_only=True):
 
 
 class BoughtBody(Model, kw_only=True, omit_defaults=True):
-    """What was paid for a grant."""
+    """What was paid for a grant, due when it takes effect: `effective` is needed then."""
 
     price: DecimalText
     tax: str | None = None
@@ -133,6 +149,15 @@ class ClaimJson(SpanJson, kw_only=True):
     member: str
 
 
+class DiscountJson(SpanJson, kw_only=True):
+    """A discount as stored; `on` empty is everything."""
+
+    id: str
+    rate: DecimalText | None
+    amount: DecimalText | None
+    on: list[str]
+
+
 class SubscriptionJson(SpanJson, kw_only=True):
     """A subscription as stored; its holder is one of `account` and `member`."""
 
@@ -141,10 +166,19 @@ class SubscriptionJson(SpanJson, kw_only=True):
     account: str | None
     member: str | None
     seats: int | None
+    discounts: list[DiscountJson]
+    deposit: DecimalText | None
+
+
+class BoughtJson(Model, kw_only=True):
+    """What was paid for a grant."""
+
+    price: DecimalText
+    tax: str | None
 
 
 class Stored(Model, kw_only=True):
-    """An entry as stored. `warnings` says what of the body is accepted but not rated by this version."""
+    """An entry as stored. `warnings` says what of the body is accepted but does less than it says."""
 
     warnings: list[IssueJson]
 
@@ -197,6 +231,7 @@ class StoredGrant(Stored, kw_only=True):
     effective: InstantText | None
     expires: InstantText | None
     priority: int
+    bought: BoughtJson | None
 
 
 def _ends(span: Span) -> dict[str, Any]:
@@ -206,10 +241,31 @@ def _ends(span: Span) -> dict[str, Any]:
     }
 
 
+def _plain(number: Decimal | None) -> str | None:
+    return None if number is None else plain(number)
+
+
 def subscription_json(held: Subscription) -> SubscriptionJson:
     """Return a subscription as it leaves."""
     return SubscriptionJson(
-        id=held.id, plan=held.plan, account=held.account, member=held.member, seats=held.seats, **_ends(held.span)
+        id=held.id,
+        plan=held.plan,
+        account=held.account,
+        member=held.member,
+        seats=held.seats,
+        discounts=[_discount_json(discount) for discount in held.discounts],
+        deposit=_plain(held.deposit),
+        **_ends(held.span),
+    )
+
+
+def _discount_json(discount: Discount) -> DiscountJson:
+    return DiscountJson(
+        id=discount.id,
+        rate=_plain(discount.rate),
+        amount=_plain(discount.amount),
+        on=list(discount.on),
+        **_ends(discount.span),
     )
 
 
@@ -266,5 +322,6 @@ def grant_json(grant: GivenGrant, warnings: list[IssueJson]) -> StoredGrant:
         effective=None if start is None else instant_text(start),
         expires=None if end is None else instant_text(end),
         priority=grant.priority,
+        bought=None if grant.bought is None else BoughtJson(price=plain(grant.bought.price), tax=grant.bought.tax),
         warnings=warnings,
     )

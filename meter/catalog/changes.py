@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from meter.catalog.draft import DirectoryDraft, DiscountDraft, GrantDraft, SubscriptionDraft
 from meter.catalog.entry import When
-from meter.catalog.issues import Faults, Place
+from meter.catalog.issues import Faults, Issue, Place
 from meter.model.directory import (
     SINCE_ALWAYS,
     Account,
@@ -23,6 +23,7 @@ from meter.model.directory import (
     Subscription,
 )
 from meter.model.instant import local_midnight
+from meter.model.money import is_currency
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -142,6 +143,19 @@ def directory_changes(draft: DirectoryDraft, stored: Stored, *, currency: str, t
     )
     faults.settle()
     return changes
+
+
+def foreign_grants(changes: DirectoryChanges, stored: Stored) -> tuple[Issue, ...]:
+    """Return a warning for each grant put in a currency that its account does not pay in: it lowers no amount."""
+    currencies = {account.id: account.currency for account in stored.accounts.values()}
+    currencies |= {change.after.id: change.after.currency for change in changes.accounts}
+    found = []
+    for change in changes.grants:
+        unit, pays = change.after.unit, currencies.get(change.after.account)
+        if is_currency(unit) and pays is not None and unit != pays:
+            place, message = change.place, f"is in {unit}, but {change.after.account} pays in {pays}"
+            found.append(Issue(place.file, place.line, place.path, f"{message}; nothing is converted: never drawn"))
+    return tuple(found)
 
 
 def _id(entry: Account | Member | Subscription | GivenGrant) -> str:

@@ -4,20 +4,26 @@
       a claim                 every account that anyone who ever claimed the     its start; where only its end moved,
                               identity ever belonged to; walk-in accounts of     the earlier end
                               sites where that identity paid at the till
-      a link                  every account that the member ever belonged to     the same, from the period's start
-      a subscription          its account; a member's own: the member's          the same, from the period's start
+      a link                  every account that the member ever belonged to     the same
+      a subscription          its account; a member's own: the member's          its start; where only its end moved,
+                                                                                 the earlier end
       a given grant           its account                                        its start
       an account's terms      the account                                        always
       a new walk-in account   the account                                        always
 
-Credit of a part of a period depends on the days of the whole period, hence "from the period's start".
+Every instant stands for the start of the billing period that holds it: credit and fees of a part of a period depend on
+the days of the whole, and what a subscription without a start owes begins with the period of the account's first event
+or purchase. Lines at that very instant may differ, too.
+
+Fees, deposits, purchases, first flats and minimums are due without an event: what changes them (`timed`) is folded
+again even where nothing was used since, so that the fold can tell when something will be due.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from meter.catalog.changes import Change, DirectoryChanges, Stored
@@ -26,15 +32,18 @@ from meter.model.instant import EARLIEST
 from meter.model.period import period_at
 
 _REASONS_SHOWN_MAX: Final = 3
+# A month, and what a change of the clock adds to it.
+_PERIOD_MAX: Final = timedelta(days=32)
 
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """From `since` on the account's lines may differ, because of `reason`."""
+    """From `since` on the account's lines may differ, because of `reason`; `timed`: even without an event."""
 
     account: str
     since: datetime
     reason: str
+    timed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +70,16 @@ def touches(changes: DirectoryChanges, around: Surroundings) -> Iterator[Touch]:
         claimants.setdefault(claim.identity, set()).add(claim.member)
 
     yield from _of_accounts(changes, around)
+    for touch in _of_the_rest(changes, around, belonged, claimants):
+        yield replace(touch, since=_period_start(touch.since, accounts.get(touch.account)))
+
+
+def _of_the_rest(
+    changes: DirectoryChanges,
+    around: Surroundings,
+    belonged: Mapping[str, Collection[str]],
+    claimants: Mapping[str, Collection[str]],
+) -> Iterator[Touch]:
     for member in changes.members:
         if member.before is None:
             identity = f"member:{member.after.id}"
@@ -75,29 +94,37 @@ def touches(changes: DirectoryChanges, around: Surroundings) -> Iterator[Touch]:
     for link_change in changes.links:
         link = link_change.after
         since = _since(None if link_change.before is None else link_change.before.span, link.span)
-        yield from _from_period(belonged[link.member], accounts, since, f"link of {link.member} to {link.account}")
+        reason = f"link of {link.member} to {link.account}"
+        yield from (Touch(account, since, reason, timed=True) for account in belonged[link.member])
     for subscription in changes.subscriptions:
-        since = _subscription_since(subscription)
-        held = _held_by(subscription, belonged)
-        yield from _from_period(held, accounts, since, f"subscription {subscription.after.id}")
+        since, reason = _subscription_since(subscription), f"subscription {subscription.after.id}"
+        yield from (Touch(account, since, reason, timed=True) for account in _held_by(subscription, belonged))
     for grant in changes.grants:
-        starts = [given.span.start or SINCE_ALWAYS for given in (grant.before, grant.after) if given is not None]
-        yield Touch(grant.after.account, min(starts), f"grant {grant.after.id}")
+        given = [one for one in (grant.before, grant.after) if one is not None]
+        yield Touch(
+            grant.after.account,
+            min(one.span.start or SINCE_ALWAYS for one in given),
+            f"grant {grant.after.id}",
+            timed=any(one.bought is not None for one in given),
+        )
 
 
 def joined(found: Iterable[Touch], *, until: datetime | None) -> tuple[Touch, ...]:
     """Return one touch an account, by account: the earliest instant and the reasons.
 
-    Those that begin after `until`, the last event of all, touch nothing; None: there is no event yet.
+    Those that begin after `until`, the last event of all (None: there is none yet), touch nothing unless `timed`.
     """
-    if until is None:
-        return ()
     by_account: dict[str, list[Touch]] = {}
     for touch in found:
-        if touch.since <= until:
+        if touch.timed or (until is not None and touch.since <= until):
             by_account.setdefault(touch.account, []).append(touch)
     return tuple(
-        Touch(account, min(touch.since for touch in several), _reason(several))
+        Touch(
+            account,
+            min(touch.since for touch in several),
+            _reason(several),
+            timed=any(touch.timed for touch in several),
+        )
         for account, several in sorted(by_account.items())
     )
 
@@ -116,7 +143,7 @@ def _of_accounts(changes: DirectoryChanges, around: Surroundings) -> Iterator[To
             if account.id in walk_ins:
                 yield Touch(account.id, SINCE_ALWAYS, f"account {account.id}")
         elif terms_changed(change):
-            yield Touch(account.id, SINCE_ALWAYS, f"account {account.id}")
+            yield Touch(account.id, SINCE_ALWAYS, f"account {account.id}", timed=True)
 
 
 def terms_changed(change: Change[Account]) -> bool:
@@ -147,35 +174,26 @@ def _subscription_since(change: Change[Subscription]) -> datetime:
     before, after = change.before, change.after
     if before is None:
         return after.span.start or SINCE_ALWAYS
-    same_terms = (before.plan, before.account, before.member, before.seats) == (
-        after.plan,
-        after.account,
-        after.member,
-        after.seats,
-    )
-    if same_terms:
+    if replace(before, span=after.span) == after:
         return _since(before.span, after.span)
     return min(before.span.start or SINCE_ALWAYS, after.span.start or SINCE_ALWAYS)
 
 
-def _held_by(change: Change[Subscription], belonged: Mapping[str, set[str]]) -> set[str]:
+def _held_by(change: Change[Subscription], belonged: Mapping[str, Collection[str]]) -> set[str]:
     """Return the accounts whose usage falls under the subscription, before or after."""
     found: set[str] = set()
     for subscription in (change.before, change.after):
         if subscription is not None and subscription.account is not None:
             found.add(subscription.account)
         elif subscription is not None and subscription.member is not None:
-            found |= belonged.get(subscription.member, set())
+            found.update(belonged.get(subscription.member, ()))
     return found
 
 
-def _from_period(
-    touched: Iterable[str], accounts: Mapping[str, Account], since: datetime, reason: str
-) -> Iterator[Touch]:
-    """Give a touch of each account from the start of the billing period that holds `since`."""
-    for name in touched:
-        account = accounts.get(name)
-        start = since
-        if account is not None and since > EARLIEST:
-            start = period_at(since, zone_name=account.timezone, anchor_day=account.anchor_day).start
-        yield Touch(name, start, reason)
+def _period_start(instant: datetime, account: Account | None) -> datetime:
+    """Return the start of the account's billing period that holds `instant`; of one not at hand, no later than that."""
+    if instant <= EARLIEST + _PERIOD_MAX:
+        return SINCE_ALWAYS
+    if account is None:
+        return instant - _PERIOD_MAX
+    return period_at(instant, zone_name=account.timezone, anchor_day=account.anchor_day).start

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.catalog.build import read_body
-from meter.catalog.changes import DirectoryChanges, directory_changes
+from meter.catalog.changes import DirectoryChanges, directory_changes, foreign_grants
 from meter.catalog.compare import SectionChange, section_changes
 from meter.catalog.draft import DirectoryDraft
 from meter.catalog.issues import CatalogError, Issue
@@ -33,6 +33,7 @@ from meter.store.directory_write import (
     charged_accounts,
     last_event_time,
     lock_facts,
+    owing_accounts,
     raise_facts_version,
     read_stored,
     read_surroundings,
@@ -52,7 +53,8 @@ class Outcome:
 
     `version` is None where the catalog says nothing new; `sections` compares it with the version that is in force when
     it takes effect. `needs_reason`: it takes effect in the past, so usage is rated again. `touches`: the accounts that
-    are folded again, and since when. `warnings`: subscriptions to plans that the catalog does not have.
+    are folded again, and since when. `warnings`: subscriptions to plans that the catalog does not have, and grants in a
+    currency that their account does not pay in.
     """
 
     operator: str
@@ -117,11 +119,11 @@ async def apply_directory(conn: AsyncConnection, operator: str, draft: Directory
     if locked is None or catalogs is None:
         raise BadInput(NO_CATALOG, code="no_catalog")
     current = catalogs.at(now)
-    changes, found = await _directory(
+    changes, found, warnings = await _directory(
         conn, operator, draft, currency=current.currency, timezone=current.timezone, bodies=[v.body for v in versions]
     )
     until = await last_event_time(conn, operator)
-    outcome = Outcome(operator=operator, changes=changes, touches=joined(found, until=until))
+    outcome = Outcome(operator=operator, changes=changes, touches=joined(found, until=until), warnings=warnings)
     await _write(conn, outcome)
     return outcome
 
@@ -164,7 +166,7 @@ async def _outcome(
     if before is None or before.digest != digest:
         number = versions[-1].version + 1 if versions else 1
         version = StoredVersion(version=number, effective=effective, body=loaded.body, digest=digest)
-    changes, found = await _directory(
+    changes, found, warnings = await _directory(
         conn,
         catalog.operator,
         loaded.directory,
@@ -183,7 +185,7 @@ async def _outcome(
         sections=() if version is None else section_changes({} if before is None else before.body, loaded.body),
         changes=changes,
         touches=joined(found, until=until),
-        warnings=await _orphans(conn, loaded, changes, at=effective or now),
+        warnings=(*await _orphans(conn, loaded, changes, at=effective or now), *warnings),
     )
     return outcome, version
 
@@ -217,8 +219,8 @@ async def _directory(
     currency: str,
     timezone: str,
     bodies: Sequence[Mapping[str, Json]],
-) -> tuple[DirectoryChanges, list[Touch]]:
-    """Return what the draft changes and whom that touches. Raises CatalogError."""
+) -> tuple[DirectoryChanges, list[Touch], tuple[Issue, ...]]:
+    """Return what the draft changes, whom that touches, and warnings. Raises CatalogError."""
     stored = await read_stored(conn, operator, draft)
     changes = directory_changes(draft, stored, currency=currency, timezone=timezone)
     moved = {change.after.id: change for change in changes.accounts if terms_changed(change)}
@@ -227,7 +229,7 @@ async def _directory(
         places = [moved[name].place for name in sorted(charged)]
         raise CatalogError([Issue(place.file, place.line, place.path, message) for place in places])
     around = await read_surroundings(conn, operator, changes, stored, _walk_ins(bodies))
-    return changes, list(touches(changes, around))
+    return changes, list(touches(changes, around)), foreign_grants(changes, stored)
 
 
 def _walk_ins(bodies: Sequence[Mapping[str, Json]]) -> dict[str, set[str]]:
@@ -243,11 +245,15 @@ def _walk_ins(bodies: Sequence[Mapping[str, Json]]) -> dict[str, set[str]]:
 async def _everyone(
     conn: AsyncConnection, version: StoredVersion, changes: DirectoryChanges, *, operator: str, reason: str | None
 ) -> list[Touch]:
-    """Return a touch of every account from the instant at which the version takes effect."""
+    """Return a touch of every account from the instant at which the version takes effect.
+
+    It matters without an event where something is due by itself: to those who subscribe or bought credit.
+    """
     names = set((await conn.execute(select(accounts.c.account).where(accounts.c.operator == operator))).scalars())
     names |= {change.after.id for change in changes.accounts}
+    owing = await owing_accounts(conn, operator)
     why = f"catalog version {version.version}" + (f": {reason}" if reason else "")
-    return [Touch(name, version.effective or SINCE_ALWAYS, why) for name in names]
+    return [Touch(name, version.effective or SINCE_ALWAYS, why, timed=name in owing) for name in names]
 
 
 async def _write(conn: AsyncConnection, outcome: Outcome) -> None:

@@ -110,6 +110,17 @@ async def charged_accounts(conn: AsyncConnection, operator: str, among: Collecti
     return set((await conn.execute(query, {"operator": operator, "accounts": sorted(among)})).scalars())
 
 
+async def owing_accounts(conn: AsyncConnection, operator: str) -> set[str]:
+    """Return the accounts that may owe something without usage: subscribers, and those who bought credit."""
+    query = text(
+        "SELECT account FROM subscriptions WHERE operator = :operator AND account IS NOT NULL"
+        " UNION SELECT link.account FROM subscriptions AS held JOIN member_accounts AS link USING (operator, member)"
+        " WHERE held.operator = :operator"
+        " UNION SELECT account FROM grants WHERE operator = :operator AND bought_price IS NOT NULL"
+    )
+    return set((await conn.execute(query, {"operator": operator})).scalars())
+
+
 async def write_changes(conn: AsyncConnection, operator: str, changes: DirectoryChanges) -> None:
     """Write every changed entry; within the transaction that holds the operator's row."""
     for table, rows in _rows(operator, changes):

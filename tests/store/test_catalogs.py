@@ -15,7 +15,7 @@ from meter.catalog.load import read_catalog_text
 from meter.model.directory import SINCE_ALWAYS
 from meter.model.errors import BadInput
 from meter.store.apply import Outcome, apply_catalog, preview_catalog, read_known_to
-from meter.store.catalogs import body_digest, load_catalogs
+from meter.store.catalogs import StoredVersion, body_digest, in_force, load_catalogs, read_versions, write_version
 from meter.store.directory import facts_version, load_directory
 from meter.store.engine import Database
 
@@ -164,6 +164,54 @@ async def test_a_version_touches_every_account_from_its_effective_date_if_there_
     await shop.apply(CATALOG.replace("0.05", "0.07") + "effective: 2026-03-01\n", reason="wrong price")
     why = "catalog version 3: wrong price"
     assert await shop.refolds() == [("acme", MARCH, why), ("beta", MARCH, why)]
+
+
+async def test_a_version_touches_subscribers_and_buyers_even_without_usage(shop: Shop) -> None:
+    people = CATALOG.replace("{name: ACME}", "{subscriptions: [{id: s, plan: flex, from: 2026-05-01}]}")
+    people += "  gamma: {}\n  delta: {}\nmembers:\n  ada: {account: gamma, subscriptions: [{id: own, plan: flex}]}\n"
+    people += "grants:\n  - {id: g, account: delta, unit: page, amount: 1, effective: 2026-05-01, bought: {price: 1}}\n"
+    await shop.apply(people)
+    await shop.refolds()
+    await shop.apply(CATALOG.replace("0.05", "0.06"))
+    assert [(account, since) for account, since, _ in await shop.refolds()] == [
+        ("acme", NOW),
+        ("delta", NOW),
+        ("gamma", NOW),
+    ]
+
+
+async def test_a_version_for_one_account_is_in_force_for_it_alone(shop: Shop) -> None:
+    await shop.apply(CATALOG)
+    body = dict(read_catalog_text([("c", CATALOG.replace("0.05", "0.04"))]).body)
+    for number, account in ((2, "acme"), (3, None)):
+        version = StoredVersion(
+            version=number,
+            effective=MARCH + timedelta(days=number),
+            body=body,
+            digest=body_digest(body),
+            account=account,
+        )
+        async with shop.database.begin() as conn:
+            await write_version(conn, "northside", version, reason="agreed with them")
+    async with shop.database.begin() as conn:
+        versions = await read_versions(conn, "northside")
+        catalogs = await load_catalogs(conn, "northside")
+    assert catalogs is not None
+    found = {
+        day: [
+            line.at(MARCH + timedelta(days=day)).version
+            for line in (catalogs, catalogs.of_account("acme"), catalogs.of_account("beta"))
+        ]
+        for day in (1, 2, 3)
+    }
+    assert found == {1: [1, 1, 1], 2: [1, 2, 1], 3: [3, 3, 3]}
+    second = MARCH + timedelta(days=2)
+    for account, number in ((None, 1), ("beta", 1), ("acme", 2)):
+        found_there = in_force(versions, second, account=account)
+        assert found_there is not None
+        assert found_there.version == number
+    assert catalogs.of_account("acme") is catalogs.of_account("acme")
+    assert not await shop.apply(CATALOG.replace("0.05", "0.040"))  # what is in force for everybody
 
 
 async def test_a_plan_that_goes_away_under_its_subscribers_is_told(shop: Shop) -> None:

@@ -14,7 +14,19 @@ from sqlalchemy import text
 
 from meter.catalog.issues import CatalogError
 from meter.catalog.load import read_catalog_text
-from meter.model.directory import FOR_EVER, Account, Claim, Directory, GivenGrant, Link, Member, Span, Subscription
+from meter.model.directory import (
+    FOR_EVER,
+    Account,
+    Claim,
+    Directory,
+    Discount,
+    GivenGrant,
+    Link,
+    Member,
+    Purchase,
+    Span,
+    Subscription,
+)
 from meter.store.apply import Outcome, apply_catalog, read_known_to
 from meter.store.directory import load_directory
 from meter.store.engine import Database
@@ -53,6 +65,7 @@ def utc(*parts: int) -> datetime:
 MARCH_1 = utc(2026, 2, 28, 23)  # midnight in Berlin
 MARCH_5 = utc(2026, 3, 4, 23)
 MARCH_8 = utc(2026, 3, 7, 23)
+TOKYO_MARCH = utc(2026, 2, 14, 15)  # midnight of 15 February in Tokyo: its period that holds the beginning of March
 
 
 @dataclass(kw_only=True)
@@ -114,6 +127,7 @@ async def shop(database_url: str) -> AsyncIterator[Shop]:
     database = Database(database_url)
     shop = Shop(database=database)
     await shop.put(PEOPLE)
+    await shop.refolds()
     await shop.event(utc(2026, 3, 9))
     yield shop
     await database.dispose()
@@ -126,7 +140,8 @@ async def test_everything_that_is_put_is_loaded(shop: Shop) -> None:
     await shop.put(
         """
 accounts:
-  acme: {name: ACME, stripe: cus_1, subscriptions: [{id: s, plan: flex, from: 2026-03-01, seats: 5}]}
+  acme: {name: ACME, stripe: cus_1, subscriptions: [{id: s, plan: flex, from: 2026-03-01, seats: 5, deposit: "200.00",
+         discounts: [{id: early, rate: 0.1, on: fees, to: 2026-03-05}, {id: all, amount: 5}]}]}
 members:
   ada: {name: Ada, email: ada@acme.example, accounts: [{id: acme, from: 2026-03-01, to: 2026-03-05}],
         identities: ["mac:AABBCCDDEEFF", {id: "badge:04a2", from: 2026-03-01, to: 2026-03-05}],
@@ -135,6 +150,8 @@ grants:
   - {id: pack, account: acme, member: ada, unit: page, amount: "10.5", meters: [pages],
      expires: 2026-03-05, priority: 7}
   - {id: goodwill, account: acme, unit: EUR, amount: 20}
+  - {id: paid, account: acme, unit: page, amount: 3, effective: 2026-03-01, bought: {price: "180.00", tax: vat}}
+taxes: {vat: {rate: 0.19}}
 """
     )
     directory = await shop.directory()
@@ -152,7 +169,20 @@ grants:
         "badge:04A2": (Claim(identity="badge:04A2", member="ada", span=spanned),),
     }
     assert directory.subscriptions == {
-        ("account", "acme"): (Subscription(id="s", plan="flex", account="acme", span=Span(start=MARCH_1), seats=5),),
+        ("account", "acme"): (
+            Subscription(
+                id="s",
+                plan="flex",
+                account="acme",
+                span=Span(start=MARCH_1),
+                seats=5,
+                discounts=(
+                    Discount(id="early", rate=Decimal("0.1"), on=("fees",), span=Span(end=MARCH_5)),
+                    Discount(id="all", amount=Decimal(5)),
+                ),
+                deposit=Decimal(200),
+            ),
+        ),
         ("member", "ada"): (Subscription(id="own", plan="gold", member="ada"),),
     }
     assert directory.grants == {
@@ -168,8 +198,30 @@ grants:
                 span=Span(end=MARCH_5),
                 priority=7,
             ),
+            GivenGrant(
+                id="paid",
+                account="acme",
+                unit="page",
+                amount=Decimal(3),
+                span=Span(start=MARCH_1),
+                bought=Purchase(price=Decimal(180), tax="vat"),
+            ),
         ),
     }
+    (held,) = directory.subscriptions["account", "acme"]
+    assert type(held.discounts[1].amount) is Decimal  # JSON's whole numbers are int, which would divide into floats
+
+
+async def test_a_grant_in_a_currency_that_its_account_does_not_pay_in_is_told(shop: Shop) -> None:
+    people = "accounts:\n  zurich: {currency: CHF}\ngrants:\n  - {id: e, account: zurich, unit: EUR, amount: 5}\n"
+    people += (
+        "  - {id: c, account: zurich, unit: CHF, amount: 5}\n  - {id: p, account: zurich, unit: page, amount: 5}\n"
+    )
+    (warning,) = (await shop.put(people)).warnings
+    assert (warning.line, warning.path) == (16, "grants[0]")
+    assert "zurich pays in CHF" in warning.message
+    (again,) = (await shop.put("grants:\n  - {id: u, account: acme, unit: USD, amount: 5}\n")).warnings
+    assert "acme pays in EUR" in again.message
 
 
 async def test_what_is_absent_stays(shop: Shop) -> None:
@@ -257,17 +309,15 @@ async def test_subscriptions_that_meet_do_not_overlap(shop: Shop) -> None:
 # --- whom a change touches --------------------------------------------------------------------------------------------
 
 
-async def test_a_claim_touches_everyone_who_ever_claimed_the_identity(shop: Shop) -> None:
-    await shop.put("members:\n  ada: {identities: [{id: 'badge:1', from: 2026-03-01}]}\n")
+async def test_a_claim_touches_everyone_who_ever_claimed_the_identity_from_the_periods_start(shop: Shop) -> None:
+    await shop.put("members:\n  ada: {identities: [{id: 'badge:1', from: 2026-03-05}]}\n")
     assert await shop.refolds() == [("acme", MARCH_1)]
     await shop.put("members:\n  bob: {identities: [{id: 'badge:1', from: 2026-03-05}]}\n")
-    assert await shop.refolds() == [("acme", utc(2026, 3, 4, 15)), ("tokyo", utc(2026, 3, 4, 15))]
-    await shop.put("members:\n  ada: {identities: [{id: 'badge:1', from: 2026-03-01, to: 2026-03-08}]}\n")
-    assert await shop.refolds() == [("acme", MARCH_8), ("tokyo", MARCH_8)]
-    await shop.put("members:\n  ada: {identities: [{id: 'badge:1', from: 2026-03-01, to: 2026-03-05}]}\n")
-    assert await shop.refolds() == [("acme", MARCH_5), ("tokyo", MARCH_5)]
-    await shop.put("members:\n  ada: {identities: [{id: 'badge:1', from: 2026-03-01, to: 2026-03-08}]}\n")
-    assert await shop.refolds() == [("acme", MARCH_5), ("tokyo", MARCH_5)]
+    assert await shop.refolds() == [("acme", MARCH_1), ("tokyo", TOKYO_MARCH)]
+    await shop.put("members:\n  ada: {identities: [{id: 'badge:1', from: 2026-03-05, to: 2026-04-08}]}\n")
+    assert await shop.refolds() == []  # nothing has happened since then
+    await shop.put("members:\n  ada: {identities: [{id: 'badge:1', from: 2026-03-05, to: 2026-03-08}]}\n")
+    assert await shop.refolds() == [("acme", MARCH_1), ("tokyo", TOKYO_MARCH)]
 
 
 async def test_a_claim_without_a_start_touches_since_always(shop: Shop) -> None:
@@ -280,7 +330,10 @@ async def test_a_claim_touches_the_walk_in_accounts_where_the_identity_paid(shop
     await shop.event(MARCH_5, subject="card:2", type_="pos.sale", site="berlin")
     await shop.event(MARCH_5, subject="card:1", type_="door.access", site="berlin")
     await shop.put("members:\n  ada: {identities: [{id: 'card:1', from: 2026-03-01}]}\n")
-    assert await shop.refolds() == [("acme", MARCH_1), ("walk-in-lisbon", MARCH_1)]
+    (acme, (walk_in, since)) = await shop.refolds()
+    assert (acme, walk_in) == (("acme", MARCH_1), "walk-in-lisbon")
+    assert since is not None
+    assert since < MARCH_1  # its periods are not looked up: a month before is early enough
 
 
 async def test_a_new_member_is_meant_by_its_own_name(shop: Shop) -> None:
@@ -292,9 +345,9 @@ async def test_a_new_member_is_meant_by_its_own_name(shop: Shop) -> None:
 async def test_a_link_touches_every_account_of_the_member_from_the_periods_start(shop: Shop) -> None:
     await shop.put("members:\n  ada: {accounts: [{id: tokyo, from: 2026-03-05}]}\n")
     # Tokyo's period began on 15 February, in Tokyo.
-    assert await shop.refolds() == [("acme", MARCH_1), ("tokyo", utc(2026, 2, 14, 15))]
+    assert await shop.refolds() == [("acme", MARCH_1), ("tokyo", TOKYO_MARCH)]
     await shop.put("members:\n  ada: {accounts: [{id: tokyo, from: 2026-03-05, to: 2026-03-08}]}\n")
-    assert await shop.refolds() == [("acme", MARCH_1), ("tokyo", utc(2026, 2, 14, 15))]
+    assert await shop.refolds() == [("acme", MARCH_1), ("tokyo", TOKYO_MARCH)]
     await shop.put("members:\n  eve: {account: other}\n")
     assert await shop.refolds() == [("other", None)]
 
@@ -323,17 +376,35 @@ async def test_a_subscription_that_changes_hands_touches_both(shop: Shop) -> Non
     await shop.put("accounts:\n  acme: {name: ACME, subscriptions: [{id: s, plan: flex, from: 2026-03-05}]}\n")
     await shop.refolds()
     await shop.put("members:\n  bob: {subscriptions: [{id: s, plan: flex, from: 2026-03-05}]}\n")
-    assert await shop.refolds() == [("acme", MARCH_1), ("tokyo", utc(2026, 2, 14, 15))]
+    assert await shop.refolds() == [("acme", MARCH_1), ("tokyo", TOKYO_MARCH)]
     assert set((await shop.directory()).subscriptions) == {("member", "bob")}
 
 
-async def test_a_given_grant_touches_its_account_from_its_start(shop: Shop) -> None:
+async def test_a_given_grant_touches_its_account_from_the_period_of_its_start(shop: Shop) -> None:
     await shop.put("grants:\n  - {id: g, account: acme, unit: page, amount: 5, effective: 2026-03-05}\n")
-    assert await shop.refolds() == [("acme", MARCH_5)]
-    await shop.put("grants:\n  - {id: g, account: acme, unit: page, amount: 5, effective: 2026-03-08}\n")
-    assert await shop.refolds() == [("acme", MARCH_5)]
+    assert await shop.refolds() == [("acme", MARCH_1)]
+    await shop.put("grants:\n  - {id: g, account: acme, unit: page, amount: 5, effective: 2026-04-08}\n")
+    assert await shop.refolds() == [("acme", MARCH_1)]
     await shop.put("grants:\n  - {id: h, account: tokyo, unit: page, amount: 5}\n")
     assert await shop.refolds() == [("tokyo", None)]
+
+
+async def test_what_is_due_without_an_event_touches_whenever_it_begins(shop: Shop) -> None:
+    await shop.put("accounts:\n  acme: {subscriptions: [{id: s, plan: flex, from: 2026-05-05}]}\n")
+    assert await shop.refolds() == [("acme", utc(2026, 4, 30, 22))]
+    grant = "grants:\n  - {id: g, account: acme, unit: page, amount: 5, effective: 2026-05-05, bought: {price: 4}}\n"
+    await shop.put(grant)
+    assert await shop.refolds() == [("acme", utc(2026, 4, 30, 22))]
+    await shop.put(grant.replace(", bought: {price: 4}", ""))  # what was bought is given now
+    assert await shop.refolds() == [("acme", utc(2026, 4, 30, 22))]
+
+
+@pytest.mark.parametrize("more", ["deposit: 5", "discounts: [{id: d, rate: 0.1, from: 2026-03-05}]"])
+async def test_a_deposit_or_a_discount_touches_from_the_start_of_the_subscription(shop: Shop, more: str) -> None:
+    await shop.put("accounts:\n  acme: {subscriptions: [{id: s, plan: flex, from: 2026-02-05}]}\n")
+    await shop.refolds()
+    await shop.put(f"accounts:\n  acme: {{subscriptions: [{{id: s, plan: flex, from: 2026-02-05, {more}}}]}}\n")
+    assert await shop.refolds() == [("acme", utc(2026, 1, 31, 23))]
 
 
 async def test_terms_of_an_account_without_charges_touch_it_since_always(shop: Shop) -> None:
@@ -343,8 +414,8 @@ async def test_terms_of_an_account_without_charges_touch_it_since_always(shop: S
     assert await shop.refolds() == [("acme", None)]
 
 
-async def test_what_begins_after_the_last_event_touches_nobody(shop: Shop) -> None:
-    people = "members:\n  ada: {identities: [{id: 'badge:1', from: 2026-03-10}]}\n"
+async def test_what_takes_an_event_and_begins_after_the_last_one_touches_nobody(shop: Shop) -> None:
+    people = "members:\n  ada: {identities: [{id: 'badge:1', from: 2026-04-10}]}\n"
     people += "grants:\n  - {id: g, account: acme, unit: page, amount: 5, effective: 2026-04-01}\n"
     assert await shop.put(people)
     assert await shop.refolds() == []

@@ -6,12 +6,15 @@ import asyncio
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
 from meter.store import migrate
+from meter.store.catalogs import read_versions
+from meter.store.directory import read_grants, read_subscriptions
 from meter.store.engine import Database
 from meter.store.tables import metadata
 from meter.store.xid8 import Xid8
@@ -36,6 +39,43 @@ async def test_two_gateways_that_start_together_migrate_once(empty_database_url:
     database = Database(empty_database_url)
     assert await migrate.revision(database) == migrate.head()
     await database.dispose()
+
+
+async def test_what_the_version_before_writes_fits_and_is_kept(empty_database_url: str) -> None:
+    """It serves on while this one migrates, and knows nothing of the columns that are new."""
+    rows = (
+        "INSERT INTO subscriptions (operator, subscription, plan, account) VALUES ('o', :id, 'p', 'a')",
+        (
+            'INSERT INTO grants (operator, "grant", account, unit, amount, priority)'
+            " VALUES ('o', :id, 'a', 'page', 1, 100)"
+        ),
+        "INSERT INTO catalogs (operator, version, body, digest) VALUES ('o', CAST(CAST(:id AS text) AS int), '{}', '')",
+    )
+    database = Database(empty_database_url)
+
+    def first_schema(connection: Connection) -> None:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+
+    async def write(id: str) -> None:
+        async with database.begin() as connection:
+            for row in rows:
+                await connection.execute(text(row), {"id": id})
+
+    async with database.begin() as connection:
+        await connection.run_sync(first_schema)
+    await write("1")
+    await migrate.upgrade(empty_database_url)
+    await write("2")
+    async with database.begin() as connection:
+        subscriptions = await read_subscriptions(connection, "o")
+        grants = await read_grants(connection, "o")
+        versions = await read_versions(connection, "o")
+    await database.dispose()
+    assert [(held.id, held.discounts, held.deposit) for held in subscriptions] == [("1", (), None), ("2", (), None)]
+    assert [(grant.id, grant.bought) for grant in grants] == [("1", None), ("2", None)]
+    assert [(version.version, version.account) for version in versions] == [(1, None), (2, None)]
 
 
 async def test_events_become_a_hypertable_where_timescaledb_is(empty_database_url: str) -> None:
