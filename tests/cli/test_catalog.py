@@ -21,7 +21,7 @@ timezone: Europe/Berlin
 meters:
   pages: {event: print.job, aggregate: sum, value: impressions, unit: page}
 plans:
-  flex: {prices: {pages: [{id: page, model: per_unit, unit_price: "0.05", cap: {amount: 10, every: day}}]}}
+  flex: {deposit: 5, prices: {pages: [{id: page, model: per_unit, unit_price: "0.05"}]}}
 """
 PEOPLE = """accounts:
   acme: {subscriptions: [{id: s, plan: flex, from: 2026-03-01}]}
@@ -54,7 +54,7 @@ async def test_apply_loads_and_says_what_it_did(files: Path, database_url: str) 
     result = await meter("apply", "plans.yaml", "people.yaml")
     assert result.exit_code == 0, result.output
     assert "northside: version 1 is in force since always" in result.stdout
-    assert "plans.yaml:7: plans.flex.prices.pages[0].cap: is not applied by this version" in result.stderr
+    assert "plans.yaml:7: plans.flex.deposit: does nothing here" in result.stderr
     database = Database(database_url)
     async with database.begin() as conn:
         assert set((await load_directory(conn, "northside")).accounts) == {"acme"}
