@@ -133,8 +133,8 @@ def charge_fields(charge: Charge) -> dict[str, Any]:
         "time": time,
         "event": event,
         "events": [EventKeyJson(source=event.source, id=event.id) for event in line.events],
-        "period": _period(line.period),
-        "invoice_period": _period(charge.invoice_period),
+        "period": period_json(line.period),
+        "invoice_period": period_json(charge.invoice_period),
         "quantity": plain(line.quantity),
         "unit": line.unit,
         "covered": plain(line.covered),
@@ -169,7 +169,8 @@ def charge_line(charge: Charge, cursor: str) -> ChargeLine:
     return ChargeLine(**charge_fields(charge), cursor=cursor)
 
 
-def _period(period: Period) -> PeriodJson:
+def period_json(period: Period) -> PeriodJson:
+    """Return a period as it leaves."""
     return PeriodJson(start=instant_text(period.start), end=instant_text(period.end))
 
 
@@ -179,9 +180,9 @@ def _number(number: Decimal | None) -> str | None:
 
 CSV_COLUMNS: Final = (
     "id account member site meter plan kind role time event_source event_id event_type event_time period_start "
-    "period_end invoice_start invoice_end quantity unit covered billable dimensions price amount rounded currency tax_name "
-    "tax_rate tax_inclusive tax_amount draws settlement estimated unpriced tip total corrects reason booked_at explain "
-    "cursor"
+    "period_end invoice_start invoice_end quantity unit covered billable dimensions price amount rounded currency "
+    "tax_name tax_rate tax_inclusive tax_amount draws settlement estimated unpriced tip total corrects reason "
+    "booked_at explain cursor"
 ).split()
 # Texts that people and devices choose; the rest is ours.
 _GUARDED: Final = frozenset(

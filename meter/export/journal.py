@@ -1,10 +1,11 @@
 """Charges become balanced entries: the posting rules. Pure (docs/ledger.md).
 
-    on account       Dr receivable   Cr income, tax
+    on account       Dr receivable   Cr income, tax; of a deposit: deposits; of credit sold ahead: deferred
     paid at a till   Dr clearing     Cr income, tax, tips; what the till's total has more or less: rounding
 
-A reversal is the same entry negated, because its charge's figures are. With inclusive tax a charge is gross, and income
-gets what remains after tax. Nothing is lost for want of a rule: an account that no book could hold goes to suspense.
+Reversals and refunds are the same entries negated, because their charges' figures are. With inclusive tax a charge is
+gross, and income gets what remains after tax. Nothing is lost for want of a rule: an account that no book could hold
+goes to suspense.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from functools import lru_cache
 from typing import Final
 
 from meter.model.catalog import Catalog
-from meter.model.charge import Charge
+from meter.model.charge import Charge, Line
 from meter.model.journal import JournalEntry, Posting
 from meter.model.money import ZERO, plain
-from meter.rating.sale import TIP
+from meter.rating.calendar import CREDIT_SALE, DEPOSIT
 
 # The chart where the catalog's `ledger:` section says nothing. Income defaults to one account a meter.
 DEFAULT_ACCOUNTS: Final = {
@@ -26,9 +27,13 @@ DEFAULT_ACCOUNTS: Final = {
     "clearing": "assets:clearing",
     "tax": "liabilities:tax",
     "tips": "liabilities:tips",
+    "deposits": "liabilities:deposits",
+    "deferred": "liabilities:deferred",
     "rounding": "expenses:rounding",
     "suspense": "equity:suspense",
 }
+# What is owed to the member after it was paid for is no income: meters of fees, by the role that gets them.
+_OWED: Final = {DEPOSIT: "deposits", CREDIT_SALE: "deferred"}
 # The five kinds of account that every book has, and the other words that operators use for them.
 _ROOTS: Final = {
     **dict.fromkeys(("asset", "assets"), "assets"),
@@ -53,7 +58,7 @@ def entry_for(charge: Charge, *, catalog: Catalog, day: date) -> JournalEntry | 
         id=charge.id,
         day=day,
         currency=line.currency,
-        narration=f"{line.meter} {plain(line.quantity)} {line.unit}",
+        narration=_narration(line),
         postings=postings,
         dimensions=_dimensions(charge),
     )
@@ -63,10 +68,9 @@ def _on_account(charge: Charge, catalog: Catalog) -> list[tuple[str, Decimal]]:
     rounded, tax = charge.rounded, charge.tax_amount
     inclusive = charge.line.tax is not None and charge.line.tax.inclusive
     net = rounded - tax if inclusive else rounded
-    earned = role_account(catalog, "tips") if charge.line.key.part == TIP else income_account(catalog, charge)
     return [
         (role_account(catalog, "receivable"), net + tax),
-        (earned, -net),
+        (earned_account(catalog, charge.line), -net),
         (tax_account(catalog, charge), -tax),
     ]
 
@@ -76,12 +80,18 @@ def _paid(charge: Charge, catalog: Catalog) -> list[tuple[str, Decimal]]:
     net, tax, tip = charge.rounded, charge.tax_amount, charge.line.tip or ZERO
     total = net + tax + tip if charge.line.total is None else charge.line.total
     return [
-        (clearing_account(catalog, charge.line.key.source), total),
-        (income_account(catalog, charge), -net),
+        (clearing_account(catalog, charge.line), total),
+        (income_account(catalog, charge.line.meter), -net),
         (tax_account(catalog, charge), -tax),
         (role_account(catalog, "tips"), -tip),
         (role_account(catalog, "rounding"), net + tax + tip - total),
     ]
+
+
+def _narration(line: Line) -> str:
+    """Return what the line is, and how much where it has a quantity: a minimum has none."""
+    words = [line.meter] if line.kind in {"usage", "fee"} else [line.meter, line.kind]
+    return " ".join([*words, plain(line.quantity), line.unit] if line.quantity or line.kind == "usage" else words)
 
 
 def _dimensions(charge: Charge) -> dict[str, str]:
@@ -102,9 +112,20 @@ def role_account(catalog: Catalog, role: str) -> str:
     return _in_chart(catalog, catalog.ledger_accounts.get(role) or DEFAULT_ACCOUNTS[role])
 
 
-def income_account(catalog: Catalog, charge: Charge) -> str:
-    """Return the income account of the charge's meter: the catalog's `revenue`, else one named after the meter."""
-    meter = charge.line.meter
+def earned_account(catalog: Catalog, line: Line) -> str:
+    """Return what a line on account is credited to: tips, deposits and credit sold ahead are owed, the rest is income.
+
+    A refund has the account of what it refunds.
+    """
+    if line.key.of_tip:
+        return role_account(catalog, "tips")
+    if line.meter in _OWED:
+        return role_account(catalog, _OWED[line.meter])
+    return income_account(catalog, line.meter)
+
+
+def income_account(catalog: Catalog, meter: str) -> str:
+    """Return the income account of a meter: the catalog's `revenue`, else one named after the meter."""
     return _in_chart(catalog, catalog.ledger_accounts.get(f"revenue.{meter}") or f"income:{meter}")
 
 
@@ -116,12 +137,16 @@ def tax_account(catalog: Catalog, charge: Charge) -> str:
     return _in_chart(catalog, tax.account)
 
 
-def clearing_account(catalog: Catalog, source: str) -> str:
-    """Return where the till's money waits: of `clearing.square` and the like the one that `source` names, if any."""
-    for segment in source.split("/")[1:]:
-        named = catalog.ledger_accounts.get(f"clearing.{segment}")
-        if named:
-            return _in_chart(catalog, named)
+def clearing_account(catalog: Catalog, line: Line) -> str:
+    """Return where the till's money waits: of `clearing.square` and the like the one that a source names, if any.
+
+    A refund may come from elsewhere than its sale; both are the line's events, and the sale's till gives back.
+    """
+    for source in (line.key.source, *(event.source for event in line.events)):
+        for segment in source.split("/")[1:]:
+            named = catalog.ledger_accounts.get(f"clearing.{segment}")
+            if named:
+                return _in_chart(catalog, named)
     return role_account(catalog, "clearing")
 
 

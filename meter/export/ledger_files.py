@@ -26,6 +26,7 @@ from meter.export.ledger_text import Dialect
 # A day of 500 sites and the day before: what is beyond is read again when it is needed.
 FILES_KEPT_MAX: Final = 1024
 _SITE_CHARS_MAX: Final = 120
+_NO_SITE: Final = "~operator"
 _BATCH: Final = b"; batch "
 _OPENING: Final = re.compile(rb"^; batch ", re.MULTILINE)
 _CLOSING: Final = re.compile(rb"^; end ([a-z2-7]{32})\n", re.MULTILINE)
@@ -53,13 +54,18 @@ class _Index:
 
 
 def site_file(site: str) -> str:
-    """Return a site's part of a file name: two sites never share one, on a file system that folds case either."""
+    """Return a site's part of a file name: two sites never share one, on a file system that folds case either.
+
+    What happened at no site ("") has a file of the operator's own.
+    """
+    if not site:
+        return _NO_SITE
     name = "".join(
         char if char.isascii() and (char.islower() or char.isdigit() or char in "-_") else _hex(char) for char in site
     )
     if len(name) <= _SITE_CHARS_MAX:
-        return name or "%"
-    # "~" stands in no name that was not cut.
+        return name
+    # "~" stands in no name that was not cut, and begins none.
     return f"{name[:80]}~{sha256(site.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 

@@ -118,6 +118,10 @@ class Dialect:
     entry: Callable[[JournalEntry], str]
 
 
+def _place(site: str) -> str:
+    return f"Site {clean(site)}" if site else "No site"
+
+
 _ESCAPED: Final = frozenset('"\\')
 
 # --- Beancount --------------------------------------------------------------------------------------------------------
@@ -134,8 +138,7 @@ def _beancount_head(site: str, day: date) -> str:
     # Beancount minds the plugins of the file that it is given and of no other: checked alone, this file opens its own
     # accounts; within the main file, what that one opens has to do.
     return (
-        f"; Site {clean(site)}, booked on {day}. Appended to, never rewritten.\n"
-        'plugin "beancount.plugins.auto_accounts"\n'
+        f'; {_place(site)}, booked on {day}. Appended to, never rewritten.\nplugin "beancount.plugins.auto_accounts"\n'
     )
 
 
@@ -174,7 +177,7 @@ BEANCOUNT: Final = Dialect(
 
 def _hledger_head(site: str, day: date) -> str:
     tags = "".join(f"tag {tag}\n" for tag in _TAGS)
-    return f"; Site {clean(site)}, booked on {day}. Appended to, never rewritten.\ndecimal-mark .\n{tags}"
+    return f"; {_place(site)}, booked on {day}. Appended to, never rewritten.\ndecimal-mark .\n{tags}"
 
 
 def _payee(entry: JournalEntry) -> str:

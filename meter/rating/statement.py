@@ -18,7 +18,6 @@ from typing import Literal, NamedTuple, TypeAlias
 from meter.model.charge import Charge, Kind, LineKey, LineTax
 from meter.model.money import EXACT, ZERO
 from meter.model.period import Period
-from meter.rating.sale import TIP
 
 Section: TypeAlias = Literal["fees", "usage", "minimums", "tips", "refunds", "adjustments", "till"]
 
@@ -254,7 +253,7 @@ def section_of(charge: Charge) -> Section:
         case "refund":
             return "refunds"
         case "usage":
-            return "tips" if line.key.part == TIP else "usage"
+            return "tips" if line.key.of_tip else "usage"
 
 
 def _group(charge: Charge) -> _LineGroup:

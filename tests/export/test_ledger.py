@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meter.export.contract import Absent, Delivered, Refused, Retry, Uncertain
 from meter.export.ledger import LedgerTarget
+from meter.export.ledger_files import site_file
 from meter.model.errors import Unavailable
 from meter.store.outbox import OutboxItem, items_for
 from tests.export.books import DAY, check_every_file, entry, files_of, items_of
@@ -73,6 +75,20 @@ async def test_sites_days_and_currencies_are_accepted_alone_and_together(tmp_pat
     )
     await deliver(tmp_path, *items_of(entry("h", credit="income:new")))
     check_every_file(tmp_path)
+
+
+async def test_what_happened_at_no_site_has_a_file_that_no_sites_name_can_be(tmp_path: Path) -> None:
+    sites = ["", "operator", "~operator", "%", "%7Eoperator", "x" * 200]
+    accounts: dict[str, Any] = {"debit": "assets:receivable", "credit": "liabilities:deposits"}
+    await deliver(tmp_path, *items_of(*(entry(f"ch_{n}", site=site, **accounts) for n, site in enumerate(sites))))
+    check_every_file(tmp_path)
+    assert len({site_file(site) for site in sites}) == len(sites)
+    texts = [content.decode() for name, content in files_of(tmp_path).items() if f"{DAY}.~operator." in name]
+    assert len(texts) == 2
+    for text in texts:
+        assert "No site, booked on 2026-03-02" in text
+        assert text.count("ch_") == 1
+        assert " site:" not in text
 
 
 async def test_what_was_written_is_never_changed(tmp_path: Path) -> None:

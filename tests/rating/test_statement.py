@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as with_
 
 from meter.model.charge import Charge, LineTax
 from meter.model.money import ZERO
@@ -26,7 +27,7 @@ def charge(
     rounded: str, *, n: int = 0, tax: str = "0", part: str = "", role: Any = "original", **fields: Any
 ) -> Charge:
     line = a_line(n, **fields)
-    line = replace(line, key=line.key._replace(part=part), amount=Decimal(rounded))
+    line = with_(line, key=line.key._replace(part=part), amount=Decimal(rounded))
     return a_charge(line, rounded=Decimal(rounded), tax_amount=Decimal(tax), role=role)
 
 
@@ -99,11 +100,11 @@ def test_tax_in_the_price_is_not_put_on_top() -> None:
 
 def taxed(rounded: str, amount: str, tax: LineTax, **fields: Any) -> Charge:
     found = charge(rounded, tax=amount, **fields)
-    return replace(found, line=replace(found.line, tax=tax))
+    return replace(found, line=with_(found.line, tax=tax))
 
 
 def test_what_was_paid_is_apart_from_what_is_due() -> None:
-    settled = replace(VAT, amount=Decimal("0.19"))
+    settled = with_(VAT, amount=Decimal("0.19"))
     paid = taxed("1.00", "0.19", settled, settlement="paid", tip=Decimal("0.50"), total=Decimal("1.70"), currency="CHF")
     statement = statement_of([taxed("2.00", "0.38", VAT, n=1), paid, charge("4.00", n=2, settlement="paid")])
     assert [(totals.currency, totals.gross) for totals in statement.totals] == [("EUR", Decimal("2.38"))]
@@ -123,7 +124,7 @@ cents = st.decimals(min_value=-100_000, max_value=100_000, places=2)
 def charges(draw: st.DrawFn) -> Charge:
     """Any booked charge of March's invoice."""
     paid = draw(st.booleans())
-    tax = draw(st.sampled_from([None, VAT, IN_PRICE, replace(VAT, rate=None)]))
+    tax = draw(st.sampled_from([None, VAT, IN_PRICE, with_(VAT, rate=None)]))
     role = draw(st.sampled_from(["original", "reversal", "replacement"]))
     found = charge(
         str(draw(cents)),
@@ -143,7 +144,7 @@ def charges(draw: st.DrawFn) -> Charge:
         tip=draw(st.none() | cents) if paid else None,
         total=draw(st.none() | cents) if paid else None,
     )
-    return replace(found, line=replace(found.line, tax=tax))
+    return replace(found, line=with_(found.line, tax=tax))
 
 
 def on_account(booked: list[Charge], currency: str) -> list[Charge]:
