@@ -7,7 +7,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
-from meter.model.event import AMENDED, HEARTBEAT, VOIDED, EventKey, Revision, UsageEvent
+from meter.model.event import AMENDED, HEARTBEAT, REFUND, VOIDED, EventKey, Revision, UsageEvent
 
 _NEVER_USAGE: Final = frozenset({VOIDED, AMENDED, HEARTBEAT})
 
@@ -18,7 +18,8 @@ def effective(events: Iterable[UsageEvent], revisions: Iterable[Revision]) -> li
     A void removes an event or an amendment, for ever; the latest amendment not voided replaces an event's data; of
     several events of one type on one thing from one source the latest counts. Order and repetition do not matter, but
     nothing may be missing: every event on the things concerned, every revision of these and of their amendments.
-    An amendment does not change which thing an event speaks of.
+    An amendment does not change which thing an event speaks of, nor which sale a refund gives back. A refund that came
+    as pending and then as completed is the completed one; whether a status counts is for the fold to see.
     """
     voided: set[EventKey] = set()
     amendments: dict[EventKey, list[Revision]] = {}
@@ -46,4 +47,8 @@ def effective(events: Iterable[UsageEvent], revisions: Iterable[Revision]) -> li
 def _amended(event: UsageEvent, amendments: Iterable[Revision], voided: set[EventKey]) -> UsageEvent:
     counting = [amendment for amendment in amendments if amendment.key not in voided]
     data = max(counting, key=attrgetter("position")).data if counting else None
-    return event if data is None else replace(event, data=data)
+    if data is None:
+        return event
+    if event.type == REFUND:
+        data = {**data, "sale": event.data.get("sale")}
+    return replace(event, data=data)

@@ -1,6 +1,7 @@
 """Who pays for an event: identity to member to account to plan, as of the event's time (rating.md, sections 1 and 2).
 
 subject ──claim──▶ member ──link──▶ account        paid sale of an unknown guest ──▶ the site's walk-in account
+                                                   refund ──▶ where its sale is
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Final, TypeAlias
 
 from meter.model.catalog import CatalogTimeline
 from meter.model.directory import SINCE_ALWAYS, Claim, Directory, Link, Span, Subscription
-from meter.model.event import AMENDED, HEARTBEAT, SALE, VOIDED, UsageEvent
+from meter.model.event import AMENDED, HEARTBEAT, REFUND, SALE, VOIDED, UsageEvent
 from meter.rating.sale import is_paid
 
-_NEVER_USAGE: Final = frozenset({VOIDED, AMENDED, HEARTBEAT})
+_NOT_BY_SUBJECT: Final = frozenset({VOIDED, AMENDED, HEARTBEAT, REFUND})
 _MEMBER: Final = "member:"
 
 
@@ -39,13 +40,19 @@ class Operational:
     """The event is stored and in no bill."""
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The refund's sale is not known, does not count, or is nobody's yet: it counts once that changes."""
+
+
 Placement: TypeAlias = Placed | Unresolved | Operational
 _OPERATIONAL: Final = Operational()
+_WAITING: Final = Waiting()
 
 
 def place(event: UsageEvent, *, directory: Directory, catalogs: CatalogTimeline) -> Placement:
-    """Return with which account the event is folded, or why with none."""
-    if event.type in _NEVER_USAGE:
+    """Return with which account the event is folded, or why with none. Of refunds only `place_refund` can tell."""
+    if event.type in _NOT_BY_SUBJECT:
         return _OPERATIONAL
     identity = event.subject
     if identity is not None:
@@ -59,6 +66,15 @@ def place(event: UsageEvent, *, directory: Directory, catalogs: CatalogTimeline)
             return Placed(account=walk_in, member=None)
         return Unresolved(identity=identity)
     return _OPERATIONAL if identity is None else Unresolved(identity=identity)
+
+
+def place_refund(sale: UsageEvent | None, *, directory: Directory, catalogs: CatalogTimeline) -> Placed | Waiting:
+    """Return with which account a refund is folded: with its sale's, for the member who bought.
+
+    `sale` is the event that counts of the sale, None while there is none.
+    """
+    placement = None if sale is None else place(sale, directory=directory, catalogs=catalogs)
+    return placement if isinstance(placement, Placed) else _WAITING
 
 
 def member_of(identity: str, instant: datetime, directory: Directory) -> str | None:

@@ -11,6 +11,11 @@ from meter.model.event import Json
 from meter.model.money import DIGITS_MAX, parse_decimal
 
 
+def segment(text: str) -> str:
+    """Return `text` fit to stand between slashes, so that joined names cannot collide."""
+    return text.replace("%", "%25").replace("/", "%2F")
+
+
 class _Missing:
     """The value of a field that is not there, which JSON's null is not."""
 
@@ -43,7 +48,8 @@ def number(value: Json) -> Decimal | None:
         return value if value.is_finite() else None
     if kind is not str:
         return None
-    if len(value) <= DIGITS_MAX and value.isascii() and value.replace(".", "", 1).isdigit():
+    digits = value[1:] if value[:1] == "-" else value
+    if len(digits) <= DIGITS_MAX and digits.isascii() and digits.replace(".", "", 1).isdigit():
         return Decimal(value)
     try:
         return parse_decimal(value, what="value")

@@ -95,3 +95,23 @@ def test_an_amendment_counts_for_the_latest_only() -> None:
 def test_heartbeats_and_revisions_themselves_never_come_out() -> None:
     kinds = ("edge.heartbeat", "event.voided", "event.amended")
     assert ids([event(kind, kind, "11-02", {}) for kind in kinds]) == []
+
+
+def refund(status: str, *, id: str, at: str, order: str = "o") -> UsageEvent:
+    sale = {"source": "berlin/till", "order": order}
+    return event(id, "pos.refund", at, {"refund": "r", "sale": sale, "status": status}, by=None)
+
+
+def test_of_a_refunds_events_the_latest_counts_with_its_status() -> None:
+    pending, completed = refund("pending", id="1", at="11-02"), refund("completed", id="2", at="11-03")
+    failed = refund("failed", id="3", at="11-04")
+    for order in permutations([pending, completed, failed]):
+        assert [found.data["status"] for found in effective(order, [])] == ["failed"]
+    assert [found.data["status"] for found in effective([completed, pending], [])] == ["completed"]
+    assert [found.data["status"] for found in effective([completed, failed], [void(failed)])] == ["completed"]
+
+
+def test_an_amendment_does_not_move_a_refund_to_another_sale() -> None:
+    one = refund("completed", id="1", at="11-02")
+    (found,) = effective([one], [amend(one, {"amount": "3", "sale": {"source": "x", "order": "y"}})])
+    assert found.data == {"amount": "3", "sale": {"source": "berlin/till", "order": "o"}}

@@ -5,7 +5,17 @@ from typing import Any
 from meter.model.catalog import Site
 from meter.model.directory import Claim, Link
 from meter.model.event import UsageEvent
-from meter.rating.resolve import Operational, Placed, Placement, Unresolved, membership, place, subscription_at
+from meter.rating.resolve import (
+    Operational,
+    Placed,
+    Placement,
+    Unresolved,
+    Waiting,
+    membership,
+    place,
+    place_refund,
+    subscription_at,
+)
 from tests.rating.world import event, plan, space, span, subscription, t
 
 BADGE = "badge:04A2991B"
@@ -140,3 +150,20 @@ def test_the_members_own_subscription_goes_before_the_accounts() -> None:
     assert held("bob", "11-02") == "sub"
     assert held(None, "11-02") == "sub"
     assert subscription_at(account="beta", member=None, instant=t("11-02"), directory=where.directory) is None
+
+
+def refunded(what: UsageEvent | None, **people: Any) -> Placement | Waiting:
+    where = space(plan(), **people)
+    return place_refund(what, directory=where.directory, catalogs=where.catalogs)
+
+
+def test_a_refund_is_where_its_sale_is_whoever_it_says_it_is_for() -> None:
+    claims = [Claim(identity="card:9", member="ada")]
+    assert refunded(sale("account", by="card:9"), claims=claims) == Placed(account="acme", member="ada")
+    assert refunded(sale("paid")) == Placed(account="walk-in", member=None)
+    assert placed(event("r", "pos.refund", "11-02", {}, by="member:ada")) == Operational()
+
+
+def test_a_refund_waits_while_its_sale_is_unknown_or_nobodys() -> None:
+    assert refunded(None) == Waiting()
+    assert refunded(sale("account")) == Waiting()

@@ -51,7 +51,7 @@ class TestPaidAtTheTill:
     def test_draws_nothing_and_does_not_count_to_q(self) -> None:
         where = shop(replace(DAYS, id="visits", event="pos.sale", where=()), grants=[given("gift", CAFE, "100")])
         state = where.fold(sale(COFFEE)).state
-        assert (state.totals, state.used, state.drawn, state.days) == ({}, {}, {}, {})
+        assert (state.tallies, state.used, state.drawn, state.memory.days) == ({}, {}, {}, {})
 
     def test_is_booked_without_a_plan_and_whatever_the_plan_lists(self) -> None:
         for where in (space(plan()), space(plan(), subscriptions=[])):
