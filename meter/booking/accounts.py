@@ -14,12 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.booking.facts import Facts
 from meter.booking.history import load_history
 from meter.booking.step import Change, Intake
-from meter.booking.warm import WarmAccount
+from meter.booking.warm import Taken, WarmAccount
+from meter.model.directory import FOR_EVER
 from meter.model.event import EventKey, Position
 from meter.rating.corrections import Difference
-from meter.rating.fold import AccountFacts, Folded, PlacedEvent
+from meter.rating.fold import AccountFacts, Folded, PlacedEvent, TooLate
 from meter.rating.state import STATE_FORMAT, AccountState
 from meter.store import booking as store
+from meter.store.closes import Closes, closes_of
 from meter.store.readers import last_of_each_line
 from meter.store.usage import ORIGIN
 
@@ -55,38 +57,54 @@ class Accounts:
         self._warm: OrderedDict[str, WarmAccount] = OrderedDict()
         self._facts: dict[str, AccountFacts] = {}
         self._facts_version = -1
+        self._closes: dict[str, Closes] = {}
+        self._until = FOR_EVER
 
     def forget(self) -> None:
         """Drop everything: it may say more than was committed."""
         self._warm.clear()
+        self._closes.clear()
 
     def drop(self, account: str) -> None:
         """Drop one account."""
         self._warm.pop(account, None)
 
     async def fold(
-        self, connection: AsyncConnection, facts: Facts, intake: Intake, xid_of: Mapping[EventKey, int]
+        self,
+        connection: AsyncConnection,
+        facts: Facts,
+        intake: Intake,
+        xid_of: Mapping[EventKey, int],
+        *,
+        until: datetime,
     ) -> list[AccountFold]:
-        """Fold what the step took in. `xid_of` tells the transaction that wrote each of the step's events."""
+        """Fold what the step took in, up to the clock `until`.
+
+        `xid_of` tells the transaction that wrote each of the step's events.
+        """
         if facts.version != self._facts_version:
             self._facts.clear()
             self._facts_version = facts.version
+        self._until = until
         results: list[AccountFold] = []
         # From before the first new event in any case: it may be earlier than what else is asked for.
         load = {account: intake.since(account) for account in intake.fold_again}
-        for account in (intake.fold_on.keys() | intake.changed.keys()) - load.keys():
+        for account in (intake.fold_on.keys() | intake.changed.keys() | intake.woken) - load.keys():
             warm = self._warm.get(account)
             if warm is None:
-                load[account] = intake.since(account)
+                load[account] = intake.since(account, otherwise=until)
                 continue
             work = _work(warm, intake, xid_of)
-            if not work:
+            if not work and account not in intake.woken:
                 continue
-            if not warm.reaches(work.start):
+            if work and not warm.reaches(work.start):
                 load[account] = work.start.time
                 continue
             self._warm.move_to_end(account)
-            results.append(self._take(facts, warm, work))
+            try:
+                results.append(self._take(facts, warm, work))
+            except TooLate as error:
+                load[account] = error.position.time
         results += await self._load(connection, facts, intake, load)
         while len(self._warm) > WARM_ACCOUNTS_MAX:
             self._warm.popitem(last=False)
@@ -94,22 +112,24 @@ class Accounts:
 
     def _take(self, facts: Facts, warm: WarmAccount, work: Change) -> AccountFold:
         account_facts = self._account_facts(facts, warm.account)
-        start = work.start
-        late = warm.tip.position is not None and start <= warm.tip.position
-        stale = start.time if late and warm.checkpoint.time >= start.time else None
+        since = work.start.time if work else self._until
         try:
-            folded, found = warm.take(account_facts, work)
+            taken = warm.take(account_facts, work, until=self._until)
+        except TooLate:
+            raise
         except Exception as error:  # noqa: BLE001 -- whatever one account's fold does, its neighbours go on
             self.drop(warm.account)
-            return AccountFold(warm=warm, facts=account_facts, since=start.time, fault=error)
+            return AccountFold(warm=warm, facts=account_facts, since=since, fault=error)
+        back = [place.time for place in (taken.late, taken.earlier) if place is not None]
+        stale = min(back, default=None)
         return AccountFold(
             warm=warm,
             facts=account_facts,
-            since=start.time,
-            folded=folded,
-            differences=found,
-            reason=("revised" if work.withdrawn else "late") if late else None,
-            stale_since=stale,
+            since=since,
+            folded=taken.folded,
+            differences=taken.differences,
+            reason=_reason(work, taken),
+            stale_since=stale if stale is not None and warm.checkpoint.time >= stale else None,
         )
 
     async def _load(
@@ -120,8 +140,24 @@ class Accounts:
         # Taken before anything is read: what older transactions wrote is in every read that follows.
         includes_xid = await store.oldest_running(connection)
         known = {account: since for account, since in load.items() if account in facts.directory.accounts}
-        checkpoints = await store.checkpoints_before(connection, self._operator, known, state_format=STATE_FORMAT)
         results: list[AccountFold] = []
+        while known:
+            known = await self._load_from(connection, facts, intake, known, includes_xid, results)
+        return results
+
+    async def _load_from(  # noqa: PLR0917 -- one loop's body
+        self,
+        connection: AsyncConnection,
+        facts: Facts,
+        intake: Intake,
+        known: Mapping[str, datetime],
+        includes_xid: int,
+        results: list[AccountFold],
+    ) -> dict[str, datetime]:
+        """Fold accounts from their newest checkpoints before the instants; return those that need earlier ones."""
+        checkpoints = await store.checkpoints_before(connection, self._operator, known, state_format=STATE_FORMAT)
+        closes = await closes_of(connection, self._operator, known)
+        earlier: dict[str, datetime] = {}
         groups: dict[Position, list[str]] = {}
         for account in sorted(known):
             base = checkpoints[account].position if account in checkpoints else ORIGIN
@@ -145,16 +181,22 @@ class Accounts:
                     )
                     placed = history.placed[account]
                     reason = intake.reasons.get(account) or ("late" if _is_late(intake, account, placed) else None)
-                    results.append(self._rebuild(facts, warm, placed, since=load[account], reason=reason))
+                    self._closes[account] = closes.get(account, Closes())
+                    try:
+                        results.append(self._rebuild(facts, warm, placed, since=known[account], reason=reason))
+                    except TooLate as error:
+                        earlier[account] = error.position.time
                     await asyncio.sleep(0)  # a long history takes its time: others on the loop have theirs between
-        return results
+        return earlier
 
     def _rebuild(
         self, facts: Facts, warm: WarmAccount, events: Sequence[PlacedEvent], *, since: datetime, reason: str | None
     ) -> AccountFold:
         account_facts = self._account_facts(facts, warm.account)
         try:
-            folded, found = warm.rebuild(account_facts, events)
+            folded, found = warm.rebuild(account_facts, events, until=self._until)
+        except TooLate:
+            raise
         except Exception as error:  # noqa: BLE001 -- whatever one account's fold does, its neighbours go on
             return AccountFold(warm=warm, facts=account_facts, since=since, fault=error)
         self._warm[warm.account] = warm
@@ -170,11 +212,26 @@ class Accounts:
 
     def _account_facts(self, facts: Facts, account: str) -> AccountFacts:
         found = self._facts.get(account)
-        if found is None:
+        closed = self._closes.get(account, Closes()).all
+        if found is None or found.closed != closed:
             found = self._facts[account] = AccountFacts(
-                account=facts.directory.accounts[account], directory=facts.directory, catalogs=facts.catalogs
+                account=facts.directory.accounts[account],
+                directory=facts.directory,
+                catalogs=facts.catalogs.of_account(account),
+                closed=closed,
             )
         return found
+
+    def closes(self, account: str) -> Closes:
+        """Return the closed periods of an account that was folded."""
+        return self._closes.get(account, Closes())
+
+
+def _reason(work: Change, taken: Taken) -> str | None:
+    """Return why lines that stood fall."""
+    if taken.late is not None:
+        return "revised" if work.withdrawn else "late"
+    return None if taken.earlier is None else "known later"
 
 
 def _is_late(intake: Intake, account: str, placed: Sequence[PlacedEvent]) -> bool:

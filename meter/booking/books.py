@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,12 +13,14 @@ from meter.booking.accounts import AccountFold
 from meter.booking.facts import Facts
 from meter.export.journal import entry_for
 from meter.model.charge import Charge, Line
+from meter.model.directory import Account
 from meter.model.instant import local_date
 from meter.model.journal import JournalEntry
-from meter.model.period import Period
+from meter.model.period import Period, period_at
 from meter.rating.book import book
 from meter.rating.state import STATE_FORMAT
 from meter.store import booking as store
+from meter.store.closes import Closes, mark_booked
 from meter.store.outbox import add_items, items_for
 from meter.store.readers import add_totals
 
@@ -30,25 +33,38 @@ class Books:
     entries: list[JournalEntry] = field(default_factory=list)
     stale_since: dict[str, datetime] = field(default_factory=dict)
     checkpoints: list[store.Checkpoint] = field(default_factory=list)
+    closed: dict[str, frozenset[datetime]] = field(default_factory=dict)
 
 
 async def keep_books(
-    connection: AsyncConnection, operator: str, folds: Sequence[AccountFold], facts: Facts, *, booked_at: datetime
+    connection: AsyncConnection,
+    operator: str,
+    folds: Sequence[AccountFold],
+    facts: Facts,
+    *,
+    booked_at: datetime,
+    closes_of: Callable[[str], Closes],
 ) -> Books:
-    """Return what has to be written for `folds`, and carry their accounts' running sums on."""
+    """Return what has to be written for `folds`, and carry their accounts' running sums on.
+
+    What differs in a period that is closed, and whose closing is booked, goes to the account's earliest open period.
+    """
     await _load_totals(connection, operator, folds)
     books = Books()
     catalog = facts.catalogs.at(booked_at)
     day = local_date(booked_at, catalog.timezone)
     for fold in folds:
         warm = fold.warm
+        closes = closes_of(warm.account)
+        if fresh := closes.all - closes.booked:
+            books.closed[warm.account] = fresh
         charges = book(
             fold.differences,
             operator=operator,
             totals=warm.totals,
             revisions=warm.revisions([difference.key for difference in fold.differences]),
             booked_at=booked_at,
-            invoice_period=_invoice_period,
+            invoice_period=partial(_invoice_period, fold.facts.account, closes.booked),
             reason=fold.reason,
         )
         warm.booked(charges)
@@ -77,11 +93,15 @@ async def write_books(connection: AsyncConnection, operator: str, books: Books, 
         fresh=books.checkpoints,
         state_format=STATE_FORMAT,
     )
+    await mark_booked(connection, operator, books.closed)
 
 
-def _invoice_period(line: Line) -> Period:
-    """Return the period whose invoice a line belongs to: its service period, as long as no period closes."""
-    return line.period
+def _invoice_period(account: Account, closed: frozenset[datetime], line: Line) -> Period:
+    """Return the period whose invoice a line belongs to: its service period, or the first one after it that is open."""
+    period = line.period
+    while period.start in closed:
+        period = period_at(period.end, zone_name=account.timezone, anchor_day=account.anchor_day)
+    return period
 
 
 async def _load_totals(connection: AsyncConnection, operator: str, folds: Sequence[AccountFold]) -> None:

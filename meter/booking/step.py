@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.facts import Facts
 from meter.booking.history import effective_of
+from meter.model.directory import FOR_EVER
 from meter.model.event import AMENDED, SALE, VOIDED, EventKey, Position, UsageEvent
 from meter.rating.fold import PlacedEvent
 from meter.rating.resolve import Placed, Placement, Unresolved, place
@@ -40,12 +41,13 @@ class Change:
 class Intake:
     """The work of one step: `fold_on` holds new events that stand for themselves, `changed` those that do not.
 
-    `fold_again`, with the instant since when, wins over both.
+    `fold_again`, with the instant since when, wins over both. `woken`: the clock alone may make a difference.
     """
 
     fold_on: dict[str, list[PlacedEvent]] = field(default_factory=dict)
     changed: dict[str, Change] = field(default_factory=dict)
     fold_again: dict[str, datetime] = field(default_factory=dict)
+    woken: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
     park: list[tuple[UsageEvent, str | None]] = field(default_factory=list)
     unpark: set[EventKey] = field(default_factory=set)
@@ -56,9 +58,9 @@ class Intake:
             self.fold_again[account] = since
             self.reasons[account] = reason
 
-    def since(self, account: str) -> datetime:
-        """Return the earliest instant at which the account's books may differ."""
-        instants = [placed.event.time for placed in self.fold_on.get(account, ())]
+    def since(self, account: str, *, otherwise: datetime = FOR_EVER) -> datetime:
+        """Return the earliest instant at which the account's books may differ; `otherwise` if only the clock asks."""
+        instants = [otherwise, *(placed.event.time for placed in self.fold_on.get(account, ()))]
         if account in self.changed:
             instants.append(self.changed[account].start.time)
         if account in self.fold_again:

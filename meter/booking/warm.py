@@ -10,18 +10,17 @@ Older than the base is for checkpoints and the log. All of it is cache: thrown a
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from meter.booking.step import Change
-from meter.model.charge import Charge, Line, LineKey
+from meter.model.charge import Charge, LineKey
 from meter.model.event import EventKey, Position
 from meter.rating.book import GroupTotals
 from meter.rating.corrections import Difference, differences
-from meter.rating.fold import AccountFacts, Folded, PlacedEvent, fold
-from meter.rating.measure import Unread
+from meter.rating.fold import AccountFacts, Folded, PlacedEvent, TooLate, fold
 from meter.rating.state import AccountState
 from meter.store.usage import ORIGIN
 
@@ -39,6 +38,23 @@ def _place_of(placed: PlacedEvent) -> Position:
 
 def _position(state: AccountState) -> Position:
     return state.position or ORIGIN
+
+
+def _stride(events: int) -> int:
+    """Return after how many events a state is worth keeping."""
+    return max(RECENT_EVENTS_MAX, events) // LADDER_STATES_MAX
+
+
+class Taken(NamedTuple):
+    """What folding a change in came to. `late`: the change begins there, before what was folded already.
+
+    `earlier`: what was taken for granted there turned out otherwise.
+    """
+
+    folded: Folded
+    differences: list[Difference]
+    late: Position | None
+    earlier: Position | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,35 +86,57 @@ class WarmAccount:
         """Tell whether an event at `position` can be folded in from memory."""
         return _position(self.ladder[0]) < position
 
-    def take(self, facts: AccountFacts, work: Change) -> tuple[Folded, list[Difference]]:
-        """Fold a change in, all of it within reach; return what differs from what stands."""
-        start = work.start
-        rung = bisect_left(self.ladder, start, key=_position) - 1
-        base = self.ladder[rung]
-        standing: Mapping[LineKey, Charge] = {}
-        if start <= _position(self.tip):
-            standing = self._standing_after(_position(base))
-        if work.withdrawn:
-            self.recent = [placed for placed in self.recent if placed.event.key not in work.withdrawn]
-            self.recent_keys -= work.withdrawn.keys()
-        self.recent.extend(work.added.values())
-        self.recent.sort(key=_place_of)
-        self.recent_keys |= work.added.keys()
-        del self.ladder[rung + 1 :]
-        first = bisect_right(self.recent, _position(base), key=_place_of)
-        folded = self._climb(facts, base, self.recent[first:])
-        self.since_checkpoint += len(work.added)
-        return folded, differences(standing=standing, lines=folded.lines)
+    def take(self, facts: AccountFacts, work: Change, *, until: datetime) -> Taken:
+        """Fold a change in, all of it within reach, up to the clock `until`; return what differs from what stands.
 
-    def rebuild(self, facts: AccountFacts, events: Sequence[PlacedEvent]) -> tuple[Folded, list[Difference]]:
-        """Fold everything after the base, just read from the log; return what differs from what stands."""
+        An empty change lets the clock alone make a difference. Raises TooLate where the fold needs an earlier state
+        than the ladder has; then nothing has changed.
+        """
+        recent = [placed for placed in self.recent if placed.event.key not in work.withdrawn]
+        recent.extend(work.added.values())
+        recent.sort(key=_place_of)
+        # The first state that can be wrong; with no event to fold there is none.
+        rung = bisect_left(self.ladder, work.start, key=_position) if work else len(self.ladder)
+        late = work.start if rung < len(self.ladder) else None
+        folded, rung, earlier = self._climb(facts, recent, rung - 1, until)
+        self.recent, self.recent_keys = recent, {placed.event.key for placed in recent}
+        self.since_checkpoint += len(work.added)
+        base = self.ladder[rung]
+        del self.ladder[rung + 1 :]
+        self.ladder += [*folded.rungs, folded.state]
+        found = differences(standing=self._standing_after(_position(base)), lines=folded.lines)
+        return Taken(folded, found, late, earlier)
+
+    def rebuild(
+        self, facts: AccountFacts, events: Sequence[PlacedEvent], *, until: datetime
+    ) -> tuple[Folded, list[Difference]]:
+        """Fold everything after the base, just read from the log; return what differs from what stands.
+
+        Raises TooLate where the base is not early enough.
+        """
         self.recent = list(events)
         self.recent_keys = {placed.event.key for placed in events}
         base = self.ladder[0]
-        del self.ladder[1:]
-        folded = self._climb(facts, base, events)
+        folded = fold(facts, base, events, until=until, stride=_stride(len(events)))
+        self.ladder = [base, *folded.rungs, folded.state]
         self.since_checkpoint = len(events)
         return folded, differences(standing=self._standing_after(_position(base)), lines=folded.lines)
+
+    def _climb(
+        self, facts: AccountFacts, recent: Sequence[PlacedEvent], rung: int, until: datetime
+    ) -> tuple[Folded, int, Position | None]:
+        """Fold `recent` from a rung on, or from an earlier one where the fold asks for it: return with the rung why."""
+        earlier: Position | None = None
+        while True:
+            base = self.ladder[rung]
+            events = recent[bisect_right(recent, _position(base), key=_place_of) :]
+            try:
+                return fold(facts, base, events, until=until, stride=_stride(len(events))), rung, earlier
+            except TooLate as error:
+                earlier = error.position
+                rung = bisect_left(self.ladder, error.position, key=_position) - 1
+                if rung < 0:
+                    raise
 
     def due_checkpoint(self) -> AccountState | None:
         """Return a state worth keeping, some way behind the tip so that a slightly late event leaves it right."""
@@ -109,24 +147,6 @@ class WarmAccount:
             return None
         self.checkpoint, self.since_checkpoint = state.position, 0
         return state
-
-    def _climb(self, facts: AccountFacts, base: AccountState, events: Sequence[PlacedEvent]) -> Folded:
-        """Fold `events` onto `base`, leaving a state on the ladder every so often."""
-        step = max(RECENT_EVENTS_MAX, len(events)) // LADDER_STATES_MAX
-        if len(events) <= step:
-            folded = fold(facts, base, events)
-            self.ladder.append(folded.state)
-            return folded
-        lines: list[Line] = []
-        unread: list[Unread] = []
-        state = base
-        for start in range(0, len(events), step):
-            part = fold(facts, state, events[start : start + step])
-            state = part.state
-            self.ladder.append(state)
-            lines += part.lines
-            unread += part.unread
-        return Folded(lines=tuple(lines), state=state, unread=tuple(unread))
 
     def _standing_after(self, position: Position) -> dict[LineKey, Charge]:
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,6 +17,7 @@ from meter.booking.step import Intake, notice_earlier, release_due, sort_in
 from meter.clock import Clock
 from meter.model.charge import Charge
 from meter.store import booking as store
+from meter.store.closes import due_wakes, set_wakes
 from meter.store.engine import Database
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 from meter.store.usage import Arrived, Cursor, read_tail
@@ -25,6 +27,7 @@ from meter.telemetry import Telemetry
 STEP_EVENTS_MAX: Final = 1000
 REFOLDS_MAX: Final = 200
 HELD_MAX: Final = 200
+WAKES_MAX: Final = 200
 # An account whose fold fails is tried again after this long; its events wait, its neighbours do not.
 FAILED_ACCOUNT_RETRY_S: Final = 60
 # An event is live when it was received within this long of its time; only such tell how fast the way is.
@@ -84,6 +87,8 @@ class RatingWorker:
         self._facts = FactsCache(operator)
         self._accounts = Accounts(operator)
         self._cursors: dict[int, Cursor] = {}
+        # As noted in the database, where this process has noted it.
+        self._wakes: dict[str, datetime | None] = {}
 
     @property
     def lease_names(self) -> list[str]:
@@ -121,6 +126,7 @@ class RatingWorker:
         """Drop everything that is true only while this process is the one that writes."""
         self._accounts.forget()
         self._cursors.clear()
+        self._wakes.clear()
 
     async def _reading(self, connection: AsyncConnection, shards: Sequence[int]) -> _Reading:
         """Return where to read: shards go together, and one taken over lately alone until it has caught up."""
@@ -143,7 +149,12 @@ class RatingWorker:
         end = arrived[-1].cursor if arrived else reading.bound or reading.start
         now = self._clock()
         held_due = 0 in reading.shards and await store.any_held_due(connection, self._operator, now)
-        if end == reading.start and not requests and not held_due:
+        woken = [
+            account
+            for account in await due_wakes(connection, self._operator, now, rows_max=WAKES_MAX)
+            if self._shard_of(account) in reading.shards
+        ]
+        if end == reading.start and not requests and not held_due and not woken:
             return _Step(end=end)
         await fence(connection, leases)
         facts = await self._facts.current(connection)
@@ -151,7 +162,7 @@ class RatingWorker:
             return _Step(end=reading.start)
         # First, because what fails below asks again.
         await store.delete_refolds(connection, self._operator, [request.id for request in requests])
-        intake = Intake()
+        intake = Intake(woken=set(woken))
         for request in requests:
             intake.again(request.account, request.since, request.reason)
         if held_due:
@@ -167,16 +178,21 @@ class RatingWorker:
         )
         await notice_earlier(connection, self._operator, fresh, facts)
         xid_of = {one.event.key: one.cursor.xid for one in arrived}
-        folds = await self._accounts.fold(connection, facts, intake, xid_of)
+        folds = await self._accounts.fold(connection, facts, intake, xid_of, until=now)
+        await self._note_wakes(connection, folds, woken)
         charges = await self._write(connection, facts, intake, folds)
         await store.write_cursors(connection, self._operator, reading.shards, end)
-        return _Step(end=end, arrived=arrived, folds=folds, charges=charges, requests=len(requests) + int(held_due))
+        return _Step(
+            end=end, arrived=arrived, folds=folds, charges=charges, requests=len(requests) + int(held_due) + len(woken)
+        )
 
     async def _write(
         self, connection: AsyncConnection, facts: Facts, intake: Intake, folds: Sequence[AccountFold]
     ) -> Sequence[Charge]:
         sound = [fold for fold in folds if fold.fault is None]
-        books = await keep_books(connection, self._operator, sound, facts, booked_at=self._clock())
+        books = await keep_books(
+            connection, self._operator, sound, facts, booked_at=self._clock(), closes_of=self._accounts.closes
+        )
         await write_books(connection, self._operator, books, targets=self._targets)
         for fold in folds:
             if fold.fault is not None:
@@ -191,6 +207,22 @@ class RatingWorker:
         await store.unpark(connection, self._operator, intake.unpark)
         await store.park(connection, self._operator, intake.park)
         return books.charges
+
+    async def _note_wakes(
+        self, connection: AsyncConnection, folds: Sequence[AccountFold], woken: Sequence[str]
+    ) -> None:
+        """Note when the clock makes the next difference to each account that was folded."""
+        wakes: dict[str, datetime | None] = dict.fromkeys(woken)
+        for fold in folds:
+            if fold.folded is not None:
+                wakes[fold.warm.account] = fold.folded.wakes
+            else:  # asked for again, which notes it then
+                wakes.setdefault(fold.warm.account)
+        changed = {
+            account: due for account, due in wakes.items() if account in woken or self._wakes.get(account) != due
+        }
+        await set_wakes(connection, self._operator, changed)
+        self._wakes.update(wakes)
 
     def _shard_of(self, name: str) -> int:
         return zlib.crc32(name.encode()) % self._shard_count

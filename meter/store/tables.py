@@ -391,6 +391,8 @@ closes = Table(  # billing periods that are closed: what differs later is booked
     Column("period_start", _When, nullable=False),
     Column("closed_at", _When, nullable=False),
     Column("reason", Text),  # NULL: closed because every site was complete
+    # Whether the lines that closing makes due are booked: what differs from then on is an adjustment.
+    Column("booked", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("operator", "account", "period_start"),
 )
 
@@ -458,6 +460,16 @@ refolds = Table(  # "from `since` on, this account may differ": written with the
     Column("reason", Text, nullable=False),
     Column("due_at", _When, nullable=False, server_default=_NOW),
     PrimaryKeyConstraint("operator", "id"),
+)
+
+wakes = Table(  # when the clock alone makes a difference to an account: a fee falls due, a session has run out
+    "wakes",
+    metadata,
+    _operator(),
+    Column("account", _Id, nullable=False),
+    Column("due_at", _When, nullable=False),
+    PrimaryKeyConstraint("operator", "account"),
+    Index("wakes_due_idx", "operator", "due_at"),
 )
 
 checkpoints = Table(  # states of the fold: they change cost, never meaning, and may be deleted at any time

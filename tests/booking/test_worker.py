@@ -205,10 +205,10 @@ async def test_two_workers_share_the_shards_and_book_each_line_once(space: Space
 
 
 async def test_one_account_that_cannot_be_folded_stops_no_other(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(facts: object, state: object, events: object) -> object:
+    def broken(facts: object, state: object, events: object, **how: object) -> object:
         if facts.account.id == "solo":  # type: ignore[attr-defined]
             raise RuntimeError("a fault of ours")
-        return fold(facts, state, events)  # type: ignore[arg-type]
+        return fold(facts, state, events, **how)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
         patched.setattr("meter.booking.warm.fold", broken)

@@ -39,11 +39,21 @@ def upgrade() -> None:
         sa.Column("period_start", WHEN, nullable=False),
         sa.Column("closed_at", WHEN, nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("booked", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.PrimaryKeyConstraint("operator", "account", "period_start", name=op.f("closes_pkey")),
     )
+    op.create_table(
+        "wakes",
+        sa.Column("operator", ID, nullable=False),
+        sa.Column("account", ID, nullable=False),
+        sa.Column("due_at", WHEN, nullable=False),
+        sa.PrimaryKeyConstraint("operator", "account", name=op.f("wakes_pkey")),
+    )
+    op.create_index("wakes_due_idx", "wakes", ["operator", "due_at"])
 
 
 def downgrade() -> None:
+    op.drop_table("wakes")
     op.drop_table("closes")
     op.drop_table("refunds")
     op.drop_column("catalogs", "account")
