@@ -121,7 +121,7 @@ class _Run:
         self.state = base.copy()
         self.memory = self.state.memory
         self.rater = Rater(facts=facts, state=self.state, evidence={} if trace else None)
-        self.till = Till(facts=facts, state=self.state)
+        self.till = Till(facts=facts, state=self.state, evidence=self.rater.evidence)
         self.lines: list[Line] = []
         self.rungs: list[AccountState] = []
         self.unread: list[Unread] = []

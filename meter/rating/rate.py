@@ -125,7 +125,8 @@ class Rater:
                 base=base,
                 reductions=tuple(paid.reductions),
                 note=note,
-                events=part.events,
+                credit_rate=grants.rate_of(lane.rates, part.dimensions),
+                part=part,
             )
         return line
 
@@ -257,12 +258,18 @@ class Rater:
         if price.day_cap is not None or price.period_cap is not None:
             day = (key, local_date(at.time, lane.catalog.site(at.site).timezone))
             tally = state.tallies[key]
-            after = capped(price, amount, day_sum=state.day_sums.get(day, ZERO), period_sum=tally.day_capped)
+            day_sum, period_sum = state.day_sums.get(day, ZERO), tally.day_capped
+            after = capped(price, amount, day_sum=day_sum, period_sum=period_sum)
             if price.day_cap is not None:
                 state.day_sums[day] = after.day_sum
             state.tallies[key] = tally._replace(day_capped=after.period_sum)
-            if after.amount != amount:
-                paid.reductions.append(Reduction("cap", price.id, amount, after.amount))
+            of_day = after.period_sum - period_sum
+            if of_day != amount:
+                paid.reductions.append(Reduction("day_cap", price.id, amount, of_day, day_sum, price.day_cap))
+            if after.amount != of_day:
+                paid.reductions.append(
+                    Reduction("period_cap", price.id, of_day, after.amount, period_sum, price.period_cap)
+                )
             paid.amount = after.amount
         if price.period_minimum is not None:
             minimum = (key.plan, price.id, key.member)
@@ -280,12 +287,14 @@ class Rater:
             if not discount.span.covers(time):
                 continue
             name = f"{subscription}/{discount.id}"
-            before = paid.amount
-            paid.amount, running = discounted(discount, before, self.state.discounted.get(name, ZERO))
+            before, running = paid.amount, self.state.discounted.get(name, ZERO)
+            paid.amount, after = discounted(discount, before, running)
             if discount.amount is not None:
-                self.state.discounted[name] = running
+                self.state.discounted[name] = after
             if paid.amount != before:
-                paid.reductions.append(Reduction("discount", discount.id, before, paid.amount))
+                paid.reductions.append(
+                    Reduction("discount", discount.id, before, paid.amount, running, discount.amount, discount.rate)
+                )
         return paid
 
     def _pay(self, lane: Lane, paid: Priced, time: datetime, member: str | None) -> None:

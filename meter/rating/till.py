@@ -6,22 +6,23 @@ from: the fold asks for one before the sale (decision 0009).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 import msgspec
 
-from meter.model.charge import Draw, Line
+from meter.model.charge import Draw, Line, LineKey
 from meter.model.event import REFUND, SALE, Position, UsageEvent
 from meter.model.money import ONE, ZERO, round_amount, unit_scale
 from meter.model.period import Period
 from meter.rating import grants
+from meter.rating.evidence import Evidence, GivenBack
 from meter.rating.facts import AccountFacts
 from meter.rating.measure import Contribution
 from meter.rating.placed import PlacedEvent
-from meter.rating.refund import Billed, refund, sold
+from meter.rating.refund import Billed, Refunded, Sold, refund, sold
 from meter.rating.state import AccountState, DrawStep, Returned, SaleKey
 
 
@@ -38,10 +39,11 @@ def sale_of(event: UsageEvent) -> SaleKey | None:
 
 @dataclass(slots=True, kw_only=True)
 class Till:
-    """The sales and refunds of one call of the fold; changes `state`, the fold's own copy."""
+    """The sales and refunds of one call of the fold; changes `state`, the fold's own copy, and fills `evidence`."""
 
     facts: AccountFacts
     state: AccountState
+    evidence: dict[LineKey, Evidence] | None = None
     notes: list[tuple[UsageEvent, str]] = field(default_factory=list)
     _refunds: list[PlacedEvent] = field(default_factory=list)
     _wanted: set[SaleKey] = field(default_factory=set)
@@ -105,12 +107,38 @@ class Till:
         found = refund(event, sale, account=self.facts.account.id, period=period, instance_for=instance_for)
         state.sold[key] = found.sold
         self.notes += [(event, note) for note in found.notes]
+        if self.evidence is not None:
+            self._explain(found, sale, {name: amount for name, amount in found.returns if name in expired})
         for name, amount in found.returns:
             if name in expired:
                 state.returned[name] = Returned(expired[name], at, period.end, amount)
             else:
                 state.used[name] = state.used.get(name, ZERO) - amount
         return [_in_units(line) for line in found.lines]
+
+    def _explain(self, found: Refunded, sale: Sold, renewed: Mapping[str, Decimal]) -> None:
+        """Keep how the lines of a refund came about; `renewed`: the credit that became instances of its own."""
+        state, given = self.state, dict.fromkeys(renewed, ZERO)
+        for line in found.lines:
+            steps = []
+            for draw in line.draws:
+                name, known = draw.grant, state.returned.get(draw.grant)
+                instance = grants.find(self.facts, name)
+                granted = ZERO if instance is None else instance.granted(state.used)
+                granted = known.amount if known is not None else renewed.get(name, granted)
+                balance = given.get(name, ZERO)
+                if name not in renewed:
+                    balance += granted - state.used.get(name, ZERO)
+                steps.append(DrawStep(name, draw.unit, draw.amount, draw.amount, balance, granted))
+                given[name] = given.get(name, ZERO) - draw.amount
+            if self.evidence is not None:
+                self.evidence[line.key] = Evidence(
+                    draws=tuple(steps),
+                    price=None,
+                    per=unit_scale(line.unit),
+                    note="; ".join(found.notes) or None,
+                    refund=GivenBack(sale, found.sold),
+                )
 
     def _is_over(self, name: str, at: datetime) -> bool:
         known = self.state.returned.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
@@ -26,7 +27,8 @@ class Contribution(NamedTuple):
     """A quantity that stands at the place of `event` (of a session: its start), as `element` of its array.
 
     In the meter's unit, but in seconds if that is a unit of time. `item` is the array's element that it was read from.
-    `events` are those that it is explained by: of a session its start and its end. `estimated`: the end was missing.
+    `events` are those that it is explained by: of a session its start and its end. `estimated`: the end was missing,
+    and is taken to have been at `ended` (None: never, it counts nothing).
     """
 
     meter: Meter
@@ -38,6 +40,7 @@ class Contribution(NamedTuple):
     item: Mapping[str, Json] | None
     events: tuple[EventKey, ...]
     estimated: bool = False
+    ended: datetime | None = None
 
 
 class Unread(NamedTuple):

@@ -89,7 +89,8 @@ class Session(NamedTuple):
         start = self.event
         quantity = ZERO if end is None else Decimal(billed_s(end - start.time, pairing_of(meter)))
         found = dimensions(meter, start.data)
-        return Contribution(meter, start, self.member, 0, quantity, found, None, events, estimated)
+        ended = end if estimated else None
+        return Contribution(meter, start, self.member, 0, quantity, found, None, events, estimated, ended)
 
 
 def billed_s(length: timedelta, pairing: Pairing) -> int:
@@ -109,10 +110,9 @@ def next_closing(instant: datetime, site: Site) -> datetime:
 
     Each date has one: of two when the clocks are set back the first, of none the moment at which they are set forward.
     """
-    closes = time.fromisoformat(site.closes or "00:00")
-    today = local_date(instant, site.timezone)
-    at = local_instant(datetime.combine(today, closes), site.timezone)
-    while at <= instant:
-        today += _DAY
-        at = local_instant(datetime.combine(today, closes), site.timezone)
+    hours, minutes = (site.closes or "24:00").split(":")
+    after_midnight = timedelta(hours=int(hours), minutes=int(minutes))
+    midnight = datetime.combine(local_date(instant, site.timezone), time.min)
+    while (at := local_instant(midnight + after_midnight, site.timezone)) <= instant:
+        midnight += _DAY
     return at
