@@ -11,13 +11,14 @@ from meter.catalog.where import conditions_at, length_at, path_at, path_of, step
 from meter.model.catalog import Increment, Meter, MissingEnd, Pairing, Site
 from meter.model.event import REPORTED
 from meter.model.money import ONE, TIME_UNITS, ZERO
+from meter.rating.calendar import CREDIT_SALE, DEPOSIT, MEMBERSHIP
 
 AGGREGATES: Final = ("count", "sum", "max", "latest", "unique", "unique_days", "counter", "duration")
 _VALUE_NEEDED: Final = frozenset({"sum", "max", "latest", "unique", "counter"})
 _SCALED: Final = _VALUE_NEEDED - {"unique"}
 _MISSING_ENDS: Final = get_args(MissingEnd)
-# What fees, deposits, bought credit and other paid sales are booked under.
-_OWN_NAMES: Final = frozenset({"membership", "deposit", "credit", "pos"})
+# What is booked without a meter has these names instead.
+_OWN_NAMES: Final = {MEMBERSHIP: "fees", DEPOSIT: "deposits", CREDIT_SALE: "purchases of credit"}
 # Runs and sessions are a member's own already.
 _KEY_OF_MEMBER: Final = "member"
 
@@ -42,7 +43,7 @@ def _read_meter(name: str, entry: Entry, sites: Mapping[str, Site]) -> Meter:
         elif "aggregate" not in entry:
             entry.need("aggregate", f"one of {', '.join(AGGREGATES)}")
     if name in _OWN_NAMES:
-        entry.faults.warn(entry.place, f"has the name that other lines are booked under ({name}); call it otherwise")
+        entry.faults.refuse(entry.place, f"is what {_OWN_NAMES[name]} are booked under; give the meter another name")
     meter = Meter(
         id=name,
         event=event,

@@ -25,12 +25,12 @@ from meter.model.directory import Purchase
 from meter.model.errors import BadInput
 from meter.model.identity import normalise_identity
 from meter.model.money import ONE, ZERO
+from meter.rating.lane import FEES
 
 # Export targets that know an account under an id of their own.
 EXTERNAL: Final = ("stripe", "square", "quickbooks", "xero", "cobot", "officernd", "nexudus")
 # Each of them is looked at for every line of its subscription.
 _DISCOUNTS_MAX: Final = 100
-_FEES: Final = "fees"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,13 +253,13 @@ class PeopleReader:
     def _discounted(self, entry: Entry) -> tuple[str, ...]:
         """Return what a discount is on: `fees`, or a list of meters, in which `fees` may stand too."""
         if not entry.is_list("on"):
-            word = entry.word("on", (_FEES,))
+            word = entry.word("on", (FEES,))
             return () if word is None else (word,)
         if entry.empty("on"):
             entry.fault("on", "lists nothing; leave it out, and everything is meant")
         found = entry.texts("on")
         for name, place in found:
-            if name != _FEES:
+            if name != FEES:
                 entry.check_reference(name, self.credit.meters, "meter", place)
         return tuple(name for name, _ in found)
 

@@ -280,6 +280,13 @@ def test_every_key_of_a_counter_and_of_a_gauge() -> None:
     assert meter_of("aggregate: latest, value: v, unit: u").per == "account"
 
 
+@pytest.mark.parametrize("name", ["membership", "deposit", "credit"])
+def test_what_is_booked_without_a_meter_keeps_its_name(name: str) -> None:
+    assert faults(HEAD + f"meters:\n  {name}: {{event: e, aggregate: count, unit: u}}\n") == [
+        ("0.yaml", 5, f"meters.{name}")
+    ]
+
+
 def test_caps_of_a_day_and_of_a_period_stand_side_by_side() -> None:
     both = price_of("cap: [{amount: 8, every: day}, {amount: 100, every: period}]")
     assert (both.day_cap, both.period_cap) == (Decimal(8), Decimal(100))
@@ -377,7 +384,6 @@ def test_a_model_without_what_it_needs_is_a_fault(model: str, path: str) -> None
             "meters.m.idle",
             "last_seen",
         ),
-        ("meters:\n  membership: {event: e, aggregate: count, unit: u}\n", "meters.membership", "call it otherwise"),
         ("plans:\n  p: {discounts: [{id: d, rate: '0.1'}]}\n", "plans.p.discounts", "into the subscription"),
         ("plans:\n  p: {deposits: 5}\n", "plans.p.deposits", "write `deposit` into the subscription"),
         ("accounts:\n  a: {deposit: 5}\n", "accounts.a.deposit", "into the subscription"),
