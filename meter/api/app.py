@@ -22,6 +22,7 @@ from meter.api import (
     metrics,
     openapi,
     rejections,
+    statement,
     unresolved,
 )
 from meter.api.auth import Authenticator
@@ -89,6 +90,7 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += charges.routes(services)
         table += explain.routes(services, facts)
         table += accounts.routes(services, facts)
+        table += statement.routes(services, facts)
         table += directory.routes(services)
         table += catalog.routes(services)
         table += unresolved.routes(services)
