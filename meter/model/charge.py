@@ -16,6 +16,7 @@ from meter.model.period import Period
 
 Kind: TypeAlias = Literal["usage", "fee", "minimum", "refund", "adjustment"]
 Settlement: TypeAlias = Literal["account", "paid"]
+RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 Role: TypeAlias = Literal["original", "reversal", "replacement"]
 
 
@@ -123,3 +124,8 @@ def charge_id(operator: str, account: str, key: LineKey, revision: int) -> str:
     """
     parts = [operator, account, key.time.isoformat(), key.source, key.id, key.meter, key.element, key.part, revision]
     return "ch_" + sha256(msgspec.json.encode(parts)).hexdigest()[:32]
+
+
+def changed(record: RecordT, **changes: object) -> RecordT:
+    """Return a draw, a tax or a line with other values in some fields."""
+    return msgspec.structs.replace(record, **changes)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
-from meter.model.charge import Charge, Line, LineKey
+from meter.model.charge import Charge, Line, LineKey, changed
 from meter.model.errors import Broken
 from meter.rating.values import same
 
@@ -51,14 +49,14 @@ def bills_the_same(left: Line, right: Line) -> bool:
 def reversed_line(line: Line) -> Line:
     """Return `line` with every figure negated."""
     tax = line.tax
-    return replace(
+    return changed(
         line,
         quantity=-line.quantity,
         covered=-line.covered,
         billable=-line.billable,
         amount=-line.amount,
-        draws=tuple(replace(draw, amount=-draw.amount) for draw in line.draws),
-        tax=tax if tax is None or tax.amount is None else replace(tax, amount=-tax.amount),
+        draws=tuple(changed(draw, amount=-draw.amount) for draw in line.draws),
+        tax=tax if tax is None or tax.amount is None else changed(tax, amount=-tax.amount),
         tip=None if line.tip is None else -line.tip,
         total=None if line.total is None else -line.total,
     )

@@ -1,0 +1,95 @@
+"""What a change of facts would book, without booking it: the folds of the worker, in a transaction that only reads.
+
+    facts that would be ──▶ fold the touched accounts from before the change ──▶ differences ──▶ charges, thrown away
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.booking.accounts import Accounts
+from meter.booking.books import keep_books
+from meter.booking.facts import Facts
+from meter.booking.step import Intake
+from meter.model.charge import Charge
+from meter.model.errors import BadInput
+from meter.model.money import ZERO
+from meter.rating.corrections import Difference
+from meter.store.catalogs import load_catalogs
+from meter.store.directory import load_directory
+from meter.store.engine import Database
+
+# Accounts that are folded between two looks at who else wants the loop and the memory.
+CHUNK_ACCOUNTS: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountPreview:
+    """What would be booked for an account: nothing where `charges` is empty.
+
+    `differences` are the lines with what stands for them; `fault` says why the account cannot be folded.
+    """
+
+    account: str
+    currency: str
+    differences: Sequence[Difference]
+    charges: Sequence[Charge]
+    fault: str | None = None
+
+    @property
+    def net(self) -> Decimal:
+        """Return by how much the account's rounded lines would change, tax in their amounts included."""
+        return sum((charge.rounded for charge in self.charges), ZERO)
+
+    @property
+    def tax(self) -> Decimal:
+        """Return by how much tax on top of the lines would change."""
+        on_top = (c.tax_amount for c in self.charges if c.line.tax is None or not c.line.tax.inclusive)
+        return sum(on_top, ZERO)
+
+
+async def facts_now(connection: AsyncConnection, operator: str) -> Facts:
+    """Return the facts as this transaction sees them. Raises BadInput (`no_catalog`)."""
+    catalogs = await load_catalogs(connection, operator)
+    if catalogs is None:
+        raise BadInput("there is no catalog yet; apply one", code="no_catalog")
+    return Facts(version=0, catalogs=catalogs, directory=await load_directory(connection, operator))
+
+
+async def previews(
+    database: Database, operator: str, facts: Facts, since: Mapping[str, datetime], *, at: datetime
+) -> AsyncIterator[AccountPreview]:
+    """Give what would be booked at `at` for each account of `since`, folded again from there, in order of accounts.
+
+    All of it as of one moment; nothing is written.
+    """
+    names = sorted(since)
+    async with database.begin() as connection:
+        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        for start in range(0, len(names), CHUNK_ACCOUNTS):
+            chunk = names[start : start + CHUNK_ACCOUNTS]
+            intake = Intake()
+            for account in chunk:
+                intake.again(account, since[account], "preview")
+            accounts = Accounts(operator)
+            folds = await accounts.fold(connection, facts, intake, {}, until=at)
+            for fold in sorted(folds, key=lambda fold: fold.warm.account):
+                name, currency = fold.warm.account, fold.facts.account.currency
+                if fold.fault is not None:
+                    yield AccountPreview(
+                        account=name, currency=currency, differences=(), charges=(), fault=repr(fold.fault)
+                    )
+                    continue
+                books = await keep_books(
+                    connection, operator, [fold], facts, booked_at=at, closes_of=accounts.closes
+                )
+                yield AccountPreview(
+                    account=name, currency=currency, differences=fold.differences, charges=books.charges
+                )
