@@ -52,9 +52,8 @@ AGGREGATES: Final[Mapping[str, Aggregate]] = {
     "duration": duration,
 }
 
-# Aggregations whose contributions can be negative and then give credit back. A highest value and a counter's first
-# reading can be below 0, too.
-CAN_FALL: Final = frozenset({"sum", "max", "latest", "counter"})
+# Aggregations whose contributions can be negative and then give credit back: a counter's where its first reading is.
+CAN_FALL: Final = frozenset({"sum", "latest", "counter"})
 
 
 def measure(meter: Meter, event: UsageEvent, scene: Scene, memory: Memory) -> Measured:

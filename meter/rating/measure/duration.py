@@ -9,7 +9,7 @@ What an event of the meter means, by what it meets and whether a session of its 
 | both | ends it | ends what is over by the policy, begins one |
 | neither | a reading between | nothing |
 
-A session that is over and whose deadline the event has reached is settled by any event of its key.
+Any later event of its key settles a session that is over: no reading can change any more what the policy makes of it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from meter.model.catalog import Meter, Pairing
+from meter.model.catalog import Meter
 from meter.model.event import UsageEvent
 from meter.rating.measure.contribution import Measured, Orphan, Scene
 from meter.rating.measure.memory import Memory
-from meter.rating.measure.reading import RunKey, run_key, without_key
-from meter.rating.measure.sessions import Session, pairing_of
+from meter.rating.measure.reading import run_key, without_key
+from meter.rating.measure.sessions import Session, opened, pairing_of
 from meter.rating.measure.where import fits
 
 
@@ -39,40 +39,22 @@ def duration(meter: Meter, event: UsageEvent, scene: Scene, memory: Memory) -> M
         del memory.sessions[key]
         return [session.ended(meter, event)]
     if fits(pairing.start, event.data):
-        memory.sessions[key] = _opened(key, event, pairing)
+        memory.sessions[key] = opened(meter, event, key)
         return [] if session is None else [session.missed(meter, scene.site, latest=event.time)]
     if session is not None and within:
-        if session.missing_end == "last_seen":
+        if session.terms.missing_end == "last_seen":
             memory.sessions[key] = session._replace(last=event.time)
         return []
-    measured: Measured = [] if session is None else _settled(session, meter, event, scene, memory)
+    measured: Measured = []
+    if session is not None:
+        del memory.sessions[key]
+        measured.append(session.missed(meter, scene.site))
     if ends:
-        measured.append(_orphan(meter, event, session))
+        reason = f"an end, but no session is open that began at most {timedelta(seconds=pairing.max_s)} before"
+        measured.append(Orphan(event=event.key, meter=meter.id, reason=reason))
     return measured
 
 
 def open_sessions(memory: Memory) -> Iterable[Session]:
     """Return the sessions that have not ended, in no order: the clock may have settled them."""
     return memory.sessions.values()
-
-
-def _opened(key: RunKey, event: UsageEvent, pairing: Pairing) -> Session:
-    return Session(key, event, event.time + timedelta(seconds=pairing.max_s), pairing.missing_end)
-
-
-def _settled(session: Session, meter: Meter, event: UsageEvent, scene: Scene, memory: Memory) -> Measured:
-    """Return what a session that is over counts, and forget it, unless its deadline is still to come."""
-    deadline = session.deadline(meter, scene.site)
-    if deadline is not None and deadline > event.time:
-        return []
-    del memory.sessions[session.key]
-    return [session.missed(meter, scene.site)]
-
-
-def _orphan(meter: Meter, event: UsageEvent, session: Session | None) -> Orphan:
-    if session is None:
-        reason = "an end, but no session is open"
-    else:
-        start, most = session.event, session.until - session.event.time
-        reason = f"an end more than {most} after the start {start.source} {start.id}"
-    return Orphan(event=event.key, meter=meter.id, reason=reason)

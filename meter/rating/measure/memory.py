@@ -17,7 +17,7 @@ from meter.model.event import UsageEvent
 from meter.model.period import Period
 from meter.model.strict_json import exact_json, strict_json
 from meter.rating.measure.reading import RunKey
-from meter.rating.measure.sessions import Session
+from meter.rating.measure.sessions import Session, Terms
 
 
 class Standing(NamedTuple):
@@ -124,7 +124,8 @@ def _counts(session: Session, start: datetime) -> bool:
     """Tell whether an event or the clock from `start` on can still make a quantity of the session."""
     if session.until >= start:
         return True
-    return session.missing_end != "none" and not (session.missing_end == "last_seen" and session.last is None)
+    policy = session.terms.missing_end
+    return policy != "none" and (policy != "last_seen" or session.last is not None)
 
 
 def _text(instant: datetime | None) -> str | None:
@@ -135,36 +136,45 @@ def _instant(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
+def event_json(event: UsageEvent) -> dict[str, Any]:
+    """Return an event as JSON values for a checkpoint: `event_of` gives back an equal one."""
+    return {
+        "source": event.source,
+        "id": event.id,
+        "type": event.type,
+        "site": event.site,
+        "time": event.time.isoformat(),
+        "timed": event.timed,
+        "subject": event.subject,
+        "thing": event.thing,
+        # As text: whatever keeps the checkpoint then cannot change a number on the way.
+        "data": exact_json(event.data),
+    }
+
+
+def event_of(body: Mapping[str, Any]) -> UsageEvent:
+    """Return the event that `event_json` wrote."""
+    time, data = datetime.fromisoformat(body["time"]), strict_json(body["data"].encode())
+    return UsageEvent(**{**body, "time": time, "data": data})
+
+
 def _session_json(session: Session) -> dict[str, Any]:
-    event = session.event
     return {
         "key": list(session.key),
         "until": session.until.isoformat(),
-        "missing_end": session.missing_end,
+        "terms": [session.terms.missing_end, *map(str, session.terms[1:])],
+        "dimensions": exact_json(session.dimensions),
         "last": _text(session.last),
-        "event": {
-            "source": event.source,
-            "id": event.id,
-            "type": event.type,
-            "site": event.site,
-            "time": event.time.isoformat(),
-            "timed": event.timed,
-            "subject": event.subject,
-            "thing": event.thing,
-            # As text: whatever keeps the checkpoint then cannot change a number on the way.
-            "data": exact_json(event.data),
-        },
+        "event": event_json(session.event),
     }
 
 
 def _session(row: Mapping[str, Any]) -> Session:
-    event = row["event"]
     return Session(
         key=RunKey(*row["key"]),
-        event=UsageEvent(
-            **{**event, "time": datetime.fromisoformat(event["time"]), "data": strict_json(event["data"].encode())}
-        ),
+        event=event_of(row["event"]),
         until=datetime.fromisoformat(row["until"]),
-        missing_end=row["missing_end"],
+        terms=Terms(row["terms"][0], *map(int, row["terms"][1:])),
+        dimensions=strict_json(row["dimensions"].encode()),
         last=_instant(row["last"]),
     )

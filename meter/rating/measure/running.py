@@ -15,7 +15,7 @@ from meter.rating.values import number
 
 
 def maximum(meter: Meter, event: UsageEvent, scene: Scene, memory: Memory) -> Measured:
-    """What the reading adds to the highest of the period and account (or member)."""
+    """What the reading adds to the highest of the period and account (or member), which is 0 before the first."""
     return _standing(meter, event, scene, memory, highest=True)
 
 
@@ -36,9 +36,8 @@ def _standing(meter: Meter, event: UsageEvent, scene: Scene, memory: Memory, *, 
             continue
         # The quantity stands, not the reading: what a period has counted telescopes even where `scale` changes.
         quantity, before = read * factor, memory.standing.get(key)
-        known = before is not None and before.period_start == start
-        base = before.quantity if before is not None and known else ZERO
-        if highest and known and quantity <= base:
+        base = before.quantity if before is not None and before.period_start == start else ZERO
+        if highest and quantity <= base:
             continue
         memory.standing[key] = Standing(start, quantity)
         if quantity != base:

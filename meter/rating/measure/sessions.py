@@ -8,13 +8,14 @@ start ───────────────────── max ──
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
 from meter.model.catalog import Meter, MissingEnd, Pairing, Site
 from meter.model.errors import Broken
-from meter.model.event import EventKey, UsageEvent
+from meter.model.event import EventKey, Json, UsageEvent
 from meter.model.instant import local_date, local_instant
 from meter.model.money import ZERO
 from meter.rating.measure.contribution import Contribution
@@ -32,17 +33,27 @@ def pairing_of(meter: Meter) -> Pairing:
     return meter.pairing
 
 
+class Terms(NamedTuple):
+    """What of a meter's pairing says what an open session comes to."""
+
+    missing_end: MissingEnd
+    minimum_s: int
+    first_s: int
+    step_s: int
+
+
 class Session(NamedTuple):
     """An open session. `event` is its start, `until` the last instant at which an end still counts.
 
-    `until` and the policy `missing_end` are those of the meter at the start. `last` is the last reading between, kept
-    where the policy asks for it.
+    `until`, `terms` and `dimensions` are those of the meter as it was at the start, whichever version sees the end.
+    `last` is the last reading between, kept where the policy asks for it.
     """
 
     key: RunKey
     event: UsageEvent
     until: datetime
-    missing_end: MissingEnd
+    terms: Terms
+    dimensions: Mapping[str, Json]
     last: datetime | None = None
 
     @property
@@ -53,17 +64,17 @@ class Session(NamedTuple):
     def deadline(self, meter: Meter, site: Site) -> datetime | None:
         """Return when the clock settles the session without an end; None: by what is known so far, never."""
         end = self.estimate(site)
-        if end is not None and self.missing_end == "last_seen":
+        if end is not None and self.terms.missing_end == "last_seen":
             return end + timedelta(seconds=pairing_of(meter).idle_s)
         return end
 
     def estimate(self, site: Site) -> datetime | None:
         """Return when the session ended by the policy; None: it counts nothing."""
-        if self.missing_end == "close_at":
+        if self.terms.missing_end == "close_at":
             return self.until if site.closes is None else min(self.until, next_closing(self.event.time, site))
-        if self.missing_end == "cap":
+        if self.terms.missing_end == "cap":
             return self.until
-        return self.last if self.missing_end == "last_seen" else None
+        return self.last if self.terms.missing_end == "last_seen" else None
 
     def outcome(self, meter: Meter, site: Site, until: datetime | None) -> Contribution | None:
         """Return what the session counts without an end if its deadline is not after `until` (None: no clock)."""
@@ -86,20 +97,26 @@ class Session(NamedTuple):
     def _counted(
         self, meter: Meter, end: datetime | None, events: tuple[EventKey, ...], *, estimated: bool
     ) -> Contribution:
-        start = self.event
-        quantity = ZERO if end is None else Decimal(billed_s(end - start.time, pairing_of(meter)))
-        found = dimensions(meter, start.data)
-        ended = end if estimated else None
-        return Contribution(meter, start, self.member, 0, quantity, found, None, events, estimated, ended)
+        start, ended = self.event, end if estimated else None
+        quantity = ZERO if end is None else Decimal(billed_s(end - start.time, self.terms))
+        return Contribution(meter, start, self.member, 0, quantity, self.dimensions, None, events, estimated, ended)
 
 
-def billed_s(length: timedelta, pairing: Pairing) -> int:
+def opened(meter: Meter, event: UsageEvent, key: RunKey) -> Session:
+    """Return the session that `event` begins."""
+    pairing = pairing_of(meter)
+    terms = Terms(pairing.missing_end, pairing.minimum_s, pairing.increment.first_s, pairing.increment.step_s)
+    until = event.time + timedelta(seconds=pairing.max_s)
+    return Session(key, event, until, terms, dimensions(meter, event.data) if meter.group_by else {})
+
+
+def billed_s(length: timedelta, terms: Terms) -> int:
     """Return the seconds that a session of `length` counts: whole ones, at least the minimum, in increments.
 
     Nothing in whole increments is nothing: a session that ends where it starts counts the minimum, or 0.
     """
-    seconds = max(-(-length // _SECOND), pairing.minimum_s)
-    first, step = pairing.increment.first_s, pairing.increment.step_s
+    seconds = max(-(-length // _SECOND), terms.minimum_s)
+    first, step = terms.first_s, terms.step_s
     if seconds == 0:
         return 0
     return first if seconds <= first else first - (first - seconds) // step * step
