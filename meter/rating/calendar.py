@@ -1,7 +1,7 @@
-"""What falls due without an event: fees, deposits, purchases of credit, first flats, minimums (rating.md, sections 5 and 7).
+"""What falls due without an event: fees, deposits, purchases of credit, first flats, minimums (rating.md, 5 and 7).
 
-    ├── fee in advance, first flat      ├── a change: unused days back, remaining days due        fee in arrears, minimum ──┤
-    period.start                        subscription.span.end / .start                                          period.end
+    ├── fee in advance, first flat     ├── a change: unused days back, remaining days due    fee in arrears, minimum ──┤
+    period.start                       subscription.span.end / .start                                     period.end
 
 Beats are computed from the facts for each billing period. Their places have an empty source, so at one instant they
 come before every event (decision 0009).
@@ -10,19 +10,19 @@ come before every event (decision 0009).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from meter.model.catalog import Catalog, Graduated, Plan, Price
+from meter.model.catalog import Catalog, Fee, Graduated, Holder, Plan, Price
 from meter.model.charge import LineTax
 from meter.model.directory import FOR_EVER, SINCE_ALWAYS, GivenGrant, Span, Subscription
 from meter.model.event import Position
 from meter.model.money import ONE, ZERO, round_amount, round_quantity
 from meter.model.period import Period
 from meter.rating.facts import AccountFacts
-from meter.rating.grants import days_between, member_spans, overlap
-from meter.rating.resolve import link_at, subscription_at
+from meter.rating.grants import days_between, member_spans, name_part, overlap
+from meter.rating.resolve import link_at
 
 # Meters of what no meter counts; a catalog cannot define them.
 MEMBERSHIP: Final = "membership"
@@ -32,7 +32,6 @@ CREDIT_SALE: Final = "credit"
 BeatKind: TypeAlias = Literal["fee", "zero", "minimum"]
 # The place behind every beat of an instant and before every event.
 _LAST: Final = "\U0010ffff"
-_DAY: Final = timedelta(days=1)
 
 
 class Days(NamedTuple):
@@ -163,25 +162,31 @@ def _subscribed(facts: AccountFacts, period: Period) -> Iterator[Beat]:
         for part in _parts(facts, subscription, Span(start=period.start, end=period.end)):
             catalog = facts.catalogs.at(part.start or SINCE_ALWAYS)
             plan = catalog.plans.get(subscription.plan)
-            if plan is not None:
-                yield from _fees(facts, catalog, plan, subscription, period, part)
-                yield from _first_flats(facts, catalog, plan, subscription, period, part)
+            if plan is not None and plan.fee is not None:
+                yield from _fees(facts, Terms(catalog, plan, plan.fee), subscription, period, part)
+            yield from _first_flats(facts, subscription, period, part)
 
 
-def _fees(
-    facts: AccountFacts, catalog: Catalog, plan: Plan, subscription: Subscription, period: Period, part: Span
-) -> Iterator[Beat]:
+class Terms(NamedTuple):
+    """A plan with a fee, in the version that was in force when a part of the period began."""
+
+    catalog: Catalog
+    plan: Plan
+    fee: Fee
+
+
+def _fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: Period, part: Span) -> Iterator[Beat]:
     """In advance: from the part's start to the period's end, and what was too much back; in arrears: at its end."""
-    if plan.fee is None or part.start is None or part.end is None:
+    if part.start is None or part.end is None:
         return
-    fee, zone_name = plan.fee, facts.account.timezone
+    (catalog, plan, fee), zone_name = terms, facts.account.timezone
     days = days_between(period.start, period.end, zone_name)
 
     def line(time: datetime, name: str, active: int) -> Beat:
         seats = Decimal(subscription.seats or 1)
         return Beat(
             time=time,
-            id=f"{subscription.id}/fee/{name}",
+            id=f"{name_part(subscription.id)}/fee/{name}",
             kind="fee",
             period=period,
             meter=MEMBERSHIP,
@@ -206,24 +211,26 @@ def _fees(
         yield line(part.end, f"{begun}/unused", -days_between(part.end, period.end, zone_name))
 
 
-def _first_flats(
-    facts: AccountFacts, catalog: Catalog, plan: Plan, subscription: Subscription, period: Period, part: Span
-) -> Iterator[Beat]:
-    """What the first tiers cost without usage: for the account, or for each member whose usage falls under the plan."""
-    for meter, prices in plan.prices.items():
-        unit = catalog.meters[meter].unit if meter in catalog.meters else ""
-        for price in prices:
-            if not isinstance(price.model, Graduated) or not price.model.flat_at_zero:
-                continue
-            for member, time in _holders(facts, subscription, part, price):
-                holder = "" if member is None else f"/{member}"
+def _first_flats(facts: AccountFacts, subscription: Subscription, period: Period, part: Span) -> Iterator[Beat]:
+    """What the first tiers cost without usage: for the account, or for each member whose usage falls under the plan.
+
+    By the prices that are in force at that instant, as the usage that follows is.
+    """
+    for per, member, time in _holders(facts, subscription, part):
+        catalog = facts.catalogs.at(time)
+        plan = catalog.plans.get(subscription.plan)
+        for meter, prices in () if plan is None else plan.prices.items():
+            for price in prices:
+                if price.per != per or not isinstance(price.model, Graduated) or not price.model.flat_at_zero:
+                    continue
+                holder = "" if member is None else f"/{name_part(member)}"
                 yield Beat(
                     time=time,
-                    id=f"{subscription.id}/zero/{meter}/{price.id}/{time.isoformat()}{holder}",
+                    id=f"{name_part(subscription.id)}/zero/{meter}/{price.id}/{time.isoformat()}{holder}",
                     kind="zero",
                     period=period,
                     meter=meter,
-                    unit=unit,
+                    unit=catalog.meters[meter].unit if meter in catalog.meters else "",
                     quantity=ZERO,
                     amount=ZERO,
                     site=_only_site(catalog),
@@ -236,23 +243,28 @@ def _first_flats(
 
 
 def _holders(
-    facts: AccountFacts, subscription: Subscription, part: Span, price: Price
-) -> Iterator[tuple[str | None, datetime]]:
-    """Give whose quantities add up under `price` in the part, each with the instant at which that begins."""
+    facts: AccountFacts, subscription: Subscription, part: Span
+) -> Iterator[tuple[Holder, str | None, datetime]]:
+    """Give whose quantities add up in the part, each with the instant at which that begins."""
     start = part.start or SINCE_ALWAYS
-    if price.per == "account":
-        yield None, start
-    elif subscription.member is not None:
-        yield subscription.member, start
-    else:
-        for member in facts.directory.members_of(facts.account.id):
-            for span in member_spans(facts, member, part):
-                time = span.start or start
-                holds = subscription_at(
-                    account=facts.account.id, member=member, instant=time, directory=facts.directory
-                )
-                if holds is subscription:
-                    yield member, time
+    yield "account", None, start
+    if subscription.member is not None:
+        yield "member", subscription.member, start
+        return
+    for member in facts.directory.members_of(facts.account.id):
+        for span in _under(facts, member, part):
+            yield "member", member, span.start or start
+
+
+def _under(facts: AccountFacts, member: str, part: Span) -> list[Span]:
+    """Return when in the part the member's usage falls under the account's plan: not while there is an own one."""
+    spans = member_spans(facts, member, part)
+    for own in facts.directory.subscriptions.get(("member", member), ()):
+        start, end = own.span.start, own.span.end
+        before = [] if start is None else [overlap(span, Span(end=start)) for span in spans]
+        after = [] if end is None else [overlap(span, Span(start=end)) for span in spans]
+        spans = [span for span in [*before, *after] if span is not None]
+    return sorted(spans, key=lambda span: span.start or SINCE_ALWAYS)
 
 
 def _deposits(facts: AccountFacts, subscription: Subscription, period: Period) -> Iterator[Beat]:
@@ -265,7 +277,7 @@ def _deposits(facts: AccountFacts, subscription: Subscription, period: Period) -
             continue
         yield Beat(
             time=time,
-            id=f"{subscription.id}/{name}",
+            id=f"{name_part(subscription.id)}/{name}",
             kind="fee",
             period=period,
             meter=DEPOSIT,
@@ -295,7 +307,7 @@ def _bought(facts: AccountFacts, period: Period) -> Iterator[Beat]:
         catalog = facts.catalogs.at(time)
         yield Beat(
             time=time,
-            id=f"{grant.id}/bought",
+            id=f"{name_part(grant.id)}/bought",
             kind="fee",
             period=period,
             meter=CREDIT_SALE,
@@ -328,10 +340,10 @@ def _minimums(facts: AccountFacts, period: Period) -> Iterator[Beat]:
                     continue
                 for member, spans in _spans_by_holder(facts, held, price).items():
                     days = _days(facts, spans, period)
-                    holder = "" if member is None else f"/{member}"
+                    holder = "" if member is None else f"/{name_part(member)}"
                     yield Beat(
                         time=period.end,
-                        id=f"{name}/minimum/{meter}/{price.id}{holder}",
+                        id=f"{name_part(name)}/minimum/{meter}/{price.id}{holder}",
                         kind="minimum",
                         period=period,
                         meter=meter,
@@ -359,7 +371,7 @@ def _spans_by_holder(
             found.setdefault(subscription.member, []).append(part)
         else:
             for member in facts.directory.members_of(facts.account.id):
-                for span in member_spans(facts, member, part):
+                for span in _under(facts, member, part):
                     found.setdefault(member, []).append(span)
     return found
 

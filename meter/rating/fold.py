@@ -26,7 +26,7 @@ from meter.rating.facts import AccountFacts
 from meter.rating.measure import Contribution, Memory, Orphan, Scene, Session, Unread, measure, open_sessions
 from meter.rating.placed import PlacedEvent
 from meter.rating.rate import Rater
-from meter.rating.sale import is_paid, paid_line, tip_line
+from meter.rating.sale import POS, is_paid, paid_line, tip_line
 from meter.rating.state import AccountState, SessionKey, Settled
 from meter.rating.till import Till, billed
 
@@ -49,8 +49,8 @@ class TooLate(Exception):
 class Folded:
     """What ought to be booked for the events, the state after them, and what no meter could read.
 
-    `rungs`: states along the way, if they were asked for. `wakes`: when the clock alone changes something. `evidence` is
-    there for each line if it was asked for.
+    `rungs`: states along the way, if they were asked for. `wakes`: when the clock alone changes something. `evidence`
+    is there for each line if it was asked for.
     """
 
     lines: tuple[Line, ...]
@@ -73,9 +73,9 @@ def fold(
 ) -> Folded:
     """Return the lines of what comes after `state.position`; `state` itself stays as it is.
 
-    `events` are all that count after that place, in order. `until` is the clock: what is due by then without an event is
-    billed, and sessions that have run out are estimated (None: only up to the last event, and none is). `stride`: keep a
-    state after every so many events. The same events give the same lines however they are divided among calls.
+    `events` are all that count after that place, in order. `until` is the clock: what is due by then without an event
+    is billed, and sessions that have run out are estimated (None: only up to the last event, and none is). `stride`:
+    keep a state after every so many events. The same events give the same lines however they are divided among calls.
     Raises Broken (`fold_order`) for events out of order, TooLate where `state` cannot be gone on from.
     """
     run = _Run(facts, state, until=until, trace=trace)
@@ -131,6 +131,7 @@ class _Run:
         self._outcomes: dict[SessionKey, Contribution] = {}
         self._period: Period | None = None
         self._beats: Sequence[calendar.Beat] = ()
+        self._first: datetime | None = None
         self._last: Position | None = base.position
 
     # --- stage one ----------------------------------------------------------------------------------------------------
@@ -138,6 +139,9 @@ class _Run:
     def measure(self, events: Sequence[PlacedEvent], stride: int | None) -> None:
         """Turn events into items at their places, and remember what the memory was along the way."""
         self.till.expect(events)
+        # Before everything else: two refunds behind one sale keep their own order.
+        self._items += [(_behind(waiting.sale), waiting) for waiting in self.till.waiting()]
+        self._first = events[0].event.time if events else None
         last = self.base.position
         for number, placed in enumerate(events, 1):
             event = placed.event
@@ -153,8 +157,6 @@ class _Run:
             if stride is not None and number % stride == 0 and number < len(events):
                 self._marks.append(_Rung(position, self.memory.copy()))
         self._last = last
-        for waiting in self.till.waiting():
-            self._items.append((_behind(waiting.sale), waiting))
         if self.until is not None:
             self._run_out()
 
@@ -228,8 +230,11 @@ class _Run:
             items.sort(key=itemgetter(0))
 
     def _settled(self, session: Session) -> Settled | None:
+        """Return what became of a session; None where that is nothing, or not known yet."""
         part = self._outcomes.get(_session_key(session))
-        return None if part is None else Settled(part.quantity, part.estimated, part.events)
+        if part is None or not part.quantity:
+            return None
+        return Settled(part.quantity, part.estimated, part.events)
 
     # --- stage two ----------------------------------------------------------------------------------------------------
 
@@ -253,14 +258,13 @@ class _Run:
         """Enter the first period: that of the first event, or of the first dated thing that is due."""
         state = self.state
         if state.period is None:
-            first = [self._items[0][0].time] if self._items else []
-            due = calendar.starts(self.facts)
-            if due is not None and (self.until is None or due <= self.until or first) and (self.until or first):
-                first.append(due)
-            if not first or (self._last is None and not self._items and min(first) > (self.until or min(first))):
+            first, due = self._first, calendar.starts(self.facts)
+            if due is not None and (first is not None or (self.until is not None and due <= self.until)):
+                first = due if first is None else min(first, due)
+            if first is None:
                 return
             account = self.facts.account
-            state.enter(period_at(min(first), zone_name=account.timezone, anchor_day=account.anchor_day))
+            state.enter(period_at(first, zone_name=account.timezone, anchor_day=account.anchor_day))
         if state.period is not None:
             self._beats = self._due(state.period)
 
@@ -298,7 +302,8 @@ class _Run:
             line = rater.usage(payload, period, catalog)
             if line is not None:
                 self.lines.append(line)
-                self.till.sell(payload.event, payload.member, billed(payload, line, rater.steps))
+                if payload.event.type == SALE:
+                    self.till.sell(payload.event, payload.member, billed(payload, line, rater.steps))
         elif isinstance(payload, _Tip):
             self._tip(payload, period)
         elif payload.event.type == REFUND:
@@ -361,9 +366,10 @@ class _Run:
         if self.until is not None and state.period is not None and not calendar.is_empty(self.facts):
             self._advance(self.until)
         if self._last is not None:
-            self._advance(self._last.time) if state.period is not None else None
+            self._advance(self._last.time)
             state.position = _later(state.position, self._last)
         self.till.flush()
+        self.unread += [Unread(event=event.key, meter=POS, element=0, reason=note) for event, note in self.till.notes]
         self._forget_settled()
         state.memory = self.memory
         state.settled = self._settled_of(self.memory)

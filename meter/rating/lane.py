@@ -62,12 +62,15 @@ def lane_of(
     if found is None:
         if len(facts.memo) >= _LANES_MAX:
             facts.memo.clear()
-        found = facts.memo[key] = _lane(facts, catalog, meter, member, subscription, period)
+        found = facts.memo[key] = _lane(
+            facts, catalog=catalog, meter=meter, member=member, subscription=subscription, period=period
+        )
     return found
 
 
 def _lane(
     facts: AccountFacts,
+    *,
     catalog: Catalog,
     meter: Meter,
     member: str | None,

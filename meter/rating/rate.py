@@ -1,6 +1,6 @@
 """Stage two: a contribution or a beat becomes a line, with what it draws and what it costs (decision 0009).
 
-quantity ──unit and credit grants──▶ billable ──price──▶ amount ──caps──▶ ──discounts──▶ ──money grants──▶ amount of the line
+quantity ──unit and credit grants──▶ billable ──price──▶ ──caps──▶ ──discounts──▶ ──money grants──▶ amount of the line
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from meter.model.catalog import Catalog, Meter, PassThrough, Percentage, Price
 from meter.model.charge import Draw, Line, LineKey
-from meter.model.directory import Discount
+from meter.model.directory import Discount, Subscription
 from meter.model.errors import Broken
 from meter.model.event import Json
 from meter.model.instant import local_date
@@ -80,7 +80,9 @@ class Rater:
         """Return the line of a contribution: credit first, then the price. None: there is nothing to book."""
         event, member = part.event, part.member
         quantity = part.quantity
-        lane = self.lane(event.time, member, part.meter, period, catalog)
+        # A session may have ended under a later version of its meter; the one of its start prices it.
+        meter = part.meter if part.meter.pairing is None else catalog.meters.get(part.meter.id, part.meter)
+        lane = self.lane(event.time, member, meter, period, catalog)
         if not quantity or not lane.billed:
             return None
         price, note = self._price(lane, part)
@@ -97,9 +99,10 @@ class Rater:
         billable = quantity - covered
         base = None
         if price is not None and billable and isinstance(price.model, Percentage):
+            path = price.model.path
             base = _base(price.model, part)
             if base is None:
-                price, note = None, f"{'.'.join(price.model.path)} is missing or not a number"
+                price, note = None, f"{'.'.join(path)} is missing or not a number"
                 key = TotalKey(key.plan, "", "", lane.meter.id, "")
                 before = self.state.tallies.get(key) or Tally()
             elif covered:
@@ -136,9 +139,7 @@ class Rater:
         paid: Priced
         if beat.kind == "fee":
             found = fee_discounts(beat.subscription)
-            paid = self._discounted(
-                Priced(amount=beat.amount), found, beat.time, beat.subscription and beat.subscription.id
-            )
+            paid = self._discounted(Priced(amount=beat.amount), found, beat.time, beat.subscription)
         elif beat.kind == "zero":
             flat = self._first_flat(beat)
             if flat is None:
@@ -275,18 +276,18 @@ class Rater:
             minimum = (key.plan, price.id, key.member)
             state.capped[minimum] = state.capped.get(minimum, ZERO) + paid.amount
         if lane.discounts:
-            paid = self._discounted(
-                paid, lane.discounts, at.time, lane.subscription.id if lane.subscription is not None else None
-            )
+            paid = self._discounted(paid, lane.discounts, at.time, lane.subscription)
         self._pay(lane, paid, at.time, at.member)
         return paid
 
-    def _discounted(self, paid: Priced, found: Sequence[Discount], time: datetime, subscription: str | None) -> Priced:
+    def _discounted(
+        self, paid: Priced, found: Sequence[Discount], time: datetime, subscription: Subscription | None
+    ) -> Priced:
         """Lower `paid` by the discounts in force at `time`, in their order."""
         for discount in found:
             if not discount.span.covers(time):
                 continue
-            name = f"{subscription}/{discount.id}"
+            name = f"{subscription.id if subscription is not None else ''}/{discount.id}"
             before, running = paid.amount, self.state.discounted.get(name, ZERO)
             paid.amount, after = discounted(discount, before, running)
             if discount.amount is not None:

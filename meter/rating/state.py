@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from meter.model.errors import Broken
 from meter.model.event import EventKey, Position
-from meter.model.money import ZERO, round_amount
+from meter.model.money import ZERO, cut_quantity, round_amount
 from meter.model.period import Period
 from meter.rating.measure import Memory
 from meter.rating.placed import PlacedEvent, placed_json, placed_of
@@ -107,8 +107,8 @@ class AccountState:
 
     `tallies`: Q and its companions by price. `day_sums`, `capped`: what caps and minimums look at. `discounted`:
     running sums of discounts. `used`: credit drawn by instance, until `lasts` at the most. `drawn` and `money`: by
-    meter, what a negative quantity or amount would give back; `paid`: what was paid for the meters that can fall. `sold`: sales that
-    have refunds; `waiting`: refunds from before `position` whose sales come after it.
+    meter, what a negative quantity or amount would give back; `paid`: what was paid for the meters that can fall.
+    `sold`: sales that have refunds; `waiting`: refunds from before `position` whose sales come after it.
     """
 
     position: Position | None = None
@@ -242,6 +242,12 @@ def give_back(state: AccountState, drawn: dict[str, Drawn], meter: str, covered:
     top = drawn.get(meter)
     while top is not None and covered > ZERO:
         used = state.used[top.instance]
+        if used < top.amount:
+            # A refund has given back some of it.
+            top = top._replace(amount=used, covered=cut_quantity(top.covered * used / top.amount))
+            if not top.covered:
+                top = top.earlier
+                continue
         if covered >= top.covered:
             part, amount, rest = top.covered, top.amount, top.earlier
         else:

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
-import msgspec
-
-from meter.model.charge import Draw, Line, LineKey
+from meter.model.charge import Draw, Line, LineKey, changed
 from meter.model.event import REFUND, SALE, Position, UsageEvent
 from meter.model.money import ONE, ZERO, round_amount, unit_scale
 from meter.model.period import Period
@@ -25,6 +24,9 @@ from meter.rating.placed import PlacedEvent
 from meter.rating.refund import Billed, Refunded, Sold, refund, sold
 from meter.rating.state import AccountState, DrawStep, Returned, SaleKey
 
+# What an instance gave that is forgotten: all that its sale drew.
+_ALL: Final = Decimal("Infinity")
+
 
 def sale_of(event: UsageEvent) -> SaleKey | None:
     """Return the sale that a refund speaks of, or that a sale is; None where it names none."""
@@ -34,7 +36,8 @@ def sale_of(event: UsageEvent) -> SaleKey | None:
     if not isinstance(named, dict):
         return None
     source, order = named.get("source"), named.get("order")
-    return SaleKey(source, order) if isinstance(source, str) and isinstance(order, str) else None
+    # Some vendors number their orders.
+    return None if source is None or order is None else SaleKey(str(source), str(order))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,8 +60,8 @@ class Till:
         self._wanted = {key for key in spoken_of if key is not None}
 
     def waiting(self) -> Iterable[PlacedEvent]:
-        """Return the refunds that came before the state's place, and whose sales come after it."""
-        return list(self.state.waiting.values())
+        """Return the refunds that came before the state's place, and whose sales come after it, in order."""
+        return sorted(self.state.waiting.values(), key=lambda placed: placed.event.position)
 
     def unknown(self, base: Position) -> list[Position]:
         """Return the places, up to `base`, of sales that refunds speak of and that the state has not kept."""
@@ -104,17 +107,24 @@ class Till:
             expired[(new := grants.returned_id(name, event.source, event.id))] = name
             return new
 
-        found = refund(event, sale, account=self.facts.account.id, period=period, instance_for=instance_for)
+        def held(name: str) -> Decimal:
+            """Return the most that can go back: a negative quantity may have returned some of it before."""
+            origin = expired.get(name, name)
+            return state.used.get(origin, ZERO if origin == name else _ALL)
+
+        found = refund(event, sale, account=self.facts.account.id, period=period, instance_for=instance_for, held=held)
         state.sold[key] = found.sold
         self.notes += [(event, note) for note in found.notes]
+        used = {name: state.used.get(name, ZERO) for name, _ in found.returns}
+        lines = [_in_units(line, used) for line in found.lines]
         if self.evidence is not None:
             self._explain(found, sale, {name: amount for name, amount in found.returns if name in expired})
         for name, amount in found.returns:
             if name in expired:
                 state.returned[name] = Returned(expired[name], at, period.end, amount)
             else:
-                state.used[name] = state.used.get(name, ZERO) - amount
-        return [_in_units(line) for line in found.lines]
+                state.used[name] -= amount
+        return lines
 
     def _explain(self, found: Refunded, sale: Sold, renewed: Mapping[str, Decimal]) -> None:
         """Keep how the lines of a refund came about; `renewed`: the credit that became instances of its own."""
@@ -162,13 +172,14 @@ def billed(part: Contribution | None, line: Line, steps: Sequence[DrawStep]) -> 
     return Billed(line, steps, None if part is None else part.item)
 
 
-def _in_units(line: Line) -> Line:
-    """Return the line with draws in their grants' units."""
+def _in_units(line: Line, used: dict[str, Decimal]) -> Line:
+    """Return the line with draws in their grants' units: running differences of what is `used`, which it changes."""
     if all(unit_scale(draw.unit) == ONE for draw in line.draws):
         return line
-    return msgspec.structs.replace(line, draws=tuple(_draw_in_units(draw) for draw in line.draws))
-
-
-def _draw_in_units(draw: Draw) -> Draw:
-    amount: Decimal = round_amount(draw.amount / unit_scale(draw.unit))
-    return Draw(grant=draw.grant, unit=draw.unit, amount=amount)
+    draws = []
+    for draw in line.draws:
+        scale, before = unit_scale(draw.unit), used[draw.grant]
+        used[draw.grant] = after = before + draw.amount
+        amount = draw.amount if scale == ONE else round_amount(after / scale) - round_amount(before / scale)
+        draws.append(Draw(grant=draw.grant, unit=draw.unit, amount=amount))
+    return changed(line, draws=tuple(draws))

@@ -1,0 +1,83 @@
+"""What is left of every instance of an account at an instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, localcontext
+
+from meter.model.directory import Subscription
+from meter.model.money import EXACT, ZERO, round_amount, round_quantity, unit_scale
+from meter.model.period import period_at
+from meter.rating.facts import AccountFacts
+from meter.rating.grants.given import given_instances
+from meter.rating.grants.instance import Instance, Origin
+from meter.rating.grants.plan import plan_instances
+from meter.rating.grants.rollover import rolled_instances
+from meter.rating.grants.spans import belongs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantBalance:
+    """An instance and what is left of it, in its unit. `scope` lists its meters; None: any that it can cover."""
+
+    id: str
+    origin: Origin
+    scope: tuple[str, ...] | None
+    member: str | None
+    unit: str
+    amount: Decimal
+    used: Decimal
+    remaining: Decimal
+    effective: datetime | None
+    expires: datetime | None
+    priority: int
+
+
+def balances(facts: AccountFacts, at: datetime, used: Mapping[str, Decimal]) -> list[GrantBalance]:
+    """Return every instance in force at `at` in burn order, with what `used` leaves of it.
+
+    `used` is by instance id, in the instance's unit, credit given back taken off.
+    """
+    directory, account = facts.directory, facts.account
+    period = period_at(at, zone_name=account.timezone, anchor_day=account.anchor_day)
+    members = [m for m in directory.members_of(account.id) if belongs(facts, m, at)]
+    found: dict[str, Instance] = {}
+
+    def add(subscription: Subscription, member: str | None) -> None:
+        found.update((i.id, i) for i in plan_instances(facts, subscription, period, member))
+        found.update((i.id, i) for i in rolled_instances(facts, subscription, period, member))
+
+    with localcontext(EXACT):
+        found.update((i.id, i) for member in [None, *members] for i in given_instances(facts, member))
+        for subscription in directory.subscriptions.get(("account", account.id), ()):
+            for member in [None, *members]:
+                add(subscription, member)
+        for member in members:
+            for subscription in directory.subscriptions.get(("member", member), ()):
+                add(subscription, member)
+        in_force = sorted((i for i in found.values() if i.in_force(at)), key=lambda i: i.rank)
+        return [_balance(instance, used) for instance in in_force]
+
+
+def _balance(instance: Instance, used: Mapping[str, Decimal]) -> GrantBalance:
+    scale = unit_scale(instance.unit)
+    before = instance.rolled_from
+    # To 6 places: a figure in hours, rounded to 12, then gives its seconds again.
+    spent = {before: round_quantity(used[before] * scale)} if before is not None and before in used else {}
+    amount = round_amount(instance.granted(spent) / scale)
+    drawn = used.get(instance.id, ZERO)
+    return GrantBalance(
+        id=instance.id,
+        origin=instance.origin,
+        scope=instance.meters,
+        member=instance.member,
+        unit=instance.unit,
+        amount=amount,
+        used=drawn,
+        remaining=amount - drawn,
+        effective=instance.effective,
+        expires=instance.expires,
+        priority=instance.priority,
+    )

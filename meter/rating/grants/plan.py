@@ -1,0 +1,110 @@
+"""What a plan gives: an instance for each billing period, subscription and, where it is theirs, member."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from meter.model.catalog import PlanGrant
+from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span, Subscription
+from meter.model.money import ZERO, round_quantity, unit_scale
+from meter.model.period import Period, period_at, period_name
+from meter.rating.facts import AccountFacts
+from meter.rating.grants.instance import Instance, name_part
+from meter.rating.grants.spans import days_between, member_spans, overlap
+from meter.rating.resolve import membership
+
+
+class Part(NamedTuple):
+    """The part of a billing period in which a subscription holds."""
+
+    subscription: Subscription
+    period: Period
+    span: Span
+
+
+def plan_instances(
+    facts: AccountFacts, subscription: Subscription, period: Period, member: str | None
+) -> list[Instance]:
+    """Return the credit that a subscription's plan gives in `period` to the account, and to `member` alone.
+
+    A member's own subscription gives to that member, whatever the grant's holder, for the days of belonging to the
+    account.
+    """
+    span = overlap(Span(start=period.start, end=period.end), subscription.span)
+    if span is None or span.start is None:
+        return []
+    plan = facts.catalogs.at(span.start).plans.get(subscription.plan)
+    part = Part(subscription, period, span)
+    found = []
+    for grant in () if plan is None else plan.grants:
+        seat = grant.holder == "member" and subscription.member is None
+        if seat and (member is None or not _seated(facts, part, member)):
+            continue
+        holder = subscription.member or (member if grant.holder == "member" else None)
+        spans = [span] if holder is None else member_spans(facts, holder, span)
+        amount = _amount(facts, grant, part, spans)
+        if amount > ZERO:
+            found.append(_planned(facts, grant, part, holder, amount, spans[0]))
+    return found
+
+
+def _planned(  # noqa: PLR0917 -- a grant, whose it is, and how much
+    facts: AccountFacts, grant: PlanGrant, part: Part, holder: str | None, amount: Decimal, first: Span
+) -> Instance:
+    account, subscription, end = facts.account, part.subscription, part.span.end
+    name = period_name(part.period, zone_name=account.timezone)
+    tail = "" if holder is None else f"/{name_part(account.id if subscription.member is not None else holder)}"
+    scale = unit_scale(grant.unit)
+    rollover = grant.rollover if end == part.period.end else None
+    lasts = end or FOR_EVER
+    for _ in range(0 if rollover is None else rollover.periods):
+        lasts = period_at(lasts, zone_name=account.timezone, anchor_day=account.anchor_day).end
+    return Instance(
+        id=f"{name_part(subscription.id)}/{name_part(grant.id)}/{name}{tail}",
+        origin="plan",
+        subscription=subscription.id,
+        member=holder,
+        unit=grant.unit,
+        amount=amount * scale,
+        meters=grant.meters,
+        effective=first.start,
+        expires=end,
+        priority=grant.priority,
+        rolls=None if rollover is None else rollover.most * scale,
+        lasts=lasts,
+    )
+
+
+def _seated(facts: AccountFacts, part: Part, member: str) -> bool:
+    """Tell whether `member` has one of the subscription's seats: the first by start of the link and id.
+
+    Who has a seat is settled for the whole part: somebody who leaves takes the seat along until it ends.
+    """
+    subscription, span = part.subscription, part.span
+    if subscription.seats is None:
+        return True
+    key = ("seats", subscription.id, span.start, span.end)
+    seated: frozenset[str] | None = facts.memo.get(key)
+    if seated is None:
+        ranked = []
+        for name in facts.directory.members_of(facts.account.id):
+            spans = membership(name, facts.account.id, facts.directory)
+            held = next((one for one in spans if overlap(span, one) is not None), None)
+            if held is not None:
+                ranked.append((held.start or SINCE_ALWAYS, name))
+        seated = facts.memo[key] = frozenset(name for _, name in sorted(ranked)[: subscription.seats])
+    return member in seated
+
+
+def _amount(facts: AccountFacts, grant: PlanGrant, part: Part, spans: Sequence[Span]) -> Decimal:
+    """Return the instance's amount: times seats with `per_seat`; for a part of the period active days / days of it."""
+    amount, period = grant.amount, part.period
+    if grant.per_seat and part.subscription.seats is not None:
+        amount *= part.subscription.seats
+    if len(spans) == 1 and spans[0] == Span(start=period.start, end=period.end):
+        return amount
+    zone_name = facts.account.timezone
+    active = sum(days_between(span.start, span.end, zone_name) for span in spans)
+    return round_quantity(amount * active / days_between(period.start, period.end, zone_name))

@@ -1,0 +1,34 @@
+"""In which part of a time something holds, and how many days that is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span
+from meter.model.instant import local_date
+from meter.rating.facts import AccountFacts
+from meter.rating.resolve import link_at, membership
+
+
+def overlap(first: Span, second: Span) -> Span | None:
+    """Return the span in which both hold, its ends always set; None where there is none."""
+    start = max(first.start or SINCE_ALWAYS, second.start or SINCE_ALWAYS)
+    end = min(first.end or FOR_EVER, second.end or FOR_EVER)
+    return Span(start=start, end=end) if start < end else None
+
+
+def member_spans(facts: AccountFacts, member: str, part: Span) -> list[Span]:
+    """Return the spans within `part` in which the member's usage is the account's."""
+    spans = (overlap(part, span) for span in membership(member, facts.account.id, facts.directory))
+    return [span for span in spans if span is not None]
+
+
+def belongs(facts: AccountFacts, member: str, at: datetime) -> bool:
+    """Tell whether the member is the account's at `at`."""
+    link = link_at(member, at, facts.directory)
+    return link is not None and link.account == facts.account.id
+
+
+def days_between(start: datetime | None, end: datetime | None, zone_name: str) -> int:
+    """Return the days in [start, end): the one on which it begins counts, the one on which it ends does not."""
+    return (local_date(end or FOR_EVER, zone_name) - local_date(start or SINCE_ALWAYS, zone_name)).days
