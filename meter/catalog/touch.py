@@ -29,6 +29,7 @@ from typing import Final
 from meter.catalog.changes import Change, DirectoryChanges, Stored
 from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Account, Span, Subscription
 from meter.model.instant import EARLIEST
+from meter.model.money import is_currency
 from meter.model.period import period_at
 
 _REASONS_SHOWN_MAX: Final = 3
@@ -105,7 +106,8 @@ def _of_the_rest(
             grant.after.account,
             min(one.span.start or SINCE_ALWAYS for one in given),
             f"grant {grant.after.id}",
-            timed=any(one.bought is not None for one in given),
+            # Money lowers first flats, too, which are usage without an event.
+            timed=any(one.bought is not None or is_currency(one.unit) for one in given),
         )
 
 

@@ -1,30 +1,93 @@
-"""The law of touching: whatever is placed or subscribed differently after a change was asked to be folded again."""
+"""The law of touching: what is placed, subscribed or billed differently after a change was asked to be folded again.
+
+The fold is the judge: before and after a change it gives every account's lines, and says when the clock wakes it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meter.catalog.changes import Change, DirectoryChanges, Stored, directory_changes
-from meter.catalog.draft import AccountDraft, ClaimDraft, DirectoryDraft, LinkDraft, MemberDraft, SubscriptionDraft
+from meter.catalog.draft import (
+    AccountDraft,
+    ClaimDraft,
+    DirectoryDraft,
+    DiscountDraft,
+    GrantDraft,
+    LinkDraft,
+    MemberDraft,
+    SubscriptionDraft,
+)
 from meter.catalog.issues import CatalogError, Place
 from meter.catalog.touch import Surroundings, joined, touches
-from meter.model.catalog import Catalog, CatalogTimeline, Site
-from meter.model.directory import Account, Claim, Directory, Link, Member, Span, Subscription
+from meter.model.catalog import (
+    Catalog,
+    CatalogTimeline,
+    CreditRate,
+    Fee,
+    Graduated,
+    Meter,
+    PerUnit,
+    Plan,
+    PlanGrant,
+    Price,
+    Rollover,
+    Site,
+    Tier,
+)
+from meter.model.charge import Line, LineKey
+from meter.model.directory import Account, Claim, Directory, GivenGrant, Link, Member, Purchase, Span, Subscription
 from meter.model.event import SALE, UsageEvent
+from meter.model.period import period_at
+from meter.rating.facts import AccountFacts
+from meter.rating.fold import fold
+from meter.rating.placed import PlacedEvent
 from meter.rating.resolve import Placed, place, subscription_at
+from meter.rating.state import AccountState
 from meter.store.directory import holder_of
 
 T = TypeVar("T")
 PLACE = Place("t", None, "")
 START = datetime(2026, 3, 1, tzinfo=UTC)
+# When the lines are looked at: after everything that is drawn.
+CLOCK = START + timedelta(days=75)
 # Few names and few instants, so that what is drawn meets. One identity, for they never meet.
 ACCOUNTS, MEMBERS, IDENTITIES = ("walk-in", "x", "y"), ("a", "b", "c"), ("badge:1",)
+TIERS = (Tier(up_to=Decimal(2), unit_price=Decimal(1), flat=Decimal(3)), Tier(up_to=None, unit_price=Decimal(2)))
+PLANS = {
+    "p": Plan(
+        id="p",
+        name="P",
+        fee=Fee(amount=Decimal(30)),
+        grants=(
+            PlanGrant(
+                id="g",
+                unit="pass",
+                amount=Decimal(1),
+                meters=("passes",),
+                holder="member",
+                rollover=Rollover(most=Decimal(1)),
+            ),
+        ),
+        prices={"passes": (Price(id="pass", model=Graduated(tiers=TIERS, flat_at_zero=True), per="member"),)},
+    ),
+    "q": Plan(
+        id="q",
+        name="Q",
+        fee=Fee(amount=Decimal(60), timing="arrears"),
+        grants=(PlanGrant(id="c", unit="credit", amount=Decimal(4), meters=("passes",)),),
+        prices={
+            "passes": (Price(id="pass", model=PerUnit(unit_price=Decimal(5)), period_minimum=Decimal(40)),),
+        },
+    ),
+}
 CATALOGS = CatalogTimeline(
     versions=(
         Catalog(
@@ -34,6 +97,9 @@ CATALOGS = CatalogTimeline(
             currency="EUR",
             timezone="UTC",
             sites={"s": Site(id="s", name="S", timezone="UTC", walk_in="walk-in")},
+            meters={"passes": Meter(id="passes", event="door.access", aggregate="count", unit="pass")},
+            plans=PLANS,
+            credit_rates={"passes": (CreditRate(rate=Decimal(2)),)},
         ),
     )
 )
@@ -73,7 +139,30 @@ def drafts(draw: st.DrawFn) -> DirectoryDraft:
     def claim(identity: str, member: str, span: tuple[Any, Any]) -> ClaimDraft:
         return ClaimDraft(identity=identity, member=member, start=span[0], end=span[1], place=PLACE)
 
-    def subscription(name: str, plan: str, holder: str, span: tuple[Any, Any]) -> SubscriptionDraft:
+    def discount(name: str, on: tuple[str, ...], span: tuple[Any, Any]) -> DiscountDraft:
+        rate, amount = (Decimal("0.1"), None) if name == "rate" else (None, Decimal(7))
+        return DiscountDraft(id=name, rate=rate, amount=amount, on=on, start=span[0], end=span[1], place=PLACE)
+
+    def grant(
+        name: str, unit: str, holder: tuple[str, str | None], span: tuple[Any, Any], bought: Purchase | None
+    ) -> GrantDraft:
+        return GrantDraft(
+            id=f"{name}-{holder[0]}",
+            account=holder[0],
+            member=holder[1],
+            unit=unit,
+            amount=Decimal(2),
+            meters=None,
+            start=span[0],
+            end=span[1],
+            priority=100,
+            bought=None if span[0] is None else bought,
+            place=PLACE,
+        )
+
+    def subscription(
+        name: str, plan: str, holder: str, span: tuple[Any, Any], more: dict[str, Any]
+    ) -> SubscriptionDraft:
         return SubscriptionDraft(
             id=name,
             plan=plan,
@@ -81,7 +170,9 @@ def drafts(draw: st.DrawFn) -> DirectoryDraft:
             member=holder if holder in MEMBERS else None,
             start=span[0],
             end=span[1],
-            seats=None,
+            seats=more["seats"] if holder in ACCOUNTS else None,
+            discounts=tuple(more["discounts"]),
+            deposit=more["deposit"],
             place=PLACE,
         )
 
@@ -89,6 +180,9 @@ def drafts(draw: st.DrawFn) -> DirectoryDraft:
         return tuple(draw(st.lists(made, max_size=most, unique_by=key)))
 
     account_ids, member_ids = st.sampled_from(ACCOUNTS), st.sampled_from(MEMBERS)
+    discounts = st.builds(
+        discount, st.sampled_from(["rate", "amount"]), st.sampled_from([(), ("fees",), ("passes",)]), spans
+    )
     plans, holders = st.sampled_from(["p", "q"]), st.sampled_from([*ACCOUNTS, *MEMBERS])
     return DirectoryDraft(
         accounts=some(st.builds(account, account_ids, st.sampled_from([1, 15])), lambda put: put.id),
@@ -102,7 +196,33 @@ def drafts(draw: st.DrawFn) -> DirectoryDraft:
             lambda put: (put.identity, put.member, put.start),
         ),
         subscriptions=some(
-            st.builds(subscription, st.sampled_from(["s1", "s2", "s3"]), plans, holders, spans), lambda put: put.id
+            st.builds(
+                subscription,
+                st.sampled_from(["s1", "s2", "s3"]),
+                plans,
+                holders,
+                spans,
+                st.fixed_dictionaries(
+                    {
+                        "seats": st.none() | st.integers(1, 2),
+                        "discounts": st.lists(discounts, max_size=2, unique_by=lambda put: put.id),
+                        "deposit": st.none() | st.just(Decimal(100)),
+                    }
+                ),
+            ),
+            lambda put: put.id,
+        ),
+        grants=some(
+            st.builds(
+                grant,
+                st.sampled_from(["g1", "g2"]),
+                st.sampled_from(["pass", "credit", "EUR"]),
+                st.tuples(account_ids, st.none() | member_ids),
+                spans,
+                st.none() | st.just(Purchase(price=Decimal(9))),
+            ),
+            lambda put: put.id,
+            most=2,
         ),
     )
 
@@ -117,6 +237,9 @@ def referring(draft: DirectoryDraft, stored: Stored) -> DirectoryDraft:
         links=tuple(put for put in draft.links if put.member in members and put.account in accounts),
         claims=tuple(put for put in draft.claims if put.member in members),
         subscriptions=tuple(put for put in draft.subscriptions if (put.account or put.member) in known),
+        grants=tuple(
+            put for put in draft.grants if put.account in accounts and (put.member is None or put.member in members)
+        ),
     )
 
 
@@ -136,6 +259,7 @@ def after(stored: Stored, changes: DirectoryChanges) -> Stored:
         links=links,
         claims=claims,
         subscriptions=merged(stored.subscriptions, changes.subscriptions, lambda one: one.id),
+        grants={grant.id: grant for grant in merged(stored.grants.values(), changes.grants, lambda one: one.id)},
     )
 
 
@@ -149,6 +273,9 @@ def directory(stored: Stored, events: Iterable[UsageEvent]) -> Directory:
     held: dict[tuple[str, str], tuple[Subscription, ...]] = {}
     for subscription in stored.subscriptions:
         held[holder_of(subscription)] = (*held.get(holder_of(subscription), ()), subscription)
+    given: dict[str, tuple[GivenGrant, ...]] = {}
+    for grant in stored.grants.values():
+        given[grant.account] = (*given.get(grant.account, ()), grant)
     first: dict[str, datetime] = {}
     for one in events:
         if one.subject is not None:
@@ -160,8 +287,28 @@ def directory(stored: Stored, events: Iterable[UsageEvent]) -> Directory:
         links=links,
         claims=claims,
         subscriptions=held,
+        grants=given,
         first_events=first,
     )
+
+
+def bill_of(account: str, known: Directory, events: Iterable[UsageEvent]) -> tuple[dict[LineKey, Line], object]:
+    """Return an account's lines by their keys, each period of March and April closed, and when the fold wakes."""
+    if account not in known.accounts:
+        return {}, None
+    terms = known.accounts[account]
+    closed = {
+        period_at(START + timedelta(days=days), zone_name=terms.timezone, anchor_day=terms.anchor_day).start
+        for days in range(45)
+    }
+    facts = AccountFacts(account=terms, directory=known, catalogs=CATALOGS, closed=frozenset(closed))
+    placed = []
+    for one in sorted(events, key=lambda event: event.position):
+        found = place(one, directory=known, catalogs=CATALOGS)
+        if isinstance(found, Placed) and found.account == account:
+            placed.append(PlacedEvent(event=one, member=found.member))
+    folded = fold(facts, AccountState(), placed, until=CLOCK)
+    return {line.key: line for line in folded.lines if line.quantity or line.amount}, folded.wakes
 
 
 def facts_of(one: UsageEvent, known: Directory) -> tuple[object, Subscription | None]:
@@ -173,21 +320,28 @@ def facts_of(one: UsageEvent, known: Directory) -> tuple[object, Subscription | 
     return placed, subscription
 
 
-@given(drafts(), drafts(), usage)
-@settings(max_examples=300)
-def test_what_comes_out_differently_was_touched(first: DirectoryDraft, second: DirectoryDraft, events: Any) -> None:
+def changed(first: DirectoryDraft, second: DirectoryDraft, events: list[UsageEvent]) -> Any:
+    """Return the directory before and after the second draft, and what it touches; None where it is refused."""
     try:
         first = referring(first, BASE)
         stored = after(BASE, directory_changes(first, BASE, currency="EUR", timezone="UTC"))
         changes = directory_changes(referring(second, stored), stored, currency="EUR", timezone="UTC")
     except CatalogError:
-        return  # subscriptions that overlap
-    sold = {one.subject: {"s"} for one in events if one.type == SALE}
+        return None  # subscriptions that overlap
+    sold = {one.subject: {"s"} for one in events if one.type == SALE and one.subject is not None}
     around = Surroundings(stored=stored, sale_sites=sold, walk_ins={"s": {"walk-in"}})
-    asked = {
-        touch.account: touch.since for touch in joined(touches(changes, around), until=max(one.time for one in events))
-    }
-    before, now = directory(stored, events), directory(after(stored, changes), events)
+    until = max((one.time for one in events), default=None)
+    asked = {touch.account: touch.since for touch in joined(touches(changes, around), until=until)}
+    return directory(stored, events), directory(after(stored, changes), events), asked
+
+
+@given(drafts(), drafts(), usage)
+@settings(max_examples=300)
+def test_what_comes_out_differently_was_touched(first: DirectoryDraft, second: DirectoryDraft, events: Any) -> None:
+    found = changed(first, second, events)
+    if found is None:
+        return
+    before, now, asked = found
     for one in events:
         was, becomes = facts_of(one, before), facts_of(one, now)
         if was != becomes:
@@ -195,6 +349,22 @@ def test_what_comes_out_differently_was_touched(first: DirectoryDraft, second: D
                 if isinstance(placed, Placed):
                     assert placed.account in asked, (one, was, becomes)
                     assert asked[placed.account] <= one.time, (one, was, becomes)
+
+
+@given(drafts(), drafts(), usage | st.just([]))
+@settings(max_examples=400)
+def test_what_is_billed_differently_was_touched(first: DirectoryDraft, second: DirectoryDraft, events: Any) -> None:
+    found = changed(first, second, events)
+    if found is None:
+        return
+    before, now, asked = found
+    for account in ACCOUNTS:
+        (was, wakes), (becomes, wakes_now) = bill_of(account, before, events), bill_of(account, now, events)
+        if account not in asked:
+            assert (was, wakes) == (becomes, wakes_now), account
+        differing = [key for key in {*was, *becomes} if was.get(key) != becomes.get(key)]
+        if differing:
+            assert asked[account] <= min(differing).time, (account, asked[account], sorted(differing))
 
 
 def test_the_law_has_something_to_say() -> None:
