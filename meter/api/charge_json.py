@@ -128,7 +128,7 @@ def charge_fields(charge: Charge) -> dict[str, Any]:
         "site": line.site or None,
         "meter": line.meter,
         "plan": line.plan,
-        "kind": line.kind,
+        "kind": charge.kind,
         "role": charge.role,
         "time": time,
         "event": event,

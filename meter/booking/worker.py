@@ -237,7 +237,7 @@ class RatingWorker:
             )
         for charge in step.charges:
             line = charge.line
-            self._telemetry.charge_booked(meter=line.meter, kind=line.kind, unpriced=line.unpriced)
+            self._telemetry.charge_booked(meter=line.meter, kind=charge.kind, unpriced=line.unpriced)
         for fold in step.folds:
             if fold.fault is not None:
                 self._telemetry.fold_failed(fault=fold.fault)

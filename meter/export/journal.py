@@ -58,7 +58,7 @@ def entry_for(charge: Charge, *, catalog: Catalog, day: date) -> JournalEntry | 
         id=charge.id,
         day=day,
         currency=line.currency,
-        narration=_narration(line),
+        narration=_narration(charge),
         postings=postings,
         dimensions=_dimensions(charge),
     )
@@ -88,16 +88,17 @@ def _paid(charge: Charge, catalog: Catalog) -> list[tuple[str, Decimal]]:
     ]
 
 
-def _narration(line: Line) -> str:
+def _narration(charge: Charge) -> str:
     """Return what the line is, and how much where it has a quantity: a minimum has none."""
-    words = [line.meter] if line.kind in {"usage", "fee"} else [line.meter, line.kind]
+    line, kind = charge.line, charge.kind
+    words = [line.meter] if kind in {"usage", "fee"} else [line.meter, kind]
     return " ".join([*words, plain(line.quantity), line.unit] if line.quantity or line.kind == "usage" else words)
 
 
 def _dimensions(charge: Charge) -> dict[str, str]:
     """Return what classes, tags and metadata are made of. Ids only: names of people stay in the directory."""
     line = charge.line
-    dimensions = {"site": line.site, "account": line.account, "meter": line.meter, "kind": line.kind}
+    dimensions = {"site": line.site, "account": line.account, "meter": line.meter, "kind": charge.kind}
     if line.member is not None:
         dimensions["member"] = line.member
     if line.tax is not None:

@@ -116,6 +116,11 @@ class Charge:
     booked_at: datetime
     invoice_period: Period = field(repr=False)
 
+    @property
+    def kind(self) -> Kind:
+        """Return what the charge is on its invoice: the line's kind, or an adjustment of another, closed period."""
+        return self.line.kind if self.invoice_period == self.line.period else "adjustment"
+
 
 def charge_id(operator: str, account: str, key: LineKey, revision: int) -> str:
     """Return the id of the `revision`-th charge of a line: the same wherever and whenever it is booked.

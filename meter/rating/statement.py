@@ -240,12 +240,12 @@ def charge_net(charge: Charge) -> Decimal:
 
 def section_of(charge: Charge) -> Section:
     """Return where a charge stands: what was paid is apart, and what belongs to another period an adjustment."""
-    line = charge.line
+    line, kind = charge.line, charge.kind
     if line.settlement == "paid":
         return "till"
-    if line.kind == "adjustment" or line.period != charge.invoice_period:
+    if kind == "adjustment":
         return "adjustments"
-    match line.kind:
+    match kind:
         case "fee":
             return "fees"
         case "minimum":
@@ -264,7 +264,7 @@ def _group(charge: Charge) -> _LineGroup:
         start=line.period.start,
         time=line.key.time if alone else None,
         meter=line.meter,
-        kind=line.kind,
+        kind=charge.kind,
         unit=line.unit,
         currency=line.currency,
         unpriced=line.unpriced,
