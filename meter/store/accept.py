@@ -14,12 +14,12 @@ import msgspec
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meter.model.event import AMENDED, VOIDED, EventKey
+from meter.model.event import AMENDED, REFUND, VOIDED, EventKey
 from meter.model.instant import instant_text
 from meter.model.wire import WireEvent
 from meter.store.bulk import insert_many, insert_rows
 from meter.store.engine import encode_json
-from meter.store.tables import event_keys, events, held_events, revisions
+from meter.store.tables import event_keys, events, held_events, refunds, revisions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def _rendered(row: Row[Any]) -> bytes:
 
 
 async def write_events(connection: AsyncConnection, operator: str, entries: Sequence[Entry]) -> None:
-    """Write events whose keys this transaction has claimed, with what of them is held and what they revise.
+    """Write events whose keys this transaction has claimed, with what is held, what they revise and what they refund.
 
     Listeners on `meter_events` are told at the commit.
     """
@@ -140,6 +140,9 @@ async def write_events(connection: AsyncConnection, operator: str, entries: Sequ
         connection,
         revisions,
         [_revision_row(operator, entry) for entry in ordered if entry.event.type in {VOIDED, AMENDED}],
+    )
+    await insert_rows(
+        connection, refunds, [_refund_row(operator, entry) for entry in ordered if entry.event.type == REFUND]
     )
     await connection.execute(_NOTIFY)
 
@@ -177,4 +180,16 @@ def _revision_row(operator: str, entry: Entry) -> dict[str, Any]:
         "id": event.id,
         "time": entry.time,
         "void": event.type == VOIDED,
+    }
+
+
+def _refund_row(operator: str, entry: Entry) -> dict[str, Any]:
+    event = entry.event
+    return {
+        "operator": operator,
+        "sale_source": str(event.data["sale"]["source"]),
+        "sale_order": str(event.data["sale"]["order"]),
+        "source": event.source,
+        "id": event.id,
+        "time": entry.time,
     }

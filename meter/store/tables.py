@@ -142,6 +142,7 @@ refunds = Table(  # refunds by the sale that they speak of, so that either may a
     Column("id", _Id, nullable=False),
     Column("time", _When, nullable=False),
     PrimaryKeyConstraint("operator", "sale_source", "sale_order", "source", "id"),
+    Index("refunds_time_idx", "operator", "time"),
 )
 
 held_events = Table(  # ahead of the clock: listed as future_time, folded when the clock reaches them

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.directory import SINCE_ALWAYS
 from meter.model.event import AMENDED, SALE, VOIDED, EventKey, Position, Revision, UsageEvent
+from meter.rating.state import SaleKey
 
 
 class Cursor(NamedTuple):
@@ -89,6 +90,30 @@ _OF_SHARED_THINGS: Final = text(
     SELECT {_EVENT_COLUMNS}
       FROM events AS e JOIN shared AS s USING (thing, source, type)
      WHERE e.operator = :operator AND NOT {_HELD}
+    """  # noqa: S608 -- constants of this module
+)
+_REFUNDS_OF: Final = text(
+    f"""
+    SELECT {_EVENT_COLUMNS}
+      FROM unnest(CAST(:sources AS text[]), CAST(:orders AS text[])) AS sale (source, "order")
+      JOIN refunds AS r ON r.operator = :operator AND r.sale_source = sale.source AND r.sale_order = sale."order"
+      JOIN events AS e ON e.operator = r.operator AND e.time = r.time AND e.source = r.source AND e.id = r.id
+     WHERE NOT {_HELD}
+    """  # noqa: S608 -- constants of this module
+)
+# Whose sale it is, any of the events on it may decide.
+_REFUNDS_AFTER: Final = text(
+    f"""
+    SELECT {_EVENT_COLUMNS}
+      FROM refunds AS r
+      JOIN events AS e ON e.operator = r.operator AND e.time = r.time AND e.source = r.source AND e.id = r.id
+     WHERE r.operator = :operator AND r.time >= :time AND (r.time, r.source, r.id) > (:time, :source, :id)
+       AND NOT {_HELD}
+       AND EXISTS (
+           SELECT 1 FROM events AS s
+            WHERE s.operator = r.operator AND s.thing = r.sale_order AND s.source = r.sale_source AND s.type = '{SALE}'
+              AND (s.subject = ANY(CAST(:subjects AS text[])) OR s.site = ANY(CAST(:sites AS text[])))
+       )
     """  # noqa: S608 -- constants of this module
 )
 _BY_KEY: Final = text(
@@ -183,6 +208,55 @@ async def events_of_shared_things(
     if not things["things"]:
         return []
     rows = await connection.execute(_OF_SHARED_THINGS, {"operator": operator, **things})
+    return [_event(row) for row in rows.all()]
+
+
+async def sale_events(connection: AsyncConnection, operator: str, sales: Collection[SaleKey]) -> list[UsageEvent]:
+    """Return every event on these sales."""
+    if not sales:
+        return []
+    ordered = sorted(sales)
+    rows = await connection.execute(
+        _OF_THINGS,
+        {
+            "operator": operator,
+            "things": [sale.order for sale in ordered],
+            "sources": [sale.source for sale in ordered],
+            "types": [SALE] * len(ordered),
+        },
+    )
+    return [_event(row) for row in rows.all()]
+
+
+async def refunds_of(connection: AsyncConnection, operator: str, sales: Collection[SaleKey]) -> list[UsageEvent]:
+    """Return the refunds that speak of these sales, known or not."""
+    if not sales:
+        return []
+    ordered = sorted(sales)
+    rows = await connection.execute(
+        _REFUNDS_OF,
+        {
+            "operator": operator,
+            "sources": [sale.source for sale in ordered],
+            "orders": [sale.order for sale in ordered],
+        },
+    )
+    return [_event(row) for row in rows.all()]
+
+
+async def refunds_after(
+    connection: AsyncConnection,
+    operator: str,
+    *,
+    subjects: Collection[str],
+    sites: Collection[str],
+    after: Position,
+) -> list[UsageEvent]:
+    """Return the refunds after a position of sales by these identities or at these sites, whenever those were."""
+    rows = await connection.execute(
+        _REFUNDS_AFTER,
+        {"operator": operator, "subjects": sorted(subjects), "sites": sorted(sites), **after._asdict()},
+    )
     return [_event(row) for row in rows.all()]
 
 

@@ -32,6 +32,12 @@ def upgrade() -> None:
         sa.Column("time", WHEN, nullable=False),
         sa.PrimaryKeyConstraint("operator", "sale_source", "sale_order", "source", "id", name=op.f("refunds_pkey")),
     )
+    op.create_index("refunds_time_idx", "refunds", ["operator", "time"])
+    op.execute(
+        "INSERT INTO refunds (operator, sale_source, sale_order, source, id, time)"
+        " SELECT operator, data -> 'sale' ->> 'source', data -> 'sale' ->> 'order', source, id, time"
+        " FROM events WHERE type = 'pos.refund'"
+    )
     op.create_table(
         "closes",
         sa.Column("operator", ID, nullable=False),
