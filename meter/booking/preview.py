@@ -1,6 +1,6 @@
 """What a change of facts would book, without booking it: the folds of the worker, in a transaction that only reads.
 
-    facts that would be ──▶ fold the touched accounts from before the change ──▶ differences ──▶ charges, thrown away
+facts that would be ──▶ fold the touched accounts from before the change ──▶ differences ──▶ charges, thrown away
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ async def previews(
                         account=name, currency=currency, differences=(), charges=(), fault=repr(fold.fault)
                     )
                     continue
-                books = await keep_books(
-                    connection, operator, [fold], facts, booked_at=at, closes_of=accounts.closes
-                )
+                books = await keep_books(connection, operator, [fold], facts, booked_at=at, closes_of=accounts.closes)
                 yield AccountPreview(
                     account=name, currency=currency, differences=fold.differences, charges=books.charges
                 )

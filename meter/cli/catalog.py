@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from meter.api.catalog import outcome_json
+from meter.booking.preview import AccountPreview
+from meter.booking.rerate import facts_after
 from meter.catalog.issues import CatalogError, Issue
 from meter.catalog.load import LoadedCatalog, read_catalog_text
 from meter.cli.common import connect, err, out, print_json, run
+from meter.cli.costs import cost_json, cost_of, show_cost
 from meter.clock import now
 from meter.model.directory import SINCE_ALWAYS
 from meter.model.instant import instant_text
@@ -42,13 +46,13 @@ def apply(
 
 
 def plan(files: Files, *, as_json: AsJson = False) -> None:
-    """Show what applying the files would change, and whose usage would be rated again. Changes nothing."""
+    """Show what applying the files would change, every line that it would book, and for whom. Changes nothing."""
     _report(files, reason=None, dry_run=True, as_json=as_json)
 
 
 def _report(paths: Sequence[Path], *, reason: str | None, dry_run: bool, as_json: bool) -> None:
     try:
-        loaded, outcome = run(_take_in(read_files(paths), reason=reason, dry_run=dry_run, at=now()))
+        loaded, outcome, costs = run(_take_in(read_files(paths), reason=reason, dry_run=dry_run, at=now()))
     except CatalogError as error:
         # Each fault on a line of its own, as editors and people expect it.
         if as_json:
@@ -58,9 +62,12 @@ def _report(paths: Sequence[Path], *, reason: str | None, dry_run: bool, as_json
         err.print(f"{len(error.issues)} fault{'s' if len(error.issues) > 1 else ''}; nothing was changed")
         raise typer.Exit(2) from error
     if as_json:
-        print_json(msgspec.to_builtins(outcome_json(outcome, loaded.warnings, applied=not dry_run)))
-    else:
-        _show(outcome, (*loaded.warnings, *outcome.warnings), dry_run=dry_run)
+        told = msgspec.to_builtins(outcome_json(outcome, loaded.warnings, applied=not dry_run))
+        print_json(told | ({"costs": cost_json(costs)} if dry_run else {}))
+        return
+    _show(outcome, (*loaded.warnings, *outcome.warnings), dry_run=dry_run)
+    if dry_run and outcome:
+        show_cost(costs)
 
 
 def read_files(paths: Sequence[Path]) -> list[tuple[str, str]]:
@@ -80,9 +87,16 @@ def read_files(paths: Sequence[Path]) -> list[tuple[str, str]]:
 
 async def _take_in(
     files: Sequence[tuple[str, str]], *, reason: str | None, dry_run: bool, at: datetime
-) -> tuple[LoadedCatalog, Outcome]:
+) -> tuple[LoadedCatalog, Outcome, list[AccountPreview]]:
     async with connect() as database:
-        return await take_in(database, files, reason=reason, dry_run=dry_run, at=at)
+        loaded, outcome = await take_in(database, files, reason=reason, dry_run=dry_run, at=at)
+        if not dry_run or not outcome.touches:
+            return loaded, outcome, []
+        # The preview looks at the facts as they would be: applied, read, and undone.
+        taken = partial(apply_catalog, loaded=loaded, now=at, reason="preview")
+        _, facts = await facts_after(database, taken, outcome.operator)
+        since = {touch.account: touch.since for touch in outcome.touches}
+        return loaded, outcome, await cost_of(database, outcome.operator, facts, since, at=at)
 
 
 async def take_in(
@@ -144,8 +158,6 @@ def _consequence(outcome: Outcome, *, dry_run: bool) -> str:
         lines.append(f"{count} account{'' if count == 1 else 's'} {verb} rated again, from {start} on")
     else:
         lines.append("no usage so far is rated again")
-    if dry_run:
-        lines.append("what that would cost is not shown: only a fold of the accounts would tell")
-        if outcome.needs_reason:
-            lines.append("it takes effect in the past: apply it with --reason")
+    if dry_run and outcome.needs_reason:
+        lines.append("it takes effect in the past: apply it with --reason")
     return "\n".join(lines)

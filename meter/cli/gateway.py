@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from meter.app import Gateway, Parts
+from meter.cli.books import check_books
 from meter.cli.catalog import read_files, take_in
 from meter.cli.common import connect, database_url, err, out, print_json, require_operator
 from meter.cli.demo import DEMO_S, Demo
@@ -101,9 +102,17 @@ def migrate(*, as_json: Annotated[bool, typer.Option("--json", help="For machine
         out.print(f"the database is at schema {schema.head()}")
 
 
-def check(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def check(
+    *,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Compute every period again too, and tell any difference to the books.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
     """Tell whether settings, database, broker and each target answer, one line each."""
     results = asyncio.run(_check())
+    if deep and all(fault is None for part, fault in results if part in {"database", "schema", "catalog"}):
+        results += asyncio.run(check_books())
     if as_json:
         print_json([{"part": part, "ok": fault is None, "detail": fault} for part, fault in results])
     else:

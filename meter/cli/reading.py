@@ -131,8 +131,8 @@ class _Reading:
                 member=self._asked.member,
                 site=self._asked.site,
                 meter=self._asked.meter,
-                start=_instant(self._since, facts, self._asked.account, what="--since"),
-                end=_instant(self._until, facts, self._asked.account, what="--until"),
+                start=instant_given(self._since, facts, self._asked.account, what="--since"),
+                end=instant_given(self._until, facts, self._asked.account, what="--until"),
             )
 
 
@@ -185,7 +185,7 @@ async def _balances(account: str, at: str | None) -> Balances:
     async with connect() as database:
         operator = await require_operator(database)
         async with FactsReader(database).snapshot(operator) as (conn, facts):
-            instant = _instant(at, facts, account, what="--at") or now()
+            instant = instant_given(at, facts, account, what="--at") or now()
             return await read_balances(conn, facts, operator, account, instant)
 
 
@@ -199,7 +199,7 @@ async def _explanation(charge: str) -> Explanation:
             return explained(await find_charge(conn, facts, operator, booked))
 
 
-def _instant(given: str | None, facts: Facts, account: str | None, *, what: str) -> datetime | None:
+def instant_given(given: str | None, facts: Facts, account: str | None, *, what: str) -> datetime | None:
     """Return the instant that `given` names; a date is midnight in the account's zone, else the operator's."""
     moment = when(given, what=what)
     if moment is None or isinstance(moment, datetime):

@@ -104,10 +104,10 @@ class GroupTotals:
             return rounded, ZERO if line.tax is None or line.tax.amount is None else line.tax.amount
         base = self.rounded.get(taxing, ZERO)
         self.rounded[taxing] = base + rounded
-        return rounded, _tax(taxing, base + rounded) - _tax(taxing, base)
+        return rounded, tax_on(taxing, base + rounded) - tax_on(taxing, base)
 
 
-def _tax(group: TaxGroup, base: Decimal) -> Decimal:
+def tax_on(group: TaxGroup, base: Decimal) -> Decimal:
     """Return the tax on `base`, which holds it already where it is inclusive."""
     tax = base * group.rate
     # Divided last: a quotient of exactly half a cent must not be cut before it is rounded.
