@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from base64 import b64encode
@@ -10,8 +11,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+from aiohttp import web
 from msgspec.structs import replace as with_
 
 from meter.model.charge import Charge, Draw, LineTax
@@ -19,6 +22,7 @@ from meter.model.period import Period
 from tests.api.conftest import Gateway
 from tests.booked import a_charge, a_fee, a_line
 from tests.booking.space import amend, entry, pages, sale, void
+from tests.tools import need_tool
 
 STATEMENT = "/v1/accounts/acme/statement"
 MARCH = "?period=2026-03"
@@ -250,6 +254,38 @@ async def test_the_policy_lets_nothing_but_the_pages_own_style_in(gateway: Gatew
         "form-action": "'none'",
         "frame-ancestors": "'none'",
     }
+
+
+async def test_a_browser_shows_the_page_in_its_style(gateway: Gateway, data_dir: Path) -> None:
+    chromium = need_tool("chromium")
+    await gateway.space.take(pages("1", "02T09:00", 120))
+    answer = await page(gateway)
+    asked: list[str] = []
+
+    async def show(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        kept = {name: answer.headers[name] for name in ("Content-Security-Policy", "X-Content-Type-Options")}
+        return web.Response(text=answer.text, content_type="text/html", headers=kept)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", show)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        browser = await asyncio.create_subprocess_exec(
+            *(chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={data_dir}"),
+            *("--enable-logging=stderr", "--dump-dom", f"http://{host}:{port}/"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        shown, said = await browser.communicate()
+    finally:
+        await runner.cleanup()
+    assert "Due on account: 1.19 EUR" in Reader.of(shown.decode()).text
+    assert "Content Security Policy" not in said.decode(errors="replace")
+    assert set(asked) <= {"/", "/favicon.ico"}
 
 
 async def test_names_that_a_spreadsheet_would_run_are_kept_from_it(gateway: Gateway) -> None:
