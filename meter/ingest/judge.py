@@ -23,7 +23,7 @@ from meter.model.event import HEARTBEAT, EventKey
 from meter.model.instant import instant_text, parse_instant
 from meter.model.wire import Refusal, WireEvent
 from meter.store.accept import Entry
-from meter.store.edges import NO_BOOT, EdgeReport
+from meter.store.edges import NO_BOOT, EdgeReport, Heartbeat
 from meter.store.rejections import ORIGIN_CHARS_MAX, Rejection
 
 # rating.md, section 2.
@@ -221,6 +221,6 @@ def _heed(report: EdgeReport, event: WireEvent) -> None:
         report.clock_offset_ms = event.offset_ms
     if event.type == HEARTBEAT:
         until = parse_instant(event.data["complete_until"], what="data.complete_until")
-        report.complete_until = max(until, report.complete_until or until)
+        report.heartbeats.append(Heartbeat(event.sequence, until))
         if event.data.get("clock_offset_ms") is not None:
             report.clock_offset_ms = event.data["clock_offset_ms"]

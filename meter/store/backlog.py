@@ -9,6 +9,8 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.store.edges import site_marks
+
 _UNRESOLVED: Final = text("SELECT count(*) FROM unresolved WHERE operator = :operator")
 _OUTBOX: Final = text(
     """
@@ -17,18 +19,6 @@ _OUTBOX: Final = text(
      WHERE operator = :operator AND state IN ('pending', 'sending', 'uncertain')
      GROUP BY target
      ORDER BY target
-    """
-)
-# Of each agent the newest boot that has said something; a site is as complete as its slowest agent.
-_SITES: Final = text(
-    """
-    SELECT site, min(complete_until) AS complete_until
-      FROM (SELECT DISTINCT ON (site, edge) site, edge, complete_until
-              FROM edges
-             WHERE operator = :operator AND complete_until IS NOT NULL
-             ORDER BY site, edge, boot DESC) AS latest
-     GROUP BY site
-     ORDER BY site
     """
 )
 
@@ -59,5 +49,6 @@ async def read_backlog(conn: AsyncConnection, operator: str) -> Backlog:
         Waiting(target=row.target, items=row.items, oldest=row.oldest)
         for row in await conn.execute(_OUTBOX, parameters)
     )
-    complete_until = {row.site: row.complete_until for row in await conn.execute(_SITES, parameters)}
+    marks = await site_marks(conn, operator)
+    complete_until = {site: until for site, until in marks.items() if until is not None}
     return Backlog(unresolved=unresolved, outbox=outbox, complete_until=complete_until)

@@ -193,6 +193,9 @@ edges = Table(  # what each agent has had acknowledged: everything up to `up_to`
     Column("also", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
     Column("clock_offset_ms", BigInteger),
     Column("complete_until", _When),
+    # The newest heartbeat that does not count yet: something below its sequence is still to come.
+    Column("heartbeat_sequence", BigInteger),
+    Column("heartbeat_until", _When),
     Column("last_at", _When, nullable=False),
     PrimaryKeyConstraint("operator", "site", "edge", "boot"),
 )

@@ -1,4 +1,4 @@
-"""Discounts, deposits, bought credit, re-rates of one account, refunds by their sale, closed periods.
+"""Discounts, deposits, bought credit, re-rates of one account, refunds by their sale, closed periods, heartbeats.
 
 Every column has a default or may be NULL, so the version before serves on while this runs and after it.
 """
@@ -22,6 +22,8 @@ def upgrade() -> None:
     op.add_column("grants", sa.Column("bought_price", sa.Numeric(), nullable=True))
     op.add_column("grants", sa.Column("bought_tax", sa.Text(), nullable=True))
     op.add_column("catalogs", sa.Column("account", ID, nullable=True))
+    op.add_column("edges", sa.Column("heartbeat_sequence", sa.BigInteger(), nullable=True))
+    op.add_column("edges", sa.Column("heartbeat_until", WHEN, nullable=True))
     op.create_table(
         "refunds",
         sa.Column("operator", ID, nullable=False),
@@ -62,6 +64,8 @@ def downgrade() -> None:
     op.drop_table("wakes")
     op.drop_table("closes")
     op.drop_table("refunds")
+    op.drop_column("edges", "heartbeat_until")
+    op.drop_column("edges", "heartbeat_sequence")
     op.drop_column("catalogs", "account")
     op.drop_column("grants", "bought_tax")
     op.drop_column("grants", "bought_price")
