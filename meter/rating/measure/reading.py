@@ -52,12 +52,14 @@ def readings(data: Mapping[str, Json], path: tuple[str, ...]) -> list[Reading]:
 
 def _collect(value: Json, path: tuple[str, ...], depth: int, item: Reading | None, found: list[Reading]) -> None:
     """Collect the values at `path` in order, one for each element where the path leads through an array."""
-    while depth < len(path) and isinstance(value, Mapping):
+    # A dict is asked for first: it is what JSON gives, and to ask for a Mapping goes through its abstract base class.
+    while depth < len(path) and (type(value) is dict or isinstance(value, Mapping)):
         value = value.get(path[depth], MISSING)
         depth += 1
     if isinstance(value, list | tuple):
         for element in value:
-            inner = (None, element, depth) if isinstance(element, Mapping) else item
+            is_item = type(element) is dict or isinstance(element, Mapping)
+            inner = (None, element, depth) if is_item else item
             _collect(element, path, depth, inner, found)
         return
     value = value if depth == len(path) else MISSING
