@@ -1,0 +1,127 @@
+"""From an exact amount to cents on an invoice: rounding within a group, tax, adjustments, the chain of corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from meter.model.charge import Charge
+from meter.model.instant import instant_text
+from meter.model.money import plain, rounded_minor
+from meter.model.period import Period, period_name
+from meter.rating.book import charge_groups, tax_on
+from meter.rating.explain.words import percent_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booked:
+    """A charge's cents: what it bears of its group, and what it would come to `alone`."""
+
+    charge: Charge
+    alone: Decimal
+    tax_alone: Decimal
+
+    def rounding_json(self) -> dict[str, Any]:
+        """Return the rounding as JSON values, with the group whose sum is exact."""
+        group, _ = charge_groups(self.charge.line)
+        return {
+            "alone": plain(self.alone),
+            "group": {
+                "account": group.account,
+                "period": period_json(Period(group.start, group.end)),
+                "meter": group.meter,
+                "site": group.site or None,
+                "settlement": group.settlement,
+                "currency": group.currency,
+                "tax": group.tax_name,
+            },
+        }
+
+    def tax_json(self) -> dict[str, Any] | None:
+        """Return the tax as JSON values."""
+        tax = self.charge.line.tax
+        if tax is None:
+            return None
+        return {
+            "name": tax.name,
+            "rate": None if tax.rate is None else plain(tax.rate),
+            "inclusive": tax.inclusive,
+            "amount": plain(self.charge.tax_amount),
+            "alone": plain(self.tax_alone),
+        }
+
+    def text(self, zone_name: str) -> list[str]:
+        """Return it as lines of text; periods are named by the account's zone."""
+        charge, line = self.charge, self.charge.line
+        booked = f"booked as {plain(charge.rounded)}{tax_text(charge)}"
+        out = [f"Amount: {plain(line.amount)} {line.currency}, {booked}"]
+        month = period_name(line.period, zone_name=zone_name)
+        if charge.rounded != self.alone:
+            site = f" at {line.site}" if line.site else ""
+            out.append(
+                f"  alone it would round to {plain(self.alone)}; it bears what is missing to the rounded sum of "
+                f"{line.meter}{site} in {month}, so that the sum is exact"
+            )
+        if charge.tax_amount != self.tax_alone and line.tax is not None:
+            out.append(
+                f"  alone its tax would be {plain(self.tax_alone)}; it bears what is missing to the tax on all that bears "
+                f"{percent_text(line.tax.rate or Decimal(0))} in {month}, so that the sum is exact"
+            )
+        if line.period != charge.invoice_period:
+            billed_in = period_name(charge.invoice_period, zone_name=zone_name)
+            out.append(f"Adjustment: belongs to {month}, which was closed; billed in {billed_in}")
+        return out
+
+
+def booked_of(charge: Charge) -> Booked:
+    """Return a charge's cents beside what they would be if it were the only one of its groups."""
+    line = charge.line
+    _, taxing = charge_groups(line)
+    tax = charge.tax_amount if taxing is None else tax_on(taxing, charge.rounded)
+    return Booked(charge=charge, alone=rounded_minor(line.amount, line.currency), tax_alone=tax)
+
+
+def tax_text(charge: Charge) -> str:
+    """Return the tax of a charge as the end of a sentence, "" for none."""
+    tax = charge.line.tax
+    if tax is None:
+        return ""
+    sign = "including" if tax.inclusive else "plus"
+    rate = "" if tax.rate is None else f" ({percent_text(tax.rate)})"
+    return f", {sign} {plain(charge.tax_amount)} {tax.name}{rate}"
+
+
+def period_json(period: Period) -> dict[str, str]:
+    """Return a half-open span as JSON values."""
+    return {"start": instant_text(period.start), "end": instant_text(period.end)}
+
+
+def chain_json(charge: Charge) -> dict[str, Any]:
+    """Return a link of a chain of corrections as JSON values."""
+    return {
+        "id": charge.id,
+        "role": charge.role,
+        "kind": charge.line.kind,
+        "quantity": plain(charge.line.quantity),
+        "amount": plain(charge.line.amount),
+        "rounded": plain(charge.rounded),
+        "corrects": charge.corrects,
+        "reason": charge.reason,
+        "invoice_period": period_json(charge.invoice_period),
+        "booked_at": instant_text(charge.booked_at),
+    }
+
+
+def chain_text(chain: Sequence[Charge]) -> list[str]:
+    """Return a chain of corrections as lines of text; none for a charge that nothing corrected."""
+    if len(chain) < 2:
+        return []
+    return ["Chain:", *(f"  {_link_text(charge)}" for charge in chain)]
+
+
+def _link_text(charge: Charge) -> str:
+    reason = "" if charge.reason is None else f" ({charge.reason})"
+    line = charge.line
+    return f"{charge.id} {charge.role} {plain(line.amount)} {line.currency}, booked {instant_text(charge.booked_at)}{reason}"

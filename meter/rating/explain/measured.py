@@ -1,0 +1,219 @@
+"""From events to a quantity: sessions with their clock, readings with what they are compared to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, Literal, TypeAlias
+
+from meter.model.catalog import CatalogTimeline, Meter, Pairing, Site
+from meter.model.event import EventKey, Json, UsageEvent
+from meter.model.instant import local_date
+from meter.model.money import ONE, ZERO, plain, unit_scale
+from meter.rating.explain.words import in_units, length_text, local_json, local_text, value_text
+from meter.rating.measure import Contribution
+from meter.rating.measure.reading import readings, value_path
+from meter.rating.measure.sessions import next_closing
+from meter.rating.values import number
+
+_SECOND: Final = timedelta(seconds=1)
+EndedBy: TypeAlias = Literal["max", "closing", "last_seen", "next_start"]
+# What was taken for the end that did not come.
+_ENDED_BY: Final[Mapping[EndedBy, str]] = {
+    "max": "lasts {max} at most",
+    "closing": "ends when the site closes",
+    "last_seen": "ends when it was last seen",
+    "next_start": "ends when the next one starts",
+}
+# What a reading is compared to.
+_BEFORE: Final = {
+    "max": "{} the highest so far in the period",
+    "latest": "{} before it in the period",
+    "counter": "{} the highest before it in its run",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A start and its end (None: the event is not at hand). `ended_by`: no end came, and this stands for it.
+
+    `billed`: what it counts, rounded by the rules of `pairing`.
+    """
+
+    start: datetime
+    end: datetime | None
+    zone: str
+    billed: timedelta
+    ended_by: EndedBy | None
+    pairing: Pairing
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values: instants with the site's offset, lengths in seconds."""
+        return {
+            "aggregate": "duration",
+            "start": local_json(self.start, self.zone),
+            "end": None if self.end is None else local_json(self.end, self.zone),
+            "zone": self.zone,
+            "seconds": None if self.end is None else plain(_seconds(self.end - self.start)),
+            "billed_seconds": plain(_seconds(self.billed)),
+            "minimum_seconds": self.pairing.minimum_s,
+            "increment_seconds": [self.pairing.increment.first_s, self.pairing.increment.step_s],
+            "missing_end": None if self.ended_by is None else self.pairing.missing_end,
+            "ended_by": self.ended_by,
+        }
+
+    def text(self) -> list[str]:
+        """Return it as lines of text."""
+        if self.end is None:
+            return [f"from {local_text(self.start, self.zone)} ({self.zone}): {length_text(self.billed)}"]
+        length = self.end - self.start
+        start, end = local_text(self.start, self.zone), local_text(self.end, self.zone)
+        out = [f"from {start} to {end} ({self.zone}): {length_text(length)}"]
+        if self.ended_by is not None:
+            words = _ENDED_BY[self.ended_by].format(max=length_text(self.pairing.max_s * _SECOND))
+            out.append(f"estimated, as no end came: it {words} ({self.pairing.missing_end})")
+        rules = _rounding(self.pairing)
+        if rules or length != self.billed:
+            out.append(f"{rules or 'in whole seconds'}: {length_text(self.billed)}")
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A number that was read, times `scale`; `before`: what it is compared to (None: it counts as it is).
+
+    (`value` - `before`) x `scale` = `adds`, in the meter's unit.
+    """
+
+    aggregate: str
+    path: str
+    element: int | None
+    value: Decimal
+    scale: Decimal
+    before: Decimal | None
+    adds: Decimal
+    unit: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "aggregate": self.aggregate,
+            "path": self.path,
+            "element": self.element,
+            "value": plain(self.value),
+            "before": None if self.before is None else plain(self.before),
+            "scale": plain(self.scale),
+            "adds": plain(self.adds),
+        }
+
+    def text(self) -> list[str]:
+        """Return it as a line of text."""
+        where = "" if self.element is None else f" of element {self.element + 1}"
+        said = f"{self.path}{where} = {plain(self.value)}"
+        if self.before is not None:
+            said += f", {_BEFORE[self.aggregate].format(plain(self.before))}: {plain(self.value - self.before)} more"
+        if self.scale != ONE:
+            said += f", x {plain(self.scale)}"
+        return [said if self.before is None and self.scale == ONE else f"{said} = {plain(self.adds)} {self.unit}"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """The first of its kind, which counts 1: of a date at the site, of a value in the period; or any event."""
+
+    aggregate: str
+    of: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {"aggregate": self.aggregate, "first": self.of}
+
+    def text(self) -> list[str]:
+        """Return it as a line of text."""
+        return ["one for the event" if self.of is None else f"the member's first event {self.of}, which counts one"]
+
+
+Measured: TypeAlias = Session | Reading | First
+
+
+def measured_of(
+    part: Contribution, *, catalogs: CatalogTimeline, events: Mapping[EventKey, UsageEvent]
+) -> Measured | None:
+    """Return how a contribution was measured, worked out again from its event; `events`: those of a session.
+
+    None where the event does not say any more what was read.
+    """
+    meter, event = part.meter, part.event
+    site = catalogs.at(event.time).site(event.site)
+    site_zone = site.timezone
+    if meter.pairing is not None:
+        return _session(part, meter.pairing, site, events)
+    if meter.aggregate == "count":
+        return First(aggregate="count", of=None)
+    if meter.aggregate == "unique_days":
+        return First(aggregate="unique_days", of=f"of {local_date(event.time, site_zone)} ({site_zone})")
+    path = value_path(meter, event)
+    found = readings(event.data, path)
+    value: Json = found[part.element][0] if part.element < len(found) else None
+    name = ".".join(path)
+    if meter.aggregate == "unique":
+        return First(aggregate="unique", of=f"of the period with {name} = {value_text(value)}")
+    read = number(value)
+    return None if read is None else _reading(part, meter, name, read, elements=len(found))
+
+
+def _session(part: Contribution, pairing: Pairing, site: Site, events: Mapping[EventKey, UsageEvent]) -> Session:
+    end = events.get(part.events[-1]) if len(part.events) > 1 else None
+    return Session(
+        start=part.event.time,
+        end=part.ended if end is None else end.time,
+        zone=site.timezone,
+        billed=int(part.quantity) * _SECOND,
+        ended_by=_ended_by(part.event.time, part.ended, pairing, site),
+        pairing=pairing,
+    )
+
+
+def _ended_by(start: datetime, ended: datetime | None, pairing: Pairing, site: Site) -> EndedBy | None:
+    """Return what stands for an end that did not come; a start ends what its policy would have let go on."""
+    if ended is None:
+        return None
+    if pairing.missing_end == "last_seen":
+        return "last_seen"
+    if ended == start + timedelta(seconds=pairing.max_s):
+        return "max"
+    by_closing = pairing.missing_end == "close_at" and site.closes is not None
+    return "closing" if by_closing and ended == next_closing(start, site) else "next_start"
+
+
+def _reading(part: Contribution, meter: Meter, name: str, read: Decimal, *, elements: int) -> Reading:
+    scale = unit_scale(meter.unit)
+    factor = meter.scale * scale
+    compared = meter.aggregate in _BEFORE and factor != ZERO
+    return Reading(
+        aggregate=meter.aggregate,
+        path=name,
+        element=part.element if elements > 1 or part.item is not None else None,
+        value=read,
+        scale=meter.scale,
+        before=read - part.quantity / factor if compared else None,
+        adds=in_units(part.quantity, scale),
+        unit=meter.unit,
+    )
+
+
+def _rounding(pairing: Pairing) -> str:
+    """Return the rules by which a length is rounded up, "" where it counts in seconds."""
+    first, step = pairing.increment.first_s, pairing.increment.step_s
+    rules = [f"at least {length_text(pairing.minimum_s * _SECOND)}"] if pairing.minimum_s else []
+    if first != step:
+        rules.append(f"the first {length_text(first * _SECOND)}, then steps of {length_text(step * _SECOND)}")
+    elif step > 1:
+        rules.append(f"in steps of {length_text(step * _SECOND)}")
+    return ", ".join(rules)
+
+
+def _seconds(length: timedelta) -> Decimal:
+    return Decimal(length // timedelta(microseconds=1)).scaleb(-6)

@@ -1,0 +1,92 @@
+"""What a refund gave back: of which sale, which share, in the till's figures and of the line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from meter.model.charge import Line
+from meter.model.money import EXACT, plain, round_quantity
+from meter.rating.evidence import GivenBack
+from meter.rating.sold import Returned, Sold, SoldLine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """The share of a sale's line that was given back `before` this refund and is `after` it, and the till's figures.
+
+    `now`: of the sale as a whole, gross, net, tax and tip.
+    """
+
+    sale: Sold
+    before: Fraction
+    after: Fraction
+    now: Returned
+    left: Decimal
+    of: SoldLine | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values; shares are rounded to 6 places."""
+        sale, now = self.sale, self.now
+        return {
+            "sale": {"source": sale.position.source, "id": sale.position.id, "settlement": sale.settlement},
+            "total": plain(sale.total),
+            "gross": plain(now.gross),
+            "net": plain(now.net),
+            "tax": plain(now.tax),
+            "tip": plain(now.tip),
+            "left": plain(self.left),
+            "share_before": _share_text(self.before),
+            "share_after": _share_text(self.after),
+            "charged": None if self.of is None else plain(self.of.amount),
+        }
+
+    def text(self, line: Line) -> list[str]:
+        """Return it as lines of text."""
+        sale, now = self.sale, self.now
+        out = [
+            f"Refund: of the sale {sale.position.id} from {sale.position.source}, {plain(sale.total)} {sale.currency} in all: "
+            f"{plain(now.gross)} now, {plain(self.left)} left"
+        ]
+        if line.settlement == "paid":
+            tip = f", {plain(now.tip)} tip" if sale.tip else ""
+            out.append(f"  as the till took it: {plain(now.net)} net, {plain(now.tax)} tax{tip}")
+        elif self.of is not None:
+            before = f", {_share_text(self.before)} before" if self.before else ""
+            out.append(
+                f"  of this line {_share_text(self.after - self.before)}{before}: {plain(self.of.amount)} {line.currency} "
+                "charged goes back first, then its credit, the last drawn first"
+            )
+        return out
+
+
+def refund_of(given: GivenBack, line: Line) -> Refund:
+    """Return what a refund's line gives back."""
+    before, after = given.before, given.after
+    of = next((one for one in before.lines if _is_of(one, line)), None)
+    figures = (new - old for new, old in zip(after.returned, before.returned, strict=True))
+    return Refund(
+        sale=before,
+        before=_share(before, of),
+        after=_share(after, of),
+        now=Returned(*figures),
+        left=after.left,
+        of=of,
+    )
+
+
+def _is_of(one: SoldLine, line: Line) -> bool:
+    return one.meter == line.meter and one.element == line.key.element and one.tip == line.key.of_tip
+
+
+def _share(sale: Sold, of: SoldLine | None) -> Fraction:
+    """Return the share of a line that has been given back: its element's, the tip's, else the whole sale's."""
+    if of is None or (not of.tip and of.item is None):
+        return sale.share
+    return sale.tip_given if of.tip or of.item is None else sale.items[of.item].given
+
+
+def _share_text(share: Fraction) -> str:
+    return plain(round_quantity(EXACT.divide(Decimal(share.numerator), Decimal(share.denominator))))
