@@ -15,9 +15,7 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Final, NamedTuple, TypeAlias
 
-from msgspec.structs import replace as with_
-
-from meter.model.charge import REFUND_PART, Draw, Line, LineKey
+from meter.model.charge import REFUND_PART, Draw, Line, LineKey, changed
 from meter.model.event import Json, UsageEvent
 from meter.model.money import EXACT, ONE, ZERO, plain, round_amount, rounded_minor
 from meter.model.period import Period
@@ -220,8 +218,8 @@ class _Given(NamedTuple):
     """Of a line, what a share of it comes to: money, quantities, and the amount of each of its draws."""
 
     money: Decimal
+    quantity: Decimal
     covered: Decimal
-    billable: Decimal
     draws: tuple[Decimal, ...]
 
 
@@ -232,7 +230,7 @@ def _given(line: SoldLine, sale: Sold, share: Fraction) -> _Given:
     takes its own share.
     """
     if share == ALL:
-        return _Given(line.amount, line.covered, line.billable, tuple(draw.amount for draw in line.draws))
+        return _Given(line.amount, line.quantity, line.covered, tuple(draw.amount for draw in line.draws))
     worths = _worths(line, sale)
     charged = max(Fraction(line.amount), NOTHING)
     rest = (charged + sum(worths, NOTHING)) * share
@@ -244,15 +242,12 @@ def _given(line: SoldLine, sale: Sold, share: Fraction) -> _Given:
         rest -= taken
         shares.append(taken / worth if worth else share)
     shares.reverse()
-    whole = _before_money(line)
-    by_money = sum((Fraction(draw.amount) * part for draw, part in _zip(line, shares) if draw.money), NOTHING)
-    paid = (money + by_money) / Fraction(whole) if whole > ZERO else share
     measure = sum((draw.covered for draw in line.draws if not draw.money), ZERO)
     covered = sum((Fraction(draw.covered) * part for draw, part in _zip(line, shares) if not draw.money), NOTHING)
     return _Given(
         money=_figure(money if line.amount > ZERO else Fraction(line.amount) * share),
+        quantity=_figure(Fraction(line.quantity) * share),
         covered=_figure(Fraction(line.covered) * covered / Fraction(measure)) if measure else ZERO,
-        billable=_figure(Fraction(line.billable) * paid),
         draws=tuple(min(_figure(Fraction(draw.amount) * part), draw.amount) for draw, part in _zip(line, shares)),
     )
 
@@ -319,9 +314,9 @@ class _Writer:
         quantity = _figure(Fraction(line.quantity) * self.after.share) - _figure(
             Fraction(line.quantity) * self.before.share
         )
-        return with_(
-            self._line(line, amount=net, billable=quantity, covered=ZERO, draws=()),
-            tax=line.tax and with_(line.tax, amount=-tax),
+        return changed(
+            self._line(line, amount=net, quantity=quantity, covered=ZERO, draws=()),
+            tax=line.tax and changed(line.tax, amount=-tax),
             settlement="paid",
             tip=-tip if self.before.tipped else None,
             total=-gross,
@@ -340,7 +335,7 @@ class _Writer:
         return self._line(
             line,
             amount=money,
-            billable=now.billable - earlier.billable,
+            quantity=now.quantity - earlier.quantity,
             covered=now.covered - earlier.covered,
             draws=tuple(draw for draw in draws if draw.amount),
         )
@@ -356,7 +351,7 @@ class _Writer:
         return Draw(grant=name, unit=draw.unit, amount=-amount)
 
     def _line(
-        self, line: SoldLine, *, amount: Decimal, billable: Decimal, covered: Decimal, draws: tuple[Draw, ...]
+        self, line: SoldLine, *, amount: Decimal, quantity: Decimal, covered: Decimal, draws: tuple[Draw, ...]
     ) -> Line:
         event, sale = self.event, self.before
         return Line(
@@ -370,10 +365,10 @@ class _Writer:
             event_type=sale.type if stands_behind(event, sale) else event.type,
             events=(event.key, sale.key),
             period=self.period,
-            quantity=-(billable + covered),
+            quantity=-quantity,
             unit=line.unit,
             covered=-covered,
-            billable=-billable,
+            billable=covered - quantity,
             dimensions=line.dimensions,
             price=line.price,
             amount=-amount,
