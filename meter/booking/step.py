@@ -9,9 +9,9 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.facts import Facts
-from meter.booking.history import effective_of
+from meter.booking.history import Tie, effective_of, entangled_sales
 from meter.model.directory import FOR_EVER
-from meter.model.event import AMENDED, SALE, VOIDED, EventKey, Position, UsageEvent
+from meter.model.event import AMENDED, REFUND, SALE, VOIDED, EventKey, Position, UsageEvent
 from meter.rating.fold import PlacedEvent
 from meter.rating.resolve import Placed, Placement, Unresolved, place
 from meter.rating.sale import is_paid
@@ -93,8 +93,10 @@ async def sort_in(
     if entangled:
         counted = await effective_of(connection, operator, list(entangled.values()))
         _untangle(entangled, counted, facts, intake, mine=mine)
+    for tie in await entangled_sales(connection, operator, [*plain, *entangled.values()]):
+        _tie(tie, facts, intake, mine=mine)
     for event in plain:
-        if event.key in entangled:
+        if event.key in entangled or event.type == REFUND:
             continue
         placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
         if isinstance(placement, Placed) and mine(placement.account):
@@ -116,13 +118,15 @@ def _untangle(
     Every worker settles whether they are unresolved: the one that parked them may not be the one that knows better.
     """
     for event in entangled.values():
+        if event.type == REFUND:
+            continue  # whose it is says its sale
         # Whoever would answer for it now: it may have been parked by other facts.
         intake.unpark.add(event.key)
         for placement in _placements(event, facts):
             if isinstance(placement, Placed) and mine(placement.account):
                 intake.changed.setdefault(placement.account, Change()).withdrawn[event.key] = event.position
     for event in counted:
-        if event.key not in entangled:
+        if event.key not in entangled or event.type == REFUND:
             continue
         placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
         if isinstance(placement, Placed) and mine(placement.account):
@@ -130,6 +134,23 @@ def _untangle(
             change.added[event.key] = PlacedEvent(event=event, member=placement.member)
         elif isinstance(placement, Unresolved):
             intake.park.append((event, placement.identity))
+
+
+def _tie(tie: Tie, facts: Facts, intake: Intake, *, mine: Callable[[str], bool]) -> None:
+    """Withdraw a refund from wherever its sale may have counted, and add it where the sale counts now."""
+    refund = tie.refund
+    for account in _accounts_of(tie, facts):
+        if mine(account):
+            intake.changed.setdefault(account, Change()).withdrawn[refund.key] = refund.position
+    placed = tie.placed(facts)
+    if placed is not None and mine(placed.account):
+        intake.changed.setdefault(placed.account, Change()).added[refund.key] = placed.event
+
+
+def _accounts_of(tie: Tie, facts: Facts) -> set[str]:
+    """Return every account with which the refund may have counted."""
+    placements = (placement for sale in tie.sales for placement in _placements(sale, facts))
+    return {placement.account for placement in placements if isinstance(placement, Placed)}
 
 
 def _placements(event: UsageEvent, facts: Facts) -> Iterator[Placement]:
@@ -159,7 +180,14 @@ async def release_due(
     touched = [event for event in events if event.type not in {VOIDED, AMENDED}]
     touched += await _targets(connection, operator, events)
     concerned = {event.key: event for event in await usage.events_of_things(connection, operator, touched) + touched}
+    for tie in await entangled_sales(connection, operator, concerned.values()):
+        for account in _accounts_of(tie, facts):
+            await store.request_refold(
+                connection, operator, account=account, since=tie.refund.time, reason="its time has come"
+            )
     for event in concerned.values():
+        if event.type == REFUND:
+            continue
         intake.unpark.add(event.key)
         for placement in _placements(event, facts):
             if isinstance(placement, Placed):
@@ -167,6 +195,8 @@ async def release_due(
                     connection, operator, account=placement.account, since=event.time, reason="its time has come"
                 )
     for event in await effective_of(connection, operator, list(concerned.values())):
+        if event.type == REFUND:
+            continue
         placement = place(event, directory=facts.directory, catalogs=facts.catalogs)
         if isinstance(placement, Unresolved):
             intake.park.append((event, placement.identity))
