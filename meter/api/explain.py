@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
@@ -17,13 +21,16 @@ from meter.api.services import Services
 from meter.booking.facts import Facts
 from meter.booking.history import load_history
 from meter.model.charge import Charge, Line
+from meter.model.directory import Directory
 from meter.model.errors import BadInput
-from meter.model.event import Position, UsageEvent
+from meter.model.event import UsageEvent
 from meter.rating.evidence import Evidence
 from meter.rating.explain import Explanation, explain, resolution_of
-from meter.rating.fold import PlacedEvent, fold
+from meter.rating.facts import AccountFacts
+from meter.rating.fold import PlacedEvent, TooLate, fold
 from meter.rating.state import STATE_FORMAT, AccountState
 from meter.store.booking import checkpoints_before
+from meter.store.closes import Closes, closes_of
 from meter.store.engine import encode_json
 from meter.store.keys import Principal
 from meter.store.readers import chain_of, charge_by_id
@@ -41,12 +48,15 @@ def routes(services: Services, facts: FactsReader) -> list[Route]:
         media = best_media(request, (JSON, TEXT))
         operator = await services.require_operator()
         async with at_once:
-            async with facts.snapshot(operator) as (conn, current):
-                charge = await charge_by_id(conn, operator, request.match_info["id"])
-                if charge is None or not _may_see(principal_of(request), charge):
-                    raise BadInput("there is no such charge", code="not_found")
-                found = await find_charge(conn, current, operator, charge)
-            explanation = await asyncio.to_thread(explained, found)
+            explanation = await explain_charge(
+                facts,
+                operator,
+                request.match_info["id"],
+                until=services.clock(),
+                may_see=partial(_may_see, principal_of(request)),
+            )
+        if explanation is None:
+            raise BadInput("there is no such charge", code="not_found")
         if media == TEXT:
             return web.Response(text=explanation.text() + "\n", content_type=TEXT, charset="utf-8")
         # The raw event's numbers stay numbers as sent; everything of ours is a string already.
@@ -74,31 +84,68 @@ def _may_see(principal: Principal, charge: Charge) -> bool:
 class Found:
     """What is stored about a charge: enough to explain it without asking again.
 
-    `events`: those of the line, then what voids and amends them, and what voids that.
-    `upto` are the account's events that count, from the one after `state` to the charge's own, which is the last; empty
-    where it does not count for this account any more.
+    `events`: those of the line, then what voids and amends them, and what voids that. `facts` None: the account is in
+    the directory no more. `placed`: all events of the account that count, from the one after `state` on.
     """
 
     charge: Charge
     chain: tuple[Charge, ...]
     events: tuple[UsageEvent, ...]
-    facts: Facts
+    directory: Directory
+    facts: AccountFacts | None
     state: AccountState
-    upto: tuple[PlacedEvent, ...]
+    placed: Sequence[PlacedEvent]
+    until: datetime
 
 
-async def find_charge(conn: AsyncConnection, facts: Facts, operator: str, charge: Charge) -> Found:
-    """Return what is stored about `charge`, read within one snapshot."""
+async def explain_charge(
+    reader: FactsReader,
+    operator: str,
+    charge: str,
+    *,
+    until: datetime,
+    may_see: Callable[[Charge], bool] = lambda _: True,
+) -> Explanation | None:
+    """Return the explanation of the charge, computed again by the clock `until`; None if there is none to be seen."""
+    since: datetime | None = None
+    while True:
+        async with reader.snapshot(operator) as (conn, current):
+            booked = await charge_by_id(conn, operator, charge)
+            if booked is None or not may_see(booked):
+                return None
+            found = await find_charge(conn, current, operator, booked, until=until, since=since)
+        try:
+            return await asyncio.to_thread(explained, found)
+        except TooLate as error:
+            since = error.position.time
+
+
+async def find_charge(
+    conn: AsyncConnection,
+    facts: Facts,
+    operator: str,
+    charge: Charge,
+    *,
+    until: datetime,
+    since: datetime | None = None,
+) -> Found:
+    """Return what is stored about `charge`, read within one snapshot, to be folded by the clock `until`.
+
+    The fold is to begin before the charge's place, and before `since` if it is given.
+    """
     account, key = charge.line.account, charge.line.key
     stored = await events_by_key(conn, operator, charge.line.events)
     revisions = sorted(await revisions_of(conn, operator, charge.line.events), key=attrgetter("position"))
     revising = await events_by_key(conn, operator, [revision.key for revision in revisions])
-    checkpoints = await checkpoints_before(conn, operator, {account: key.time}, state_format=STATE_FORMAT)
-    base = checkpoints.get(account)
-    history = await load_history(conn, operator, [account], facts, after=ORIGIN if base is None else base.position)
-    own = Position(key.time, key.source, key.id)
-    upto = [placed for placed in history.placed[account] if placed.event.position <= own]
-    counts = bool(upto) and upto[-1].event.position == own and account in facts.directory.accounts
+    before = {account: key.time if since is None else min(key.time, since)}
+    base = (await checkpoints_before(conn, operator, before, state_format=STATE_FORMAT)).get(account)
+    known: AccountFacts | None = None
+    placed: Sequence[PlacedEvent] = ()
+    if account in facts.directory.accounts:
+        closes = (await closes_of(conn, operator, [account])).get(account, Closes())
+        known = account_facts(facts, account, closed=closes.all)
+        after = ORIGIN if base is None else base.position
+        placed = (await load_history(conn, operator, [account], facts, after=after)).placed[account]
     return Found(
         charge=charge,
         chain=tuple(await chain_of(conn, operator, charge)),
@@ -106,31 +153,50 @@ async def find_charge(conn: AsyncConnection, facts: Facts, operator: str, charge
             *(stored[event] for event in charge.line.events if event in stored),
             *(revising[revision.key] for revision in revisions),
         ),
-        facts=facts,
+        directory=facts.directory,
+        facts=known,
         state=AccountState() if base is None else AccountState.from_json(base.state),
-        upto=tuple(upto) if counts else (),
+        placed=placed,
+        until=until,
     )
 
 
 def explained(found: Found) -> Explanation:
-    """Return the explanation, with what the fold gives today for the charge's line. Pure; long for long accounts."""
-    line, evidence = _again(found) if found.upto else (None, None)
-    own = next(iter(found.events), None)
+    """Return the explanation, with what the fold gives today for the charge's line. Pure; long for long accounts.
+
+    Raises TooLate where the fold must begin earlier.
+    """
+    line, evidence = (None, None) if found.facts is None else _again(found, found.facts)
+    shown = {event.key for event in found.events}
+    wanted = set() if line is None else {key for key in line.events if key not in shown}
+    more = [placed.event for placed in found.placed if placed.event.key in wanted] if wanted else []
+    events = (*found.events, *more)
     return explain(
         found.charge,
         found.chain,
-        found.events,
+        events,
         recomputed=line,
         evidence=evidence,
-        resolution=None if own is None else resolution_of(own, found.charge.line, found.facts.directory),
+        resolution=resolution_of(events, found.charge.line, found.directory),
+        facts=found.facts,
     )
 
 
-def _again(found: Found) -> tuple[Line | None, Evidence | None]:
-    """Return the charge's line as the facts are now, and how it came about: only its own event is traced."""
+def _again(found: Found, facts: AccountFacts) -> tuple[Line | None, Evidence | None]:
+    """Return the charge's line as the facts are now, and how it came about."""
     key = found.charge.line.key
-    facts = account_facts(found.facts, found.charge.line.account)
-    before = fold(facts, found.state, found.upto[:-1])
-    last = fold(facts, before.state, found.upto[-1:], trace=True)
-    line = next((line for line in last.lines if line.key == key), None)
-    return line, (last.evidence or {}).get(key)
+    reach = key.time + _longest_session(facts)
+    near = found.placed[: bisect_right(found.placed, reach, key=lambda placed: placed.event.time)]
+    try:
+        folded = fold(facts, found.state, near, until=found.until, trace=True)
+    except TooLate:
+        # What the state took for granted may have become known behind what is near.
+        folded = fold(facts, found.state, found.placed, until=found.until, trace=True)
+    line = next((line for line in folded.lines if line.key == key), None)
+    return line, (folded.evidence or {}).get(key)
+
+
+def _longest_session(facts: AccountFacts) -> timedelta:
+    """Return how long after its start what ends a session can still come, by any meter there ever was."""
+    pairings = (meter.pairing for version in facts.catalogs.versions for meter in version.meters.values())
+    return timedelta(seconds=max((p.max_s + p.idle_s for p in pairings if p is not None), default=0))

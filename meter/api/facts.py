@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -46,9 +47,13 @@ class FactsReader:
         return facts
 
 
-def account_facts(facts: Facts, account: str) -> AccountFacts:
-    """Return what a fold of `account` may know. Raises BadInput (`not_found`) for one that the directory has not."""
+def account_facts(facts: Facts, account: str, *, closed: frozenset[datetime] = frozenset()) -> AccountFacts:
+    """Return what a fold of `account` may know; `closed`: the starts of its closed periods.
+
+    Raises BadInput (`not_found`) for an account that the directory has not.
+    """
     found = facts.directory.accounts.get(account)
     if found is None:
         raise BadInput(f"there is no account {account[:60]!r}", code="not_found")
-    return AccountFacts(account=found, directory=facts.directory, catalogs=facts.catalogs)
+    catalogs = facts.catalogs.of_account(account)
+    return AccountFacts(account=found, directory=facts.directory, catalogs=catalogs, closed=closed)

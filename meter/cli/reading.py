@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from meter.api.accounts import Balances, read_balances
 from meter.api.charge_json import ChargeLine, charge_json, charge_line, csv_header, csv_rows
-from meter.api.explain import explained, find_charge
+from meter.api.explain import explain_charge
 from meter.api.facts import FactsReader
 from meter.api.unresolved import when
 from meter.booking.facts import Facts
@@ -25,7 +25,7 @@ from meter.model.errors import BadInput
 from meter.model.instant import local_midnight
 from meter.rating.explain import Explanation
 from meter.store.engine import Database, encode_json
-from meter.store.readers import ChargeFilter, ChargePage, charge_by_id, charges_after, cursor_text, parse_cursor
+from meter.store.readers import ChargeFilter, ChargePage, charges_after, cursor_text, parse_cursor
 from meter.store.usage import BEGINNING, Cursor
 
 # What a terminal is asked to show unless --limit says otherwise; machines get everything.
@@ -192,11 +192,10 @@ async def _balances(account: str, at: str | None) -> Balances:
 async def _explanation(charge: str) -> Explanation:
     async with connect() as database:
         operator = await require_operator(database)
-        async with FactsReader(database).snapshot(operator) as (conn, facts):
-            booked = await charge_by_id(conn, operator, charge)
-            if booked is None:
-                raise BadInput(f"there is no charge {charge[:60]!r}; meter charges lists them", code="not_found")
-            return explained(await find_charge(conn, facts, operator, booked))
+        found = await explain_charge(FactsReader(database), operator, charge, until=now())
+        if found is None:
+            raise BadInput(f"there is no charge {charge[:60]!r}; meter charges lists them", code="not_found")
+        return found
 
 
 def instant_given(given: str | None, facts: Facts, account: str | None, *, what: str) -> datetime | None:

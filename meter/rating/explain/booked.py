@@ -9,7 +9,7 @@ from typing import Any
 
 from meter.model.charge import Charge
 from meter.model.instant import instant_text
-from meter.model.money import plain, rounded_minor
+from meter.model.money import ZERO, plain, rounded_minor
 from meter.model.period import Period, period_name
 from meter.rating.book import charge_groups, tax_on
 from meter.rating.explain.words import percent_text
@@ -66,8 +66,8 @@ class Booked:
             )
         if charge.tax_amount != self.tax_alone and line.tax is not None:
             out.append(
-                f"  alone its tax would be {plain(self.tax_alone)}; it bears what is missing to the tax on all that bears "
-                f"{percent_text(line.tax.rate or Decimal(0))} in {month}, so that the sum is exact"
+                f"  alone its tax would be {plain(self.tax_alone)}; it bears what is missing to the tax on all at "
+                f"{percent_text(line.tax.rate or ZERO)} in {month}, so that the sum is exact"
             )
         if line.period != charge.invoice_period:
             billed_in = period_name(charge.invoice_period, zone_name=zone_name)
@@ -103,7 +103,7 @@ def chain_json(charge: Charge) -> dict[str, Any]:
     return {
         "id": charge.id,
         "role": charge.role,
-        "kind": charge.line.kind,
+        "kind": charge.kind,
         "quantity": plain(charge.line.quantity),
         "amount": plain(charge.line.amount),
         "rounded": plain(charge.rounded),
@@ -122,6 +122,6 @@ def chain_text(chain: Sequence[Charge]) -> list[str]:
 
 
 def _link_text(charge: Charge) -> str:
+    amount = f"{plain(charge.line.amount)} {charge.line.currency}"
     reason = "" if charge.reason is None else f" ({charge.reason})"
-    line = charge.line
-    return f"{charge.id} {charge.role} {plain(line.amount)} {line.currency}, booked {instant_text(charge.booked_at)}{reason}"
+    return f"{charge.id} {charge.role} {amount}, booked {instant_text(charge.booked_at)}{reason}"

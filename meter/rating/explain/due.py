@@ -7,10 +7,11 @@ from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 from meter.model.charge import Line
-from meter.model.instant import instant_text
 from meter.model.money import ONE, ZERO, plain, round_amount
+from meter.model.period import period_name
 from meter.rating.calendar import CREDIT_SALE, DEPOSIT, Beat
 from meter.rating.evidence import Evidence
+from meter.rating.explain.words import date_text
 
 What: TypeAlias = Literal["fee", "unused", "deposit", "deposit_returned", "purchase", "first_flat", "minimum"]
 
@@ -41,15 +42,14 @@ class Due:
             "subscription": self.subscription,
         }
 
-    def text(self, line: Line) -> list[str]:
-        """Return it as lines of text."""
-        at, whose = (
-            instant_text(line.key.time),
-            "" if self.subscription is None else f" of subscription {self.subscription}",
-        )
+    def text(self, line: Line, zone_name: str) -> list[str]:
+        """Return it as lines of text; the zone is the account's."""
+        at = date_text(line.key.time, zone_name)
+        whose = "" if self.subscription is None else f" of subscription {self.subscription}"
         figures = f"{self._share()} = {plain(self.amount)} {line.currency}"
         if self.what == "fee":
-            return [f"Fee: plan {line.plan}{whose}, due {at}", f"  {figures}"]
+            month = period_name(line.period, zone_name=zone_name)
+            return [f"Fee: plan {line.plan}{whose} for {month}, due {at}", f"  {figures}"]
         if self.what == "unused":
             return [f"Fee: unused days of plan {line.plan}{whose} from {at} on, given back", f"  {figures}"]
         if self.what == "deposit":
@@ -57,9 +57,7 @@ class Due:
         if self.what == "deposit_returned":
             return [f"Deposit: given back {at}, when the subscription ends"]
         if self.what == "purchase":
-            return [
-                f"Purchase: {plain(line.quantity)} {line.unit} of credit from {at} on, {figures.partition(' = ')[0]}"
-            ]
+            return [f"Purchase: {plain(line.quantity)} {line.unit} of credit, in force from {at} on"]
         if self.what == "first_flat":
             return [f"Due without usage{whose}, from {at} on"]
         reached = plain(self.reached or ZERO)

@@ -41,18 +41,18 @@ class Arithmetic:
     priced: Priced | None
     evidence: Evidence
 
-    def text(self, zone_name: str) -> list[str]:
-        """Return it as lines of text; the zone is that of the line's site."""
+    def text(self, site_zone: str, account_zone: str) -> list[str]:
+        """Return it as lines of text: usage in its site's zone, what the calendar brings in the account's."""
         line, evidence = self.line, self.evidence
         out = [] if self.measured is None else [f"  {said}" for said in self.measured.text()]
-        out += [] if self.due is None else self.due.text(line)
+        out += [] if self.due is None else self.due.text(line, account_zone)
         out += [] if self.refund is None else self.refund.text(line)
         out += [draw.text() for draw in self.draws if not draw.money]
         if evidence.note is not None:
             out.append(f"{'Note' if self.refund else 'Not priced'}: {evidence.note}")
         if self.priced is not None and self.priced.steps:
-            out += self.priced.text(line, zone_name)
-        out += [reduction_text(reduction, line, zone_name) for reduction in evidence.reductions]
+            out += self.priced.text(line, site_zone)
+        out += [reduction_text(reduction, line, site_zone) for reduction in evidence.reductions]
         return out + [draw.text() for draw in self.draws if draw.money]
 
 
@@ -106,6 +106,7 @@ class Explanation:
     def text(self) -> str:
         """Return the explanation as lines of text."""
         charge, line = self.charge, self.charge.line
+        account_zone = _UTC if self.facts is None else self.facts.account.timezone
         out = [f"Charge {charge.id} ({charge.role}): {short_text(charge)}"]
         out += [_event_text(event) for event in self.events]
         if self.resolution is not None:
@@ -117,10 +118,9 @@ class Explanation:
             figures = f"{plain(again.quantity)} {again.unit}, {plain(again.amount)} {again.currency}"
             out.append(f"The line as the facts give it now: {figures}")
         if self.arithmetic is not None:
-            out += self.arithmetic.text(self._site_zone(self.arithmetic.line))
+            out += self.arithmetic.text(self._site_zone(self.arithmetic.line), account_zone)
         elif again is not None:
             out += till_text(again)
-        account_zone = _UTC if self.facts is None else self.facts.account.timezone
         out += self.booked.text(account_zone)
         out += chain_text(self.chain)
         out.append(self._verdict())
@@ -149,7 +149,7 @@ class Explanation:
         return {
             "charge": charge.id,
             "role": charge.role,
-            "kind": line.kind,
+            "kind": charge.kind,
             "events": [event_json(event) for event in self.events],
             "resolution": None if self.resolution is None else self.resolution.as_json(),
             "meter": line.meter,

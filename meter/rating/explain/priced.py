@@ -21,7 +21,7 @@ from meter.model.catalog import (
     Window,
 )
 from meter.model.charge import Line
-from meter.model.instant import instant_text, local_date
+from meter.model.instant import local_date
 from meter.model.money import ZERO, plain
 from meter.rating.evidence import Evidence, Reduction
 from meter.rating.explain.words import in_units, local_text, percent_text
@@ -45,8 +45,8 @@ _ALL_DAY: Final = 1440
 class Priced:
     """What a price asked on top of what its period had come to: `steps` sum to `amount`.
 
-    Q goes from `before` to `after`, base units, `per` to a unit; P from `paid_before` to `paid_after`, None where events
-    are priced one by one. `base`: what a percentage was taken of.
+    Q goes from `before` to `after`, base units, `per` to a unit; P from `paid_before` to `paid_after`, None where
+    events are priced one by one. `base`: what a percentage was taken of.
     """
 
     price: Price
@@ -111,18 +111,18 @@ def priced_of(evidence: Evidence) -> Priced | None:
     if price is None or (beat is not None and beat.kind != "zero"):
         return None
     model, before, per = price.model, evidence.before, evidence.per
+    by_event = isinstance(model, Flat | Percentage)
     asked = bool(evidence.billable) or beat is not None
     charged = price_quantity(model, before, evidence.billable, per=per, base=evidence.base) if asked else None
     after = before if charged is None else charged.tally
-    by_event = isinstance(model, Flat | Percentage)
     return Priced(
         price=price,
         before=before,
         after=after,
         per=per,
         base=evidence.base,
-        paid_before=None if isinstance(model, Flat | Percentage) else _paid(model, before, per),
-        paid_after=None if isinstance(model, Flat | Percentage) else _paid(model, after, per),
+        paid_before=None if by_event else _paid(model, before, per),
+        paid_after=None if by_event else _paid(model, after, per),
         steps=steps_between(model, before, evidence.billable, per, evidence.base) if asked else (),
         amount=ZERO if charged is None else charged.amount,
     )

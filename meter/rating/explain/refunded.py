@@ -46,19 +46,17 @@ class Refund:
     def text(self, line: Line) -> list[str]:
         """Return it as lines of text."""
         sale, now = self.sale, self.now
-        out = [
-            f"Refund: of the sale {sale.position.id} from {sale.position.source}, {plain(sale.total)} {sale.currency} in all: "
-            f"{plain(now.gross)} now, {plain(self.left)} left"
-        ]
+        of_sale = f"sale {sale.position.id} from {sale.position.source}"
+        total = f"{plain(sale.total)} {sale.currency}"
+        out = [f"Refund: {plain(now.gross)} of {total} of the {of_sale}, {plain(self.left)} left"]
         if line.settlement == "paid":
             tip = f", {plain(now.tip)} tip" if sale.tip else ""
             out.append(f"  as the till took it: {plain(now.net)} net, {plain(now.tax)} tax{tip}")
         elif self.of is not None:
             before = f", {_share_text(self.before)} before" if self.before else ""
-            out.append(
-                f"  of this line {_share_text(self.after - self.before)}{before}: {plain(self.of.amount)} {line.currency} "
-                "charged goes back first, then its credit, the last drawn first"
-            )
+            share = f"{_share_text(self.after - self.before)} of its line{before}"
+            charged = f"the {plain(self.of.amount)} {line.currency} charged"
+            out.append(f"  {share}: {charged} first, then the credit, the last drawn first")
         return out
 
 

@@ -21,6 +21,11 @@ def local_text(instant: datetime, zone_name: str) -> str:
     return local.isoformat(sep=" ", timespec="minutes") if whole_minutes else local.isoformat(sep=" ")
 
 
+def date_text(instant: datetime, zone_name: str) -> str:
+    """Return the date in the zone, with the clock unless that shows midnight."""
+    return local_text(instant, zone_name).removesuffix(" 00:00")
+
+
 def local_json(instant: datetime, zone_name: str) -> str:
     """Return the instant as RFC 3339 with the offset of the zone."""
     return instant.astimezone(zone(zone_name)).isoformat()
