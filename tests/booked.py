@@ -20,6 +20,31 @@ from meter.store.tables import charges, draws
 OPERATOR = "northside"
 MARCH = Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+# Two sites, so that what falls due without an event is at none: a fee, a deposit, credit that is bought.
+DUES = """
+operator: northside
+currency: EUR
+timezone: Europe/Berlin
+sites:
+  berlin: {name: Berlin, timezone: Europe/Berlin, tax: vat19}
+  hamburg: {name: Hamburg, timezone: Europe/Berlin, tax: vat19}
+taxes:
+  vat19: {rate: "0.19"}
+meters:
+  print-pages: {event: print.job, where: {status: completed}, aggregate: sum, value: impressions, unit: page}
+plans:
+  flex:
+    name: Flex
+    fee: {amount: "199.00", every: month, in: advance, tax: vat19}
+    prices:
+      print-pages: [{id: mono, model: per_unit, unit_price: "0.05"}]
+accounts:
+  acme: {name: ACME, subscriptions: [{id: acme-flex, plan: flex, from: 2026-03-10, seats: 3, deposit: "200.00"}]}
+members:
+  ada: {account: acme, name: Ada, identities: ["badge:ADA1"]}
+grants:
+  - {id: pack, account: acme, unit: page, amount: "50", effective: 2026-03-12, bought: {price: "10.00", tax: vat19}}
+"""
 
 
 def a_line(n: int = 0, **changes: Any) -> Line:

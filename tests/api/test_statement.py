@@ -19,9 +19,9 @@ from msgspec.structs import replace as with_
 
 from meter.model.charge import Charge, Draw, LineTax
 from meter.model.period import Period
-from tests.api.conftest import Gateway
-from tests.booked import a_charge, a_fee, a_line
-from tests.booking.space import amend, entry, pages, sale, void
+from tests.api.conftest import Gateway, serving, the_services
+from tests.booked import DUES, a_charge, a_fee, a_line
+from tests.booking.space import amend, entry, open_space, pages, sale, void
 from tests.tools import need_tool
 
 STATEMENT = "/v1/accounts/acme/statement"
@@ -88,6 +88,31 @@ async def test_it_is_to_the_cent_what_was_exported_corrections_included(gateway:
     [tax] = told["taxes"]
     assert (tax["name"], tax["rate"], Decimal(tax["net"])) == ("vat19", "0.19", Decimal(told["totals"]["net"]))
     assert (told["fees"], told["refunds"], told["adjustments"], told["other_totals"]) == ([], [], [], [])
+
+
+async def test_fees_deposits_and_credit_bought_are_on_it(database_url: str) -> None:
+    async with open_space(database_url, DUES) as space:
+        services = the_services(database_url, clock=lambda: space.now)
+        async with serving(services) as api:
+            gateway = Gateway(space=space, api=api)
+            await space.take(pages("1", "12T09:00", 180))
+            told = await statement(gateway)
+            charges = await gateway.charges("account=acme&to=2026-03-31T22:00:00Z")
+    # 22 of 31 days of three seats.
+    assert [(fee["meter"], fee["time"], fee["quantity"], fee["net"], fee["tax"]) for fee in told["fees"]] == [
+        ("deposit", "2026-03-09T23:00:00Z", "1", "200", "0"),
+        ("membership", "2026-03-09T23:00:00Z", "2.129032", "423.68", "80.5"),
+        ("credit", "2026-03-11T23:00:00Z", "50", "10", "1.9"),
+    ]
+    assert {(c["meter"], c["site"]) for c in charges if c["event"] is None} == {
+        ("deposit", None),
+        ("membership", None),
+        ("credit", None),
+    }
+    # 200.00 and 440.18 with 83.63 of tax on all of the latter.
+    assert Decimal(told["totals"]["due"]) == due(charges) == Decimal("723.81")
+    [pack] = told["credits"]
+    assert (pack["id"], pack["used"], pack["remaining"]) == ("pack", "50", "0")
 
 
 async def test_it_says_whose_it_is_which_period_and_what_credit_there_was(gateway: Gateway) -> None:

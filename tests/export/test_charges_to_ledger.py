@@ -13,6 +13,7 @@ from meter.export.dispatcher import Lane
 from meter.export.ledger import LedgerTarget
 from meter.export.ledger_text import Dialect
 from meter.store.leases import LeaseKeeper
+from tests.booked import DUES
 from tests.booking.space import Space, amend, entry, open_space, pages, sale, void
 from tests.export.books import check_every_file, files_of
 
@@ -84,3 +85,26 @@ async def test_the_ledger_holds_what_the_charges_say(space: Space, tmp_path: Pat
     entries = await space.rows("SELECT count(DISTINCT entry) FROM journal")
     written = sum(content.count(b'\n  charge: "') for content in files_of(tmp_path).values())
     assert [(written,)] == entries
+
+
+async def test_what_falls_due_at_no_site_is_on_the_operators_own_file(database_url: str, tmp_path: Path) -> None:
+    async with open_space(database_url, DUES) as space:
+        await space.take(pages("1", "12T09:00", 180))
+        await deliver(space, tmp_path)
+        booked = {dialect.name: await journal(space, dialect) for dialect in DIALECTS.values()}
+    check_every_file(tmp_path)
+    own = [content.decode() for name, content in files_of(tmp_path).items() if ".~operator." in name]
+    assert len(own) == len(DIALECTS)
+    for text in own:
+        assert "deposit 1 deposit" in text
+        assert "print-pages" not in text
+    for dialect in DIALECTS.values():
+        held = ledger_balances(tmp_path, dialect)
+        assert held == booked[dialect.name]
+        for account, amount in {
+            "liabilities:deposits": "-200.00",
+            "liabilities:deferred": "-10.00",
+            "income:print-pages": "-6.50",
+        }.items():
+            assert held[dialect.account(account), "EUR"] == Decimal(amount)
+        assert held[dialect.account("income:membership"), "EUR"] < Decimal(-423)
