@@ -19,6 +19,7 @@ from aiohttp import web
 
 from meter.api.app import SERVER_OPTIONS, create_app
 from meter.api.services import Services, Wakeup
+from meter.booking.closer import Closer
 from meter.booking.runner import RatingRunner
 from meter.booking.worker import RatingWorker
 from meter.clock import monotonic_s, now
@@ -206,7 +207,15 @@ class Gateway:
             clock=now,
             booked=self._booked.notify,
         )
-        runner = RatingRunner(worker, self._leases)
+        closer = Closer(
+            worker,
+            database=self._database,
+            operator=await self._operator.wait(),
+            leases=self._leases,
+            telemetry=self.telemetry,
+            clock=now,
+        )
+        runner = RatingRunner(worker, self._leases, closer)
         async with asyncio.TaskGroup() as group:
             group.create_task(runner.run())
             group.create_task(_pass_on(self._accepted, runner.wake))

@@ -82,6 +82,7 @@ class Telemetry:
         )
         self._refolds = Counter("meter_refolds", "Accounts folded again from a checkpoint", registry=registry)
         self._fold_failures = Counter("meter_fold_failures", "Accounts whose fold failed", registry=registry)
+        self._closed = Counter("meter_periods_closed", "Billing periods closed as complete", registry=registry)
         self.unresolved = Gauge("meter_unresolved_events", "Events that no member answers for", registry=registry)
         self._rejections = Counter("meter_rejections", "Events refused, by reason", ["code"], registry=registry)
         self.outbox_pending = Gauge("meter_outbox_pending", "Items not yet delivered", ["target"], registry=registry)
@@ -178,6 +179,12 @@ class Telemetry:
         """Count and log that an account's fold failed: a fault of ours. Its events wait, its neighbours do not."""
         self._fold_failures.inc()
         log.error("fold_failed", exc_info=fault)
+
+    def periods_closed(self, count: int) -> None:
+        """Count and log billing periods that were closed because they are complete."""
+        self._closed.inc(count)
+        if count:
+            log.info("periods_closed", count=count)
 
     def delivery_attempted(self, *, target: str, outcome: str, seconds: float) -> None:
         """Observe one attempt to deliver."""

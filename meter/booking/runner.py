@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from meter.booking.closer import Closer
 from meter.booking.worker import RatingWorker
 from meter.model.errors import Unavailable
 from meter.store.leases import LeaseKeeper
@@ -21,9 +22,10 @@ FAULT_PAUSE_S: Final = 10.0
 class RatingRunner:
     """Rates until cancelled; `wake` after events or facts were committed."""
 
-    def __init__(self, worker: RatingWorker, leases: LeaseKeeper) -> None:
-        """Prepare to drive `worker` under `leases`."""
+    def __init__(self, worker: RatingWorker, leases: LeaseKeeper, closer: Closer | None = None) -> None:
+        """Prepare to drive `worker` under `leases`, and `closer` beside it."""
         self._worker = worker
+        self._closer = closer
         self._woken = asyncio.Event()
         leases.want(worker.lease_names, gained=self.wake)
 
@@ -37,6 +39,7 @@ class RatingRunner:
             self._woken.clear()
             try:
                 more = await self._worker.step()
+                more = await self._close() or more
             except Unavailable as error:
                 log.warning("rating_stalled", detail=error.detail)
                 await asyncio.sleep(RECOVERY_PAUSE_S)
@@ -51,3 +54,13 @@ class RatingRunner:
                         await self._woken.wait()
                 except TimeoutError:
                     pass
+
+    async def _close(self) -> bool:
+        """Go on with closing; a fault of it does not hold up rating. Raises Unavailable."""
+        try:
+            return self._closer is not None and await self._closer.step()
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 -- what is not closed stays open, and is tried again
+            log.exception("closing_failed")
+            return False

@@ -84,7 +84,7 @@ class RatingWorker:
         self._telemetry = telemetry
         self._clock = clock
         self._booked = booked
-        self._facts = FactsCache(operator)
+        self.facts = FactsCache(operator)
         self._accounts = Accounts(operator)
         self._cursors: dict[int, Cursor] = {}
         # As noted in the database, where this process has noted it.
@@ -144,7 +144,7 @@ class RatingWorker:
         requests = [
             request
             for request in await store.due_refolds(connection, self._operator, rows_max=REFOLDS_MAX)
-            if self._shard_of(request.account) in reading.shards
+            if self.shard_of(request.account) in reading.shards
         ]
         end = arrived[-1].cursor if arrived else reading.bound or reading.start
         now = self._clock()
@@ -152,12 +152,12 @@ class RatingWorker:
         woken = [
             account
             for account in await due_wakes(connection, self._operator, now, rows_max=WAKES_MAX)
-            if self._shard_of(account) in reading.shards
+            if self.shard_of(account) in reading.shards
         ]
         if end == reading.start and not requests and not held_due and not woken:
             return _Step(end=end)
         await fence(connection, leases)
-        facts = await self._facts.current(connection)
+        facts = await self.facts.current(connection)
         if facts is None:
             return _Step(end=reading.start)
         # First, because what fails below asks again.
@@ -174,7 +174,7 @@ class RatingWorker:
             fresh,
             facts,
             intake,
-            mine=lambda name: self._shard_of(name) in reading.shards,
+            mine=lambda name: self.shard_of(name) in reading.shards,
         )
         await notice_earlier(connection, self._operator, fresh, facts)
         xid_of = {one.event.key: one.cursor.xid for one in arrived}
@@ -224,7 +224,8 @@ class RatingWorker:
         await set_wakes(connection, self._operator, changed)
         self._wakes.update(wakes)
 
-    def _shard_of(self, name: str) -> int:
+    def shard_of(self, name: str) -> int:
+        """Return the shard of an account, or of an identity that nobody claims."""
         return zlib.crc32(name.encode()) % self._shard_count
 
     def _tell(self, step: _Step) -> None:

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.store.booking import request_refold
+from meter.store.usage import Cursor
+
+
+class Closing(NamedTuple):
+    """A billing period of an account that is closed, or may be."""
+
+    account: str
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,35 +43,42 @@ async def closes_of(connection: AsyncConnection, operator: str, accounts: Collec
     return {row.account: Closes(frozenset(row.starts), frozenset(row.booked or ())) for row in rows}
 
 
-async def close_period(
-    connection: AsyncConnection,
-    operator: str,
-    *,
-    account: str,
-    start: datetime,
-    end: datetime,
-    at: datetime,
-    reason: str | None,
-) -> bool:
-    """Close a period and ask for what closing makes due; False where it was closed already.
+async def close_periods(
+    connection: AsyncConnection, operator: str, closings: Collection[Closing], *, at: datetime, reason: str | None
+) -> list[Closing]:
+    """Close periods and ask for what closing makes due; return those that were not closed already.
 
-    Waits for running rating transactions, so that each of them knew the period as open, or knows it as closed.
+    Waits for running rating transactions, so that each of them knew the periods as open, or knows them as closed.
     """
     await connection.execute(
         text("SELECT 1 FROM operators WHERE operator = :operator FOR UPDATE"), {"operator": operator}
     )
-    done = await connection.execute(
+    rows = await connection.execute(
         text(
             "INSERT INTO closes (operator, account, period_start, closed_at, reason)"
-            " VALUES (:operator, :account, :start, :at, :reason)"
-            " ON CONFLICT (operator, account, period_start) DO NOTHING"
+            " SELECT :operator, g.account, g.start, :at, :reason"
+            " FROM unnest(CAST(:accounts AS text[]), CAST(:starts AS timestamptz[])) AS g (account, start)"
+            " ON CONFLICT (operator, account, period_start) DO NOTHING RETURNING account, period_start"
         ),
-        {"operator": operator, "account": account, "start": start, "at": at, "reason": reason},
+        {"operator": operator, **_columns(closings), "at": at, "reason": reason},
     )
-    if not done.rowcount:
-        return False
-    await request_refold(connection, operator, account=account, since=end, reason=reason or "the period was closed")
-    return True
+    done = {(row.account, row.period_start) for row in rows}
+    fresh = [closing for closing in sorted(closings) if (closing.account, closing.start) in done]
+    since: dict[str, datetime] = {}
+    for closing in fresh:
+        since.setdefault(closing.account, closing.end)
+    for account, end in since.items():
+        await request_refold(connection, operator, account=account, since=end, reason=reason or "the period was closed")
+    return fresh
+
+
+def _columns(closings: Collection[Closing]) -> dict[str, list[Any]]:
+    ordered = sorted(closings)
+    return {
+        "accounts": [closing.account for closing in ordered],
+        "starts": [closing.start for closing in ordered],
+        "ends": [closing.end for closing in ordered],
+    }
 
 
 async def mark_booked(connection: AsyncConnection, operator: str, closed: Mapping[str, Collection[datetime]]) -> None:
@@ -80,6 +97,80 @@ async def mark_booked(connection: AsyncConnection, operator: str, closed: Mappin
                 "starts": [start for _, start in rows],
             },
         )
+
+
+# --- what may be closed -----------------------------------------------------------------------------------------------
+
+_FIRST: Final = text(
+    """
+    SELECT g.account, c.period_start
+      FROM unnest(CAST(:accounts AS text[])) AS g (account)
+      CROSS JOIN LATERAL (SELECT period_start FROM charges
+                           WHERE operator = :operator AND account = g.account
+                           ORDER BY event_time, period_start LIMIT 1) AS c
+    """
+)
+_USED: Final = text(
+    """
+    SELECT g.account, g.start, g."end", array_agg(DISTINCT c.site) AS sites
+      FROM unnest(CAST(:accounts AS text[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
+           AS g (account, start, "end")
+      JOIN charges AS c ON c.operator = :operator AND c.account = g.account
+           AND c.event_time >= g.start AND c.event_time < g."end"
+     WHERE c.kind = 'usage' AND c.source <> ''
+     GROUP BY 1, 2, 3
+    """
+)
+
+
+async def first_services(connection: AsyncConnection, operator: str, accounts: Collection[str]) -> dict[str, datetime]:
+    """Return the start of the service period of each account's earliest charge; accounts without any are left out."""
+    rows = await connection.execute(_FIRST, {"operator": operator, "accounts": sorted(accounts)})
+    return {row.account: row.period_start for row in rows}
+
+
+async def used_sites(
+    connection: AsyncConnection, operator: str, closings: Collection[Closing]
+) -> dict[Closing, frozenset[str]]:
+    """Return the sites at which the accounts had usage in the periods, as far as it is rated. Fees are no usage."""
+    if not closings:
+        return {}
+    rows = await connection.execute(_USED, {"operator": operator, **_columns(closings)})
+    return {Closing(row.account, row.start, row.end): frozenset(row.sites) for row in rows}
+
+
+async def awaiting_refold(connection: AsyncConnection, operator: str, accounts: Collection[str]) -> set[str]:
+    """Return those of the accounts whose books may still change by what is known already."""
+    rows = await connection.execute(
+        text(
+            "SELECT DISTINCT account FROM refolds"
+            " WHERE operator = :operator AND account = ANY(CAST(:accounts AS text[]))"
+        ),
+        {"operator": operator, "accounts": sorted(accounts)},
+    )
+    return set(rows.scalars())
+
+
+async def newest_seen(connection: AsyncConnection) -> int:
+    """Return a transaction id above that of everything that an earlier statement of this transaction saw."""
+    row = await connection.execute(text("SELECT pg_snapshot_xmax(pg_current_snapshot())"))
+    return int(row.scalar_one())
+
+
+async def is_rated(connection: AsyncConnection, operator: str, cursors: Collection[Cursor], *, below_xid: int) -> bool:
+    """Tell whether shards that stand at `cursors` have read every event of the transactions below `below_xid`."""
+    row = await connection.execute(
+        text(
+            "SELECT EXISTS (SELECT 1 FROM events WHERE operator = :operator"
+            " AND (xid, seq) > (CAST(CAST(:xid AS text) AS xid8), :seq) AND xid < CAST(CAST(:below AS text) AS xid8))"
+        ),
+        {"operator": operator, "below": str(below_xid), **_cursor(min(cursors))},
+    )
+    return not row.scalar_one()
+
+
+def _cursor(cursor: Cursor) -> dict[str, Any]:
+    return {"xid": str(cursor.xid), "seq": cursor.seq}
 
 
 # --- the clock --------------------------------------------------------------------------------------------------------

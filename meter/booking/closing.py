@@ -1,0 +1,91 @@
+"""Which billing periods may close (rating.md, section 9), and why others may not yet.
+
+usage at sites that have had an agent:   each of them complete up to the period's end
+no such site:                            24 h after the end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.booking.facts import Facts
+from meter.model.directory import Account
+from meter.model.period import Period, period_at
+from meter.rating.calendar import starts
+from meter.rating.facts import AccountFacts
+from meter.store.closes import newest_seen
+from meter.store.edges import site_marks
+
+# rating.md, section 9.
+WITHOUT_SITE_AFTER: Final = timedelta(hours=24)
+
+ObstacleKind: TypeAlias = Literal["running", "waiting", "site"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What was known at one moment: up to when each site that has had an agent is complete (None: it never said).
+
+    Everything that the marks vouch for was stored by transactions below `below_xid`.
+    """
+
+    at: datetime
+    marks: Mapping[str, datetime | None]
+    below_xid: int
+
+
+class Obstacle(NamedTuple):
+    """Why a period does not close by itself: it runs, or waits, until then; or a `site` is complete `until` then."""
+
+    kind: ObstacleKind
+    until: datetime | None
+    site: str | None = None
+
+
+async def look(connection: AsyncConnection, operator: str, *, at: datetime) -> Look:
+    """Return what is known at `at`, the present."""
+    marks = await site_marks(connection, operator)
+    return Look(at=at, marks=marks, below_xid=await newest_seen(connection))
+
+
+def obstacles(period: Period, used_sites: Collection[str], known: Look) -> list[Obstacle]:
+    """Return what keeps a period from closing by itself where the account had usage at `used_sites`; mostly nothing."""
+    if known.at < period.end:
+        return [Obstacle("running", period.end)]
+    sites = sorted(set(used_sites) & known.marks.keys())
+    if not sites:
+        due = period.end + WITHOUT_SITE_AFTER
+        return [] if known.at >= due else [Obstacle("waiting", due)]
+    found = [Obstacle("site", known.marks[site], site) for site in sites]
+    return [obstacle for obstacle in found if obstacle.until is None or obstacle.until < period.end]
+
+
+def period_of(account: Account, instant: datetime) -> Period:
+    """Return the account's billing period that holds `instant`."""
+    return period_at(instant, zone_name=account.timezone, anchor_day=account.anchor_day)
+
+
+def first_due(facts: Facts, account: Account) -> datetime | None:
+    """Return when something first falls due for the account without usage; None where nothing dated ever does."""
+    catalogs = facts.catalogs.of_account(account.id)
+    return starts(AccountFacts(account=account, directory=facts.directory, catalogs=catalogs))
+
+
+def first_period(account: Account, first_service: datetime | None, due: datetime | None) -> Period | None:
+    """Return the account's first billing period, by its earliest charge's and `first_due`; None: it has nothing."""
+    instants = [instant for instant in (first_service, due) if instant is not None]
+    return period_of(account, min(instants)) if instants else None
+
+
+def open_periods(account: Account, first: Period, closed: Collection[datetime], *, at: datetime) -> Iterator[Period]:
+    """Give the periods from `first` on that are over at `at` and not closed, in order."""
+    period = first
+    while period.end <= at:
+        if period.start not in closed:
+            yield period
+        period = period_of(account, period.end)
