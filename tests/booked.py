@@ -94,8 +94,14 @@ def a_charge(line: Line, *, revision: int = 0, **changes: Any) -> Charge:
 
 def a_fee(n: int = 0, **changes: Any) -> Charge:
     """A membership of acme, `n` seconds past noon: no event stands for it, and it falls due at no site."""
-    nowhere = {"site": "", "member": None, "event_type": "", "events": (), "dimensions": {}}
-    monthly = {"meter": "membership", "kind": "fee", "unit": "month", "price": "flex-10", "amount": Decimal(199)}
+    nowhere: dict[str, Any] = {"site": "", "member": None, "event_type": "", "events": (), "dimensions": {}}
+    monthly: dict[str, Any] = {
+        "meter": "membership",
+        "kind": "fee",
+        "unit": "month",
+        "price": "flex-10",
+        "amount": Decimal(199),
+    }
     line = a_line(n, **nowhere, **monthly)
     return a_charge(with_(line, key=line.key._replace(source="", id="acme-flex/fee")), **changes)
 
