@@ -280,7 +280,7 @@ def edits(draw: st.DrawFn) -> DirectoryDraft:
         ],
         "grants": [{"amount": Decimal(1)}, {"bought": None}, {"unit": "credit"}, {"priority": 1}, {"member": "b"}],
     }
-    kind = draw(st.sampled_from(sorted(kinds)))
+    kind = draw(st.sampled_from([*sorted(kinds), "subscriptions", "subscriptions"]))
     dates = st.sampled_from(["start", "end"]).flatmap(lambda end: instants.map(lambda instant: {end: instant}))
     edit = draw(st.sampled_from(kinds[kind]) | dates)
     return replace(DirectoryDraft(), **{kind: (replace(draw(st.sampled_from(getattr(IN_USE, kind))), **edit),)})

@@ -17,13 +17,6 @@ WHEN = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    op.add_column("subscriptions", sa.Column("discounts", JSONB(), server_default=sa.text("'[]'"), nullable=False))
-    op.add_column("subscriptions", sa.Column("deposit", sa.Numeric(), nullable=True))
-    op.add_column("grants", sa.Column("bought_price", sa.Numeric(), nullable=True))
-    op.add_column("grants", sa.Column("bought_tax", sa.Text(), nullable=True))
-    op.add_column("catalogs", sa.Column("account", ID, nullable=True))
-    op.add_column("edges", sa.Column("heartbeat_sequence", sa.BigInteger(), nullable=True))
-    op.add_column("edges", sa.Column("heartbeat_until", WHEN, nullable=True))
     op.create_table(
         "refunds",
         sa.Column("operator", ID, nullable=False),
@@ -39,6 +32,7 @@ def upgrade() -> None:
         "INSERT INTO refunds (operator, sale_source, sale_order, source, id, time)"
         " SELECT operator, data -> 'sale' ->> 'source', data -> 'sale' ->> 'order', source, id, time"
         " FROM events WHERE type = 'pos.refund'"
+        " AND data -> 'sale' ->> 'source' IS NOT NULL AND data -> 'sale' ->> 'order' IS NOT NULL"
     )
     op.create_table(
         "closes",
@@ -58,6 +52,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("operator", "account", name=op.f("wakes_pkey")),
     )
     op.create_index("wakes_due_idx", "wakes", ["operator", "due_at"])
+    # Last, for these lock out whoever reads: a moment, and not while all events are searched.
+    op.add_column("subscriptions", sa.Column("discounts", JSONB(), server_default=sa.text("'[]'"), nullable=False))
+    op.add_column("subscriptions", sa.Column("deposit", sa.Numeric(), nullable=True))
+    op.add_column("grants", sa.Column("bought_price", sa.Numeric(), nullable=True))
+    op.add_column("grants", sa.Column("bought_tax", sa.Text(), nullable=True))
+    op.add_column("catalogs", sa.Column("account", ID, nullable=True))
+    op.add_column("edges", sa.Column("heartbeat_sequence", sa.BigInteger(), nullable=True))
+    op.add_column("edges", sa.Column("heartbeat_until", WHEN, nullable=True))
 
 
 def downgrade() -> None:
