@@ -19,7 +19,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import dataset, limits
+from bench import core, dataset, limits
 from bench.servers import Gateway
 from meter.clock import now
 
@@ -210,6 +210,7 @@ def _say(what: str) -> None:
 def _show(results: dict[str, Any]) -> None:
     copied, naive = results["copy_events_per_s"], results["naive_events_per_s"]
     events, lines = results["events"], results["rows"]["charges"]
+    _show_core(results["core"])
     table = Table(title=f"{events:,} events, {lines / events:.2f} lines each", title_justify="left", box=box.SIMPLE)
     table.add_column("way")
     for name in ("events/s", "of the limit", "times naive", "peak MB"):
@@ -235,6 +236,17 @@ def _show(results: dict[str, Any]) -> None:
     )
 
 
+def _show_core(runs: dict[str, dict[str, float]]) -> None:
+    table = Table(title="the pure core, on one core", title_justify="left", box=box.SIMPLE)
+    table.add_column("way")
+    for name in ("events/s", "us an event", "lines each"):
+        table.add_column(name, justify="right")
+    for way, run in runs.items():
+        rate = run["events_per_s"]
+        table.add_row(way, f"{rate:,.0f}", f"{1e6 / rate:.1f}", f"{run['lines'] / run['events']:.2f}")
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
 def main() -> None:
     """Measure, show, and keep the figures in results.json."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -249,7 +261,12 @@ def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="meter-bench-"))
     work.chmod(0o711)
     try:
+        _say("the pure core")
+        short = {"members": 20, "events_each": 100}
+        whole = {"members": 500, "events_each": 1000}
+        folded = core.measure(**(short if given.short else whole))
         results = asyncio.run(_bench(work, events=events, live=max(events // 4, 1000)))
+        results["core"] = {way: asdict(run) for way, run in folded.items()}
     finally:
         shutil.rmtree(work, ignore_errors=True)
     results |= {

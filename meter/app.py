@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from meter import collector
 from meter.api.app import SERVER_OPTIONS, create_app
 from meter.api.services import Services, Wakeup
 from meter.booking.closer import Closer
@@ -121,6 +122,7 @@ class Gateway:
 
         Raises Unavailable where a part does not answer at the start, and whatever ends a role by itself.
         """
+        collector.relax()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._database.dispose)
             await self._check_schema()

@@ -1,0 +1,177 @@
+"""The pure core alone, on one core of the processor: how many events a second it folds, in order, late, and again.
+
+Accounts of ten members with a month of doors, printers, Wi-Fi and café under `core.yaml`. "In order" and "late" go
+through the warm accounts of `meter.booking` in batches, as rating does, without a database; "again" folds each month
+afresh.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from time import process_time
+from typing import Any, Final
+
+from meter import collector
+from meter.booking.step import Change
+from meter.booking.warm import WarmAccount
+from meter.catalog.load import read_catalog_text
+from meter.model.catalog import CatalogTimeline
+from meter.model.directory import Account, Directory, Link, Member, Span, Subscription
+from meter.model.event import UsageEvent
+from meter.model.period import Period
+from meter.rating.book import book
+from meter.rating.corrections import Difference
+from meter.rating.fold import AccountFacts, PlacedEvent, fold
+from meter.rating.state import AccountState
+
+START: Final = datetime(2026, 10, 31, 23, tzinfo=UTC)
+MONTH: Final = timedelta(days=30)
+MEMBERS: Final = 10
+LATE_SHARE: Final = 0.05
+# Late by minutes to a day: an agent without a network.
+LATE_MAX_S: Final = 86_400
+# Of one account in one step of the rating worker, when it is busy.
+BATCH_EVENTS: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreRun:
+    """Events a second of CPU time, and the lines that came of them."""
+
+    events: int
+    lines: int
+    events_per_s: float
+
+
+def measure(*, members: int, events_each: int) -> dict[str, CoreRun]:
+    """Return the speed in order, with late events, and of a month folded afresh, for so many members."""
+    collector.relax()
+    accounts = max(members // MEMBERS, 1)
+    months = [_month(number, events_each * MEMBERS) for number in range(accounts)]
+    some = months[: max(accounts // 5, 1)]
+    return {
+        "in order": _timed(some, lambda facts, events: _batches(facts, _chunks(events))),
+        "5 % late": _timed(some, lambda facts, events: _batches(facts, _chunks(_delayed(events)))),
+        "a month again": _timed(months, _afresh),
+    }
+
+
+def _timed(months: Sequence[tuple[AccountFacts, list[PlacedEvent]]], way: Any) -> CoreRun:
+    began_s = process_time()
+    lines = sum(way(facts, events) for facts, events in months)
+    took_s = process_time() - began_s
+    events = sum(len(month) for _, month in months)
+    return CoreRun(events=events, lines=lines, events_per_s=events / took_s)
+
+
+def _afresh(facts: AccountFacts, events: Sequence[PlacedEvent]) -> int:
+    return len(fold(facts, AccountState(), events, until=START + MONTH).lines)
+
+
+def _batches(facts: AccountFacts, batches: Iterator[list[PlacedEvent]]) -> int:
+    """Fold batch by batch and book what differs, up to the newest event so far."""
+    warm = WarmAccount(account=facts.account.id, ladder=[AccountState()])
+    until, booked = START, 0
+    for batch in batches:
+        until = max(until, *(placed.event.time for placed in batch))
+        change = Change(added={placed.event.key: placed for placed in batch})
+        taken = warm.take(facts, change, until=until)
+        booked += _book(warm, taken.differences)
+    return booked
+
+
+def _book(warm: WarmAccount, found: Sequence[Difference]) -> int:
+    charges = book(
+        found,
+        operator="northside",
+        totals=warm.totals,
+        revisions=warm.revisions([difference.key for difference in found]),
+        booked_at=START + MONTH,
+        invoice_period=Period(START, START + MONTH),
+    )
+    warm.booked(charges)
+    return len(charges)
+
+
+def _chunks(events: Sequence[PlacedEvent]) -> Iterator[list[PlacedEvent]]:
+    for first in range(0, len(events), BATCH_EVENTS):
+        yield list(events[first : first + BATCH_EVENTS])
+
+
+def _delayed(events: Sequence[PlacedEvent]) -> list[PlacedEvent]:
+    """Return the events in an order of arrival in which some come late."""
+    chance = random.Random(2)  # noqa: S311 -- the same for each run
+    delayed = [
+        (
+            placed.event.time + timedelta(seconds=chance.randrange(LATE_MAX_S) if chance.random() < LATE_SHARE else 0),
+            number,
+        )
+        for number, placed in enumerate(events)
+    ]
+    return [events[number] for _, number in sorted(delayed)]
+
+
+def _month(number: int, events: int) -> tuple[AccountFacts, list[PlacedEvent]]:
+    """Return an account and a month of its events, in order."""
+    chance, ids = random.Random(number), count()  # noqa: S311 -- the same for each run
+    name = f"account-{number}"
+    account = Account(id=name, name=name, currency="EUR", timezone="Europe/Berlin")
+    members = [f"{name}-{n}" for n in range(MEMBERS)]
+    subscription = Subscription(id=f"{name}-flex", plan="flex-10", account=name, span=Span(start=START))
+    directory = Directory(
+        version=1,
+        accounts={name: account},
+        members={member: Member(id=member, name=member) for member in members},
+        links={member: (Link(member=member, account=name),) for member in members},
+        subscriptions={("account", name): (subscription,)},
+    )
+    catalog = read_catalog_text([("core.yaml", Path(__file__).with_name("core.yaml").read_text(encoding="utf-8"))])
+    facts = AccountFacts(account=account, directory=directory, catalogs=CatalogTimeline(versions=(catalog.catalog,)))
+    placed = [_event(chance, next(ids), chance.choice(members)) for _ in range(events)]
+    return facts, sorted(placed, key=lambda one: one.event.position)
+
+
+def _event(chance: random.Random, number: int, member: str) -> PlacedEvent:
+    time = START + timedelta(seconds=chance.randrange(int(MONTH.total_seconds())))
+    kind, device, thing, data = _usage(chance, number, member)
+    return PlacedEvent(
+        event=UsageEvent(
+            source=f"berlin/{device}",
+            id=f"{member}-{number}",
+            type=kind,
+            site="berlin",
+            time=time,
+            subject=f"member:{member}",
+            thing=thing,
+            data=data,
+        ),
+        member=member,
+    )
+
+
+def _usage(chance: random.Random, number: int, member: str) -> tuple[str, str, str | None, dict[str, Any]]:
+    """Return type, device, thing and data: a third doors, the rest printers, Wi-Fi and the café."""
+    kind = chance.random()
+    if kind < 0.35:
+        direction = "in" if number % 2 else "out"
+        return "door.access", "door/main", None, {"door": "main", "direction": direction, "granted": True}
+    if kind < 0.65:
+        data = {"printer": "p", "job": f"j{number}", "impressions": chance.randrange(1, 30), "status": "completed"}
+        return "print.job", "printer/p", f"j{number}", data | {"color": chance.random() < 0.3}
+    if kind < 0.85:
+        session = f"{member}-{number // 100}"
+        return (
+            "wifi.session",
+            "wifi/a",
+            None,
+            {"session": session, "status": "stop", "bytes_in": Decimal(number) * 10**6},
+        )
+    sale = {"sku": "coffee", "quantity": 1, "amount": "3.20", "tax": "0.61", "tax_name": "vat19"}
+    order = f"o{number}"
+    return "pos.sale", "pos/bar", order, {"order": order, "currency": "EUR", "settlement": "account", "lines": [sale]}

@@ -1,0 +1,16 @@
+"""The garbage collector's pace, for processes that keep many records and few cycles."""
+
+from __future__ import annotations
+
+import gc
+from typing import Final
+
+# Young objects between two looks: a step of rating makes some 10,000 records that live on, and Python's own 700 has it
+# look through all of them again and again. Measured with `make bench`: a third more events a second in the pure core.
+_YOUNG_MAX: Final = 50_000
+_OLDER_AFTER: Final = (20, 50)
+
+
+def relax() -> None:
+    """Look for cycles less often. What has no cycles, and that is nearly everything here, is freed at once as before."""
+    gc.set_threshold(_YOUNG_MAX, *_OLDER_AFTER)
