@@ -141,11 +141,13 @@ async def find_charge(
     base = (await checkpoints_before(conn, operator, before, state_format=STATE_FORMAT)).get(account)
     known: AccountFacts | None = None
     placed: Sequence[PlacedEvent] = ()
+    state = AccountState()
     if account in facts.directory.accounts:
         closes = (await closes_of(conn, operator, [account])).get(account, Closes())
         known = account_facts(facts, account, closed=closes.all)
         after = ORIGIN if base is None else base.position
-        placed = (await load_history(conn, operator, [account], facts, after=after)).placed[account]
+        history = await load_history(conn, operator, [account], facts, after=after)
+        placed, state = history.placed[account], history.state_of(account, None if base is None else base.state)
     return Found(
         charge=charge,
         chain=tuple(await chain_of(conn, operator, charge)),
@@ -155,7 +157,7 @@ async def find_charge(
         ),
         directory=facts.directory,
         facts=known,
-        state=AccountState() if base is None else AccountState.from_json(base.state),
+        state=state,
         placed=placed,
         until=until,
     )

@@ -19,7 +19,7 @@ from meter.model.directory import FOR_EVER
 from meter.model.event import EventKey, Position
 from meter.rating.corrections import Difference
 from meter.rating.fold import AccountFacts, Folded, PlacedEvent, TooLate
-from meter.rating.state import STATE_FORMAT, AccountState
+from meter.rating.state import STATE_FORMAT
 from meter.store import booking as store
 from meter.store.closes import Closes, closes_of
 from meter.store.readers import last_of_each_line
@@ -170,7 +170,7 @@ class Accounts:
                 intake.unpark |= history.keys_of([account for account in chunk if account in asked])
                 last = await last_of_each_line(connection, self._operator, chunk, after=base)
                 for account in chunk:
-                    state = AccountState.from_json(checkpoints[account].state) if base != ORIGIN else AccountState()
+                    state = history.state_of(account, checkpoints[account].state if base != ORIGIN else None)
                     warm = WarmAccount(
                         account=account,
                         ladder=[state],

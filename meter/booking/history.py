@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,7 +13,7 @@ from meter.model.event import REFUND, SALE, EventKey, Position, UsageEvent
 from meter.rating.effective import effective
 from meter.rating.fold import PlacedEvent
 from meter.rating.resolve import Placed, Unresolved, place, place_refund
-from meter.rating.state import SaleKey
+from meter.rating.state import AccountState, SaleKey
 from meter.rating.till import sale_of
 from meter.store import usage
 
@@ -27,6 +28,15 @@ class History:
     placed: Mapping[str, list[PlacedEvent]]
     early: Mapping[str, list[PlacedEvent]]
     unresolved: Sequence[tuple[UsageEvent, str | None]]
+
+    def state_of(self, account: str, checkpoint: dict[str, Any] | None) -> AccountState:
+        """Return the state to fold the account's events on from: that of a checkpoint there, or the first.
+
+        Whose an early refund is may have changed since the checkpoint was kept, long after its own place.
+        """
+        state = AccountState() if checkpoint is None else AccountState.from_json(checkpoint)
+        state.waiting = {placed.event.key: placed for placed in self.early.get(account, ())}
+        return state
 
     def keys_of(self, accounts: Collection[str]) -> set[EventKey]:
         """Return the keys of the events placed with any of `accounts`."""
