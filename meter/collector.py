@@ -12,5 +12,5 @@ _OLDER_AFTER: Final = (20, 50)
 
 
 def relax() -> None:
-    """Look for cycles less often. What has no cycles, and that is nearly everything here, is freed at once as before."""
+    """Look for cycles less often. What has none, and that is nearly everything here, is freed at once as before."""
     gc.set_threshold(_YOUNG_MAX, *_OLDER_AFTER)
