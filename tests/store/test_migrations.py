@@ -12,11 +12,13 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
+from meter.rating.state import SaleKey
 from meter.store import migrate
 from meter.store.catalogs import read_versions
 from meter.store.directory import read_grants, read_subscriptions
 from meter.store.engine import Database
 from meter.store.tables import metadata
+from meter.store.usage import refunds_of
 from meter.store.xid8 import Xid8
 
 
@@ -65,6 +67,13 @@ async def test_what_the_version_before_writes_fits_and_is_kept(empty_database_ur
 
     async with database.begin() as connection:
         await connection.run_sync(first_schema)
+        await connection.execute(
+            text(
+                "INSERT INTO events (operator, time, source, id, type, site, timed, channel, received_at, data) VALUES"
+                " ('o', now(), 's', '1', 'pos.refund', 'berlin', true, 'http', now(),"
+                """ '{"sale": {"source": "berlin/till", "order": 17}}')"""
+            )
+        )
     await write("1")
     await migrate.upgrade(empty_database_url)
     await write("2")
@@ -72,7 +81,9 @@ async def test_what_the_version_before_writes_fits_and_is_kept(empty_database_ur
         subscriptions = await read_subscriptions(connection, "o")
         grants = await read_grants(connection, "o")
         versions = await read_versions(connection, "o")
+        refunded = await refunds_of(connection, "o", [SaleKey("berlin/till", "17")])
     await database.dispose()
+    assert [refund.id for refund in refunded] == ["1"]
     assert [(held.id, held.discounts, held.deposit) for held in subscriptions] == [("1", (), None), ("2", (), None)]
     assert [(grant.id, grant.bought) for grant in grants] == [("1", None), ("2", None)]
     assert [(version.version, version.account) for version in versions] == [(1, None), (2, None)]
