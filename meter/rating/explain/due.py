@@ -57,9 +57,9 @@ class Due:
         if self.what == "deposit_returned":
             return [f"Deposit: given back {at}, when the subscription ends"]
         if self.what == "purchase":
-            return [f"Purchase: {plain(line.quantity)} {line.unit} of credit, in force from {at} on"]
+            return [f"Purchase: {plain(line.quantity)} {line.unit}, to be drawn from {at} on"]
         if self.what == "first_flat":
-            return [f"Due without usage{whose}, from {at} on"]
+            return [f"First tier: its flat is due without usage{whose}, from {at} on"]
         reached = plain(self.reached or ZERO)
         missing = plain(max(self.amount - (self.reached or ZERO), ZERO))
         return [

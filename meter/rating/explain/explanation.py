@@ -48,9 +48,9 @@ class Arithmetic:
         out += [] if self.due is None else self.due.text(line, account_zone)
         out += [] if self.refund is None else self.refund.text(line)
         out += [draw.text() for draw in self.draws if not draw.money]
-        if evidence.note is not None:
+        if evidence.note is not None and (line.unpriced or self.refund is not None):
             out.append(f"{'Note' if self.refund else 'Not priced'}: {evidence.note}")
-        if self.priced is not None and self.priced.steps:
+        if self.priced is not None and (line.billable or self.due is not None):
             out += self.priced.text(line, site_zone)
         out += [reduction_text(reduction, line, site_zone) for reduction in evidence.reductions]
         return out + [draw.text() for draw in self.draws if draw.money]

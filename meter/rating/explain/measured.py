@@ -29,9 +29,9 @@ _ENDED_BY: Final[Mapping[EndedBy, str]] = {
 }
 # What a reading is compared to.
 _BEFORE: Final = {
-    "max": "{} the highest so far in the period",
-    "latest": "{} before it in the period",
-    "counter": "{} the highest before it in its run",
+    "max": "the highest so far in the period was {}",
+    "latest": "the one before it in the period was {}",
+    "counter": "the highest before it in its run was {}",
 }
 
 
@@ -113,10 +113,10 @@ class Reading:
         where = "" if self.element is None else f" of element {self.element + 1}"
         said = f"{self.path}{where} = {plain(self.value)}"
         if self.before is not None:
-            said += f", {_BEFORE[self.aggregate].format(plain(self.before))}: {plain(self.value - self.before)} more"
-        if self.scale != ONE:
-            said += f", x {plain(self.scale)}"
-        return [said if self.before is None and self.scale == ONE else f"{said} = {plain(self.adds)} {self.unit}"]
+            more = self.value - self.before
+            said += f"; {_BEFORE[self.aggregate].format(plain(self.before))}: {plain(abs(more))} "
+            said += "less" if more < ZERO else "more"
+        return [said if self.scale == ONE else f"{said}, x {plain(self.scale)} = {plain(self.adds)} {self.unit}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,17 @@ class Priced:
             "amount": plain(self.amount),
         }
 
+    def _so_far(self, line: Line) -> str:
+        """Return what the price has seen in the period before the line, and what with it."""
+        whose = " by the member" if self.price.per == "member" else ""
+        events = f"{self.before.events} event{'' if self.before.events == 1 else 's'}"
+        if self.base is not None:
+            seen = f"{events} of {plain(self.before.base)} {line.currency} so far{whose}"
+            return f"{seen}, this one is of {plain(self.base)}"
+        if self.paid_before is None:
+            return f"{events} so far{whose}"
+        return f"{self._quantity(self.before)} {line.unit} so far{whose}, then {self._quantity(self.after)}"
+
     def _events_json(self) -> dict[str, Any] | None:
         """Return what a percentage has seen in the period and what it is taken of."""
         if self.base is None:
@@ -90,13 +101,7 @@ class Priced:
         head = f"Price: {price.id} of plan {line.plan}"
         if price.when is not None:
             head += f", {window_text(price.when)} (here {_weekday(line.key.time, zone_name)})"
-        whose = "the member" if price.per == "member" else "this period"
-        if self.base is not None:
-            before = f"{self.before.events} events with {plain(self.before.base)} {line.currency}"
-            head += f"; in {whose} {before} so far, this one has {plain(self.base)}"
-        elif self.paid_before is not None:
-            head += f"; in {whose} {self._quantity(self.before)} {line.unit} so far, then {self._quantity(self.after)}"
-        out = [head]
+        out = [f"{head}; in this period {self._so_far(line)}"]
         out += [f"  {step_text(step, unit=line.unit, currency=line.currency)}" for step in self.steps]
         if self.paid_before is not None and self.paid_after is not None:
             out.append(f"  {plain(self.paid_after)} - {plain(self.paid_before)} = {plain(self.amount)} {line.currency}")

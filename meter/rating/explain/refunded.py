@@ -10,6 +10,7 @@ from typing import Any
 from meter.model.charge import Line
 from meter.model.money import EXACT, plain, round_quantity
 from meter.rating.evidence import GivenBack
+from meter.rating.explain.words import percent_text
 from meter.rating.sold import Returned, Sold, SoldLine
 
 
@@ -38,8 +39,8 @@ class Refund:
             "tax": plain(now.tax),
             "tip": plain(now.tip),
             "left": plain(self.left),
-            "share_before": _share_text(self.before),
-            "share_after": _share_text(self.after),
+            "share_before": plain(_rounded(self.before)),
+            "share_after": plain(_rounded(self.after)),
             "charged": None if self.of is None else plain(self.of.amount),
         }
 
@@ -53,8 +54,8 @@ class Refund:
             tip = f", {plain(now.tip)} tip" if sale.tip else ""
             out.append(f"  as the till took it: {plain(now.net)} net, {plain(now.tax)} tax{tip}")
         elif self.of is not None:
-            before = f", {_share_text(self.before)} before" if self.before else ""
-            share = f"{_share_text(self.after - self.before)} of its line{before}"
+            before = f", {_percent(self.before)} before" if self.before else ""
+            share = f"{_percent(self.after - self.before)} of its line{before}"
             charged = f"the {plain(self.of.amount)} {line.currency} charged"
             out.append(f"  {share}: {charged} first, then the credit, the last drawn first")
         return out
@@ -86,5 +87,9 @@ def _share(sale: Sold, of: SoldLine | None) -> Fraction:
     return sale.tip_given if of.tip or of.item is None else sale.items[of.item].given
 
 
-def _share_text(share: Fraction) -> str:
-    return plain(round_quantity(EXACT.divide(Decimal(share.numerator), Decimal(share.denominator))))
+def _rounded(share: Fraction) -> Decimal:
+    return round_quantity(EXACT.divide(Decimal(share.numerator), Decimal(share.denominator)))
+
+
+def _percent(share: Fraction) -> str:
+    return percent_text(_rounded(share))

@@ -28,7 +28,7 @@ class Resolution:
         """Return it as a line of text."""
         if self.member is None:
             return f"Account: {self.account}, the site's account for guests without a known identity"
-        named = "" if self.identity is None else f"{self.identity} is "
+        named = f"{self.identity} is " if self.identity not in {None, f"member:{self.member}"} else ""
         since = "" if self.claim is None else _span_text(self.claim.span)
         linked = "" if self.link is None else _span_text(self.link.span)
         return f"Member: {named}{self.member}{since}, of account {self.account}{linked}"

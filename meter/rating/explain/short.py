@@ -28,7 +28,9 @@ def short_text(charge: Charge) -> str:
     if line.meter == DEPOSIT:
         return f"deposit: {plain(line.amount)} {currency}"
     if line.meter == CREDIT_SALE:
-        return f"{plain(line.quantity)} {unit} of credit bought: {plain(line.amount)} {currency}"
+        return f"{plain(line.quantity)} {unit} bought in advance: {plain(line.amount)} {currency}"
+    if line.key.of_tip:
+        return f"tip: {plain(line.amount)} {currency}"
     return _usage_text(line)
 
 
@@ -50,4 +52,6 @@ def _usage_text(line: Line) -> str:
 
 def _refund_text(line: Line) -> str:
     credit = "".join(f" and {plain(-draw.amount)} {draw.unit} to {draw.grant}" for draw in line.draws)
-    return f"gives back {plain(-line.amount)} {line.currency}{credit}"
+    what = "tip " if line.key.of_tip else ""
+    net = " net" if line.settlement == "paid" else ""
+    return f"gives back {what}{plain(-line.amount)} {line.currency}{net}{credit}"
