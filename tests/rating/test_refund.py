@@ -13,20 +13,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from meter.model.catalog import Meter
 from meter.model.charge import Draw, Line, LineKey, LineTax
 from meter.model.event import UsageEvent
 from meter.model.money import minor_unit_places
 from meter.model.period import Period
+from meter.rating.fold import fold
 from meter.rating.refund import Billed, Refunded, Sold, refund, sold, stands_behind
+from meter.rating.state import AccountState
+from tests.rating.world import Space, d, event, per_unit, plan, space, span, t
+from tests.rating.world import given as credited
 
 NOVEMBER = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
 VAT = LineTax(name="vat", rate=Decimal("0.19"), inclusive=False)
 COFFEE = {"sku": "c", "name": "Coffee", "quantity": 2, "amount": "5.00", "tax": "0.95"}
 BOOK = {"sku": "b", "name": "Book", "quantity": 1, "amount": "10.00", "tax": "0.70"}
-
-
-def d(text: str | int) -> Decimal:
-    return Decimal(text)
 
 
 class Step(NamedTuple):
@@ -107,8 +108,8 @@ def on_account(event: UsageEvent, *lines: Billed) -> Sold:
 
 def give(where: Sold, *refunds: UsageEvent, **more: Any) -> list[Any]:
     found: list[Refunded] = []
-    for event in refunds:
-        found.append(refund(event, where, account="acme", period=NOVEMBER, **more))
+    for one in refunds:
+        found.append(refund(one, where, account="acme", period=NOVEMBER, **more))
         where = found[-1].sold
     return found
 
@@ -375,6 +376,82 @@ class TestItsPlace:
         assert stands_behind(event, where)
         assert line.key == LineKey(*where.position, "cafe", 0, "refund/berlin%2Ftill/r%2F1")
         assert (line.event_type, line.events) == ("pos.sale", (event.key, where.key))
+
+
+CUPS = Meter(id="cups", event="pos.sale", aggregate="sum", unit="cup", value=("lines", "quantity"))
+
+
+def cups(at: str, quantity: int, *, id: str = "s") -> UsageEvent:
+    lines = [{"quantity": quantity, "amount": f"{quantity}.00"}]
+    data = {"order": id, "currency": "EUR", "lines": lines, "total": f"{quantity}.00", "settlement": "account"}
+    return event(id, "pos.sale", at, data)
+
+
+def cups_back(at: str, amount: str, *, id: str = "r", of: str = "s", **more: Any) -> UsageEvent:
+    sale = {"source": "berlin/device", "order": of}
+    data = {"refund": id, "sale": sale, "currency": "EUR", "status": "completed", "amount": amount}
+    return event(id, "pos.refund", at, data | more, by=None)
+
+
+class TestInTheFold:
+    def bar(self, pack: str = "15", end: str | None = None) -> Space:
+        credit = credited("pack", CUPS, pack, span=span(end=end))
+        return space(plan(cups=per_unit("1")), grants=[credit], terms={"meters": {"cups": CUPS}})
+
+    def test_sale_on_account_20_with_credit_15_and_money_5_refund_10(self) -> None:
+        folded = self.bar().fold(cups("11-02", 20), cups_back("11-03", "10.00"))
+        assert [line.kind for line in folded.lines] == ["usage", "refund"]
+        assert [(line.amount, line.covered) for line in folded.lines] == [(d(5), d(15)), (d(-5), d(-5))]
+        assert folded.state.used == {"pack": 10}
+        (q,) = folded.state.tallies.values()
+        assert q.quantity == 5
+
+    def test_it_belongs_to_the_period_of_its_place(self) -> None:
+        later = self.bar().lines(cups("11-02", 20), cups_back("12-03", "10.00"))[-1]
+        assert later.period.start == t("2026-11-30T23:00:00Z")
+        early = self.bar().lines(cups("11-02", 20), cups_back("10-03", "10.00"))[-1]
+        assert (early.kind, early.period.start) == ("refund", t("2026-10-31T23:00:00Z"))
+
+    def test_credit_of_what_has_expired_lasts_until_the_end_of_the_refunds_period(self) -> None:
+        where = self.bar(end="11-10")
+        events = [
+            cups("11-02", 20),
+            cups_back("12-03", "20.00"),
+            cups("12-04", 5, id="t"),
+            cups("2027-01-04T12:00:00Z", 5, id="u"),
+        ]
+        folded = where.fold(*events)
+        returned = "pack/returned/berlin%2Fdevice/r"
+        assert [draw.grant for line in folded.lines for draw in line.draws] == ["pack", returned, returned]
+        assert [line.covered for line in folded.lines] == [15, -15, 5, 0]
+
+    def test_what_a_refund_gave_back_no_negative_sale_gives_back_again(self) -> None:
+        folded = self.bar().fold(cups("11-02", 20), cups_back("11-03", "20.00"), cups("11-04", -10, id="t"))
+        assert folded.state.used.get("pack", 0) == 0
+        folded = self.bar().fold(cups("11-02", 20), cups("11-03", -20, id="t"), cups_back("11-04", "20.00"))
+        assert folded.state.used.get("pack", 0) == 0
+
+    def test_a_fold_goes_on_from_any_place_to_the_same_lines(self) -> None:
+        where = self.bar(end="11-10")
+        events = where.placed(
+            [
+                cups_back("11-01", "3.00", id="e1"),
+                cups_back("11-01 13:00", "4.00", id="e2"),
+                cups("11-02", 20),
+                cups_back("11-03", "5.00", id="r1"),
+                cups("11-04", 3, id="t"),
+                cups_back("11-12", "1.00", id="r2"),
+                cups_back("12-12", "99.00", id="r3"),
+                cups("12-13", 3, id="u"),
+            ]
+        )
+        whole = fold(where.facts, AccountState(), events, stride=1)
+        assert sum(line.amount for line in whole.lines if line.kind == "refund") == -5
+        for n, rung in enumerate(whole.rungs, 1):
+            state = AccountState.from_json(json.loads(json.dumps(rung.to_json())))
+            after = events[n - 1].event.position
+            rest = tuple(line for line in whole.lines if line.key[:3] > after)
+            assert fold(where.facts, state, events[n:]).lines == rest
 
 
 def through_json(found: Sold) -> Sold:
