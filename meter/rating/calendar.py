@@ -10,7 +10,7 @@ come before every event (decision 0009).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -19,7 +19,7 @@ from meter.model.charge import LineTax
 from meter.model.directory import FOR_EVER, SINCE_ALWAYS, GivenGrant, Span, Subscription
 from meter.model.event import Position
 from meter.model.money import ONE, ZERO, round_amount, round_quantity
-from meter.model.period import Period
+from meter.model.period import Period, period_at
 from meter.rating.facts import AccountFacts
 from meter.rating.grants import days_between, member_spans, name_part, overlap
 from meter.rating.resolve import link_at
@@ -30,6 +30,7 @@ DEPOSIT: Final = "deposit"
 CREDIT_SALE: Final = "credit"
 
 BeatKind: TypeAlias = Literal["fee", "zero", "minimum"]
+_MOMENT: Final = timedelta(microseconds=1)
 # The place behind every beat of an instant and before every event.
 _LAST: Final = "\U0010ffff"
 
@@ -81,14 +82,33 @@ def starts(facts: AccountFacts) -> datetime | None:
         instants = [grant.span.start for grant in _purchases(facts) if grant.span.start is not None]
         for subscription in _subscriptions(facts):
             if subscription.span.start is not None and _charges(facts, subscription):
-                instants += [
-                    span.start
-                    for span in _parts(facts, subscription, Span(start=subscription.span.start, end=FOR_EVER))
-                    if span.start is not None and span.start > SINCE_ALWAYS
-                ]
+                instants += _first_charges(facts, subscription)
         facts.memo["calendar"] = min(instants, default=None)
     found: datetime | None = facts.memo["calendar"]
     return found
+
+
+def _first_charges(facts: AccountFacts, subscription: Subscription) -> Iterator[datetime]:
+    """Give an instant at which each part of a dated subscription begins to charge: as it begins, or by a later version.
+
+    So a version of the catalog changes nothing that lies before it.
+    """
+    account = facts.account
+    for part in _parts(facts, subscription, Span(start=subscription.span.start, end=FOR_EVER)):
+        if part.start is None or part.end is None:
+            continue
+        instants = [part.start]
+        for version in facts.catalogs.versions:
+            if version.effective is not None and version.effective > part.start:
+                before = period_at(
+                    version.effective - _MOMENT, zone_name=account.timezone, anchor_day=account.anchor_day
+                )
+                instants.append(before.end)
+        for instant in sorted(instants):
+            plan = facts.catalogs.at(instant).plans.get(subscription.plan)
+            if instant < part.end and (subscription.deposit is not None or (plan is not None and _is_due(plan))):
+                yield instant
+                break
 
 
 def is_empty(facts: AccountFacts) -> bool:
@@ -125,11 +145,11 @@ def _purchases(facts: AccountFacts) -> list[GivenGrant]:
 def _charges(facts: AccountFacts, subscription: Subscription) -> bool:
     """Tell whether any version of its plan has something due without usage."""
     plans = [version.plans.get(subscription.plan) for version in facts.catalogs.versions]
-    return subscription.deposit is not None or any(
-        plan.fee is not None or any(_without_usage(price) for prices in plan.prices.values() for price in prices)
-        for plan in plans
-        if plan is not None
-    )
+    return subscription.deposit is not None or any(plan is not None and _is_due(plan) for plan in plans)
+
+
+def _is_due(plan: Plan) -> bool:
+    return plan.fee is not None or any(_without_usage(price) for prices in plan.prices.values() for price in prices)
 
 
 def _without_usage(price: Price) -> bool:

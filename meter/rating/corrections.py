@@ -22,13 +22,14 @@ class Difference:
 def differences(*, standing: Mapping[LineKey, Charge], lines: Iterable[Line]) -> list[Difference]:
     """Return what has to be booked so that `lines` stand, in the order of the lines' keys.
 
-    `standing` holds the charges that stand within the folded range, by line. A line of quantity 0 and amount 0 is none.
+    `standing` holds the charges that stand within the folded range, by line. A line of quantity 0 and amount 0 is none,
+    unless credit paid for it.
     Raises Broken (`line_twice`) if two lines have one key.
     """
     found: list[Difference] = []
     wanted: set[LineKey] = set()
     for line in lines:
-        if not line.quantity and not line.amount:
+        if not line.quantity and not line.amount and not line.draws:
             continue
         if line.key in wanted:
             raise Broken(f"the fold gave two lines for {line.key}; neither is booked", code="line_twice")

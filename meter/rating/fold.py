@@ -139,10 +139,12 @@ class _Run:
     def measure(self, events: Sequence[PlacedEvent], stride: int | None) -> None:
         """Turn events into items at their places, and remember what the memory was along the way."""
         self.till.expect(events)
-        # Before everything else: two refunds behind one sale keep their own order.
-        self._items += [(_behind(waiting.sale), waiting) for waiting in self.till.waiting()]
-        self._first = events[0].event.time if events else None
         last = self.base.position
+        if events:
+            self._first, self._last = events[0].event.time, events[-1].event.position
+        # Before everything else: two refunds behind one sale keep their own order.
+        for waiting in self.till.waiting():
+            self._stand_behind(waiting)
         for number, placed in enumerate(events, 1):
             event = placed.event
             position = event.position
@@ -156,15 +158,16 @@ class _Run:
             self._take(placed)
             if stride is not None and number % stride == 0 and number < len(events):
                 self._marks.append(_Rung(position, self.memory.copy()))
-        self._last = last
         if self.until is not None:
             self._run_out()
 
     def _take(self, placed: PlacedEvent) -> None:
         event, items = placed.event, self._items
         if event.type == REFUND:
-            moved = placed.sale is not None and placed.sale > event.position
-            items.append((_behind(placed.sale) if moved else _key(event, ""), placed))
+            if placed.sale is not None and placed.sale > event.position:
+                self._stand_behind(placed)
+            else:
+                items.append((_key(event, ""), placed))
             return
         catalog = self.facts.catalogs.at(event.time)
         if event.type == SALE and is_paid(event.data):
@@ -175,17 +178,26 @@ class _Run:
             scene = Scene(placed.member, catalog.site(event.site), self._period_of(event.time))
             for meter in meters:
                 for part in measure(meter, event, scene, self.memory):
-                    if isinstance(part, Contribution):
-                        at = part.event
-                        items.append((LineKey(at.time, at.source, at.id, meter.id, part.element), part))
-                        if meter.pairing is not None:
-                            self._outcomes[SessionKey(meter.id, at.source, at.id)] = part
-                    elif isinstance(part, Unread):
-                        self.unread.append(part)
-                    else:
-                        self.orphans.append(part)
+                    self._found(part)
         if event.type == SALE:
             items.append((_key(event, _LAST), _Tip(event, placed.member)))
+
+    def _found(self, part: Contribution | Unread | Orphan) -> None:
+        if isinstance(part, Contribution):
+            at, meter = part.event, part.meter
+            self._items.append((LineKey(at.time, at.source, at.id, meter.id, part.element), part))
+            if meter.pairing is not None:
+                self._outcomes[SessionKey(meter.id, at.source, at.id)] = part
+        elif isinstance(part, Unread):
+            self.unread.append(part)
+        else:
+            self.orphans.append(part)
+
+    def _stand_behind(self, refund: PlacedEvent) -> None:
+        """Put a refund behind its sale, if that is among the events; else it waits on."""
+        sale = refund.sale
+        if sale is not None and self._last is not None and sale <= self._last:
+            self._items.append((LineKey(sale.time, sale.source, sale.id, _LAST, 0, _LAST), refund))
 
     def _run_out(self) -> None:
         """Estimate the sessions whose deadline the clock has passed."""
@@ -196,9 +208,7 @@ class _Run:
                 continue
             part = session.outcome(meter, catalog.site(session.event.site), self.until)
             if part is not None:
-                at = part.event
-                self._outcomes[SessionKey(meter.id, at.source, at.id)] = part
-                self._items.append((LineKey(at.time, at.source, at.id, meter.id, part.element), part))
+                self._found(part)
 
     def _period_of(self, time: datetime) -> Period:
         period = self._period
@@ -344,7 +354,7 @@ class _Run:
         )
         if line is not None:
             self.lines.append(line)
-            self.till.sell(event, tip.member, billed(None, line, ()))
+        self.till.sell(event, tip.member, None if line is None else billed(None, line, ()))
 
     def _plan(self, event: UsageEvent, member: str | None, catalog: Catalog) -> str | None:
         return self.rater.plan(event.time, member, catalog)
@@ -407,13 +417,6 @@ class _Run:
 
 def _key(event: UsageEvent, meter: str) -> LineKey:
     return LineKey(event.time, event.source, event.id, meter)
-
-
-def _behind(sale: Position | None) -> LineKey:
-    """Return the place behind every line of a sale."""
-    if sale is None:
-        raise Broken("a refund that comes before its sale does not say where that is", code="fold_order")
-    return LineKey(sale.time, sale.source, sale.id, _LAST, 0, _LAST)
 
 
 def _is_session(payload: _Payload) -> bool:

@@ -71,14 +71,15 @@ class Till:
             if placed.sale is not None and placed.sale <= base and sale_of(placed.event) not in self.state.sold
         ]
 
-    def sell(self, event: UsageEvent, member: str | None, billed: Billed) -> None:
-        """Keep a line of a sale that some refund speaks of."""
+    def sell(self, event: UsageEvent, member: str | None, billed: Billed | None) -> None:
+        """Keep a line of a sale that some refund speaks of; None: of one that has perhaps no line at all."""
         if not self._wanted or event.type != SALE or sale_of(event) not in self._wanted:
             return
         if self._sale is None or self._sale.event.key != event.key:
             self.flush()
             self._sale = PlacedEvent(event=event, member=member)
-        self._open.append(billed)
+        if billed is not None:
+            self._open.append(billed)
 
     def flush(self) -> None:
         """Put the sale whose lines are complete into the state."""

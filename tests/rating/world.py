@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from meter.model.catalog import (
@@ -26,14 +27,15 @@ from meter.model.catalog import (
 )
 from meter.model.charge import Charge, Line, LineKey
 from meter.model.directory import Account, Claim, Directory, GivenGrant, Link, Member, Span, Subscription
-from meter.model.event import THING_FIELDS, Revision, UsageEvent
+from meter.model.event import REFUND, SALE, THING_FIELDS, Revision, UsageEvent
 from meter.model.instant import parse_instant
 from meter.rating.book import GroupTotals, book
 from meter.rating.corrections import differences
 from meter.rating.effective import effective
 from meter.rating.fold import AccountFacts, Folded, PlacedEvent, fold
-from meter.rating.resolve import Placed, place
+from meter.rating.resolve import Placed, place, place_refund
 from meter.rating.state import AccountState
+from meter.rating.till import sale_of
 
 PAGES = Meter(
     id="pages",
@@ -201,26 +203,44 @@ class Space:
     directory: Directory
     catalogs: CatalogTimeline
     account: str = "acme"
+    closed: frozenset[datetime] = frozenset()
 
-    @property
+    @cached_property
     def facts(self) -> AccountFacts:
         account = self.directory.accounts[self.account]
-        return AccountFacts(account=account, directory=self.directory, catalogs=self.catalogs)
+        return AccountFacts(account=account, directory=self.directory, catalogs=self.catalogs, closed=self.closed)
 
     def placed(self, events: Iterable[UsageEvent], revisions: Iterable[Revision] = ()) -> list[PlacedEvent]:
         """The events that count for the account, in order."""
         found = []
-        for each in effective(events, revisions):
-            placement = place(each, directory=self.directory, catalogs=self.catalogs)
+        counting = effective(events, revisions)
+        sales = {sale_of(each): each for each in counting if each.type == SALE}
+        for each in counting:
+            sale = sales.get(sale_of(each)) if each.type == REFUND else None
+            placement = (
+                place_refund(sale, directory=self.directory, catalogs=self.catalogs)
+                if each.type == REFUND
+                else place(each, directory=self.directory, catalogs=self.catalogs)
+            )
             if isinstance(placement, Placed) and placement.account == self.account:
-                found.append(PlacedEvent(event=each, member=placement.member))
+                at = None if sale is None else sale.position
+                found.append(PlacedEvent(event=each, member=placement.member, sale=at))
         return found
 
-    def fold(self, *events: UsageEvent, revisions: Iterable[Revision] = (), trace: bool = False) -> Folded:
-        return fold(self.facts, AccountState(), self.placed(events, revisions), trace=trace)
+    def fold(
+        self,
+        *events: UsageEvent,
+        revisions: Iterable[Revision] = (),
+        until: str | datetime | None = None,
+        trace: bool = False,
+    ) -> Folded:
+        clock = t(until) if isinstance(until, str) else until
+        return fold(self.facts, AccountState(), self.placed(events, revisions), until=clock, trace=trace)
 
-    def lines(self, *events: UsageEvent, revisions: Iterable[Revision] = ()) -> tuple[Line, ...]:
-        return self.fold(*events, revisions=revisions).lines
+    def lines(
+        self, *events: UsageEvent, revisions: Iterable[Revision] = (), until: str | datetime | None = None
+    ) -> tuple[Line, ...]:
+        return self.fold(*events, revisions=revisions, until=until).lines
 
     def amounts(self, *events: UsageEvent) -> list[Decimal]:
         return [line.amount for line in self.lines(*events)]
@@ -232,13 +252,17 @@ def space(
     catalogs: Sequence[Catalog] = (),
     account: str = "acme",
     terms: Mapping[str, Any] | None = None,
+    closed: Iterable[str] = (),
     **people: Any,
 ) -> Space:
     """A space in which acme has the first plan, unless told otherwise. `terms` go to the catalog."""
     held = [subscription(plans[0].id)] if subscriptions is None and plans else list(subscriptions or ())
     versions = tuple(catalogs) or (catalog(*plans, **(terms or {})),)
     return Space(
-        directory=directory(subscriptions=held, **people), catalogs=CatalogTimeline(versions=versions), account=account
+        directory=directory(subscriptions=held, **people),
+        catalogs=CatalogTimeline(versions=versions),
+        account=account,
+        closed=frozenset(t(start) for start in closed),
     )
 
 
