@@ -5,7 +5,6 @@ Shares are exact fractions, so that any number of partial refunds comes to the s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,16 +12,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, NamedTuple, Protocol
 
-import msgspec
-
 from meter.model.charge import Line, LineTax, Settlement
 from meter.model.event import EventKey, Json, Position, UsageEvent
 from meter.model.money import ZERO, is_currency
+from meter.model.strict_json import exact_json, strict_json
 from meter.rating.values import number
 
 NOTHING: Final = Fraction(0)
 ALL: Final = Fraction(1)
-_JSON: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 class Drawing(Protocol):
@@ -303,7 +300,7 @@ def _line_row(line: SoldLine) -> dict[str, Any]:
             None if tax.amount is None else str(tax.amount),
         ],
         # As text: what reads the record must not take a decimal for a float.
-        "dimensions": _JSON.encode(line.dimensions).decode(),
+        "dimensions": exact_json(line.dimensions),
         "draws": [[draw.instance, draw.unit, str(draw.amount), str(draw.covered)] for draw in line.draws],
     }
 
@@ -321,7 +318,7 @@ def _line_of(row: Mapping[str, Any]) -> SoldLine:
                 inclusive=tax[2],
                 amount=None if tax[3] is None else Decimal(tax[3]),
             ),
-            "dimensions": json.loads(row["dimensions"], parse_float=Decimal),
+            "dimensions": strict_json(row["dimensions"].encode()),
             "draws": tuple(
                 SoldDraw(instance, unit, Decimal(amount), Decimal(covered))
                 for instance, unit, amount, covered in row["draws"]
