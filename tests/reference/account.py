@@ -97,7 +97,8 @@ class Account:
         self.memory.quantity[key] = before + billable
         factor = SECONDS.get(meter["unit"], 1)
         amount: Fraction | None = ZERO
-        if price is not None:
+        # What credit covers wholly costs nothing, not even a first flat.
+        if price is not None and billable:
             amount = self._amount(price, key, billable, one, factor)
             price = None if amount is None else price
         payments: list[Drawn] = []

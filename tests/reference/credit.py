@@ -60,8 +60,11 @@ class Drawn:
     instance: Instance
     covered: Fraction
     amount: Fraction
-    member: str | None = None
-    value: Fraction = ZERO
+    whole: Fraction = ZERO
+
+    def __post_init__(self) -> None:
+        """Keep what was drawn at first."""
+        self.whole = self.amount
 
 
 @dataclass
@@ -228,7 +231,7 @@ class Credit:
             if one.unit == unit and unit not in CURRENCIES:
                 covered = amount = min(quantity, left)
             elif one.unit == "credit" and rate is not None:
-                amount = quantity / factor * rate
+                amount = rounded(quantity / factor * rate, 12)
                 covered = quantity
                 if amount > left:
                     covered, amount = cut(left / rate, 6) * factor, left
@@ -256,7 +259,11 @@ class Credit:
         for draw in reversed(drawn):
             if owed > 0 and draw.covered > 0:
                 covered = min(owed, draw.covered)
-                amount = draw.amount * covered / draw.covered
+                amount = draw.amount
+                if covered < draw.covered and draw.instance.unit == "credit":
+                    amount = rounded(draw.amount * covered / draw.covered, 12)
+                elif covered < draw.covered:
+                    amount = covered
                 self._return(draw, covered, amount, found)
                 owed -= covered
         return found

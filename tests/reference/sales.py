@@ -60,6 +60,7 @@ class Sale:
         else:
             net = number(item["amount"]) if item is not None else sum(self.nets, ZERO)
             each = (net or ZERO) / line.quantity
+        each = max(each, ZERO)
         covers = [(draw, draw.covered, draw.covered * each) for draw in booked.covers if draw.covered > 0]
         payments = [(draw, draw.amount) for draw in booked.payments if draw.amount > 0]
         self.lines.append(_Original(booked, line.amount, covers, payments))
@@ -142,32 +143,32 @@ class Sale:
     ) -> None:  # fmt: skip
         """Money first, then draws, the last first."""
         pieces = [(draw, ZERO, value) for draw, value in one.payments[::-1]] + one.covers[::-1]
-        value = one.amount + sum((worth for _, _, worth in pieces), ZERO)
+        worths = sum((worth for _, _, worth in pieces), ZERO)
+        value = one.amount + worths
         old, new = value * before, value * after
-        credit = max(ZERO, value - one.amount) if one.amount >= 0 else ZERO
 
         def money(so_far: Fraction) -> Fraction:
-            return min(so_far, one.amount) if credit else so_far
+            return min(so_far, one.amount) if worths and one.amount >= 0 else so_far
 
         amount = rounded(money(new), 12) - rounded(money(old), 12)
+        rest_old, rest_new = old - money(old), new - money(new)
+        if not worths:
+            # Worth nothing, and so given back as the quantities that they are.
+            pieces = [(draw, quantity, quantity) for draw, quantity, _ in pieces]
+            covered = sum((quantity for _, quantity, _ in pieces), ZERO)
+            rest_old, rest_new = covered * before, covered * after
 
         def give() -> list[Drawn]:
+            nonlocal rest_old, rest_new
             found: list[Drawn] = []
-            rest_old, rest_new = old - money(old), new - money(new)
             for draw, quantity, worth in pieces:
-                if value:
-                    was, now = min(rest_old, worth), min(rest_new, worth)
-                    rest_old, rest_new = rest_old - was, rest_new - now
-                else:
-                    # Worth nothing, and so given back as what it is.
-                    worth, was, now = Fraction(1), before, after  # noqa: PLW2901 -- shares instead of values
+                was, now = min(rest_old, worth), min(rest_new, worth)
+                rest_old, rest_new = rest_old - was, rest_new - now
                 if now <= was:
                     continue
                 units = rounded(quantity * now / worth, 12) - rounded(quantity * was / worth, 12)
-                back = min(draw.amount, now - was)
-                if quantity:
-                    units = min(units, draw.covered)
-                    back = draw.amount * units / draw.covered if draw.covered else ZERO
+                back = rounded(draw.whole * now / worth, 12) - rounded(draw.whole * was / worth, 12)
+                units, back = min(units, draw.covered), min(back, draw.amount)
                 if back:
                     found.append(account.credit.refund(draw, units, back, at, period.end, refund))
             return found

@@ -66,6 +66,8 @@ class Maker:
                 self.add(kind, self.data(kind))
                 if kind == "pos.sale" and chance.yes(0.4):
                     self.refunds(self.events[-1])
+                elif kind == "pos.sale" and chance.yes(0.1):
+                    self.events[-1]["data"]["total"] = "9.99"
         for n in range(self.count // 7):
             target = chance.one_of(self.events)
             if target["type"] in {"event.voided", "event.amended"}:
@@ -206,8 +208,8 @@ class Maker:
         if chance.yes(0.3):
             data["tip"] = chance.one_of(["1.00", "0.5"])
         total += Decimal(data.get("tip", "0"))
-        if chance.yes(0.2):
-            total = total + Decimal("0.01") if settlement == "paid" else Decimal("9.99")
+        if settlement == "account" and chance.yes(0.2):
+            total = Decimal("9.99")
         data["total"] = str(total)
         return data
 
