@@ -61,13 +61,13 @@ class Booked:
         if charge.rounded != self.alone:
             site = f" at {line.site}" if line.site else ""
             out.append(
-                f"  alone it would round to {plain(self.alone)}; it bears what is missing to the rounded sum of "
-                f"{line.meter}{site} in {month}, so that the sum is exact"
+                f"  alone it would be {plain(self.alone)}; with it the rounded sum of {line.meter}{site} in {month} "
+                "is exact"
             )
         if charge.tax_amount != self.tax_alone and line.tax is not None:
             out.append(
-                f"  alone its tax would be {plain(self.tax_alone)}; it bears what is missing to the tax on all at "
-                f"{percent_text(line.tax.rate or ZERO)} in {month}, so that the sum is exact"
+                f"  alone its tax would be {plain(self.tax_alone)}; with it the tax on all at "
+                f"{percent_text(line.tax.rate or ZERO)} in {month} is exact"
             )
         if line.period != charge.invoice_period:
             billed_in = period_name(charge.invoice_period, zone_name=zone_name)

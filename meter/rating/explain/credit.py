@@ -14,7 +14,7 @@ from meter.rating.explain.words import in_units
 from meter.rating.facts import AccountFacts
 from meter.rating.grants import CREDIT
 
-_ORIGINS: Final = {"rollover": " (rolled over)", "refund": " (given back by a refund)", "bought": " (bought)"}
+_ORIGINS: Final = {"rollover": " (rolled over)", "refund": " (returned)", "bought": " (bought)"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,9 +99,9 @@ class Priced:
         """Return it as lines of text; the zone is that of the usage's site."""
         price = self.price
         head = f"Price: {price.id} of plan {line.plan}"
-        if price.when is not None:
-            head += f", {window_text(price.when)} (here {_weekday(line.key.time, zone_name)})"
         out = [f"{head}; in this period {self._so_far(line)}"]
+        if price.when is not None:
+            out.append(f"  applies {window_text(price.when)}; it was {_weekday(line.key.time, zone_name)}")
         out += [f"  {step_text(step, unit=line.unit, currency=line.currency)}" for step in self.steps]
         if self.paid_before is not None and self.paid_after is not None:
             out.append(f"  {plain(self.paid_after)} - {plain(self.paid_before)} = {plain(self.amount)} {line.currency}")
