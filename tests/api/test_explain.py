@@ -3,11 +3,13 @@ from typing import Any
 from msgspec.structs import replace as with_
 from sqlalchemy import text
 
+from meter.rating.state import STATE_FORMAT
 from meter.store.booking import checkpoints_before
 from meter.store.readers import charge_by_id
 from tests.api.conftest import Gateway
 from tests.booked import a_charge, a_fee
 from tests.booking.space import CATALOG, amend, pages, sale, void
+from tests.rating.arithmetic import adds_up
 
 HALL = "berlin/print/hall"
 
@@ -23,20 +25,21 @@ async def test_the_arithmetic_is_whole_and_agrees(gateway: Gateway) -> None:
     first, second = await gateway.charges()
     told = await _explain(gateway, second["id"])
     assert told["recomputed"] == {"agrees": True, "amount": "2.705", "quantity": "75"}
-    assert told["grants"] == [
-        {"grant": "acme-flex/pages/2026-03", "granted": "100", "before": "20", "amount": "20", "after": "0"}
+    assert adds_up(told)
+    [grant] = told["grants"]
+    names = ("grant", "unit", "granted", "before", "amount", "after")
+    assert [grant[name] for name in names] == ["acme-flex/pages/2026-03", "page", "100", "20", "20", "0"]
+    price = told["price"]
+    assert (price["id"], price["model"], price["note"]) == ("mono", "graduated", None)
+    assert (price["before"], price["after"]) == (
+        {"quantity": "0", "amount": "0"},
+        {"quantity": "55", "amount": "2.705"},
+    )
+    names = ("above", "up_to", "units", "unit_price", "flat", "amount")
+    assert [[step[name] for name in names] for step in price["steps"]] == [
+        ["0", "50", "50", "0.05", "0", "2.5"],
+        ["50", None, "5", "0.041", "0", "0.205"],
     ]
-    assert told["price"] == {
-        "id": "mono",
-        "model": "graduated",
-        "note": None,
-        "before": {"quantity": "0", "amount": "0"},
-        "after": {"quantity": "55", "amount": "2.705"},
-        "steps": [
-            {"above": "0", "up_to": "50", "units": "50", "unit_price": "0.05", "flat": "0", "amount": "2.5"},
-            {"above": "50", "up_to": None, "units": "5", "unit_price": "0.041", "flat": "0", "amount": "0.205"},
-        ],
-    }
     [event] = told["events"]
     assert event["data"] == {
         "printer": "hall",
@@ -110,7 +113,7 @@ async def test_a_checkpoint_changes_the_cost_and_not_the_words(gateway: Gateway)
     async with gateway.api.db.begin() as conn:
         charge = await charge_by_id(conn, "northside", last["id"])
         assert charge is not None
-        found = await checkpoints_before(conn, "northside", {"acme": charge.line.key.time}, state_format=1)
+        found = await checkpoints_before(conn, "northside", {"acme": charge.line.key.time}, state_format=STATE_FORMAT)
     told = await _explain(gateway, last["id"])
     async with gateway.api.db.begin() as conn:
         await conn.execute(text("DELETE FROM checkpoints"))
