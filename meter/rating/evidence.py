@@ -14,7 +14,6 @@ from meter.rating.price import Tally
 from meter.rating.refund import Sold
 from meter.rating.state import DrawStep
 
-
 _NO_TALLY: Final = Tally()
 
 
