@@ -57,7 +57,7 @@ class Booker:
                 kept = len(self.kept)
                 self.drop(late.position)
                 # Or going back would never end.
-                assert len(self.kept) < kept  # noqa: PT017
+                assert len(self.kept) < kept
                 continue
             assert all(is_after(line.key, base) for line in folded.lines)
             self.kept += [*folded.rungs, folded.state]

@@ -228,8 +228,8 @@ def test_numbers_of_full_length_stay_exact() -> None:
 def test_days_of_a_member_are_forgotten_when_no_event_can_fall_on_them() -> None:
     where = space(plan(days=per_unit("1")))
     state = where.fold(*(entered(f"11-{day:02}", by=who) for day in range(2, 30) for who in ("ada", "bob"))).state
-    assert all(len(days) <= 3 for days in state.days.values())
-    assert where.fold(entered("11-02"), entered("12-20", by="bob")).state.days.keys() == {("days", "bob")}
+    assert all(len(days) <= 3 for days in state.memory.days.values())
+    assert where.fold(entered("11-02"), entered("12-20", by="bob")).state.memory.days.keys() == {("days", "bob")}
 
 
 def test_one_date_counts_once_across_the_end_of_a_period() -> None:
@@ -240,7 +240,7 @@ def test_one_date_counts_once_across_the_end_of_a_period() -> None:
     assert [line.key.time for line in lines] == [t("10-31 22:00"), t("11-01 10:00")]
 
 
-def test_a_refund_books_nothing_yet() -> None:
+def test_a_refund_of_no_sale_that_is_known_books_nothing() -> None:
     sale = {"source": "berlin/device", "order": "o"}
     data = {"refund": "r", "sale": sale, "currency": "EUR", "status": "completed", "amount": "1"}
     assert space(plan(use=per_unit("1"))).lines(event("r", "pos.refund", "11-02", data)) == ()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.rating.world import (
     use,
 )
 
+USD = replace(CAFE, unit="USD")
 FLEX = plan(use=per_unit("1"), grants=[plan_grant("free", USE, "100")])
 
 
@@ -197,10 +199,12 @@ class TestEligibility:
         assert drawn(space(plan(use=per_unit("1")), grants=grants), use("11-02", 1)) == [[("units", 1)]]
 
     def test_a_grant_in_a_currency_is_money_and_covers_no_quantity(self) -> None:
-        cafe = {"lines": [{"amount": "3"}], "order": "o", "settlement": "account", "currency": "EUR", "total": "3"}
-        where = space(plan(cafe=passed()), grants=[given("goodwill", CAFE, "20")])
-        assert drawn(where, event("s", "pos.sale", "11-02", cafe)) == [[]]
-        assert amounts(where, "11-02") == {}
+        cafe = {"lines": [{"amount": "30"}], "order": "o", "settlement": "account", "currency": "EUR", "total": "30"}
+        where = space(plan(cafe=passed("0.1")), grants=[given("goodwill", CAFE, "20"), given("usd", USD, "20")])
+        (line,) = where.lines(event("s", "pos.sale", "11-02", cafe))
+        assert [(draw.grant, draw.amount) for draw in line.draws] == [("goodwill", 20)]
+        assert [line.covered, line.billable, line.amount] == [0, 30, 13]
+        assert amounts(where, "11-02") == {"goodwill": 20, "usd": 20}
 
     def test_another_members_credit_is_not_mine(self) -> None:
         where = space(plan(use=per_unit("1")), grants=[given("bobs", USE, "9", member="bob")])

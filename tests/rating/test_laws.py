@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from meter.model.charge import Charge, Line, LineKey
 from meter.model.event import Revision, UsageEvent
-from meter.model.money import is_currency, rounded_minor, unit_scale
+from meter.model.money import rounded_minor, unit_scale
 from meter.rating.book import GroupTotals, charge_groups
 from meter.rating.fold import Folded, TooLate, fold
 from meter.rating.grants import balances
@@ -195,7 +195,7 @@ def test_what_rolls_over_is_what_was_left(known: Facts, history: History) -> Non
 
 def granted_of(where: Space, name: str) -> tuple[str, Decimal, Decimal]:
     """The unit of an instance, what it held, and the most that rolls over."""
-    from meter.rating.grants import find  # noqa: PLC0415
+    from meter.rating.grants import find
 
     found = find(where.facts, name)
     assert found is not None
