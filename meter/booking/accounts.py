@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -51,9 +51,10 @@ class AccountFold:
 class Accounts:
     """A bounded cache of warm accounts over one connection's transaction."""
 
-    def __init__(self, operator: str) -> None:
-        """Start with none."""
+    def __init__(self, operator: str, *, closing: Mapping[str, frozenset[datetime]] | None = None) -> None:
+        """Start with none. `closing`: periods by account that are taken for closed beside those that are."""
         self._operator = operator
+        self._closing = closing or {}
         self._warm: OrderedDict[str, WarmAccount] = OrderedDict()
         self._facts: dict[str, AccountFacts] = {}
         self._facts_version = -1
@@ -181,7 +182,8 @@ class Accounts:
                     )
                     placed = history.placed[account]
                     reason = intake.reasons.get(account) or ("late" if _is_late(intake, account, placed) else None)
-                    self._closes[account] = closes.get(account, Closes())
+                    known_closes = closes.get(account, Closes())
+                    self._closes[account] = known_closes.with_more(self._closing.get(account, frozenset()))
                     try:
                         results.append(self._rebuild(facts, warm, placed, since=known[account], reason=reason))
                     except TooLate as error:
@@ -221,6 +223,12 @@ class Accounts:
                 closed=closed,
             )
         return found
+
+    def closes_booked(self, accounts: Iterable[str]) -> None:
+        """Remember that what closing their periods makes due is in the books."""
+        for account in accounts:
+            closes = self._closes[account]
+            self._closes[account] = Closes(closes.all, closes.all)
 
     def closes(self, account: str) -> Closes:
         """Return the closed periods of an account that was folded."""

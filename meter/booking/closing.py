@@ -15,16 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.facts import Facts
 from meter.model.directory import Account
-from meter.model.period import Period, period_at
-from meter.rating.calendar import starts
+from meter.model.period import Period, period_at, period_named
+from meter.rating.calendar import beats, starts
 from meter.rating.facts import AccountFacts
-from meter.store.closes import newest_seen
+from meter.store.closes import Closes, Closing, awaiting_refold, closes_of, first_services, newest_seen, used_sites
 from meter.store.edges import site_marks
 
 # rating.md, section 9.
 WITHOUT_SITE_AFTER: Final = timedelta(hours=24)
 
-ObstacleKind: TypeAlias = Literal["running", "waiting", "site"]
+ObstacleKind: TypeAlias = Literal["running", "waiting", "site", "empty", "unrated"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +40,14 @@ class Look:
 
 
 class Obstacle(NamedTuple):
-    """Why a period does not close by itself: it runs, or waits, until then; or a `site` is complete `until` then."""
+    """Why a period does not close by itself.
+
+    It runs, or waits, until then; a `site` is complete `until` then; the account has nothing so far; something that is
+    known already may still change its books.
+    """
 
     kind: ObstacleKind
-    until: datetime | None
+    until: datetime | None = None
     site: str | None = None
 
 
@@ -89,3 +93,62 @@ def open_periods(account: Account, first: Period, closed: Collection[datetime], 
         if period.start not in closed:
             yield period
         period = period_of(account, period.end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """A period that somebody wants closed. `earlier`: the account's first period before it that is still open."""
+
+    closing: Closing
+    closed: bool
+    obstacles: Collection[Obstacle]
+    earlier: Period | None
+
+
+async def prospects(
+    connection: AsyncConnection, operator: str, facts: Facts, accounts: Collection[str], *, name: str, known: Look
+) -> list[Prospect]:
+    """Return what stands in the way of closing the period `name` ("2026-11") of each account.
+
+    Raises BadInput (`bad_period`).
+    """
+    entries = {account: facts.directory.accounts[account] for account in sorted(accounts)}
+    periods = {
+        account: period_named(name, zone_name=entry.timezone, anchor_day=entry.anchor_day)
+        for account, entry in entries.items()
+    }
+    wanted = {account: Closing(account, period.start, period.end) for account, period in periods.items()}
+    busy = await awaiting_refold(connection, operator, accounts)
+    services = await first_services(connection, operator, accounts)
+    closes = await closes_of(connection, operator, accounts)
+    used = await used_sites(connection, operator, wanted.values())
+    found = []
+    for account, period in periods.items():
+        closed = closes.get(account, Closes()).all
+        first = first_period(entries[account], services.get(account), first_due(facts, entries[account]))
+        standing = obstacles(period, used.get(wanted[account], frozenset()), known)
+        if first is None or first.start > period.start:
+            standing.append(Obstacle("empty"))
+        if account in busy:
+            standing.append(Obstacle("unrated"))
+        before = () if first is None else open_periods(entries[account], first, closed, at=period.start)
+        found.append(
+            Prospect(
+                closing=wanted[account],
+                closed=period.start in closed,
+                obstacles=standing,
+                earlier=next(iter(before), None),
+            )
+        )
+    return found
+
+
+def has_minimum(facts: Facts, closing: Closing) -> bool:
+    """Tell whether closing the period holds the account's usage against a minimum."""
+    account_facts = AccountFacts(
+        account=facts.directory.accounts[closing.account],
+        directory=facts.directory,
+        catalogs=facts.catalogs.of_account(closing.account),
+        closed=frozenset((closing.start,)),
+    )
+    return any(beat.kind == "minimum" for beat in beats(account_facts, Period(closing.start, closing.end)))

@@ -64,11 +64,17 @@ async def facts_now(connection: AsyncConnection, operator: str) -> Facts:
 
 
 async def previews(
-    database: Database, operator: str, facts: Facts, since: Mapping[str, datetime], *, at: datetime
+    database: Database,
+    operator: str,
+    facts: Facts,
+    since: Mapping[str, datetime],
+    *,
+    at: datetime,
+    closing: Mapping[str, frozenset[datetime]] | None = None,
 ) -> AsyncIterator[AccountPreview]:
     """Give what would be booked at `at` for each account of `since`, folded again from there, in order of accounts.
 
-    All of it as of one moment; nothing is written.
+    All of it as of one moment; nothing is written. `closing`: as if these periods were closed too.
     """
     names = sorted(since)
     async with database.begin() as connection:
@@ -78,7 +84,7 @@ async def previews(
             intake = Intake()
             for account in chunk:
                 intake.again(account, since[account], "preview")
-            accounts = Accounts(operator)
+            accounts = Accounts(operator, closing=closing)
             folds = await accounts.fold(connection, facts, intake, {}, until=at)
             for fold in sorted(folds, key=lambda fold: fold.warm.account):
                 name, currency = fold.warm.account, fold.facts.account.currency

@@ -194,6 +194,7 @@ class RatingWorker:
             connection, self._operator, sound, facts, booked_at=self._clock(), closes_of=self._accounts.closes
         )
         await write_books(connection, self._operator, books, targets=self._targets)
+        self._accounts.closes_booked(books.closed)
         for fold in folds:
             if fold.fault is not None:
                 await store.request_refold(

@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from meter import __version__
-from meter.cli import catalog, deliveries, gateway, keys, reading, rejections, rerate, simulate, statement, unresolved
+from meter.cli import (
+    catalog,
+    closing,
+    deliveries,
+    gateway,
+    keys,
+    reading,
+    rejections,
+    rerate,
+    simulate,
+    statement,
+    unresolved,
+)
 from meter.cli.common import err
 from meter.model.errors import BadInput, MeterError
 
@@ -51,6 +63,7 @@ app.command()(reading.charges)
 app.command()(reading.balance)
 app.command()(reading.explain)
 app.command()(statement.statement)
+app.command()(closing.close)
 app.command()(rerate.rerate)
 app.add_typer(rejections.app)
 app.add_typer(unresolved.app)

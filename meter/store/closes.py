@@ -29,6 +29,10 @@ class Closes:
     all: frozenset[datetime] = frozenset()
     booked: frozenset[datetime] = frozenset()
 
+    def with_more(self, starts: frozenset[datetime]) -> Closes:
+        """Return the same with further periods closed, of which nothing is booked."""
+        return Closes(self.all | starts, self.booked)
+
 
 async def closes_of(connection: AsyncConnection, operator: str, accounts: Collection[str]) -> dict[str, Closes]:
     """Return the closed periods of those of the accounts that have any."""

@@ -1,70 +1,243 @@
-"""Closing over a real database: when periods close, what that books, and what comes after."""
+"""Closing over a real database: what it books, once, and what becomes of what comes after."""
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime, timedelta
+import asyncio
+import random
+from decimal import Decimal
 from typing import Any
 
-from meter.booking.closer import Closer
-from meter.store.closes import Closing, close_periods
-from tests.booking.space import Space, event, open_space, pages
+import pytest
 
-# Months of Berlin.
-FEBRUARY = Closing("acme", datetime(2026, 1, 31, 23, tzinfo=UTC), datetime(2026, 2, 28, 23, tzinfo=UTC))
-MARCH = Closing("acme", FEBRUARY.end, datetime(2026, 3, 31, 22, tzinfo=UTC))
-APRIL = Closing("acme", MARCH.end, datetime(2026, 4, 30, 22, tzinfo=UTC))
+from meter.booking import books as books_module
+from meter.booking import worker as worker_module
+from meter.booking.books import write_books
+from meter.model.period import Period
+from meter.store.closes import Closing, mark_booked
+from tests.booking.closes import ACME_APRIL, ACME_FEBRUARY, ACME_MARCH, Closes, at
+from tests.booking.space import CATALOG, entry, open_space, pages, sale, void
 
-
-def heartbeat(until: datetime, edge: str = "edge-1", sequence: int | None = None, boot: int = 1) -> bytes:
-    """An agent's word that it has sent everything before `until`."""
-    body = json.loads(event("edge.heartbeat", f"{edge}/{boot}/{sequence}/{until}", "01T08:00", None, "berlin/edge", {}))
-    body |= {"edge": edge, "data": {"complete_until": until.isoformat()}}
-    return json.dumps(body if sequence is None else body | {"boot": boot, "sequence": sequence}).encode()
-
-
-class Closes:
-    """A space whose periods close."""
-
-    def __init__(self, space: Space) -> None:
-        self.space = space
-        self.closer = self.new_closer()
-
-    def new_closer(self) -> Closer:
-        space = self.space
-        return Closer(
-            space.worker,
-            database=space.database,
-            operator="northside",
-            leases=space.leases,
-            telemetry=space.telemetry,
-            clock=lambda: space.now,
-            interval_s=0.0,
-        )
-
-    async def sweep(self) -> None:
-        """Rate, close what is complete, and book what that makes due."""
-        await self.space.rate()
-        while await self.closer.step():
-            pass
-        await self.space.rate()
-
-    async def close(self, closing: Closing, reason: str | None = "test") -> bool:
-        """Close a period by hand."""
-        async with self.space.database.begin() as connection:
-            return bool(await close_periods(connection, "northside", [closing], at=self.space.now, reason=reason))
-
-    async def closed(self) -> list[tuple[Any, ...]]:
-        return await self.space.rows("SELECT account, period_start, booked FROM closes ORDER BY 1, 2")
+HALL = "berlin/print/hall"
+MARCH, APRIL = Period(*ACME_MARCH[1:]), Period(*ACME_APRIL[1:])
+# The oracle's: 10.00 for 25 of February's 28 days, at 20 %.
+MINIMUM = """
+operator: northside
+currency: EUR
+timezone: Europe/Berlin
+sites: {berlin: {name: Berlin, timezone: Europe/Berlin, tax: vat20}}
+taxes: {vat20: {rate: "0.20"}}
+meters:
+  print-pages: {event: print.job, where: {status: completed}, aggregate: sum, value: impressions, unit: page}
+plans:
+  flex:
+    prices:
+      print-pages: [{id: mono, model: per_unit, unit_price: "0.08", period_minimum: {amount: "10.00"}}]
+accounts:
+  acme: {name: ACME, subscriptions: [{id: acme-flex, plan: flex, from: 2026-02-04}]}
+members:
+  ada: {account: acme, name: Ada, identities: ["badge:ADA1"]}
+"""
 
 
-async def test_a_period_without_an_agents_site_closes_a_day_after_its_end(database_url: str) -> None:
+class Killed(BaseException):
+    """The process ends here."""
+
+
+IN_FEBRUARY = at(pages("1", "01T09:00", 100), "2026-02-10T09:00:00Z")
+
+
+async def test_what_differs_after_closing_is_an_adjustment_of_the_next_open_period(database_url: str) -> None:
     async with open_space(database_url) as space:
         closes = Closes(space)
         await space.take(pages("1", "02T09:00", 110))
-        space.now = MARCH.end + timedelta(hours=24) - timedelta(microseconds=1)
-        await closes.sweep()
-        assert await closes.closed() == []
-        space.now = MARCH.end + timedelta(hours=24)
-        await closes.sweep()
-        assert await closes.closed() == [("acme", MARCH.start, True)]
+        await closes.close(ACME_MARCH)
+        await space.rate()
+        await space.take(pages("late", "01T09:00", 40))
+        first, *later = await closes.charges()
+        assert (first.kind, first.invoice_period, first.corrects) == ("usage", MARCH, None)
+        # The late job takes the credit that the first had: one new line, one that falls, one that replaces it.
+        assert [(c.line.key.id, c.role, c.corrects) for c in later] == [
+            ("late", "original", None),
+            ("1", "reversal", first.id),
+            ("1", "replacement", first.id),
+        ]
+        for charge in later:
+            assert (charge.kind, charge.line.kind) == ("adjustment", "usage")
+            assert (charge.line.period, charge.invoice_period) == (MARCH, APRIL)
+        assert await space.rows("SELECT DISTINCT kind FROM charges") == [("usage",)]
+
+
+async def test_with_two_periods_closed_in_a_row_adjustments_go_behind_both(database_url: str) -> None:
+    async with open_space(database_url) as space:
+        closes = Closes(space)
+        await space.take(pages("1", "02T09:00", 110))
+        assert await closes.close(ACME_MARCH)
+        assert await closes.close(ACME_APRIL)
+        assert not await closes.close(ACME_APRIL)
+        await space.rate()
+        assert await closes.closed() == [(ACME_MARCH.start, True), (ACME_APRIL.start, True)]
+        await space.take(pages("late", "03T09:00", 20))
+        (late,) = [charge for charge in await closes.charges() if charge.line.key.id == "late"]
+        assert late.line.period == MARCH
+        assert late.invoice_period.start == ACME_APRIL.end
+
+
+async def test_the_first_open_period_takes_it_also_where_a_later_one_is_closed(database_url: str) -> None:
+    async with open_space(database_url) as space:
+        closes = Closes(space)
+        await space.take(pages("1", "02T09:00", 110))
+        await closes.close(ACME_FEBRUARY)
+        await closes.close(ACME_APRIL)
+        await space.rate()
+        await space.take(at(pages("late", "01T09:00", 20), "2026-02-10T09:00:00Z"), pages("2", "04T09:00", 1))
+        found = {c.line.key.id: c for c in await closes.charges() if c.role == "original"}
+        assert (found["late"].kind, found["late"].invoice_period) == ("adjustment", MARCH)
+        assert (found["2"].kind, found["2"].invoice_period) == ("usage", MARCH)
+
+
+async def test_a_minimum_is_trued_up_once_when_its_period_closes(database_url: str) -> None:
+    async with open_space(database_url, MINIMUM) as space:
+        closes = Closes(space)
+        await space.take(IN_FEBRUARY)
+        assert [charge.line.kind for charge in await closes.charges()] == ["usage"]
+        assert await closes.close(ACME_FEBRUARY)
+        await space.rate()
+        # Whatever makes the account fold again, after a restart or not, it stays at that.
+        assert not await closes.close(ACME_FEBRUARY)
+        space.new_worker()
+        await space.take(pages("2", "02T09:00", 1))
+        usage, minimum, _ = await closes.charges()
+        assert (minimum.kind, minimum.rounded) == ("minimum", Decimal("0.93"))
+        assert (minimum.line.period, minimum.invoice_period) == (usage.line.period, usage.line.period)
+        total = sum(charge.rounded + charge.tax_amount for charge in (usage, minimum))
+        assert total == Decimal("10.72")
+
+
+async def test_a_true_up_follows_what_comes_after_closing(database_url: str) -> None:
+    async with open_space(database_url, MINIMUM) as space:
+        closes = Closes(space)
+        await space.take(IN_FEBRUARY)
+        await closes.close(ACME_FEBRUARY)
+        await space.rate()
+        await space.take(at(pages("late", "01T09:00", 5), "2026-02-11T09:00:00Z"))
+        later = (await closes.charges())[2:]
+        assert [(c.line.kind, c.kind, c.role, c.line.amount) for c in later] == [
+            ("usage", "adjustment", "original", Decimal("0.4")),
+            ("minimum", "adjustment", "reversal", Decimal("-0.928571428571")),
+            ("minimum", "adjustment", "replacement", Decimal("0.528571428571")),
+        ]
+        assert sum(c.rounded for c in await closes.charges()) == Decimal("8.93")
+
+
+async def test_a_period_closed_while_a_late_event_is_rated_knows_the_event(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_space(database_url) as space:
+        closes = Closes(space)
+        await space.take(pages("1", "02T09:00", 110))
+        await space.accept([pages("late", "03T09:00", 40)])
+        writing, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(*arguments: Any, **named: Any) -> None:
+            await write_books(*arguments, **named)
+            writing.set()
+            await go_on.wait()
+
+        monkeypatch.setattr(worker_module, "write_books", slow)
+        rating = asyncio.create_task(space.worker.step())
+        await writing.wait()
+        closing = asyncio.create_task(closes.close(ACME_MARCH))
+        while not await space.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 -- the database waits
+            await asyncio.sleep(0.01)
+        assert not closing.done()
+        go_on.set()
+        await asyncio.wait([rating, closing])
+        assert await closing
+        await space.rate()
+        await space.take(pages("later", "04T09:00", 40))
+        kinds = {c.line.key.id: (c.kind, c.invoice_period) for c in await closes.charges()}
+        assert kinds == {"1": ("usage", MARCH), "late": ("usage", MARCH), "later": ("adjustment", APRIL)}
+
+
+async def test_whoever_goes_on_after_a_kill_between_close_and_fold_books_the_same(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_space(database_url, MINIMUM) as space:
+        closes = Closes(space)
+        await space.take(IN_FEBRUARY)
+        await closes.close(ACME_FEBRUARY)
+
+        async def killed(*_arguments: Any) -> None:
+            raise Killed
+
+        monkeypatch.setattr(books_module, "mark_booked", killed)
+        with pytest.raises(Killed):
+            await space.rate()
+        assert await closes.closed() == [(ACME_FEBRUARY.start, False)]
+        assert [charge.kind for charge in await closes.charges()] == ["usage"]
+        monkeypatch.setattr(books_module, "mark_booked", mark_booked)
+        # What arrives meanwhile is of the period still: what closing makes due is not booked before it.
+        await space.accept([at(pages("late", "01T09:00", 5), "2026-02-11T09:00:00Z")])
+        space.new_worker()
+        await space.rate()
+        assert await closes.closed() == [(ACME_FEBRUARY.start, True)]
+        assert [(c.kind, c.line.amount) for c in await closes.charges()] == [
+            ("usage", Decimal(8)),
+            ("usage", Decimal("0.4")),
+            ("minimum", Decimal("0.528571428571")),
+        ]
+
+
+def _months(seed: int) -> list[bytes]:
+    """Events of three months, some of which change what others come to."""
+    dice = random.Random(seed)  # noqa: S311 -- the same months for the same seed
+    found: list[bytes] = []
+    for n in range(90):
+        time = (
+            f"2026-0{dice.randint(2, 4)}-{dice.randint(1, 28):02}T{dice.randint(6, 20):02}:{dice.randint(0, 59):02}:00Z"
+        )
+        subject = dice.choice(["badge:ADA1", "badge:B0B1"])
+        body = dice.choice(
+            [
+                pages(f"p{n}", "01T09:00", dice.randint(1, 60), subject),
+                entry(f"d{n}", "01T09:00", subject),
+                sale(f"s{n}", "01T09:00", f"{dice.randint(1, 20)}.00", subject, dice.choice(["paid", "account"])),
+                void(f"v{n}", "01T09:00", f"p{dice.randint(0, n)}", HALL),
+            ]
+        )
+        found.append(at(body, time))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_service_periods_come_to_the_same_whenever_they_were_closed(database_url: str, seed: int) -> None:
+    """All events first and then the closes, against: in any order, by workers that forget everything."""
+    catalog = CATALOG.replace('unit_price: "25.00"', 'unit_price: "25.00", period_minimum: {amount: "400.00"}')
+    events = _months(seed)
+    async with open_space(database_url, catalog) as space:
+        closes = Closes(space)
+        await space.take(*events)
+        for period in (ACME_FEBRUARY, ACME_MARCH, ACME_APRIL):
+            await closes.close(period)
+        await space.rate()
+        expected = await space.books()
+        assert {charge.kind for charge in await closes.charges(account="acme")} >= {"usage", "minimum"}
+        await closes.begin_anew()
+
+        dice = random.Random(seed)  # noqa: S311 -- the same story for the same seed
+        story: list[bytes | Closing] = [*events]
+        dice.shuffle(story)
+        for period in (ACME_FEBRUARY, ACME_MARCH, ACME_APRIL):
+            story.insert(dice.randint(0, len(story) - 1), period)
+        for part in story:
+            if isinstance(part, Closing):
+                await closes.close(part)
+            else:
+                await space.accept([part])
+            if dice.random() < 0.3:
+                await space.rate()
+            if dice.random() < 0.1:
+                space.new_worker()
+        await space.rate()
+        assert "adjustment" in {charge.kind for charge in await closes.charges()}
+        assert await space.books() == expected
