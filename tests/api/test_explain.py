@@ -8,7 +8,7 @@ from meter.store.booking import checkpoints_before
 from meter.store.readers import charge_by_id
 from tests.api.conftest import Gateway
 from tests.booked import a_charge, a_fee
-from tests.booking.space import CATALOG, amend, pages, sale, void
+from tests.booking.space import CATALOG, amend, event, pages, sale, void
 from tests.rating.arithmetic import adds_up
 
 HALL = "berlin/print/hall"
@@ -156,3 +156,24 @@ async def test_an_account_that_is_gone_is_still_explained(gateway: Gateway) -> N
     await gateway.api.book(orphan)
     told = await _explain(gateway, orphan.id)
     assert told["recomputed"] == {"agrees": False, "amount": None, "quantity": None}
+
+
+async def test_it_goes_back_before_a_checkpoint_that_did_not_know_of_a_refund(gateway: Gateway) -> None:
+    """A refund has come in and nobody has rated it yet: the checkpoint behind its sale kept nothing of the sale."""
+    bodies = [pages(f"{n}", f"{2 + n // 20:02}T{n % 20:02}:10", 3) for n in range(300)]
+    await gateway.space.take(sale("s", "01T09:00", "3.50", "badge:ADA1", "account"), *bodies)
+    last = (await gateway.charges())[-1]
+    async with gateway.api.db.begin() as conn:
+        charge = await charge_by_id(conn, "northside", last["id"])
+        assert charge is not None
+        [base] = (
+            await checkpoints_before(conn, "northside", {"acme": charge.line.key.time}, state_format=STATE_FORMAT)
+        ).values()
+    assert base.position.id != "s"
+    of = {"source": "berlin/pos/bar", "order": "s"}
+    data = {"refund": "r", "sale": of, "currency": "EUR", "status": "completed", "amount": "1.00"}
+    just_before = charge.line.key.time.strftime("%dT%H:00")
+    await gateway.space.accept([event("pos.refund", "r", just_before, None, "berlin/pos/bar", data)])
+    told = await _explain(gateway, last["id"])
+    assert told["recomputed"]["agrees"]
+    assert adds_up(told)
