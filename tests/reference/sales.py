@@ -88,11 +88,24 @@ class Sale:
         for line in data["lines"]:
             name = line.get("sku") or line.get("name")
             wanted = exact(line["amount"])
-            for n, item in enumerate(self.items):
-                if name is not None and name == (item.get("sku") or item.get("name")) and self.nets[n] > 0:
-                    part = max(ZERO, min(wanted, self.nets[n] - self.done.net[n]))
-                    self.done.net[n] += part
-                    wanted -= part
+            sold = [n for n, net in enumerate(self.nets) if net > 0]
+            named = [n for n in sold if name is not None and name == self._name(n)]
+            if not named:
+                # The sale has no such line: it is of all of them, each by what it cost.
+                whole = sum((self.nets[n] for n in sold), ZERO)
+                for n in sold:
+                    self._take(n, wanted * self.nets[n] / whole)
+            for n in named:
+                wanted -= self._take(n, wanted)
+
+    def _name(self, n: int) -> str | None:
+        found: str | None = self.items[n].get("sku") or self.items[n].get("name")
+        return found
+
+    def _take(self, n: int, wanted: Fraction) -> Fraction:
+        part = max(ZERO, min(wanted, self.nets[n] - self.done.net[n]))
+        self.done.net[n] += part
+        return part
 
     def parts(self) -> tuple[Fraction, Fraction, Fraction]:
         """Net, tax and tip that are refunded so far."""
