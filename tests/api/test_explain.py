@@ -1,3 +1,5 @@
+import re
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace as with_
@@ -51,6 +53,15 @@ async def test_the_arithmetic_is_whole_and_agrees(gateway: Gateway) -> None:
     assert told["resolution"]["member"] == "ada"
     assert [link["id"] for link in told["chain"]] == [second["id"]]
     assert (await _explain(gateway, first["id"]))["grants"][0]["after"] == "20"
+
+
+async def test_the_document_names_every_part(gateway: Gateway) -> None:
+    await gateway.space.take(pages("1", "02T09:00", 80))
+    [charge] = await gateway.charges()
+    document = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    section = document.partition("## Explaining a charge")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(await _explain(gateway, charge["id"]))
 
 
 async def test_text_is_for_people(gateway: Gateway) -> None:
