@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.api.explain_json import ExplanationJson
 from meter.api.facts import FactsReader, account_facts
 from meter.api.negotiate import best_media
 from meter.api.routing import JSON, TEXT, Route, principal_of
@@ -71,7 +72,7 @@ def routes(services: Services, facts: FactsReader) -> list[Route]:
             summary="The whole arithmetic of a charge, computed again from stored facts",
             scope="usage:read",
             open_to=frozenset({"site", "account"}),
-            answers={JSON: dict[str, Any], TEXT: str},
+            answers={JSON: ExplanationJson, TEXT: str},
         )
     ]
 

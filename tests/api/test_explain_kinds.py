@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest_asyncio
 from sqlalchemy import text
 
+from meter.api.explain_json import ExplanationJson
 from tests.api.conftest import Gateway, serving, the_services
 from tests.booking.closes import ACME_MARCH, Closes
 from tests.booking.space import amend, event, open_space, pages, void
@@ -128,7 +130,10 @@ async def _told(gateway: Gateway) -> list[dict[str, Any]]:
     charges = await gateway.charges()
     answers = [await gateway.api.get(f"/v1/charges/{charge['id']}/explain") for charge in charges]
     assert {answer.status for answer in answers} == {200}
-    return [answer.json for answer in answers]
+    told: list[dict[str, Any]] = [answer.json for answer in answers]
+    # The document says what is served, no more and no less.
+    assert [msgspec.to_builtins(msgspec.convert(one, ExplanationJson)) for one in told] == told
+    return told
 
 
 async def test_every_charge_of_a_month_adds_up_whatever_came_late(rich: Gateway) -> None:
