@@ -26,9 +26,10 @@ from meter.api.routing import (
 from meter.api.services import Services
 from meter.booking.facts import Facts
 from meter.model.instant import instant_text
-from meter.model.money import plain
-from meter.rating.grants import GrantBalance, balances
-from meter.store.readers import drawn_until
+from meter.model.money import ZERO, plain
+from meter.rating.grants import GrantBalance, balances, returned_of
+from meter.rating.state import Returned
+from meter.store.readers import drawn_until, given_back_until
 
 
 class BalancesQuery(Query, kw_only=True):
@@ -37,11 +38,21 @@ class BalancesQuery(Query, kw_only=True):
     at: Annotated[InstantText | None, msgspec.Meta(description="Now, unless given.")] = None
 
 
+class BoughtJson(Model, kw_only=True):
+    """What was paid for bought credit, and how much of that its use so far is worth; the rest is deferred revenue."""
+
+    price: DecimalText
+    drawn: DecimalText
+
+
 class GrantJson(Model, kw_only=True):
-    """A grant in force, in the order in which grants are drawn. `scope` lists its meters, null: any of the unit."""
+    """A grant in force, in the order in which grants are drawn. `scope` lists its meters, null: any of the unit.
+
+    `origin` refund: given back after the credit that the sale drew had expired. `bought` is there for bought credit.
+    """
 
     id: str
-    origin: Literal["plan", "given", "bought", "rollover"]
+    origin: Literal["plan", "given", "bought", "rollover", "refund"]
     scope: list[str] | None
     member: str | None
     unit: str
@@ -51,6 +62,7 @@ class GrantJson(Model, kw_only=True):
     effective: InstantText | None
     expires: InstantText | None
     priority: int
+    bought: BoughtJson | msgspec.UnsetType = msgspec.UNSET
 
 
 class Balances(Model, kw_only=True):
@@ -92,7 +104,12 @@ async def read_balances(conn: AsyncConnection, facts: Facts, operator: str, acco
     """Return the account's balances at `at`. Raises BadInput (`not_found`)."""
     known = account_facts(facts, account)
     used = await drawn_until(conn, operator, account, at)
-    found = balances(known, at, used)
+    returned: dict[str, Returned] = {}
+    for name, (since, amount) in (await given_back_until(conn, operator, account, at)).items():
+        if (one := returned_of(known, name, since, amount)) is not None:
+            returned[name] = one
+            used[name] = used.get(name, ZERO) + amount  # what came back is its amount, and not used less
+    found = balances(known, at, used, returned)
     return Balances(account=account, at=instant_text(at), grants=[_grant(balance) for balance in found])
 
 
@@ -109,4 +126,7 @@ def _grant(balance: GrantBalance) -> GrantJson:
         effective=None if balance.effective is None else instant_text(balance.effective),
         expires=None if balance.expires is None else instant_text(balance.expires),
         priority=balance.priority,
+        bought=msgspec.UNSET
+        if balance.price is None or balance.drawn_cost is None
+        else BoughtJson(price=plain(balance.price), drawn=plain(balance.drawn_cost)),
     )

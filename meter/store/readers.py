@@ -175,6 +175,21 @@ async def drawn_until(conn: AsyncConnection, operator: str, account: str, at: da
     return {row.grant: row.drawn for row in rows}
 
 
+async def given_back_until(
+    conn: AsyncConnection, operator: str, account: str, at: datetime
+) -> dict[str, tuple[datetime, Decimal]]:
+    """Return when, and how much, refunds up to and including `at` gave back to each instance, by instance."""
+    rows = await conn.execute(
+        select(draws.c.grant, func.min(draws.c.event_time).label("since"), (-func.sum(draws.c.amount)).label("amount"))
+        .join(charges, (charges.c.operator == draws.c.operator) & (charges.c.id == draws.c.charge))
+        .where(draws.c.operator == operator, draws.c.account == account, draws.c.event_time <= at)
+        .where(charges.c.kind == "refund")
+        .group_by(draws.c.grant)
+        .having(func.sum(draws.c.amount) < 0)
+    )
+    return {row.grant: (row.since, row.amount) for row in rows}
+
+
 async def _charges(conn: AsyncConnection, operator: str, query: Select[*tuple[Any, ...]]) -> list[Charge]:
     return await _with_draws(conn, operator, (await conn.execute(query)).all())
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from meter.model.directory import FOR_EVER, GivenGrant, Subscription
 from meter.model.errors import BadInput
 from meter.model.money import ZERO, unit_scale
-from meter.model.period import period_named
+from meter.model.period import period_at, period_named
 from meter.rating.facts import AccountFacts
 from meter.rating.grants.instance import Instance, name_part
 from meter.rating.grants.plan import plan_instances
@@ -84,6 +86,17 @@ def _subscriptions(facts: AccountFacts, name: str) -> list[Subscription]:
 def returned_id(origin: str, source: str, refund: str) -> str:
     """Return the id of the credit that a refund gives back to `origin` after its expiry."""
     return f"{origin}/{_RETURNED}/{name_part(source)}/{name_part(refund)}"
+
+
+def returned_of(facts: AccountFacts, identifier: str, at: datetime, amount: Decimal) -> Returned | None:
+    """Return what a refund at `at` gave back to `identifier`, `amount` in its unit; None: it had not expired."""
+    names = identifier.split("/")
+    found = find(facts, identifier)
+    if found is None or found.origin != "refund":
+        return None
+    account = facts.account
+    expires = period_at(at, zone_name=account.timezone, anchor_day=account.anchor_day).end
+    return Returned("/".join(names[:-_RETURNED_PARTS]), at, expires, amount * unit_scale(found.unit))
 
 
 def returned_instance(facts: AccountFacts, identifier: str, returned: Returned) -> Instance | None:

@@ -1,0 +1,49 @@
+"""What is left of credit that was paid for, and of credit that a refund gave back too late."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import pairwise
+
+from hypothesis import given as over
+from hypothesis import strategies as st
+
+from meter.model.directory import Purchase
+from meter.rating.grants import balances, returned_of
+from tests.rating.world import USE, d, given, per_unit, plan, plan_grant, space, span, t
+
+PACK = given("pack", USE, "7", bought=Purchase(price=d("100.00")), span=span("11-01"))
+
+
+@over(st.lists(st.decimals(min_value=0, max_value=2, places=3), max_size=6).filter(lambda parts: sum(parts) <= 7))
+def test_the_cost_of_draws_sums_to_the_price_exactly(parts: list[Decimal]) -> None:
+    where = space(plan(use=per_unit("1")), grants=[PACK])
+
+    def cost(used: Decimal) -> Decimal:
+        (balance,) = balances(where.facts, t("11-02"), {"pack": used})
+        assert (balance.origin, balance.price) == ("bought", 100)
+        assert balance.drawn_cost is not None
+        return balance.drawn_cost
+
+    steps = [sum(parts[:n], Decimal(0)) for n in range(len(parts) + 1)] + [Decimal(7)]
+    costs = [cost(used) for used in steps]
+    assert sum((after - before for before, after in pairwise(costs)), Decimal(0)) == 100
+    assert costs == sorted(costs)
+
+
+def test_credit_that_was_given_has_no_cost() -> None:
+    where = space(plan(use=per_unit("1")), grants=[given("gift", USE, "5")])
+    (balance,) = balances(where.facts, t("11-02"), {})
+    assert (balance.price, balance.drawn_cost) == (None, None)
+
+
+def test_what_a_refund_gave_back_after_the_expiry_lasts_until_the_end_of_its_period() -> None:
+    where = space(plan(use=per_unit("1"), grants=[plan_grant("pool", USE, "10")]))
+    name = "sub/pool/2026-10/returned/berlin%2Ftill/r"
+    returned = returned_of(where.facts, name, t("11-05"), d(4))
+    assert returned is not None
+    own, back = balances(where.facts, t("11-06"), {name: d(1)}, {name: returned})
+    assert (own.id, back.id, back.origin, back.scope) == ("sub/pool/2026-11", name, "refund", ("use",))
+    assert (back.amount, back.used, back.remaining) == (4, 1, 3)
+    assert (back.effective, back.expires) == (t("11-05"), t("11-30 23:00"))
+    assert returned_of(where.facts, "sub/pool/2026-10", t("11-05"), d(4)) is None
