@@ -22,14 +22,13 @@ class Difference:
 def differences(*, standing: Mapping[LineKey, Charge], lines: Iterable[Line]) -> list[Difference]:
     """Return what has to be booked so that `lines` stand, in the order of the lines' keys.
 
-    `standing` holds the charges that stand within the folded range, by line. A line of quantity 0 and amount 0 is none,
-    unless credit paid for it.
+    `standing` holds the charges that stand within the folded range, by line. A line of nothing is none.
     Raises Broken (`line_twice`) if two lines have one key.
     """
     found: list[Difference] = []
     wanted: set[LineKey] = set()
     for line in lines:
-        if not line.quantity and not line.amount and not line.draws:
+        if is_nothing(line):
             continue
         if line.key in wanted:
             raise Broken(f"the fold gave two lines for {line.key}; neither is booked", code="line_twice")
@@ -40,6 +39,11 @@ def differences(*, standing: Mapping[LineKey, Charge], lines: Iterable[Line]) ->
     found += [Difference(key=key, standing=c, line=None) for key, c in standing.items() if key not in wanted]
     found.sort(key=lambda difference: difference.key)
     return found
+
+
+def is_nothing(line: Line) -> bool:
+    """Tell whether there is nothing to book: quantity 0 and amount 0, and no credit that paid for it."""
+    return not line.quantity and not line.amount and not line.draws
 
 
 def bills_the_same(left: Line, right: Line) -> bool:

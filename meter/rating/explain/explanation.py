@@ -12,7 +12,7 @@ from meter.model.charge import Charge, Line
 from meter.model.event import AMENDED, VOIDED, EventKey, UsageEvent
 from meter.model.instant import instant_text
 from meter.model.money import EXACT, plain
-from meter.rating.corrections import bills_the_same
+from meter.rating.corrections import bills_the_same, is_nothing
 from meter.rating.evidence import Evidence
 from meter.rating.explain.booked import Booked, booked_of, chain_json, chain_text, period_json
 from meter.rating.explain.credit import Drawn, draws_of
@@ -200,8 +200,8 @@ def explain(
     `chain` is every charge of its line in order of revision; `events` are those of the charge and of the line that
     stands now. `recomputed` and `evidence` come from a traced fold of the account by `facts`, for the same line.
     """
-    if recomputed is not None and not recomputed.quantity and not recomputed.amount:
-        recomputed = None  # nothing to book
+    if recomputed is not None and is_nothing(recomputed):
+        recomputed = None
     stands = standing(chain)
     if stands is None or recomputed is None:
         agrees = stands is None and recomputed is None
