@@ -79,7 +79,7 @@ async def test_a_fee_is_explained_without_an_event(gateway: Gateway) -> None:
     told = await _explain(gateway, fee.id)
     assert (told["events"], told["resolution"], told["meter"], told["amount"]) == ([], None, "membership", "199")
     text = await gateway.api.get(f"/v1/charges/{fee.id}/explain", headers={"Accept": "text/plain"})
-    assert "10 month; price flex-10: 199 EUR" in text.text
+    assert "10 month of plan flex-10: 199 EUR" in text.text
     of_site = await gateway.api.key("usage:read", site="berlin")
     assert (await gateway.api.get(f"/v1/charges/{fee.id}/explain", key=of_site)).status == 404
 

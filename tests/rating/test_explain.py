@@ -444,7 +444,7 @@ def test_fees_and_deposits_come_and_go_with_their_days() -> None:
     held = subscription(span=span(NOVEMBER, "11-15 23:00"), seats=2, deposit=d(300))
     scene = booked(space(replace(plan(), fee=Fee(amount=d(200))), subscriptions=[held]), until="12-05")
     assert scene.text(1) == [
-        "Charge #1 (original): 2 month; 400 EUR",
+        "Charge #1 (original): 2 month of plan flex: 400 EUR",
         "Meter: membership, 2 month",
         "Fee: plan flex of subscription sub for 2026-11, due 2026-11-01",
         "  200 x 2 seats = 400 EUR",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meter.model.charge import REFUND_PART, Charge, Line
 from meter.model.money import is_currency, plain
-from meter.rating.calendar import CREDIT_SALE, DEPOSIT
+from meter.rating.calendar import CREDIT_SALE, DEPOSIT, MEMBERSHIP
 from meter.rating.corrections import reversed_line
 from meter.rating.explain.booked import tax_text
 
@@ -25,6 +25,8 @@ def short_text(charge: Charge) -> str:
         return f"paid at the till: {plain(line.amount)} {currency} net{tax_text(charge)}{tip}"
     if line.kind == "minimum":
         return f"missing to the minimum of price {line.price}: {plain(line.amount)} {currency}"
+    if line.meter == MEMBERSHIP:
+        return f"{plain(line.quantity)} {unit} of plan {line.plan}: {plain(line.amount)} {currency}"
     if line.meter == DEPOSIT:
         return f"deposit: {plain(line.amount)} {currency}"
     if line.meter == CREDIT_SALE:
