@@ -111,7 +111,8 @@ class Chance:
             found = self.date() if dates else self.instant()
             if start is None or (date.fromisoformat(found[:10]) - date.fromisoformat(start[:10])).days > 1:
                 return found
-        later = (self.start + timedelta(days=100)).date().isoformat()
+        begun = self.start.date() if start is None else date.fromisoformat(start[:10])
+        later = max(begun + timedelta(days=10), self.start.date() + timedelta(days=100)).isoformat()
         return later if dates else f"{later}T00:00:00Z"
 
     def moment(self) -> datetime:

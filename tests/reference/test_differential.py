@@ -32,6 +32,7 @@ from tests.reference.books import (
     tax_of,
     torn,
 )
+from tests.reference.credit import Instance
 from tests.reference.rater import Facts, Rater
 from tests.reference.scenario import Maker, Scenario, wire
 from tests.reference.values import decimal
@@ -59,10 +60,15 @@ async def test_the_books_are_those_of_a_second_rater(database_url: str, seed: in
             ours = {
                 grant: (decimal(one.amount), decimal(one.used), decimal(one.remaining))
                 for grant, one in balances(facts, account, scenario.now).items()
-                if account.credit.seen[grant].in_force(scenario.now)
+                if _shown(facts, name, account.credit.seen[grant], scenario.now)
             }
             assert await _balances(space, name, scenario.now) == ours
         await _explains(space)
+
+
+def _shown(facts: Facts, account: str, one: Instance, at: datetime) -> bool:
+    """Balances are of what is in force, for the account and for those who are its members at the time."""
+    return one.in_force(at) and (one.member is None or facts.account_at(one.member, at) == account)
 
 
 def _document(scenario: Scenario, version: int, put: dict[str, Any], *, dated: bool = True) -> str:
@@ -129,7 +135,11 @@ async def _balances(space: Space, account: str, at: datetime) -> dict[str, tuple
         assert Decimal(grant.remaining) == Decimal(grant.amount) - Decimal(grant.used)
         assert Decimal(grant.remaining) >= 0
         assert Decimal(grant.used) >= 0
-    return {grant.id: (Decimal(grant.amount), Decimal(grant.used), Decimal(grant.remaining)) for grant in found.grants}
+    return {
+        grant.id: (Decimal(grant.amount), Decimal(grant.used), Decimal(grant.remaining))
+        for grant in found.grants
+        if Decimal(grant.amount)
+    }
 
 
 async def _explains(space: Space) -> None:
