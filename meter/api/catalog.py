@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
 from aiohttp import web
 
+from meter.api.costs import AccountCostJson, costs_json
 from meter.api.routing import JSON, InstantText, Model, Query, Route, json_answer, query_of
 from meter.api.services import Services
+from meter.booking.preview import AccountPreview, facts_with, previews
 from meter.catalog.issues import Issue
 from meter.catalog.load import LoadedCatalog, read_catalog_json, read_catalog_text
 from meter.catalog.people import Known
@@ -74,7 +77,8 @@ class IssueJson(Model, kw_only=True):
 class AppliedJson(Model, kw_only=True):
     """What a catalog changes. `version` null: it says nothing new; `effective` null: since always.
 
-    `needs_reason`: it takes effect in the past, and is applied only with a reason. Differences in money are not shown.
+    `needs_reason`: it takes effect in the past, and is applied only with a reason. `costs` is what it would book, by
+    account; null where it was applied.
     """
 
     operator: str
@@ -86,6 +90,7 @@ class AppliedJson(Model, kw_only=True):
     directory: dict[str, EntriesJson]
     refolds: RefoldJson
     warnings: list[IssueJson]
+    costs: list[AccountCostJson] | None = None
 
 
 def routes(services: Services) -> list[Route]:
@@ -104,9 +109,12 @@ def routes(services: Services) -> list[Route]:
                 outcome = await preview_catalog(conn, loaded, now=now)
             else:
                 outcome = await apply_catalog(conn, loaded, now=now, reason=query.reason or None)
-        if outcome and not query.dry_run:
+        told = outcome_json(outcome, loaded.warnings, applied=not query.dry_run)
+        if query.dry_run:
+            told.costs = costs_json(await _costs(services, loaded, outcome, now))
+        elif outcome:
             services.accepted.notify()
-        return json_answer(outcome_json(outcome, loaded.warnings, applied=not query.dry_run))
+        return json_answer(told)
 
     return [
         Route(
@@ -134,6 +142,16 @@ async def text_of(request: web.Request, *media_types: str) -> str:
         return (await request.read()).decode()
     except UnicodeDecodeError as error:
         raise BadInput(f"the body is not UTF-8: {error}", code="bad_body") from error
+
+
+async def _costs(services: Services, loaded: LoadedCatalog, outcome: Outcome, now: datetime) -> list[AccountPreview]:
+    """Return what the outcome would book, for each account for which it is anything."""
+    if not outcome.touches:
+        return []
+    facts = await facts_with(services.db, loaded, outcome.operator, at=now)
+    since = {touch.account: touch.since for touch in outcome.touches}
+    found = [one async for one in previews(services.db, outcome.operator, facts, since, at=now)]
+    return [one for one in found if one.charges or one.fault is not None]
 
 
 def _load(content_type: str, text: str, known: Known) -> LoadedCatalog:

@@ -5,11 +5,11 @@ facts that would be ──▶ fold the touched accounts from before the change �
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,13 +18,17 @@ from meter.booking.accounts import Accounts
 from meter.booking.books import keep_books
 from meter.booking.facts import Facts
 from meter.booking.step import Intake
+from meter.catalog.load import LoadedCatalog
 from meter.model.charge import Charge
 from meter.model.errors import BadInput
 from meter.model.money import ZERO
 from meter.rating.corrections import Difference
+from meter.store.apply import apply_catalog
 from meter.store.catalogs import load_catalogs
 from meter.store.directory import load_directory
 from meter.store.engine import Database
+
+T = TypeVar("T")
 
 # Accounts that are folded between two looks at who else wants the loop and the memory.
 CHUNK_ACCOUNTS: Final = 50
@@ -61,6 +65,28 @@ async def facts_now(connection: AsyncConnection, operator: str) -> Facts:
     if catalogs is None:
         raise BadInput("there is no catalog yet; apply one", code="no_catalog")
     return Facts(version=0, catalogs=catalogs, directory=await load_directory(connection, operator))
+
+
+async def facts_after(
+    database: Database, change: Callable[[AsyncConnection], Awaitable[T]], operator: str
+) -> tuple[T, Facts]:
+    """Return what `change` returns and the facts that it would lead to; it is undone."""
+    async with database.begin() as connection:
+        undone = await connection.begin_nested()
+        result = await change(connection)
+        facts = await facts_now(connection, operator)
+        await undone.rollback()
+    return result, facts
+
+
+async def facts_with(database: Database, loaded: LoadedCatalog, operator: str, *, at: datetime) -> Facts:
+    """Return the facts as they would be with a catalog applied at `at`. Raises CatalogError."""
+
+    async def taken(connection: AsyncConnection) -> None:
+        await apply_catalog(connection, loaded, now=at, reason="preview")
+
+    _, facts = await facts_after(database, taken, operator)
+    return facts
 
 
 async def previews(

@@ -6,16 +6,12 @@ followed as well: from the instant on one catalog holds until now.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meter.booking.facts import Facts
-from meter.booking.preview import facts_now
 from meter.catalog.touch import Touch
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text
@@ -23,10 +19,7 @@ from meter.store.apply import REASON_CHARS_MAX
 from meter.store.catalogs import StoredVersion, in_force, read_versions, write_version
 from meter.store.directory import NO_CATALOG
 from meter.store.directory_write import lock_facts, raise_facts_version, write_refolds
-from meter.store.engine import Database
 from meter.store.tables import accounts
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +73,3 @@ async def rerate(
     await raise_facts_version(connection, operator)
     await write_refolds(connection, operator, touches)
     return Rerate(operator=operator, since=since, account=account, versions=tuple(versions), touches=touches)
-
-
-async def facts_after(
-    database: Database, change: Callable[[AsyncConnection], Awaitable[T]], operator: str
-) -> tuple[T, Facts]:
-    """Return what `change` returns and the facts that it would lead to; it is undone."""
-    async with database.begin() as connection:
-        undone = await connection.begin_nested()
-        result = await change(connection)
-        facts = await facts_now(connection, operator)
-        await undone.rollback()
-    return result, facts

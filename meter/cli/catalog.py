@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from meter.api.catalog import outcome_json
-from meter.booking.preview import AccountPreview
-from meter.booking.rerate import facts_after
+from meter.booking.preview import AccountPreview, facts_with
 from meter.catalog.issues import CatalogError, Issue
 from meter.catalog.load import LoadedCatalog, read_catalog_text
 from meter.cli.common import connect, err, out, print_json, run
@@ -92,9 +90,7 @@ async def _take_in(
         loaded, outcome = await take_in(database, files, reason=reason, dry_run=dry_run, at=at)
         if not dry_run or not outcome.touches:
             return loaded, outcome, []
-        # The preview looks at the facts as they would be: applied, read, and undone.
-        taken = partial(apply_catalog, loaded=loaded, now=at, reason="preview")
-        _, facts = await facts_after(database, taken, outcome.operator)
+        facts = await facts_with(database, loaded, outcome.operator, at=at)
         since = {touch.account: touch.since for touch in outcome.touches}
         return loaded, outcome, await cost_of(database, outcome.operator, facts, since, at=at)
 

@@ -7,14 +7,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from meter.api.costs import costs_json
 from meter.booking.facts import Facts
 from meter.booking.preview import AccountPreview, previews
 from meter.cli.common import err, out
-from meter.model.charge import LineKey
 from meter.model.instant import instant_text
 from meter.model.money import ZERO, plain
 from meter.rating.corrections import Difference
@@ -69,37 +70,10 @@ def show_cost(found: Sequence[AccountPreview]) -> None:
         out.print(f"in all: {_signed(net)} {currency}, tax {_signed(tax)}", highlight=False)
 
 
-def cost_json(found: Sequence[AccountPreview]) -> list[dict[str, Any]]:
+def cost_json(found: Sequence[AccountPreview]) -> list[Any]:
     """Return what would be booked as JSON values: every account with every line."""
-    return [
-        {
-            "account": one.account,
-            "currency": one.currency,
-            "difference": plain(one.net),
-            "tax": plain(one.tax),
-            "fault": one.fault,
-            "lines": [_line_json(difference) for difference in one.differences],
-        }
-        for one in found
-    ]
-
-
-def _line_json(difference: Difference) -> dict[str, Any]:
-    key: LineKey = difference.key
-    stands, line = difference.standing, difference.line
-    return {
-        "time": instant_text(key.time),
-        "source": key.source or None,
-        "id": key.id,
-        "meter": key.meter,
-        "corrects": None if stands is None else stands.id,
-        "before": None if stands is None else _figures(stands.line.quantity, stands.line.amount),
-        "after": None if line is None else _figures(line.quantity, line.amount),
-    }
-
-
-def _figures(quantity: Decimal, amount: Decimal) -> dict[str, str]:
-    return {"quantity": plain(quantity), "amount": plain(amount)}
+    told: list[Any] = msgspec.to_builtins(costs_json(found))
+    return told
 
 
 def _name(difference: Difference) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from meter.booking import rerate as booking
-from meter.booking.preview import AccountPreview, facts_now
+from meter.booking.preview import AccountPreview, facts_after, facts_now
 from meter.cli.common import connect, out, print_json, require_operator, run
 from meter.cli.costs import cost_json, cost_of, show_cost
 from meter.cli.reading import instant_given
@@ -58,7 +58,7 @@ async def _rerate(
             facts = await facts_now(connection, operator)
         start = instant_given(since, facts, account, what="--from") or at
         wanted = partial(booking.rerate, operator=operator, since=start, account=account, reason=reason, now=at)
-        done, facts = await booking.facts_after(database, wanted, operator)
+        done, facts = await facts_after(database, wanted, operator)
         found = await cost_of(database, operator, facts, {touch.account: touch.since for touch in done.touches}, at=at)
         if not dry_run:
             async with database.begin() as connection:

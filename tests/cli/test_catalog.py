@@ -70,7 +70,7 @@ async def test_plan_tells_and_changes_nothing(files: Path) -> None:
         assert planned["directory"]["identities"] == {"added": 1, "changed": 0}
     result = await meter("plan", "plans.yaml")
     assert "version 1 would be in force since always" in result.stdout
-    assert "what that would cost is not shown" in result.stdout
+    assert "no booked line would change" in result.stdout
 
 
 async def test_plan_shows_what_changes(files: Path) -> None:
