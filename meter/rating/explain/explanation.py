@@ -74,21 +74,20 @@ class Explanation:
     agrees: bool
 
     @cached_property
-    def arithmetic(self) -> Arithmetic | None:
+    def _arithmetic(self) -> Arithmetic | None:
         """The way to the amount that the facts give now; None where they give nothing, or a till settled it."""
         line, evidence = self.recomputed, self.evidence
         if line is None or evidence is None:
             return None
-        with localcontext(EXACT):
-            return Arithmetic(
-                line=line,
-                measured=self._measured(evidence),
-                draws=draws_of(evidence, line, self.facts),
-                due=due_of(evidence, line),
-                refund=None if evidence.refund is None else refund_of(evidence.refund, line),
-                priced=priced_of(evidence),
-                evidence=evidence,
-            )
+        return Arithmetic(
+            line=line,
+            measured=self._measured(evidence),
+            draws=draws_of(evidence, line, self.facts),
+            due=due_of(evidence, line),
+            refund=None if evidence.refund is None else refund_of(evidence.refund, line),
+            priced=priced_of(evidence),
+            evidence=evidence,
+        )
 
     def _measured(self, evidence: Evidence) -> Measured | None:
         part, facts = evidence.part, self.facts
@@ -98,13 +97,15 @@ class Explanation:
         return measured_of(part, catalogs=facts.catalogs, events=events)
 
     @cached_property
-    def booked(self) -> Booked:
-        """The charge's cents."""
-        with localcontext(EXACT):
-            return booked_of(self.charge)
+    def _booked(self) -> Booked:
+        return booked_of(self.charge)
 
     def text(self) -> str:
         """Return the explanation as lines of text."""
+        with localcontext(EXACT):
+            return "\n".join(self._lines())
+
+    def _lines(self) -> list[str]:
         charge, line = self.charge, self.charge.line
         account_zone = _UTC if self.facts is None else self.facts.account.timezone
         out = [f"Charge {charge.id} ({charge.role}): {short_text(charge)}"]
@@ -117,14 +118,14 @@ class Explanation:
         if again is not None and not self._is_of_charge():
             figures = f"{plain(again.quantity)} {again.unit}, {plain(again.amount)} {again.currency}"
             out.append(f"The line as the facts give it now: {figures}")
-        if self.arithmetic is not None:
-            out += self.arithmetic.text(self._site_zone(self.arithmetic.line), account_zone)
+        if self._arithmetic is not None:
+            out += self._arithmetic.text(self._site_zone(self._arithmetic.line), account_zone)
         elif again is not None:
             out += till_text(again)
-        out += self.booked.text(account_zone)
+        out += self._booked.text(account_zone)
         out += chain_text(self.chain)
         out.append(self._verdict())
-        return "\n".join(out)
+        return out
 
     def _site_zone(self, line: Line) -> str:
         return _UTC if self.facts is None else self.facts.catalogs.at(line.key.time).site(line.site).timezone
@@ -145,7 +146,11 @@ class Explanation:
 
     def as_json(self) -> dict[str, Any]:
         """Return the explanation as JSON values: numbers as strings, instants in UTC."""
-        charge, line, found = self.charge, self.charge.line, self.arithmetic
+        with localcontext(EXACT):
+            return self._json()
+
+    def _json(self) -> dict[str, Any]:
+        charge, line, found = self.charge, self.charge.line, self._arithmetic
         return {
             "charge": charge.id,
             "role": charge.role,
@@ -170,9 +175,9 @@ class Explanation:
             "reductions": [] if found is None else [reduction_json(each) for each in found.evidence.reductions],
             "amount": plain(line.amount),
             "rounded": plain(charge.rounded),
-            "rounding": self.booked.rounding_json(),
+            "rounding": self._booked.rounding_json(),
             "currency": line.currency,
-            "tax": self.booked.tax_json(),
+            "tax": self._booked.tax_json(),
             "period": period_json(line.period),
             "invoice_period": period_json(charge.invoice_period),
             "chain": [chain_json(member) for member in self.chain],
