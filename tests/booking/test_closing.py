@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
+from meter.api.charge_json import charge_json
 from meter.booking import books as books_module
 from meter.booking import worker as worker_module
 from meter.booking.books import write_books
 from meter.model.period import Period
+from meter.rating.statement import section_of
 from meter.store.closes import Closing, mark_booked
 from tests.booking.closes import ACME_APRIL, ACME_FEBRUARY, ACME_MARCH, Closes, at
 from tests.booking.space import CATALOG, entry, open_space, pages, sale, void
@@ -64,7 +68,11 @@ async def test_what_differs_after_closing_is_an_adjustment_of_the_next_open_peri
         for charge in later:
             assert (charge.kind, charge.line.kind) == ("adjustment", "usage")
             assert (charge.line.period, charge.invoice_period) == (MARCH, APRIL)
+            assert charge_json(charge).kind == section_of(charge).rstrip("s") == "adjustment"
         assert await space.rows("SELECT DISTINCT kind FROM charges") == [("usage",)]
+        assert b'meter_charges_total{kind="adjustment",meter="print-pages"} 3.0' in generate_latest(
+            space.telemetry.registry
+        )
 
 
 async def test_with_two_periods_closed_in_a_row_adjustments_go_behind_both(database_url: str) -> None:
@@ -129,6 +137,21 @@ async def test_a_true_up_follows_what_comes_after_closing(database_url: str) -> 
         assert sum(c.rounded for c in await closes.charges()) == Decimal("8.93")
 
 
+async def test_a_period_that_is_closed_while_it_runs_is_trued_up_at_its_end_as_an_adjustment(database_url: str) -> None:
+    async with open_space(database_url, MINIMUM) as space:
+        closes = Closes(space)
+        space.now = ACME_FEBRUARY.end - timedelta(days=10)
+        await space.take(IN_FEBRUARY)
+        await closes.close(ACME_FEBRUARY)
+        await space.rate()
+        assert [charge.kind for charge in await closes.charges()] == ["usage"]
+        space.now = ACME_FEBRUARY.end
+        await space.rate()
+        _, minimum = await closes.charges()
+        assert (minimum.kind, minimum.line.kind, minimum.rounded) == ("adjustment", "minimum", Decimal("0.93"))
+        assert minimum.invoice_period == MARCH
+
+
 async def test_a_period_closed_while_a_late_event_is_rated_knows_the_event(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,8 +170,9 @@ async def test_a_period_closed_while_a_late_event_is_rated_knows_the_event(
         rating = asyncio.create_task(space.worker.step())
         await writing.wait()
         closing = asyncio.create_task(closes.close(ACME_MARCH))
-        while not await space.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 -- the database waits
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while not await space.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 -- the database waits
+                await asyncio.sleep(0.01)
         assert not closing.done()
         go_on.set()
         await asyncio.wait([rating, closing])
