@@ -30,7 +30,13 @@ DOCUMENTS: Final = sorted(
     for path in ROOT.glob(pattern)
 )
 # Read by others than the settings; the file that reads it.
-OTHER_VARIABLES: Final = {"METER_CONFIG": "meter/config.py", "METER_TEST_REQUIRE": "tests/tools.py"}
+OTHER_VARIABLES: Final = {
+    "METER_CONFIG": "meter/config.py",
+    "METER_DIFFERENTIAL": "tests/reference/test_differential.py",
+    "METER_DIFFERENTIAL_FOLD": "tests/reference/test_fold.py",
+    "METER_LAWS": "tests/rating/test_laws.py",
+    "METER_TEST_REQUIRE": "tests/tools.py",
+}
 
 document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
