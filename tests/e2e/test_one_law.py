@@ -19,6 +19,7 @@ import pytest
 from meter.rundir import admin_key
 from meter.simulate import NO_FAULTS, Delivery, deliver, simulate, to_http, to_mqtt
 from meter.simulate.pace import unpaced
+from tests.e2e.whole import whole_catalog
 from tests.export.books import beancount_totals
 from tests.gateway import RunningGateway
 
@@ -76,12 +77,17 @@ async def _outcome(gateway: RunningGateway, *, events: int) -> dict[str, Any]:
 @pytest.mark.slow
 async def test_the_bill_is_a_function_of_the_set_of_events(session_dir: Path) -> None:
     day = _a_day()
+    catalog = session_dir / "whole.yaml"
+    catalog.write_text(whole_catalog())
+    arguments = ("--catalog", str(catalog))
     in_order = session_dir / "in-order"
     in_order.mkdir()
-    async with RunningGateway(in_order, arguments=("--catalog", "examples/northside.yaml")) as gateway:
+    async with RunningGateway(in_order, arguments=arguments) as gateway:
         await _over_http(gateway, day)
         expected = await _outcome(gateway, events=len(day))
     assert len(expected["charges"]) > 40, "the day has become too quiet to show anything"
+    billed = {row[2] for row in expected["charges"]}
+    assert billed >= {"presence", "doors-used", "membership", "credit", "cafe", "print-pages", "wifi-data"}
     assert expected["ledger"], "nothing reached the ledger"
 
     chance = random.Random(7)  # noqa: S311 -- the same shuffle each time
@@ -90,7 +96,7 @@ async def test_the_bill_is_a_function_of_the_set_of_events(session_dir: Path) ->
     parts = [shuffled[n :: KILLS + 1] for n in range(KILLS + 1)]
     killed = session_dir / "killed"
     killed.mkdir()
-    gateway = RunningGateway(killed, arguments=("--catalog", "examples/northside.yaml"))
+    gateway = RunningGateway(killed, arguments=arguments)
     for n, part in enumerate(parts):
         await gateway.start()
         send = _over_mqtt if n % 2 else _over_http
