@@ -17,6 +17,7 @@ from meter.ingest.judge import AHEAD_MAX
 from meter.model.catalog import Pairing, PlanGrant, Rollover
 from meter.model.money import AMOUNT_PLACES, QUANTITY_PLACES, TIME_UNITS, ZERO
 from tests.rating.shown import crediting, measuring, pricing, selling, subscribing
+from tests.rating.shown.explaining import explanation
 from tests.rating.shown.words import EXAMPLES, Example
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "rating.md").read_text(encoding="utf-8")
@@ -62,6 +63,10 @@ def test_the_page_has_no_example_that_nobody_computes() -> None:
     on_the_page = [flowing(example) for example in _EMPHASIS.findall(without_code(PAGE))]
     computed = [told() for told in EXAMPLES if told.__module__ in {module.__name__ for module in MODULES}]
     assert sorted(set(on_the_page) - {"like this"}) == sorted(computed)
+
+
+def test_the_explanation_on_the_page_is_the_programs() -> None:
+    assert f"```\n{explanation()}\n```" in PAGE
 
 
 @pytest.mark.parametrize("rule", rules())

@@ -205,9 +205,9 @@ def bought() -> str:
     charges = bill(where, lines)
     (sold,), (use,) = by_meter(lines, "credit"), by_meter(lines, "use")
     tax = next(charge.tax_amount for charge in charges if charge.line.meter == "credit")
-    kept = left(where, "11-30", used("11-12", 3))["pack"].remaining
+    kept = left(where, "11-30", used("11-12", 3))["pack"]
     return (
         f"10 pages are bought for 180.00 from 10 November on: a line `credit` of {money(sold.amount)} and {money(tax)} "
-        f"tax on "
-        f"that day. 3 pages of 12 November are covered, {money(use.amount)}; {plain(kept)} are left."
+        f"tax on that day. 3 pages of 12 November are covered, {money(use.amount)}; {plain(kept.remaining)} are left, "
+        f"and {money(kept.drawn_cost or d(0))} of the price is used."
     )
