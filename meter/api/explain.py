@@ -189,7 +189,8 @@ def _again(found: Found, facts: AccountFacts) -> tuple[Line | None, Evidence | N
     """Return the charge's line as the facts are now, and how it came about."""
     key = found.charge.line.key
     reach = key.time + _longest_session(facts)
-    near = found.placed[: bisect_right(found.placed, reach, key=lambda placed: placed.event.time)]
+    # The first event belongs to it in any case: an account's calendar may begin with the period of that.
+    near = found.placed[: max(1, bisect_right(found.placed, reach, key=lambda placed: placed.event.time))]
     try:
         folded = fold(facts, found.state, near, until=found.until, trace=True)
     except TooLate:
