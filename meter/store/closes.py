@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meter.store.booking import request_refold
 from meter.store.usage import Cursor
 
 
@@ -71,8 +70,18 @@ async def close_periods(
     since: dict[str, datetime] = {}
     for closing in fresh:
         since.setdefault(closing.account, closing.end)
-    for account, end in since.items():
-        await request_refold(connection, operator, account=account, since=end, reason=reason or "the period was closed")
+    await connection.execute(
+        text(
+            "INSERT INTO refolds (operator, account, since, reason) SELECT :operator, g.account, g.since, :reason"
+            " FROM unnest(CAST(:accounts AS text[]), CAST(:since AS timestamptz[])) AS g (account, since)"
+        ),
+        {
+            "operator": operator,
+            "accounts": list(since),
+            "since": list(since.values()),
+            "reason": reason or "the period was closed",
+        },
+    )
     return fresh
 
 
