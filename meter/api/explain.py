@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from operator import attrgetter
 from typing import Final
@@ -188,19 +187,7 @@ def explained(found: Found) -> Explanation:
 def _again(found: Found, facts: AccountFacts) -> tuple[Line | None, Evidence | None]:
     """Return the charge's line as the facts are now, and how it came about."""
     key = found.charge.line.key
-    reach = key.time + _longest_session(facts)
-    # The first event belongs to it in any case: an account's calendar may begin with the period of that.
-    near = found.placed[: max(1, bisect_right(found.placed, reach, key=lambda placed: placed.event.time))]
-    try:
-        folded = fold(facts, found.state, near, until=found.until, trace=True)
-    except TooLate:
-        # What the state took for granted may have become known behind what is near.
-        folded = fold(facts, found.state, found.placed, until=found.until, trace=True)
+    # All events, also those behind the charge: what ends a session, and where the calendar begins, may be among them.
+    folded = fold(facts, found.state, found.placed, until=found.until, trace=True)
     line = next((line for line in folded.lines if line.key == key), None)
     return line, (folded.evidence or {}).get(key)
-
-
-def _longest_session(facts: AccountFacts) -> timedelta:
-    """Return how long after its start what ends a session can still come, by any meter there ever was."""
-    pairings = (meter.pairing for version in facts.catalogs.versions for meter in version.meters.values())
-    return timedelta(seconds=max((p.max_s + p.idle_s for p in pairings if p is not None), default=0))

@@ -185,7 +185,8 @@ async def test_every_charge_of_a_month_adds_up_whatever_came_late(rich: Gateway)
 
 async def test_a_fee_that_is_due_because_of_a_later_event(rich: Gateway) -> None:
     """A subscription without a start pays from the period of the account's first event on."""
-    await rich.space.apply(RICH.replace("from: 2026-02-10, to: 2026-04-16,", "").replace('deposit: "200.00",', ""))
+    undated = RICH.replace("from: 2026-02-10, to: 2026-04-16,", "").replace('deposit: "200.00",', "")
+    await rich.space.apply(undated.partition("grants:\n  - {id: pack")[0])
     await rich.space.take(pages("p1", "20T09:00", 60))
     fee = next(one for one in await _told(rich) if one["due"] and one["due"]["what"] == "fee")
     assert fee["period"]["start"] == "2026-02-28T23:00:00Z"
