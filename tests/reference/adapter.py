@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -194,16 +194,22 @@ def placed(events: list[UsageEvent], people: Directory, versions: CatalogTimelin
     return found
 
 
-def folded(scenario: Scenario, facts: Facts) -> list[Folded]:
-    """All lines by the real fold, each account in one go."""
+def inputs(scenario: Scenario, facts: Facts) -> Iterator[tuple[AccountFacts, list[PlacedEvent]]]:
+    """What the fold takes, account by account."""
     people, versions = directory(facts), catalogs(scenario, facts)
     events = placed(counted(scenario.events, scenario.now), people, versions)
-    found: list[Folded] = []
     for name, account in people.accounts.items():
         closed = frozenset(start for closed, start in scenario.closes if closed == name)
-        given = AccountFacts(account=account, directory=people, catalogs=versions, closed=closed)
-        found += fold(given, AccountState(), events[name], until=scenario.now).lines
-    return found
+        yield AccountFacts(account=account, directory=people, catalogs=versions, closed=closed), events[name]
+
+
+def folded(scenario: Scenario, facts: Facts) -> list[Folded]:
+    """All lines by the real fold, each account in one go."""
+    return [
+        line
+        for given, events in inputs(scenario, facts)
+        for line in fold(given, AccountState(), events, until=scenario.now).lines
+    ]
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
@@ -225,9 +231,17 @@ def _draws(draws: Iterable[tuple[str, Fraction | Decimal]]) -> str:
     return ", ".join(f"{name} {_number(sums[name])}" for name in sorted(sums) if sums[name])
 
 
+def _cents(told: Told) -> Told:
+    """Of a refund at the till the sum counts: which of its parts bears an odd cent is not laid down."""
+    if told["kind"] != "refund" or told["settlement"] != "paid":
+        return told
+    parts = [Fraction(told[name]) for name in ("amount", "till_tax", "tip") if told[name] != "-"]
+    return told | {"amount": _number(sum(parts, Fraction(0))), "till_tax": "-", "tip": "-"}
+
+
 def told_of_reference(line: Line) -> Told:
     tax = line.tax
-    return {
+    told = {
         "kind": line.kind,
         "member": line.member or "-",
         "site": line.site or "-",
@@ -248,11 +262,12 @@ def told_of_reference(line: Line) -> Told:
         "draws": _draws(line.draws.items()),
         "events": str(sorted(line.events)) if line.kind == "usage" and len(line.events) > 1 else "-",
     }
+    return _cents(told)
 
 
 def told_of_fold(line: Folded) -> Told:
     tax = line.tax
-    return {
+    told = {
         "kind": line.kind,
         "member": line.member or "-",
         "site": line.site or "-",
@@ -273,6 +288,7 @@ def told_of_fold(line: Folded) -> Told:
         "draws": _draws((draw.grant, draw.amount) for draw in line.draws),
         "events": str(sorted(map(tuple, line.events))) if line.kind == "usage" and len(line.events) > 1 else "-",
     }
+    return _cents(told)
 
 
 def _keyed(account: str, key: tuple[Any, ...], told: Told, taken: Lines) -> tuple[Any, ...]:

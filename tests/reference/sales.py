@@ -89,14 +89,14 @@ class Sale:
             name = line.get("sku") or line.get("name")
             wanted = exact(line["amount"])
             sold = [n for n, net in enumerate(self.nets) if net > 0]
-            named = [n for n in sold if name is not None and name == self._name(n)]
+            named = [n for n in range(len(self.items)) if name is not None and name == self._name(n)]
             if not named:
                 # The sale has no such line: it is of all of them, each by what it cost.
                 whole = sum((self.nets[n] for n in sold), ZERO)
                 for n in sold:
                     self._take(n, wanted * self.nets[n] / whole)
             for n in named:
-                wanted -= self._take(n, wanted)
+                wanted -= self._take(n, wanted) if n in sold else ZERO
 
     def _name(self, n: int) -> str | None:
         found: str | None = self.items[n].get("sku") or self.items[n].get("name")
