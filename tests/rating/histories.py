@@ -155,7 +155,9 @@ def _grant(id: str, unit: str, amount: str, *meters: str, **more: Any) -> PlanGr
     return PlanGrant(id=id, unit=unit, amount=d(amount), meters=meters, **more)
 
 
+TILL = ("cafe", "cups")
 PLAN_GRANTS = [
+    _grant("cups", "cup", "2", "cups"),
     _grant("pool", "unit", "6", "use", rollover=Rollover(most=d(4), periods=2)),
     _grant("mine", "unit", "3", "use", holder="member", priority=5, rollover=Rollover(most=d(2))),
     _grant("days", "day", "2", "days", per_seat=True),
@@ -202,18 +204,23 @@ def _subscriptions(layout: int, discounts: tuple[Discount, ...]) -> list[Subscri
 
 
 @st.composite
-def plans(draw: st.DrawFn, id: str) -> Plan:
-    prices = {meter: found for meter, listed in PRICES.items() if (found := draw(st.sampled_from(listed))) is not None}
-    grants = draw(st.lists(st.sampled_from(PLAN_GRANTS), unique_by=lambda grant: grant.id, max_size=5))
+def plans(draw: st.DrawFn, id: str, *, till: bool = False) -> Plan:
+    prices = {}
+    for meter, listed in PRICES.items():
+        found = draw(st.sampled_from([one for one in listed if one is not None] if till and meter in TILL else listed))
+        if found is not None:
+            prices[meter] = found
+    offered = [grant for grant in PLAN_GRANTS if not till or {"cafe", "cups"} & set(grant.meters)]
+    grants = draw(st.lists(st.sampled_from(offered), unique_by=lambda grant: grant.id, max_size=5))
     return replace(plan(id, grants=grants, **prices), fee=draw(st.sampled_from(FEES)))
 
 
 @st.composite
-def catalogs(draw: st.DrawFn, version: int, effective: str | None = None) -> Catalog:
+def catalogs(draw: st.DrawFn, version: int, effective: str | None = None, *, till: bool = False) -> Catalog:
     meters = [*METERS, *COUNTED, DESK, _presence(draw(st.sampled_from(["cap", "close_at", "last_seen", "none"])))]
     return catalog(
-        draw(plans("flex")),
-        draw(plans("big")),
+        draw(plans("flex", till=till)),
+        draw(plans("big", till=till)),
         plan("guest", use=per_unit("0.333"), days=per_unit("9.99", tax="low")),
         version=version,
         effective=effective,
@@ -292,11 +299,11 @@ LATE: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], Callable[[Acco
 
 
 @st.composite
-def facts(draw: st.DrawFn) -> Facts:
+def facts(draw: st.DrawFn, *, till: bool = False) -> Facts:
     zone, anchor = draw(st.sampled_from([("Europe/Berlin", 1), ("America/New_York", 31), ("Europe/Berlin", 15)]))
     discounts = tuple(draw(st.lists(st.sampled_from(DISCOUNTS), unique_by=lambda one: one.id)))
     terms: dict[str, Any] = {
-        "catalogs": [draw(catalogs(1)), draw(catalogs(2, "11-12"))],
+        "catalogs": [draw(catalogs(1, till=till)), draw(catalogs(2, "11-12", till=till))],
         "accounts": [Account(id="acme", name="acme", currency="EUR", timezone=zone, anchor_day=anchor)],
         "links": LINKS,
         "claims": CLAIMS,
@@ -404,14 +411,15 @@ class History:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> History:
+def histories(draw: st.DrawFn, *, till: bool = False) -> History:
     events: list[UsageEvent] = []
-    kinds = draw(st.sampled_from(THEMES))
+    kinds = ["pos.sale", "pos.refund"] if till else draw(st.sampled_from(THEMES))
     for n in range(draw(st.integers(1, 4) | st.integers(5, 16))):
         kind = draw(st.sampled_from(kinds))
         site = "berlin" if kind.startswith("pos.") else draw(st.sampled_from(sorted(ZONES)))
         at = draw(hours if kind in SESSIONS else minutes)
-        events.append(event(f"e{n}", kind, at, draw(data_of[kind]), by=draw(who), site=site))
+        by = "member:ada" if till else draw(who)
+        events.append(event(f"e{n}", kind, at, draw(data_of[kind]), by=by, site=site))
     revisions: list[Revision] = []
     for n in range(draw(st.integers(0, 4))):
         told: list[UsageEvent | Revision] = [*events[:2], *revisions]
@@ -437,9 +445,9 @@ class Step:
 
 
 @st.composite
-def arrivals(draw: st.DrawFn) -> tuple[Facts, History, list[Step]]:
+def arrivals(draw: st.DrawFn, *, till: bool = False) -> tuple[Facts, History, list[Step]]:
     """A history, and the steps in which it comes to be known, in any order, while the clock goes on."""
-    known, history = draw(facts()), draw(histories())
+    known, history = draw(facts(till=till)), draw(histories(till=till))
     told: list[UsageEvent | Revision] = [*history.events, *history.revisions]
     order = draw(st.permutations(told))
     size = draw(st.integers(1, 6))

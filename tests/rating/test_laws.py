@@ -78,7 +78,7 @@ def test_dividing_the_fold_changes_nothing(known: Facts, history: History, cuts:
 
 
 @laws
-@given(arrivals())
+@given(arrivals() | arrivals(till=True))
 def test_what_is_booked_is_one_fold_whatever_came_when(case: tuple[Facts, History, list[Step]]) -> None:
     known, history, steps = case
     ledger = book_step_by_step(known, steps).ledger
@@ -101,7 +101,7 @@ def test_order_and_repetition_change_nothing(known: Facts, history: History, ran
 
 
 @laws
-@given(facts(), histories(), st.integers(1, 4))
+@given(facts(till=True), histories() | histories(till=True), st.integers(1, 4))
 def test_a_rung_is_a_state_to_go_on_from(known: Facts, history: History, stride: int) -> None:
     where = final(known)
     placed = where.placed(history.events, history.revisions)
@@ -150,7 +150,7 @@ def test_nothing_changes_before_the_clock_wakes_the_account(known: Facts, histor
 
 
 @laws
-@given(facts(), histories())
+@given(facts(till=True), histories() | histories(till=True))
 def test_tracing_changes_nothing_and_shows_every_draw(known: Facts, history: History) -> None:
     where = final(known)
     plain, traced = whole(where, history), whole(where, history, trace=True)
@@ -165,7 +165,7 @@ def test_tracing_changes_nothing_and_shows_every_draw(known: Facts, history: His
 
 
 @laws
-@given(facts(), histories())
+@given(facts(till=True), histories() | histories(till=True))
 def test_granted_is_drawn_and_remaining_and_nothing_falls_below_0(known: Facts, history: History) -> None:
     where = final(known)
     used: dict[str, Decimal] = {}
