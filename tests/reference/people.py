@@ -30,9 +30,10 @@ class People:
                 accounts[name]["currency"] = "USD"
         puts: list[Doc] = [{"accounts": accounts, "members": {name: {"name": name} for name in MEMBERS}}]
         for name in ACCOUNTS:
-            puts += [
-                {"accounts": {name: accounts[name] | {"subscriptions": [sub]}}} for sub in self.subs(name, seats=True)
-            ]
+            subs = self.subs(name, seats=True)
+            if subs and "to" not in subs[-1] and chance.yes(0.3):
+                subs.append(subs[-1] | {"to": chance.after(subs[-1].get("from"))})
+            puts += [{"accounts": {name: accounts[name] | {"subscriptions": [sub]}}} for sub in subs]
         for member in MEMBERS:
             links = self.links()
             puts += [{"members": {member: {"name": member, "accounts": [link]}}} for link in links[1:]]
@@ -45,6 +46,9 @@ class People:
         puts += self.claims()
         given = [self.given(f"pack-{n}") for n in range(chance.count(0, 4))]
         puts += [{"grants": [grant]} for grant in given if grant is not None]
+        for grant in given:
+            if grant is not None and "expires" not in grant and chance.yes(0.3):
+                puts.append({"grants": [grant | {"expires": chance.after(grant.get("effective"))}]})
         return [puts[0], *self.shuffled(puts[1:])]
 
     def claims(self) -> list[Doc]:
@@ -142,8 +146,10 @@ class People:
 def without_end(put: Doc) -> Doc:
     """What tells puts of one key from others: the entry without its end."""
     found = copy.deepcopy(put)
-    for member in found.get("members", {}).values():
-        for entries in member.values():
+    for holder in [*found.get("members", {}).values(), *found.get("accounts", {}).values()]:
+        for entries in holder.values():
             for entry in entries if isinstance(entries, list) else []:
                 entry.pop("to", None)
+    for grant in found.get("grants", []):
+        grant.pop("expires", None)
     return found
