@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,7 +9,8 @@ from meter.model.catalog import Meter, Price, Site
 from meter.model.charge import LineTax
 from meter.model.directory import Account
 from meter.model.errors import Broken
-from meter.rating.fold import fold
+from meter.model.event import UsageEvent
+from meter.rating.fold import TooLate, fold
 from meter.rating.state import AccountState
 from tests.rating.world import (
     USE,
@@ -244,3 +246,51 @@ def test_a_refund_of_no_sale_that_is_known_books_nothing() -> None:
     sale = {"source": "berlin/device", "order": "o"}
     data = {"refund": "r", "sale": sale, "currency": "EUR", "status": "completed", "amount": "1"}
     assert space(plan(use=per_unit("1"))).lines(event("r", "pos.refund", "11-02", data)) == ()
+
+
+class TestRefundsAndStates:
+    """What a state must know of sales and refunds that lie on both of its sides."""
+
+    WHERE = space(plan(cafe=passed()))
+
+    def refund(self, id: str, at: str, amount: str) -> UsageEvent:
+        told = {"source": "berlin/device", "order": "o"}
+        data = {"refund": id, "sale": told, "currency": "EUR", "status": "completed", "amount": amount}
+        return event(id, "pos.refund", at, data)
+
+    def sale(self, *lines: dict[str, str]) -> UsageEvent:
+        data = {"order": "o", "currency": "EUR", "settlement": "account", "lines": list(lines), "total": "9"}
+        return event("s", "pos.sale", "11-05", data)
+
+    def test_refunds_that_wait_keep_their_order_across_a_state(self) -> None:
+        events = [self.refund("z", "11-02", "8"), self.refund("a", "11-03", "8"), self.sale({"amount": "9"})]
+        placed = self.WHERE.placed(events)
+        whole = fold(self.WHERE.facts, AccountState(), placed)
+        assert [int(line.amount) for line in whole.lines] == [9, -8, -1]
+        for cut in (1, 2):
+            first = fold(self.WHERE.facts, AccountState(), placed[:cut])
+            state = AccountState.from_json(first.state.to_json())
+            assert len(state.waiting) == cut
+            assert fold(self.WHERE.facts, state, placed[cut:]).lines == whole.lines
+
+    def test_a_sale_without_a_line_is_known_to_its_refunds(self) -> None:
+        placed = self.WHERE.placed([self.sale(), self.refund("r", "11-06", "1")])
+        (rung,) = fold(self.WHERE.facts, AccountState(), placed, stride=1).rungs
+        assert fold(self.WHERE.facts, rung, placed[1:]).lines == ()
+
+    def test_a_state_that_knew_no_refund_cannot_be_gone_on_from(self) -> None:
+        placed = self.WHERE.placed([self.sale({"amount": "9"}), self.refund("r", "11-06", "1")])
+        state = fold(self.WHERE.facts, AccountState(), placed[:1]).state
+        with pytest.raises(TooLate) as caught:
+            fold(self.WHERE.facts, state, placed[1:])
+        assert caught.value.position == placed[0].event.position
+
+    def test_what_a_refund_says_wrong_is_listed(self) -> None:
+        foreign = self.refund("r", "11-06", "1")
+        foreign = replace(foreign, data={**foreign.data, "currency": "USD"})
+        (unread,) = self.WHERE.fold(self.sale({"amount": "9"}), foreign).unread
+        assert (unread.event, unread.meter, unread.reason) == (
+            foreign.key,
+            "pos",
+            "the refund is in USD, its sale in EUR",
+        )

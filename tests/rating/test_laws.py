@@ -91,6 +91,20 @@ def test_what_is_booked_is_one_fold_whatever_came_when(case: tuple[Facts, Histor
 
 
 @laws
+@given(facts(till=True), histories() | histories(till=True))
+def test_booking_each_event_as_it_happens_is_one_fold(known: Facts, history: History) -> None:
+    where, booker = final(known), Booker()
+    for event in sorted(history.events, key=lambda one: one.position):
+        so_far = [one for one in history.events if one.position <= event.position]
+        booker.book(where.facts, where.placed(so_far), until=event.time)
+    booker.book(where.facts, where.placed(history.events), until=history.until)
+    expected = whole(where, History(history.events, [], history.until))
+    assert {key: charge.line for key, charge in booker.ledger.standing().items()} == {
+        line.key: line for line in expected.lines
+    }
+
+
+@laws
 @given(facts(), histories(), st.randoms(use_true_random=False))
 def test_order_and_repetition_change_nothing(known: Facts, history: History, random: Any) -> None:
     where = final(known)
