@@ -38,7 +38,7 @@ class BalancesQuery(Query, kw_only=True):
     at: Annotated[InstantText | None, msgspec.Meta(description="Now, unless given.")] = None
 
 
-class BoughtJson(Model, kw_only=True):
+class GrantCostJson(Model, kw_only=True):
     """What was paid for bought credit, and how much of that its use so far is worth; the rest is deferred revenue."""
 
     price: DecimalText
@@ -62,7 +62,7 @@ class GrantJson(Model, kw_only=True):
     effective: InstantText | None
     expires: InstantText | None
     priority: int
-    bought: BoughtJson | msgspec.UnsetType = msgspec.UNSET
+    bought: GrantCostJson | msgspec.UnsetType = msgspec.UNSET
 
 
 class Balances(Model, kw_only=True):
@@ -128,5 +128,5 @@ def _grant(balance: GrantBalance) -> GrantJson:
         priority=balance.priority,
         bought=msgspec.UNSET
         if balance.price is None or balance.drawn_cost is None
-        else BoughtJson(price=plain(balance.price), drawn=plain(balance.drawn_cost)),
+        else GrantCostJson(price=plain(balance.price), drawn=plain(balance.drawn_cost)),
     )

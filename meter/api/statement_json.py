@@ -90,7 +90,7 @@ class TillTotalsJson(Model, kw_only=True):
     currency: str
 
 
-class TillJson(Model, kw_only=True):
+class StatementTillJson(Model, kw_only=True):
     """What was paid at tills and is not due: it is in no figure outside."""
 
     lines: list[TillLineJson]
@@ -144,7 +144,7 @@ class StatementJson(Model, kw_only=True):
     taxes: list[StatementTaxJson]
     totals: StatementTotalsJson
     other_totals: list[StatementTotalsJson]
-    till: TillJson
+    till: StatementTillJson
 
 
 # What is on account, in the order in which it is shown.
@@ -178,9 +178,11 @@ def lines_json(lines: Iterable[StatementLine]) -> list[StatementLineJson]:
     ]
 
 
-def till_json(lines: Iterable[StatementLine], taxes: Iterable[StatementTax], totals: Iterable[TillTotals]) -> TillJson:
+def till_json(
+    lines: Iterable[StatementLine], taxes: Iterable[StatementTax], totals: Iterable[TillTotals]
+) -> StatementTillJson:
     """Return what was paid at tills."""
-    return TillJson(
+    return StatementTillJson(
         lines=[
             TillLineJson(
                 meter=line.meter,

@@ -289,9 +289,7 @@ class Rater:
                 continue
             name = f"{subscription.id if subscription is not None else ''}/{discount.id}"
             before, running = paid.amount, self.state.discounted.get(name, ZERO)
-            paid.amount, after = discounted(discount, before, running)
-            if discount.amount is not None:
-                self.state.discounted[name] = after
+            paid.amount, self.state.discounted[name] = discounted(discount, before, running)
             if paid.amount != before:
                 paid.reductions.append(
                     Reduction("discount", discount.id, before, paid.amount, running, discount.amount, discount.rate)

@@ -171,9 +171,13 @@ async def test_a_charge_has_every_field_with_strings_and_utc(gateway: RunningGat
         "time": "2026-11-20T08:00:00Z",
     }
     figures = {name: charge[name] for name in ("quantity", "covered", "billable", "amount", "rounded")}
-    assert figures == {"quantity": "120", "covered": "100", "billable": "20", "amount": "5", "rounded": "5"}
-    assert charge["tax"] == {"name": "vat19", "rate": "0.19", "inclusive": False, "amount": "0.95"}
-    assert charge["draws"] == [{"grant": "acme-flex/pages/2026-11", "unit": "page", "amount": "100"}]
+    # 20 pages in colour are 5.00 EUR, which the goodwill of 20.00 EUR pays.
+    assert figures == {"quantity": "120", "covered": "100", "billable": "20", "amount": "0", "rounded": "0"}
+    assert charge["tax"] == {"name": "vat19", "rate": "0.19", "inclusive": False, "amount": "0"}
+    assert charge["draws"] == [
+        {"grant": "acme-flex/pages/2026-11", "unit": "page", "amount": "100"},
+        {"grant": "goodwill", "unit": "EUR", "amount": "5"},
+    ]
     assert charge["corrects"] is charge["reason"] is None
     assert charge["invoice_period"] == {"start": "2026-10-31T23:00:00Z", "end": "2026-11-30T23:00:00Z"}
     explained = await gateway.get(f"/v1/charges/{charge['id']}/explain")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 from meter.rating.state import SaleKey
 from meter.store import migrate
 from meter.store.catalogs import read_versions
+from meter.store.closes import due_wakes
 from meter.store.directory import read_grants, read_subscriptions
 from meter.store.engine import Database
 from meter.store.tables import metadata
@@ -74,16 +76,24 @@ async def test_what_the_version_before_writes_fits_and_is_kept(empty_database_ur
                 """ '{"sale": {"source": "berlin/till", "order": 17}}')"""
             )
         )
+        await connection.execute(
+            text(
+                "INSERT INTO accounts (operator, account, name, currency, timezone, anchor_day)"
+                " VALUES ('o', 'a', 'A', 'EUR', 'Europe/Berlin', 1)"
+            )
+        )
     await write("1")
     await migrate.upgrade(empty_database_url)
     await write("2")
     async with database.begin() as connection:
+        woken = await due_wakes(connection, "o", datetime.now(UTC), rows_max=9)
         subscriptions = await read_subscriptions(connection, "o")
         grants = await read_grants(connection, "o")
         versions = await read_versions(connection, "o")
         refunded = await refunds_of(connection, "o", [SaleKey("berlin/till", "17")])
     await database.dispose()
     assert [refund.id for refund in refunded] == ["1"]
+    assert woken == ["a"], "nobody is folded by the new rules"
     assert [(held.id, held.discounts, held.deposit) for held in subscriptions] == [("1", (), None), ("2", (), None)]
     assert [(grant.id, grant.bought) for grant in grants] == [("1", None), ("2", None)]
     assert [(version.version, version.account) for version in versions] == [(1, None), (2, None)]

@@ -52,6 +52,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("operator", "account", name=op.f("wakes_pkey")),
     )
     op.create_index("wakes_due_idx", "wakes", ["operator", "due_at"])
+    # Everybody is folded from the beginning once this version runs: no checkpoint of the one before is read. It is the
+    # first to look here, so the one before, still serving, cannot take the request and leave it unfulfilled.
+    op.execute("INSERT INTO wakes (operator, account, due_at) SELECT operator, account, '-infinity' FROM accounts")
     # Last, for these lock out whoever reads: a moment, and not while all events are searched.
     op.add_column("subscriptions", sa.Column("discounts", JSONB(), server_default=sa.text("'[]'"), nullable=False))
     op.add_column("subscriptions", sa.Column("deposit", sa.Numeric(), nullable=True))
