@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meter.booking.closing import Look, first_due, first_period, look, obstacles, open_periods
+from meter.booking.closing import Look, blocks, first_due, first_period, look, obstacles, open_periods
 from meter.booking.facts import Facts
 from meter.booking.worker import RatingWorker
 from meter.clock import Clock, monotonic_s
@@ -77,8 +77,8 @@ class Closer:
         self._interval_s = interval_s
         self._sweep: _Sweep | None = None
         self._next_s = monotonic_s()
-        # What each account's earliest open period was found to wait for: looked up again once that has come.
-        self._waits: dict[str, tuple[Period, frozenset[str]]] = {}
+        # The sites that open periods were found to wait for (none: for the clock): looked up again once that has come.
+        self._waits: dict[str, dict[Period, frozenset[str]]] = {}
         self._first_due: dict[str, datetime | None] = {}
         self._facts_version = -1
 
@@ -157,9 +157,7 @@ class Closer:
         for account in accounts:
             if account not in busy:
                 closed = closes.get(account, Closes()).all
-                periods = self._candidates(facts, account, services.get(account), closed, known)
-                if periods:
-                    candidates[account] = periods
+                candidates[account] = self._candidates(facts, account, services.get(account), closed, known)
         asked = [Closing(account, p.start, p.end) for account, periods in candidates.items() for p in periods]
         used = await used_sites(connection, self._operator, asked)
         found: list[Closing] = []
@@ -167,30 +165,33 @@ class Closer:
             for period in periods:
                 closing = Closing(account, period.start, period.end)
                 sites = used.get(closing, frozenset())
-                if obstacles(period, sites, known):
-                    self._waits[account] = (period, sites)
+                standing = obstacles(period, sites, known)
+                if not standing:
+                    found.append(closing)
+                    continue
+                self._waits.setdefault(account, {})[period] = sites
+                if blocks(period, standing, known):
                     break
-                found.append(closing)
         return found
 
     def _candidates(
         self, facts: Facts, account: str, service: datetime | None, closed: Collection[datetime], known: Look
     ) -> list[Period]:
-        """Return the account's earliest open periods, none while the first waits for what was found before."""
+        """Return the account's earliest open periods, up to one that is known to wait still."""
         entry = facts.directory.accounts[account]
         first = first_period(entry, service, self._due(facts, account))
+        waits = self._waits.pop(account, {})
         periods: list[Period] = []
-        if first is not None:
-            for period in open_periods(entry, first, closed, at=known.at):
-                periods.append(period)
-                if len(periods) == PERIODS_MAX:
+        for period in () if first is None else open_periods(entry, first, closed, at=known.at):
+            standing = obstacles(period, waits[period], known) if period in waits else ()
+            if standing:
+                self._waits.setdefault(account, {})[period] = waits[period]
+                if blocks(period, standing, known):
                     break
-        if not periods:
-            return []
-        waiting = self._waits.pop(account, None)
-        if waiting is not None and waiting[0] == periods[0] and obstacles(periods[0], waiting[1], known):
-            self._waits[account] = waiting
-            return []
+                continue
+            periods.append(period)
+            if len(periods) == PERIODS_MAX:
+                break
         return periods
 
     def _due(self, facts: Facts, account: str) -> datetime | None:

@@ -1,7 +1,7 @@
 """Which billing periods may close (rating.md, section 9), and why others may not yet.
 
 usage at sites that have had an agent:   each of them complete up to the period's end
-no such site:                            24 h after the end
+no such site:                            24 h after the end, or after the gateway was set up if that was later
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from meter.model.directory import Account
 from meter.model.period import Period, period_at, period_named
 from meter.rating.calendar import beats, starts
 from meter.rating.facts import AccountFacts
-from meter.store.closes import Closes, Closing, awaiting_refold, closes_of, first_services, newest_seen, used_sites
+from meter.store.closes import (
+    Closes,
+    Closing,
+    awaiting_refold,
+    closes_of,
+    first_services,
+    newest_seen,
+    set_up_at,
+    used_sites,
+)
 from meter.store.edges import site_marks
 
 # rating.md, section 9.
@@ -31,10 +40,12 @@ ObstacleKind: TypeAlias = Literal["running", "waiting", "site", "empty", "unrate
 class Look:
     """What was known at one moment: up to when each site that has had an agent is complete (None: it never said).
 
-    Everything that the marks vouch for was stored by transactions below `below_xid`.
+    `since`: when the gateway was set up; usage of before comes in after that. Everything that the marks vouch for was
+    stored by transactions below `below_xid`.
     """
 
     at: datetime
+    since: datetime
     marks: Mapping[str, datetime | None]
     below_xid: int
 
@@ -53,8 +64,9 @@ class Obstacle(NamedTuple):
 
 async def look(connection: AsyncConnection, operator: str, *, at: datetime) -> Look:
     """Return what is known at `at`, the present."""
+    since = await set_up_at(connection, operator)
     marks = await site_marks(connection, operator)
-    return Look(at=at, marks=marks, below_xid=await newest_seen(connection))
+    return Look(at=at, since=since, marks=marks, below_xid=await newest_seen(connection))
 
 
 def obstacles(period: Period, used_sites: Collection[str], known: Look) -> list[Obstacle]:
@@ -63,10 +75,15 @@ def obstacles(period: Period, used_sites: Collection[str], known: Look) -> list[
         return [Obstacle("running", period.end)]
     sites = sorted(set(used_sites) & known.marks.keys())
     if not sites:
-        due = period.end + WITHOUT_SITE_AFTER
+        due = max(period.end, known.since) + WITHOUT_SITE_AFTER
         return [] if known.at >= due else [Obstacle("waiting", due)]
     found = [Obstacle("site", known.marks[site], site) for site in sites]
     return [obstacle for obstacle in found if obstacle.until is None or obstacle.until < period.end]
+
+
+def blocks(period: Period, found: Collection[Obstacle], known: Look) -> bool:
+    """Tell whether later periods wait for this one too: not where it is only given the day after the setting up."""
+    return any(obstacle.kind != "waiting" for obstacle in found) or known.at < period.end + WITHOUT_SITE_AFTER
 
 
 def period_of(account: Account, instant: datetime) -> Period:

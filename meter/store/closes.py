@@ -164,6 +164,15 @@ async def awaiting_refold(connection: AsyncConnection, operator: str, accounts: 
     return set(rows.scalars())
 
 
+async def set_up_at(connection: AsyncConnection, operator: str) -> datetime:
+    """Return when the operator's first catalog was applied."""
+    row = await connection.execute(
+        text("SELECT created_at FROM operators WHERE operator = :operator"), {"operator": operator}
+    )
+    found: datetime = row.scalar_one()
+    return found
+
+
 async def newest_seen(connection: AsyncConnection) -> int:
     """Return a transaction id above that of everything that an earlier statement of this transaction saw."""
     row = await connection.execute(text("SELECT pg_snapshot_xmax(pg_current_snapshot())"))

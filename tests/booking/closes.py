@@ -57,6 +57,13 @@ class Closes:
         )
         return self.closer
 
+    @classmethod
+    async def of(cls, space: Space, *, since: datetime = ACME_FEBRUARY.start) -> Closes:
+        """The closes of a gateway that was set up at `since`."""
+        async with space.database.begin() as connection:
+            await connection.execute(text("UPDATE operators SET created_at = :since"), {"since": since})
+        return cls(space)
+
     async def sweep(self) -> None:
         """Rate, close what is complete, and book what that makes due."""
         await self.space.rate()

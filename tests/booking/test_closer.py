@@ -37,7 +37,7 @@ async def marks(space: Space) -> dict[str, datetime | None]:
 
 async def test_without_an_agent_a_period_closes_a_day_after_its_end(database_url: str) -> None:
     async with open_space(database_url) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         await space.take(pages("1", "02T09:00", 110))
         space.now = ACME_MARCH.end + DAY - MICROSECOND
         await closes.sweep()
@@ -47,9 +47,36 @@ async def test_without_an_agent_a_period_closes_a_day_after_its_end(database_url
         assert await closes.closed() == [(ACME_MARCH.start, True)]
 
 
+async def test_what_was_over_when_the_gateway_was_set_up_has_a_day_to_come_in(database_url: str) -> None:
+    async with open_space(database_url) as space:
+        begun = ACME_APRIL.end + timedelta(days=3)
+        closes = await Closes.of(space, since=begun)
+        await space.take(pages("1", "02T09:00", 110))
+        space.now = begun + DAY - MICROSECOND
+        await closes.sweep()
+        assert await closes.closed() == []
+        space.now = begun + DAY
+        await closes.sweep()
+        assert await closes.closed() == [(ACME_MARCH.start, True), (ACME_APRIL.start, True)]
+
+
+async def test_what_is_complete_does_not_wait_for_what_is_only_given_a_day(database_url: str) -> None:
+    catalog = CATALOG.replace("name: Flex\n", 'name: Flex\n    fee: {amount: "10.00", every: month, in: arrears}\n')
+    async with open_space(database_url, catalog) as space:
+        closes = await Closes.of(space, since=ACME_APRIL.end)
+        space.now = ACME_APRIL.end + timedelta(hours=1)
+        # January and February have fees alone, April is given its day by the clock.
+        await space.take(pages("1", "02T09:00", 1), heartbeat(ACME_APRIL.end))
+        await closes.sweep()
+        assert await closes.closed() == [(ACME_MARCH.start, True)]
+        space.now = ACME_APRIL.end + DAY
+        await closes.sweep()
+        assert [start.month for start, _ in await closes.closed()] == [12, 1, 2, 3]  # as UTC says it
+
+
 async def test_a_period_closes_once_the_sites_that_it_used_are_complete(database_url: str) -> None:
     async with open_space(database_url, HOUSES) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         space.now = ACME_MARCH.end + timedelta(days=10)
         await space.take(pages("1", "02T09:00", 110), heartbeat(ACME_MARCH.end - MICROSECOND))
         await closes.sweep()
@@ -66,7 +93,7 @@ async def test_a_period_closes_once_the_sites_that_it_used_are_complete(database
 
 async def test_each_used_site_counts_that_has_an_agent(database_url: str) -> None:
     async with open_space(database_url, HOUSES) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         space.now = ACME_MARCH.end
         await space.take(pages("1", "02T09:00", 110), prague("2", "2026-03-05T09:00:00Z"), heartbeat(ACME_MARCH.end))
         await closes.sweep()
@@ -83,7 +110,7 @@ async def test_each_used_site_counts_that_has_an_agent(database_url: str) -> Non
 
 async def test_a_mark_ahead_of_the_clock_closes_nothing_that_runs(database_url: str) -> None:
     async with open_space(database_url) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         space.now = ACME_MARCH.end - MICROSECOND
         await space.take(pages("1", "02T09:00", 110), heartbeat(datetime(2030, 1, 1, tzinfo=UTC)))
         await closes.sweep()
@@ -92,7 +119,7 @@ async def test_a_mark_ahead_of_the_clock_closes_nothing_that_runs(database_url: 
 
 async def test_fees_are_no_usage_though_they_name_the_only_site(database_url: str) -> None:
     async with open_space(database_url, QUIET) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         space.now = ACME_MARCH.end + DAY
         await space.take(heartbeat(ACME_FEBRUARY.start), pages("1", "02T09:00", 110))
         await closes.sweep()
@@ -133,7 +160,7 @@ async def test_a_long_past_closes_in_order_from_where_it_begins(
     monkeypatch.setattr(closer_module, "PERIODS_MAX", 2)
     monkeypatch.setattr(closer_module, "SWEEP_ACCOUNTS_MAX", 1)
     async with open_space(database_url, HOUSES) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         space.now = ACME_APRIL.end + DAY
         await space.take(at(pages("1", "01T09:00", 1), "2026-01-05T09:00:00Z"))
         await closes.sweep()
@@ -148,7 +175,7 @@ async def test_a_long_past_closes_in_order_from_where_it_begins(
 
 async def test_what_waits_to_be_rated_again_stays_open(database_url: str) -> None:
     async with open_space(database_url) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         space.now = ACME_MARCH.end + DAY
         await space.take(pages("1", "02T09:00", 110))
         async with space.database.begin() as connection:
@@ -162,7 +189,7 @@ async def test_what_waits_to_be_rated_again_stays_open(database_url: str) -> Non
 
 async def test_usage_that_is_not_rated_yet_is_not_overlooked(database_url: str) -> None:
     async with open_space(database_url, HOUSES) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         space.now = ACME_MARCH.end + DAY
         await space.take(prague("1", "2026-03-05T09:00:00Z"))
         # Stored and not rated: usage at a site whose agent has not said anything of March yet.
@@ -179,7 +206,7 @@ async def test_usage_that_is_not_rated_yet_is_not_overlooked(database_url: str) 
 
 async def test_an_overtaken_process_closes_nothing(database_url: str) -> None:
     async with open_space(database_url) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         space.now = ACME_MARCH.end + DAY
         await space.take(pages("1", "02T09:00", 110))
         await space.rows("UPDATE leases SET epoch = epoch + 1 RETURNING name")
@@ -191,7 +218,7 @@ async def test_an_overtaken_process_closes_nothing(database_url: str) -> None:
 
 async def test_a_fault_of_closing_does_not_hold_up_rating(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_space(database_url) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
 
         async def broken() -> bool:
             raise RuntimeError("a fault of ours")

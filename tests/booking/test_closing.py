@@ -52,7 +52,7 @@ IN_FEBRUARY = at(pages("1", "01T09:00", 100), "2026-02-10T09:00:00Z")
 
 async def test_what_differs_after_closing_is_an_adjustment_of_the_next_open_period(database_url: str) -> None:
     async with open_space(database_url) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         await space.take(pages("1", "02T09:00", 110))
         await closes.close(ACME_MARCH)
         await space.rate()
@@ -77,7 +77,7 @@ async def test_what_differs_after_closing_is_an_adjustment_of_the_next_open_peri
 
 async def test_with_two_periods_closed_in_a_row_adjustments_go_behind_both(database_url: str) -> None:
     async with open_space(database_url) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         await space.take(pages("1", "02T09:00", 110))
         assert await closes.close(ACME_MARCH)
         assert await closes.close(ACME_APRIL)
@@ -92,7 +92,7 @@ async def test_with_two_periods_closed_in_a_row_adjustments_go_behind_both(datab
 
 async def test_the_first_open_period_takes_it_also_where_a_later_one_is_closed(database_url: str) -> None:
     async with open_space(database_url) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         await space.take(pages("1", "02T09:00", 110))
         await closes.close(ACME_FEBRUARY)
         await closes.close(ACME_APRIL)
@@ -105,7 +105,7 @@ async def test_the_first_open_period_takes_it_also_where_a_later_one_is_closed(d
 
 async def test_a_minimum_is_trued_up_once_when_its_period_closes(database_url: str) -> None:
     async with open_space(database_url, MINIMUM) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         await space.take(IN_FEBRUARY)
         assert [charge.line.kind for charge in await closes.charges()] == ["usage"]
         assert await closes.close(ACME_FEBRUARY)
@@ -123,7 +123,7 @@ async def test_a_minimum_is_trued_up_once_when_its_period_closes(database_url: s
 
 async def test_a_true_up_follows_what_comes_after_closing(database_url: str) -> None:
     async with open_space(database_url, MINIMUM) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         await space.take(IN_FEBRUARY)
         await closes.close(ACME_FEBRUARY)
         await space.rate()
@@ -139,7 +139,7 @@ async def test_a_true_up_follows_what_comes_after_closing(database_url: str) -> 
 
 async def test_a_period_that_is_closed_while_it_runs_is_trued_up_at_its_end_as_an_adjustment(database_url: str) -> None:
     async with open_space(database_url, MINIMUM) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         space.now = ACME_FEBRUARY.end - timedelta(days=10)
         await space.take(IN_FEBRUARY)
         await closes.close(ACME_FEBRUARY)
@@ -156,7 +156,7 @@ async def test_a_period_closed_while_a_late_event_is_rated_knows_the_event(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_space(database_url) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         await space.take(pages("1", "02T09:00", 110))
         await space.accept([pages("late", "03T09:00", 40)])
         writing, go_on = asyncio.Event(), asyncio.Event()
@@ -187,7 +187,7 @@ async def test_whoever_goes_on_after_a_kill_between_close_and_fold_books_the_sam
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_space(database_url, MINIMUM) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         await space.take(IN_FEBRUARY)
         await closes.close(ACME_FEBRUARY)
 
@@ -239,7 +239,7 @@ async def test_service_periods_come_to_the_same_whenever_they_were_closed(databa
     catalog = CATALOG.replace('unit_price: "25.00"', 'unit_price: "25.00", period_minimum: {amount: "400.00"}')
     events = _months(seed)
     async with open_space(database_url, catalog) as space:
-        closes = Closes(space)
+        closes = await Closes.of(space)
         await space.take(*events)
         for period in (ACME_FEBRUARY, ACME_MARCH, ACME_APRIL):
             await closes.close(period)

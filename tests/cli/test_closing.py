@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from meter.cli import app
 from meter.cli import closing as closing_module
 from meter.model.errors import BadInput
-from tests.booking.closes import ACME_MARCH, heartbeat
+from tests.booking.closes import ACME_MARCH, Closes, heartbeat
 from tests.booking.space import CATALOG, Space, open_space, pages
 
 
@@ -29,6 +29,7 @@ async def space(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     async with open_space(database_url, catalog) as opened:
         monkeypatch.setattr(closing_module, "now", lambda: opened.now)
         monkeypatch.setattr(closing_module, "_RATED_WAIT_S", 0.2)
+        await Closes.of(opened)
         yield opened
 
 
