@@ -202,11 +202,10 @@ class _Run:
     def _run_out(self) -> None:
         """Estimate the sessions whose deadline the clock has passed."""
         for session in open_sessions(self.memory):
-            catalog = self.facts.catalogs.at(session.event.time)
-            meter = catalog.meters.get(session.key.meter)
+            meter = self.facts.catalogs.at(session.event.time).meters.get(session.key.meter)
             if meter is None or meter.pairing is None:
                 continue
-            part = session.outcome(meter, catalog.site(session.event.site), self.until)
+            part = session.outcome(meter, self.until)
             if part is not None:
                 self._found(part)
 
@@ -406,12 +405,9 @@ class _Run:
             period, due = self.state.period, calendar.starts(self.facts)
             instants += [period.end] if period is not None else [due] if due is not None else []
         for session in open_sessions(self.memory):
-            catalog = self.facts.catalogs.at(session.event.time)
-            meter = catalog.meters.get(session.key.meter)
-            if meter is not None and meter.pairing is not None:
-                deadline = session.deadline(meter, catalog.site(session.event.site))
-                if deadline is not None and deadline > self.until:
-                    instants.append(deadline)
+            deadline = session.deadline()
+            if deadline is not None and deadline > self.until:
+                instants.append(deadline)
         return min(instants, default=None)
 
 

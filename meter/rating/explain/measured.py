@@ -145,8 +145,11 @@ def measured_of(
 
     None where the event does not say any more what was read.
     """
-    meter, event = part.meter, part.event
-    site = catalogs.at(event.time).site(event.site)
+    event = part.event
+    catalog = catalogs.at(event.time)
+    # A session may have ended under a later version of its meter; it is judged by the one of its start.
+    meter = catalog.meters.get(part.meter.id, part.meter)
+    site = catalog.site(event.site)
     site_zone = site.timezone
     if meter.pairing is not None:
         return _session(part, meter.pairing, site, events)
@@ -184,8 +187,9 @@ def _ended_by(start: datetime, ended: datetime | None, pairing: Pairing, site: S
         return "last_seen"
     if ended == start + timedelta(seconds=pairing.max_s):
         return "max"
-    by_closing = pairing.missing_end == "close_at" and site.closes is not None
-    return "closing" if by_closing and ended == next_closing(start, site) else "next_start"
+    if pairing.missing_end != "close_at" or site.closes is None:
+        return "next_start"
+    return "closing" if ended == next_closing(start, closes=site.closes, zone_name=site.timezone) else "next_start"
 
 
 def _reading(part: Contribution, meter: Meter, name: str, read: Decimal, *, elements: int) -> Reading:

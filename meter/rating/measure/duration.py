@@ -39,8 +39,8 @@ def duration(meter: Meter, event: UsageEvent, scene: Scene, memory: Memory) -> M
         del memory.sessions[key]
         return [session.ended(meter, event)]
     if fits(pairing.start, event.data):
-        memory.sessions[key] = opened(meter, event, key)
-        return [] if session is None else [session.missed(meter, scene.site, latest=event.time)]
+        memory.sessions[key] = opened(meter, event, key, scene.site)
+        return [] if session is None else [session.missed(meter, latest=event.time)]
     if session is not None and within:
         if session.terms.missing_end == "last_seen":
             memory.sessions[key] = session._replace(last=event.time)
@@ -48,7 +48,7 @@ def duration(meter: Meter, event: UsageEvent, scene: Scene, memory: Memory) -> M
     measured: Measured = []
     if session is not None:
         del memory.sessions[key]
-        measured.append(session.missed(meter, scene.site))
+        measured.append(session.missed(meter))
     if ends:
         reason = f"an end, but no session is open that began at most {timedelta(seconds=pairing.max_s)} before"
         measured.append(Orphan(event=event.key, meter=meter.id, reason=reason))

@@ -159,10 +159,11 @@ def event_of(body: Mapping[str, Any]) -> UsageEvent:
 
 
 def _session_json(session: Session) -> dict[str, Any]:
+    terms = session.terms
     return {
         "key": list(session.key),
         "until": session.until.isoformat(),
-        "terms": [session.terms.missing_end, *map(str, session.terms[1:])],
+        "terms": [terms.missing_end, *map(str, terms[1:5]), terms.closes, terms.timezone],
         "dimensions": exact_json(session.dimensions),
         "last": _text(session.last),
         "event": event_json(session.event),
@@ -170,11 +171,12 @@ def _session_json(session: Session) -> dict[str, Any]:
 
 
 def _session(row: Mapping[str, Any]) -> Session:
+    missing_end, minimum_s, first_s, step_s, idle_s, closes, timezone = row["terms"]
     return Session(
         key=RunKey(*row["key"]),
         event=event_of(row["event"]),
         until=datetime.fromisoformat(row["until"]),
-        terms=Terms(row["terms"][0], *map(int, row["terms"][1:])),
+        terms=Terms(missing_end, int(minimum_s), int(first_s), int(step_s), int(idle_s), closes, timezone),
         dimensions=strict_json(row["dimensions"].encode()),
         last=_instant(row["last"]),
     )

@@ -34,18 +34,21 @@ def pairing_of(meter: Meter) -> Pairing:
 
 
 class Terms(NamedTuple):
-    """What of a meter's pairing says what an open session comes to."""
+    """What of a meter's pairing, and of the site, says what an open session comes to."""
 
     missing_end: MissingEnd
     minimum_s: int
     first_s: int
     step_s: int
+    idle_s: int
+    closes: str | None
+    timezone: str
 
 
 class Session(NamedTuple):
     """An open session. `event` is its start, `until` the last instant at which an end still counts.
 
-    `until`, `terms` and `dimensions` are those of the meter as it was at the start, whichever version sees the end.
+    `until`, `terms` and `dimensions` are of meter and site as they were at the start, whichever version sees the end.
     `last` is the last reading between, kept where the policy asks for it.
     """
 
@@ -61,31 +64,32 @@ class Session(NamedTuple):
         """Return the member whose session it is, if any."""
         return self.key.member or None
 
-    def deadline(self, meter: Meter, site: Site) -> datetime | None:
+    def deadline(self) -> datetime | None:
         """Return when the clock settles the session without an end; None: by what is known so far, never."""
-        end = self.estimate(site)
+        end = self.estimate()
         if end is not None and self.terms.missing_end == "last_seen":
-            return end + timedelta(seconds=pairing_of(meter).idle_s)
+            return end + timedelta(seconds=self.terms.idle_s)
         return end
 
-    def estimate(self, site: Site) -> datetime | None:
+    def estimate(self) -> datetime | None:
         """Return when the session ended by the policy; None: it counts nothing."""
-        if self.terms.missing_end == "close_at":
-            return self.until if site.closes is None else min(self.until, next_closing(self.event.time, site))
-        if self.terms.missing_end == "cap":
+        terms = self.terms
+        if terms.missing_end == "close_at" and terms.closes is not None:
+            return min(self.until, next_closing(self.event.time, closes=terms.closes, zone_name=terms.timezone))
+        if terms.missing_end in {"cap", "close_at"}:
             return self.until
-        return self.last if self.terms.missing_end == "last_seen" else None
+        return self.last if terms.missing_end == "last_seen" else None
 
-    def outcome(self, meter: Meter, site: Site, until: datetime | None) -> Contribution | None:
+    def outcome(self, meter: Meter, until: datetime | None) -> Contribution | None:
         """Return what the session counts without an end if its deadline is not after `until` (None: no clock)."""
-        deadline = self.deadline(meter, site)
+        deadline = self.deadline()
         if until is None or deadline is None or deadline > until:
             return None
-        return self.missed(meter, site)
+        return self.missed(meter)
 
-    def missed(self, meter: Meter, site: Site, latest: datetime | None = None) -> Contribution:
+    def missed(self, meter: Meter, latest: datetime | None = None) -> Contribution:
         """Return what the session counts by the policy, but not beyond `latest`; a quantity of 0 if nothing."""
-        end = self.estimate(site)
+        end = self.estimate()
         if end is not None and latest is not None:
             end = min(end, latest)
         return self._counted(meter, end, (self.event.key,), estimated=True)
@@ -102,10 +106,18 @@ class Session(NamedTuple):
         return Contribution(meter, start, self.member, 0, quantity, self.dimensions, None, events, estimated, ended)
 
 
-def opened(meter: Meter, event: UsageEvent, key: RunKey) -> Session:
-    """Return the session that `event` begins."""
+def opened(meter: Meter, event: UsageEvent, key: RunKey, site: Site) -> Session:
+    """Return the session that `event` begins at `site`."""
     pairing = pairing_of(meter)
-    terms = Terms(pairing.missing_end, pairing.minimum_s, pairing.increment.first_s, pairing.increment.step_s)
+    terms = Terms(
+        missing_end=pairing.missing_end,
+        minimum_s=pairing.minimum_s,
+        first_s=pairing.increment.first_s,
+        step_s=pairing.increment.step_s,
+        idle_s=pairing.idle_s,
+        closes=site.closes,
+        timezone=site.timezone,
+    )
     until = event.time + timedelta(seconds=pairing.max_s)
     return Session(key, event, until, terms, dimensions(meter, event.data) if meter.group_by else {})
 
@@ -122,14 +134,14 @@ def billed_s(length: timedelta, terms: Terms) -> int:
     return first if seconds <= first else first - (first - seconds) // step * step
 
 
-def next_closing(instant: datetime, site: Site) -> datetime:
-    """Return the site's first closing time after `instant`.
+def next_closing(instant: datetime, *, closes: str, zone_name: str) -> datetime:
+    """Return the first instant after `instant` at which a site closes that does so at `closes`, `HH:MM` of its zone.
 
     Each date has one: of two when the clocks are set back the first, of none the moment at which they are set forward.
     """
-    hours, minutes = (site.closes or "24:00").split(":")
+    hours, minutes = closes.split(":")
     after_midnight = timedelta(hours=int(hours), minutes=int(minutes))
-    midnight = datetime.combine(local_date(instant, site.timezone), time.min)
-    while (at := local_instant(midnight + after_midnight, site.timezone)) <= instant:
+    midnight = datetime.combine(local_date(instant, zone_name), time.min)
+    while (at := local_instant(midnight + after_midnight, zone_name)) <= instant:
         midnight += _DAY
     return at

@@ -11,7 +11,6 @@ from meter.model.catalog import Condition
 from meter.model.errors import Broken
 from meter.rating.measure import Contribution, Memory, Orphan, Unread, open_sessions
 from tests.rating.measure.scenes import (
-    BERLIN,
     HOUR,
     condition,
     contributions,
@@ -76,7 +75,7 @@ def test_an_end_after_closing_time_replaces_the_estimate() -> None:
     memory, meter = Memory(), presence("close_at")
     measured(meter, door("11-02 13:00", "in"), memory=memory)
     (session,) = open_sessions(memory)
-    estimate = session.outcome(meter, BERLIN, t("11-03 12:00"))
+    estimate = session.outcome(meter, t("11-03 12:00"))
     assert estimate is not None
     assert hours([estimate]) == [(8, True)]
     found = contributions(meter, door("11-02 22:30", "out"), memory=memory)

@@ -126,12 +126,11 @@ def test_entering_a_period_forgets_only_what_means_nothing_any_more(story: list[
     entered, smaller = gone_through(story, Memory(), enter=True)
     assert that_count(entered) == that_count(whole)
     # And by the clock: what is still to come of open sessions.
-    sites = {each.site: scene(each).site for each, _ in story}
     meters = {meter.id: meter for meter in METERS}
 
     def still_open(of: Memory) -> Measured:
         outcomes = [
-            session.outcome(meters[session.key.meter], sites[session.event.site], t("12-31"))
+            session.outcome(meters[session.key.meter], t("12-31"))
             for session in sorted(open_sessions(of), key=lambda each: each.key)
         ]
         return [part for part in outcomes if part is not None]

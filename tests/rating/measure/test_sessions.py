@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.model.catalog import Meter, Site
+from meter.model.catalog import Meter
 from meter.model.event import UsageEvent
 from meter.model.instant import local_date, parse_instant
 from meter.rating.measure import Contribution, Memory, Session, open_sessions
 from meter.rating.measure.reading import RunKey
 from meter.rating.measure.sessions import billed_s, next_closing, opened
-from tests.rating.measure.scenes import BERLIN, HOUR, TOKYO, door, hours, measured, presence, t
+from tests.rating.measure.scenes import BERLIN, HOUR, door, hours, measured, presence, t
 
 
 def the_open(meter: Meter, *events: UsageEvent) -> Session:
@@ -29,7 +29,7 @@ def the_open(meter: Meter, *events: UsageEvent) -> Session:
 def billed(length: timedelta | int, **terms: Any) -> int:
     length = length if isinstance(length, timedelta) else timedelta(seconds=length)
     start = door("11-02", "in")
-    return billed_s(length, opened(presence(**terms), start, RunKey("presence", "ada", "berlin", "")).terms)
+    return billed_s(length, opened(presence(**terms), start, RunKey("presence", "ada", "berlin", ""), BERLIN).terms)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0, 0), (1, 30), (30, 30), (31, 36), (32, 36), (57, 60), (75, 78)])
@@ -72,15 +72,15 @@ def test_without_an_end_each_policy_says_when_it_is_known_and_what_it_counts() -
     ]:
         meter = presence(policy)  # type: ignore[arg-type]
         session = the_open(meter, start, *readings)
-        assert session.deadline(meter, BERLIN) == deadline
-        assert session.outcome(meter, BERLIN, None) is None
+        assert session.deadline() == deadline
+        assert session.outcome(meter, None) is None
         if deadline is None or counted is None:
-            assert session.outcome(meter, BERLIN, t("12-31")) is None
+            assert session.outcome(meter, t("12-31")) is None
             continue
-        assert session.outcome(meter, BERLIN, deadline - timedelta(microseconds=1)) is None
-        found = session.outcome(meter, BERLIN, deadline)
+        assert session.outcome(meter, deadline - timedelta(microseconds=1)) is None
+        found = session.outcome(meter, deadline)
         assert found is not None
-        assert found == session.outcome(meter, BERLIN, t("12-31"))
+        assert found == session.outcome(meter, t("12-31"))
         assert found.quantity == counted
         assert (found.event, found.events, found.estimated) == (start, (start.key,), True)
         assert found.ended == start.time + timedelta(seconds=counted)
@@ -90,8 +90,8 @@ def test_the_last_reading_within_max_is_the_last_seen() -> None:
     meter = presence("last_seen", max_s=2 * HOUR, idle_s=600)
     start, first, last = door("11-02 13:00", "in"), door("11-02 13:10", "seen"), door("11-02 15:00", "seen")
     session = the_open(meter, start, first, last)
-    assert session.deadline(meter, BERLIN) == t("11-02 15:10")
-    found = session.outcome(meter, BERLIN, t("11-02 15:10"))
+    assert session.deadline() == t("11-02 15:10")
+    found = session.outcome(meter, t("11-02 15:10"))
     assert found is not None
     assert found.quantity == 2 * HOUR
     assert measured(meter, start, first, last, door("11-02 15:00:01", "seen")) == [found]
@@ -100,30 +100,32 @@ def test_the_last_reading_within_max_is_the_last_seen() -> None:
 def test_a_reading_after_idle_moves_the_end_on() -> None:
     meter = presence("last_seen")
     story = [door("11-02 13:00", "in"), door("11-02 13:10", "seen"), door("11-02 18:00", "seen")]
-    assert the_open(meter, *story[:2]).deadline(meter, BERLIN) == t("11-02 14:10")
-    assert the_open(meter, *story).deadline(meter, BERLIN) == t("11-02 19:00")
+    assert the_open(meter, *story[:2]).deadline() == t("11-02 14:10")
+    assert the_open(meter, *story).deadline() == t("11-02 19:00")
 
 
 def test_estimates_are_rounded_like_any_session() -> None:
     meter = presence("last_seen", increment=(900, 900), minimum_s=1200)
-    found = the_open(meter, door("11-02 13:00", "in"), door("11-02 13:10", "seen")).outcome(meter, BERLIN, t("11-03"))
+    found = the_open(meter, door("11-02 13:00", "in"), door("11-02 13:10", "seen")).outcome(meter, t("11-03"))
     assert found is not None
     assert found.quantity == 1800
 
 
 def test_max_counts_where_it_comes_before_closing_time() -> None:
     meter = presence("close_at", max_s=2 * HOUR)
-    assert the_open(meter, door("11-02 13:00", "in")).deadline(meter, BERLIN) == t("11-02 15:00")
+    assert the_open(meter, door("11-02 13:00", "in")).deadline() == t("11-02 15:00")
 
 
 def test_a_site_that_never_closes_caps() -> None:
-    meter, always = presence("close_at"), replace(BERLIN, closes=None)
-    assert the_open(meter, door("11-02 13:00", "in")).deadline(meter, always) == t("11-03 03:00")
+    memory, always = Memory(), replace(BERLIN, closes=None)
+    measured(presence("close_at"), door("11-02 13:00", "in"), memory=memory, site=always)
+    (session,) = open_sessions(memory)
+    assert session.deadline() == t("11-03 03:00")
 
 
 def test_a_session_that_begins_after_closing_time_lasts_until_the_next() -> None:
     meter = presence("close_at", max_s=24 * HOUR)
-    found = the_open(meter, door("11-02 22:00", "in")).outcome(meter, BERLIN, t("11-04"))
+    found = the_open(meter, door("11-02 22:00", "in")).outcome(meter, t("11-04"))
     assert found is not None
     assert hours([found]) == [(23, True)]
 
@@ -131,7 +133,7 @@ def test_a_session_that_begins_after_closing_time_lasts_until_the_next() -> None
 def test_another_site_closes_in_its_own_zone() -> None:
     meter = presence("close_at")
     session = the_open(meter, door("11-02 09:00", "in", site="tokyo"))
-    assert session.deadline(meter, TOKYO) == t("11-02 13:00")
+    assert session.deadline() == t("11-02 13:00")
     again = measured(meter, door("11-02 09:00", "in", site="tokyo"), door("11-02 15:00", "in", site="tokyo"))
     assert hours(again) == [(4, True)]
 
@@ -142,6 +144,23 @@ def test_the_terms_of_the_start_say_how_long_a_session_waits() -> None:
     found = measured(presence("none", max_s=14 * HOUR), door("11-02 12:00", "out"), memory=memory)
     assert isinstance(found[0], Contribution)
     assert hours(found) == [(2, True)]
+
+
+@pytest.mark.parametrize("later", ["in", "seen"])
+def test_the_site_of_the_start_says_when_it_closes(later: str) -> None:
+    memory, meter = Memory(), presence("close_at")
+    assert measured(meter, door("11-02 13:00", "in"), memory=memory) == []
+    moved = replace(BERLIN, closes="18:00", timezone="Asia/Tokyo")
+    found = measured(meter, door("11-03 09:00", later), memory=memory, site=moved)
+    assert hours(found) == [(8, True)]
+
+
+def test_the_meter_of_the_start_says_when_idle_has_passed() -> None:
+    memory = Memory()
+    measured(presence("last_seen"), door("11-02 13:00", "in"), memory=memory)
+    measured(presence("last_seen", idle_s=60), door("11-02 13:10", "seen"), memory=memory)
+    (session,) = open_sessions(memory)
+    assert session.deadline() == t("11-02 14:10")
 
 
 @pytest.mark.parametrize(
@@ -164,8 +183,7 @@ def test_the_terms_of_the_start_say_how_long_a_session_waits() -> None:
     ],
 )
 def test_closing_times(zone: str, closes: str, after: str, expected: str) -> None:
-    site = Site(id="s", name="S", timezone=zone, closes=closes)
-    assert next_closing(parse_instant(after), site) == parse_instant(expected)
+    assert next_closing(parse_instant(after), closes=closes, zone_name=zone) == parse_instant(expected)
 
 
 @given(
@@ -176,8 +194,8 @@ def test_closing_times(zone: str, closes: str, after: str, expected: str) -> Non
 def test_the_next_closing_time_comes_within_two_days_and_is_the_first(
     instant: datetime, zone: str, closes: str
 ) -> None:
-    site = Site(id="s", name="S", timezone=zone, closes=closes)
-    found = next_closing(instant, site)
+    site = {"closes": closes, "zone_name": zone}
+    found = next_closing(instant, **site)
     assert timedelta(0) < found - instant <= timedelta(hours=25)
-    assert next_closing(found - timedelta(microseconds=1), site) == found
-    assert local_date(next_closing(found, site), zone) - local_date(found, zone) == timedelta(days=1)
+    assert next_closing(found - timedelta(microseconds=1), **site) == found
+    assert local_date(next_closing(found, **site), zone) - local_date(found, zone) == timedelta(days=1)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from meter.rating.explain.measured import measured_of
 from tests.rating.stories.telling import Story, bill
 
 SPACE = """
@@ -86,6 +87,25 @@ def test_closing_time_is_the_sites_own() -> None:
     day = "2026-11-03 20:00 ada@auckland door.access {direction: in}"
     assert not space("close_at").bill(day, until="2026-11-03 09:59")  # 21:59 in Auckland
     assert "presence 2 hour (1 estimated)" in space("close_at").bill(day, until="2026-11-03 10:00")
+
+
+def test_closing_time_is_that_of_the_start_whatever_settles_the_session() -> None:
+    """In at 14:00 on a day that closes at 22:00; from the next day on the site closes at 18:00, and caps at 2 h."""
+    first = SPACE.format(policy="close_at", prices=HOURLY)
+    second = first.replace('closes: "22:00"', 'closes: "18:00"').replace("max: 14h", "max: 2h")
+    story = Story(first, f"effective: 2026-11-04\n{second}")
+    start = "2026-11-03 14:00 ada door.access {direction: in}"
+    eight = "usage presence 8 hour (1 estimated) 32 EUR"
+    assert eight in story.bill(start, until="2026-11-06")
+    for direction in ("in", "out", "printer"):
+        later = f"{start}\n2026-11-04 09:00 ada door.access {{direction: {direction}}}"
+        assert eight in story.bill(later, until="2026-11-04 09:01")
+        folded = story.space().fold(*story.events(later), trace=True)
+        part = (folded.evidence or {})[folded.lines[0].key].part
+        assert part is not None
+        told = measured_of(part, catalogs=story.catalogs, events={})
+        assert told is not None
+        assert told.text()[1] == "estimated, as no end came: it ends when the site closes (close_at)"
 
 
 def test_an_end_within_max_replaces_the_estimate_even_after_closing_time() -> None:
