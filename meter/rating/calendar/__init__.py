@@ -1,0 +1,117 @@
+"""What falls due without an event: fees, deposits, purchases of credit, first flats, minimums (rating.md, 5 and 7).
+
+    ├── fee in advance, first flat     ├── a change: unused days back, remaining days due    fee in arrears, minimum ──┤
+    period.start                       subscription.span.end / .start                                     period.end
+
+Beats are computed from the facts for each billing period. Their places have an empty source, so at one instant they
+come before every event (decision 0009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from meter.model.catalog import Plan
+from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span, Subscription
+from meter.model.period import Period, period_at
+from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, BeatKind, Days, end_of
+from meter.rating.calendar.fees import Terms, deposits, fees, purchases, purchases_of
+from meter.rating.calendar.holders import parts_of, subscriptions_of
+from meter.rating.calendar.prices import first_flats, is_due_without_usage, minimums
+from meter.rating.facts import AccountFacts
+
+__all__ = [
+    "CREDIT_SALE",
+    "DEPOSIT",
+    "MEMBERSHIP",
+    "Beat",
+    "BeatKind",
+    "Days",
+    "beats",
+    "end_of",
+    "is_empty",
+    "starts",
+]
+
+_MOMENT: Final = timedelta(microseconds=1)
+
+
+def starts(facts: AccountFacts) -> datetime | None:
+    """Return the earliest dated instant at which the calendar has something due; None where nothing ever is."""
+    if "calendar" not in facts.memo:
+        instants = [grant.span.start for grant in purchases_of(facts) if grant.span.start is not None]
+        for subscription in subscriptions_of(facts):
+            if subscription.span.start is not None and _charges(facts, subscription):
+                instants += _first_charges(facts, subscription)
+        facts.memo["calendar"] = min(instants, default=None)
+    found: datetime | None = facts.memo["calendar"]
+    return found
+
+
+def _first_charges(facts: AccountFacts, subscription: Subscription) -> Iterator[datetime]:
+    """Give an instant at which each part of a dated subscription begins to charge: as it begins, or by a later version.
+
+    So a version of the catalog changes nothing that lies before it.
+    """
+    account = facts.account
+    for part in parts_of(facts, subscription, Span(start=subscription.span.start, end=FOR_EVER)):
+        if part.start is None or part.end is None:
+            continue
+        instants = [part.start]
+        for version in facts.catalogs.versions:
+            if version.effective is not None and version.effective > part.start:
+                before = period_at(
+                    version.effective - _MOMENT, zone_name=account.timezone, anchor_day=account.anchor_day
+                )
+                instants.append(before.end)
+        for instant in sorted(instants):
+            plan = facts.catalogs.at(instant).plans.get(subscription.plan)
+            if instant < part.end and (subscription.deposit is not None or (plan is not None and _is_due(plan))):
+                yield instant
+                break
+
+
+def is_empty(facts: AccountFacts) -> bool:
+    """Tell whether nothing is ever due without an event: then no period needs to be entered for its own sake."""
+    if "no calendar" not in facts.memo:
+        charging = any(_charges(facts, subscription) for subscription in subscriptions_of(facts))
+        facts.memo["no calendar"] = not charging and not any(purchases_of(facts))
+    found: bool = facts.memo["no calendar"]
+    return found
+
+
+def beats(facts: AccountFacts, period: Period) -> tuple[Beat, ...]:
+    """Return what falls due in `period`, its end included, in order."""
+    if is_empty(facts):
+        return ()
+    key = ("beats", period.start)
+    found: tuple[Beat, ...] | None = facts.memo.get(key)
+    if found is None:
+        every = [*_subscribed(facts, period), *purchases(facts, period), *minimums(facts, period)]
+        found = facts.memo[key] = tuple(sorted(every, key=lambda beat: beat[:2]))
+    return found
+
+
+def _charges(facts: AccountFacts, subscription: Subscription) -> bool:
+    """Tell whether any version of its plan has something due without usage."""
+    plans = [version.plans.get(subscription.plan) for version in facts.catalogs.versions]
+    return subscription.deposit is not None or any(plan is not None and _is_due(plan) for plan in plans)
+
+
+def _is_due(plan: Plan) -> bool:
+    return plan.fee is not None or any(
+        is_due_without_usage(price) for prices in plan.prices.values() for price in prices
+    )
+
+
+def _subscribed(facts: AccountFacts, period: Period) -> Iterator[Beat]:
+    for subscription in subscriptions_of(facts):
+        yield from deposits(facts, subscription, period)
+        for part in parts_of(facts, subscription, Span(start=period.start, end=period.end)):
+            catalog = facts.catalogs.at(part.start or SINCE_ALWAYS)
+            plan = catalog.plans.get(subscription.plan)
+            if plan is not None and plan.fee is not None:
+                yield from fees(facts, Terms(catalog, plan, plan.fee), subscription, period, part)
+            yield from first_flats(facts, subscription, period, part)

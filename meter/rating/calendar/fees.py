@@ -1,0 +1,122 @@
+"""Fees, deposits and credit that is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from meter.model.catalog import Catalog, Fee, Plan
+from meter.model.directory import GivenGrant, Span, Subscription
+from meter.model.money import ONE, round_amount, round_quantity
+from meter.model.period import Period
+from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, Days
+from meter.rating.calendar.holders import only_site, tax_of
+from meter.rating.facts import AccountFacts
+from meter.rating.grants import days_between, name_part
+from meter.rating.resolve import link_at
+
+
+class Terms(NamedTuple):
+    """A plan with a fee, in the version that was in force when a part of the period began."""
+
+    catalog: Catalog
+    plan: Plan
+    fee: Fee
+
+
+def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: Period, part: Span) -> Iterator[Beat]:
+    """In advance: from the part's start to the period's end, and what was too much back; in arrears: at its end."""
+    if part.start is None or part.end is None:
+        return
+    (catalog, plan, fee), zone_name = terms, facts.account.timezone
+    days = days_between(period.start, period.end, zone_name)
+
+    def line(time: datetime, name: str, active: int) -> Beat:
+        seats = Decimal(subscription.seats or 1)
+        return Beat(
+            time=time,
+            id=f"{name_part(subscription.id)}/fee/{name}",
+            kind="fee",
+            period=period,
+            meter=MEMBERSHIP,
+            unit="month",
+            quantity=round_quantity(seats * active / days),
+            amount=round_amount(fee.amount * seats * active / days),
+            site=only_site(catalog),
+            tax=tax_of(catalog, fee.tax),
+            member=subscription.member,
+            plan=plan,
+            subscription=subscription,
+            days=Days(active, days),
+            each=fee.amount,
+        )
+
+    begun = part.start.isoformat()
+    if fee.timing == "arrears":
+        yield line(part.end, f"{begun}/arrears", days_between(part.start, part.end, zone_name))
+        return
+    yield line(part.start, begun, days_between(part.start, period.end, zone_name))
+    if part.end < period.end:
+        yield line(part.end, f"{begun}/unused", -days_between(part.end, period.end, zone_name))
+
+
+def deposits(facts: AccountFacts, subscription: Subscription, period: Period) -> Iterator[Beat]:
+    """Taken when the subscription begins and given back when it ends, where both are dated."""
+    deposit, span = subscription.deposit, subscription.span
+    if deposit is None or span.start is None:
+        return
+    for time, sign, name in ((span.start, ONE, "deposit"), (span.end, -ONE, "returned")):
+        if time is None or time not in period or not _pays(facts, subscription, span.start):
+            continue
+        yield Beat(
+            time=time,
+            id=f"{name_part(subscription.id)}/{name}",
+            kind="fee",
+            period=period,
+            meter=DEPOSIT,
+            unit="deposit",
+            quantity=sign,
+            amount=sign * deposit,
+            site=only_site(facts.catalogs.at(time)),
+            tax=None,
+            member=subscription.member,
+            each=deposit,
+        )
+
+
+def _pays(facts: AccountFacts, subscription: Subscription, instant: datetime) -> bool:
+    """Tell whether the account is the one that pays for the subscription at `instant`."""
+    if subscription.member is None:
+        return True
+    link = link_at(subscription.member, instant, facts.directory)
+    return link is not None and link.account == facts.account.id
+
+
+def purchases_of(facts: AccountFacts) -> list[GivenGrant]:
+    """Return the account's grants that have a price."""
+    return [grant for grant in facts.directory.grants.get(facts.account.id, ()) if grant.bought is not None]
+
+
+def purchases(facts: AccountFacts, period: Period) -> Iterator[Beat]:
+    """Give what is due for credit, when it takes effect."""
+    for grant in purchases_of(facts):
+        time = grant.span.start
+        if grant.bought is None or time is None or time not in period:
+            continue
+        catalog = facts.catalogs.at(time)
+        yield Beat(
+            time=time,
+            id=f"{name_part(grant.id)}/bought",
+            kind="fee",
+            period=period,
+            meter=CREDIT_SALE,
+            unit=grant.unit,
+            quantity=grant.amount,
+            amount=grant.bought.price,
+            site=only_site(catalog),
+            tax=tax_of(catalog, grant.bought.tax),
+            member=grant.member,
+            each=grant.bought.price,
+        )

@@ -1,0 +1,131 @@
+"""What prices ask for without usage: first flats when a period begins, minimums when it is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from meter.model.catalog import Graduated, Holder, Price
+from meter.model.directory import SINCE_ALWAYS, Span, Subscription
+from meter.model.money import ZERO
+from meter.model.period import Period
+from meter.rating.calendar.beat import Beat, Days
+from meter.rating.calendar.holders import only_site, parts_of, subscriptions_of, tax_of, under
+from meter.rating.facts import AccountFacts
+from meter.rating.grants import days_between, name_part
+
+
+def is_due_without_usage(price: Price) -> bool:
+    """Tell whether the price asks for something where nothing was used."""
+    return price.period_minimum is not None or (isinstance(price.model, Graduated) and price.model.flat_at_zero)
+
+
+def first_flats(facts: AccountFacts, subscription: Subscription, period: Period, part: Span) -> Iterator[Beat]:
+    """What the first tiers cost without usage: for the account, or for each member whose usage falls under the plan.
+
+    By the prices that are in force at that instant, as the usage that follows is.
+    """
+    for per, member, time in _holders(facts, subscription, part):
+        catalog = facts.catalogs.at(time)
+        plan = catalog.plans.get(subscription.plan)
+        for meter, prices in () if plan is None else plan.prices.items():
+            for price in prices:
+                if price.per != per or not isinstance(price.model, Graduated) or not price.model.flat_at_zero:
+                    continue
+                holder = "" if member is None else f"/{name_part(member)}"
+                yield Beat(
+                    time=time,
+                    id=f"{name_part(subscription.id)}/zero/{meter}/{price.id}/{time.isoformat()}{holder}",
+                    kind="zero",
+                    period=period,
+                    meter=meter,
+                    unit=catalog.meters[meter].unit if meter in catalog.meters else "",
+                    quantity=ZERO,
+                    amount=ZERO,
+                    site=only_site(catalog),
+                    tax=tax_of(catalog, price.tax),
+                    member=member,
+                    plan=plan,
+                    price=price,
+                    subscription=subscription,
+                )
+
+
+def _holders(
+    facts: AccountFacts, subscription: Subscription, part: Span
+) -> Iterator[tuple[Holder, str | None, datetime]]:
+    """Give whose quantities add up in the part, each with the instant at which that begins."""
+    start = part.start or SINCE_ALWAYS
+    yield "account", None, start
+    if subscription.member is not None:
+        yield "member", subscription.member, start
+        return
+    for member in facts.directory.members_of(facts.account.id):
+        for span in under(facts, member, part):
+            yield "member", member, span.start or start
+
+
+def minimums(facts: AccountFacts, period: Period) -> Iterator[Beat]:
+    """What is missing to the minimums of a closed period, by plan: its days under any of its subscriptions count."""
+    if period.start not in facts.closed:
+        return
+    whole = Span(start=period.start, end=period.end)
+    by_plan: dict[str, list[tuple[Subscription, Span]]] = {}
+    for subscription in subscriptions_of(facts):
+        for part in parts_of(facts, subscription, whole):
+            by_plan.setdefault(subscription.plan, []).append((subscription, part))
+    for name in sorted(by_plan):
+        held = sorted(by_plan[name], key=lambda one: (one[1].start or SINCE_ALWAYS, one[0].id))
+        catalog = facts.catalogs.at(held[0][1].start or SINCE_ALWAYS)
+        plan = catalog.plans.get(name)
+        for meter, prices in () if plan is None else plan.prices.items():
+            for price in prices:
+                if price.period_minimum is None:
+                    continue
+                for member, spans in _spans_by_holder(facts, held, price).items():
+                    days = _days(facts, spans, period)
+                    holder = "" if member is None else f"/{name_part(member)}"
+                    yield Beat(
+                        time=period.end,
+                        id=f"{name_part(name)}/minimum/{meter}/{price.id}{holder}",
+                        kind="minimum",
+                        period=period,
+                        meter=meter,
+                        unit=catalog.meters[meter].unit if meter in catalog.meters else "",
+                        quantity=ZERO,
+                        amount=ZERO,
+                        site=only_site(catalog),
+                        tax=tax_of(catalog, price.tax),
+                        member=member,
+                        plan=plan,
+                        price=price,
+                        days=days,
+                        each=price.period_minimum,
+                    )
+
+
+def _spans_by_holder(
+    facts: AccountFacts, held: list[tuple[Subscription, Span]], price: Price
+) -> dict[str | None, list[Span]]:
+    found: dict[str | None, list[Span]] = {}
+    for subscription, part in held:
+        if price.per == "account":
+            found.setdefault(None, []).append(part)
+        elif subscription.member is not None:
+            found.setdefault(subscription.member, []).append(part)
+        else:
+            for member in facts.directory.members_of(facts.account.id):
+                for span in under(facts, member, part):
+                    found.setdefault(member, []).append(span)
+    return found
+
+
+def _days(facts: AccountFacts, spans: list[Span], period: Period) -> Days:
+    """Return on how many days of the period any of `spans` holds."""
+    zone_name = facts.account.timezone
+    first = period.start
+    seen: set[int] = set()
+    for span in spans:
+        begin, end = (days_between(first, instant, zone_name) for instant in (span.start, span.end))
+        seen.update(range(begin, end))
+    return Days(len(seen), days_between(first, period.end, zone_name))
