@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from meter.model.catalog import Meter, Price, Site
-from meter.model.charge import LineTax
-from meter.model.directory import Account
+from meter.model.catalog import Condition, Meter, Pairing, Price, Site
+from meter.model.charge import Line, LineTax
+from meter.model.directory import Account, GivenGrant
 from meter.model.errors import Broken
 from meter.model.event import UsageEvent
 from meter.rating.fold import TooLate, fold
@@ -294,3 +295,58 @@ class TestRefundsAndStates:
             "pos",
             "the refund is in USD, its sale in EUR",
         )
+
+
+def in_two(where: Space, *events: UsageEvent, cut: int) -> list[Line]:
+    """The lines of two folds, with the state between them written down."""
+    placed = where.placed(events)
+    first = fold(where.facts, AccountState(), placed[:cut])
+    state = AccountState.from_json(json.loads(json.dumps(first.state.to_json())))
+    return [*first.lines, *fold(where.facts, state, placed[cut:]).lines]
+
+
+def test_a_falling_amount_lowers_what_was_paid_before_it_returns_money_drawn() -> None:
+    level = Meter(id="use", event="usage.reported", aggregate="latest", unit="seat")
+    money = GivenGrant(id="cash", account="acme", unit="EUR", amount=d(6))
+    where = space(plan(use=per_unit("1")), grants=[money], terms={"meters": {"use": level}})
+    events = [use("11-02", 10), use("11-03", 7), use("11-04", 2)]
+    for cut in (0, 1, 2):
+        lines = in_two(where, *events, cut=cut)
+        figures = [(int(line.amount), sum(int(draw.amount) for draw in line.draws)) for line in lines]
+        assert figures == [(4, 6), (-3, 0), (-1, -4)]
+
+
+def test_a_days_cap_holds_for_its_date_across_the_end_of_a_period_and_of_every_site() -> None:
+    # The period ends on 31 October at 23:00 UTC; in Honolulu that day lasts until 10:00 UTC.
+    sites = {name: Site(id=name, name=name, timezone="Pacific/Honolulu") for name in ("hawaii", "maui")}
+    where = space(plan(use=per_unit("1", day_cap=d(8))), terms={"sites": sites})
+    events = [
+        event("a", "usage.reported", "10-31 22:00", {"meter": "use", "quantity": 5}, site="hawaii"),
+        event("b", "usage.reported", "11-01 09:00", {"meter": "use", "quantity": 5}, site="maui"),
+        event("c", "usage.reported", "11-01 10:00", {"meter": "use", "quantity": 5}, site="maui"),
+    ]
+    for cut in (0, 1, 2):
+        assert [int(line.amount) for line in in_two(where, *events, cut=cut)] == [5, 3, 5]
+
+
+def test_a_session_that_ends_under_a_later_version_has_the_terms_of_its_start() -> None:
+    def conditions(value: str) -> tuple[Condition, ...]:
+        return (Condition(path=("direction",), operator="=", value=value),)
+
+    pairing = Pairing(start=conditions("in"), end=conditions("out"))
+    hours = Meter(id="presence", event="door.access", aggregate="duration", unit="hour", pairing=pairing)
+    versions = [
+        catalog(plan(presence=per_unit("6")), meters={"presence": hours}),
+        catalog(
+            plan(presence=per_unit("1")),
+            version=2,
+            effective="11-02 10:00",
+            meters={"presence": replace(hours, unit="minute")},
+        ),
+    ]
+    where = space(subscriptions=[subscription()], catalogs=versions)
+    doors = [
+        event(way, "door.access", at, {"direction": way}) for way, at in (("in", "11-02 09:00"), ("out", "11-02 11:00"))
+    ]
+    (line,) = where.lines(*doors)
+    assert (line.unit, int(line.quantity), int(line.amount)) == ("hour", 2, 12)
