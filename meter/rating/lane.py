@@ -6,18 +6,22 @@ Looked up for every line, and the same for most of a period: kept in the facts' 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
 from meter.model.catalog import Catalog, CreditRate, Meter, Plan, Price
+from meter.model.charge import LineTax
 from meter.model.directory import Discount, Subscription
+from meter.model.event import Json
 from meter.model.money import unit_scale
 from meter.model.period import Period
 from meter.rating.facts import AccountFacts
 from meter.rating.grants import Orders, orders
 from meter.rating.measure import CAN_FALL
 from meter.rating.price import Tariff, compile_price
+from meter.rating.sale import line_tax
+from meter.rating.state import TotalKey
 
 # Lanes of one account that are kept: members x meters of two periods for a large account, then begun anew.
 _LANES_MAX: Final = 16_384
@@ -45,6 +49,31 @@ class Lane:
     rates: tuple[CreditRate, ...]
     discounts: tuple[Discount, ...]
     falls: bool
+    # By price, so that they are made once: whose quantities add up, and the tax by site where no sale line has its own.
+    keys: dict[str, TotalKey] = field(default_factory=dict, repr=False)
+    taxes: dict[tuple[str, str], LineTax | None] = field(default_factory=dict, repr=False)
+
+    def total_key(self, price: Price | None, member: str | None) -> TotalKey:
+        """Return whose quantities a line of `member` adds to; the lane is that member's alone."""
+        name = "" if price is None else price.id
+        found = self.keys.get(name)
+        if found is None:
+            plan = "" if self.plan is None else self.plan.id
+            if price is None:
+                found = TotalKey(plan, "", "", self.meter.id, "")
+            else:
+                found = TotalKey(plan, price.id, price.content, "", (member or "") if price.per == "member" else "")
+            self.keys[name] = found
+        return found
+
+    def tax(self, site: str, price: Price | None, item: Mapping[str, Json] | None) -> LineTax | None:
+        """Return the tax of a line."""
+        if item is not None:
+            return line_tax(self.catalog, site, price, item)
+        key = (site, "" if price is None else price.id)
+        if key not in self.taxes:
+            self.taxes[key] = line_tax(self.catalog, site, price, None)
+        return self.taxes[key]
 
 
 def lane_of(

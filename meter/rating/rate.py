@@ -26,8 +26,8 @@ from meter.rating.facts import AccountFacts
 from meter.rating.lane import Lane, fee_discounts, lane_of
 from meter.rating.measure import Contribution
 from meter.rating.price import Tally, capped, choose, discounted, true_up
-from meter.rating.resolve import subscription_at
-from meter.rating.sale import line_tax, sale_currency
+from meter.rating.resolve import subscription_at, subscription_span
+from meter.rating.sale import sale_currency
 from meter.rating.state import AccountState, DrawStep, TotalKey, give_back, remember
 from meter.rating.values import MISSING, number, read
 
@@ -49,6 +49,15 @@ class _At(NamedTuple):
     member: str | None
 
 
+class _Kept(NamedTuple):
+    """The lane that was looked up last for a meter and member, and the span in which it is the one."""
+
+    start: datetime
+    end: datetime
+    period: Period
+    lane: Lane
+
+
 @dataclass(slots=True, kw_only=True)
 class Rater:
     """Changes `state`, the fold's own copy, and returns lines; keeps `evidence` if it is asked for."""
@@ -58,15 +67,26 @@ class Rater:
     evidence: dict[LineKey, Evidence] | None = None
     # Draws of the line made last, in the order of draws: what a refund of a sale must know.
     steps: tuple[DrawStep, ...] = ()
+    _kept: dict[tuple[str, str | None], _Kept] = field(default_factory=dict)
 
     def lane(self, time: datetime, member: str | None, meter: Meter, period: Period, catalog: Catalog) -> Lane:
         """Return the terms that apply at `time`."""
-        subscription = subscription_at(
+        kept = self._kept.get((meter.id, member))
+        if (
+            kept is not None
+            and kept.start <= time < kept.end
+            and kept.lane.catalog is catalog
+            and kept.period == period
+        ):
+            return kept.lane
+        subscription, start, end = subscription_span(
             account=self.facts.account.id, member=member, instant=time, directory=self.facts.directory
         )
-        return lane_of(
+        lane = lane_of(
             self.facts, catalog=catalog, meter=meter, member=member, subscription=subscription, period=period
         )
+        self._kept[meter.id, member] = _Kept(start, end, period, lane)
+        return lane
 
     def plan(self, time: datetime, member: str | None, catalog: Catalog) -> str | None:
         """Return the plan that usage at `time` falls under."""
@@ -86,13 +106,7 @@ class Rater:
         if not quantity or not lane.billed:
             return None
         price, note = self._price(lane, part)
-        key = TotalKey(
-            lane.plan.id if lane.plan is not None else "",
-            price.id if price is not None else "",
-            price.content if price is not None else "",
-            lane.meter.id if price is None else "",
-            (member or "") if price is not None and price.per == "member" else "",
-        )
+        key = lane.total_key(price, member)
         before = self.state.tallies.get(key) or Tally()
         steps = self._draw(lane, part) if quantity > ZERO else self._give_back(lane, quantity, before.quantity)
         covered = sum([step.covered for step in steps], ZERO) if steps else ZERO
@@ -103,7 +117,7 @@ class Rater:
             base = _base(price.model, part)
             if base is None:
                 price, note = None, f"{'.'.join(path)} is missing or not a number"
-                key = TotalKey(key.plan, "", "", lane.meter.id, "")
+                key = lane.total_key(None, member)
                 before = self.state.tallies.get(key) or Tally()
             elif covered:
                 base = base * billable / quantity
@@ -350,7 +364,7 @@ class Rater:
             price=price.id if price is not None else None,
             amount=paid.amount,
             currency=self.facts.account.currency,
-            tax=line_tax(lane.catalog, event.site, price, part.item),
+            tax=lane.tax(event.site, price, part.item),
             draws=_draws([*steps, *paid.money]) if steps or paid.money else (),
             estimated=part.estimated,
             unpriced=price is None and bool(billable),

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import Final, TypeAlias
 
 from meter.model.catalog import CatalogTimeline
-from meter.model.directory import SINCE_ALWAYS, Claim, Directory, Link, Span, Subscription
+from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Claim, Directory, Link, Span, Subscription
 from meter.model.event import AMENDED, HEARTBEAT, REFUND, SALE, VOIDED, UsageEvent
 from meter.rating.sale import is_paid
 
@@ -136,6 +136,24 @@ def membership(member: str, account: str, directory: Directory) -> tuple[Span, .
             start = spans.pop().start
         spans.append(Span(start=start, end=following))
     return tuple(spans)
+
+
+def subscription_span(
+    *, account: str, member: str | None, instant: datetime, directory: Directory
+) -> tuple[Subscription | None, datetime, datetime]:
+    """Return the subscription under which usage at `instant` falls, and the span around it in which that is so."""
+    found = subscription_at(account=account, member=member, instant=instant, directory=directory)
+    start, end = SINCE_ALWAYS, FOR_EVER
+    for holder in (("member", member or ""), ("account", account)):
+        for subscription in directory.subscriptions.get(holder, ()):
+            for edge in (subscription.span.start, subscription.span.end):
+                if edge is None:
+                    continue
+                if edge <= instant:
+                    start = max(start, edge)
+                else:
+                    end = min(end, edge)
+    return found, start, end
 
 
 def subscription_at(
