@@ -14,7 +14,6 @@ from decimal import localcontext
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
-from meter.model.catalog import Catalog
 from meter.model.charge import Line, LineKey
 from meter.model.errors import Broken
 from meter.model.event import REFUND, SALE, Position, UsageEvent
@@ -26,7 +25,7 @@ from meter.rating.facts import AccountFacts
 from meter.rating.measure import Contribution, Memory, Orphan, Scene, Session, Unread, measure, open_sessions
 from meter.rating.placed import PlacedEvent
 from meter.rating.rate import Rater
-from meter.rating.sale import POS, is_paid, paid_line, tip_line
+from meter.rating.sale import POS, is_paid
 from meter.rating.state import AccountState, SessionKey, Settled
 from meter.rating.till import Till, billed
 
@@ -314,49 +313,19 @@ class _Run:
                 if payload.event.type == SALE:
                     self.till.sell(payload.event, payload.member, billed(payload, line, rater.steps))
         elif isinstance(payload, _Tip):
-            self._tip(payload, period)
+            catalog = self.facts.catalogs.at(payload.event.time)
+            plan = rater.plan(payload.event.time, payload.member, catalog)
+            self._add(self.till.tip(payload.event, payload.member, period, plan=plan))
         elif payload.event.type == REFUND:
-            self.lines += self.till.refund(payload, period, place.time)
+            self.lines += self.till.refund(payload, period, Position(*place[:3]))
         else:
-            self._paid(payload, period)
+            line, unread = self.till.paid(payload, period)
+            self.lines.append(line)
+            self.unread += unread
 
     def _add(self, line: Line | None) -> None:
         if line is not None:
             self.lines.append(line)
-
-    def _paid(self, placed: PlacedEvent, period: Period) -> None:
-        event, account = placed.event, self.facts.account
-        catalog = self.facts.catalogs.at(event.time)
-        line, unread = paid_line(
-            event,
-            account=account.id,
-            currency=account.currency,
-            scene=Scene(placed.member, catalog.site(event.site), period),
-            catalog=catalog,
-            period=period,
-        )
-        self.lines.append(line)
-        self.unread += unread
-        self.till.sell(event, placed.member, billed(None, line, ()))
-
-    def _tip(self, tip: _Tip, period: Period) -> None:
-        event, account = tip.event, self.facts.account
-        catalog = self.facts.catalogs.at(event.time)
-        line = tip_line(
-            event,
-            account=account.id,
-            currency=account.currency,
-            scene=Scene(tip.member, catalog.site(event.site), period),
-            catalog=catalog,
-            period=period,
-            plan=self._plan(event, tip.member, catalog),
-        )
-        if line is not None:
-            self.lines.append(line)
-        self.till.sell(event, tip.member, None if line is None else billed(None, line, ()))
-
-    def _plan(self, event: UsageEvent, member: str | None, catalog: Catalog) -> str | None:
-        return self.rater.plan(event.time, member, catalog)
 
     def _keep(self, mark: _Rung) -> None:
         """Keep a state at `mark`, with what is known now about the sessions that were open there."""
@@ -378,7 +347,7 @@ class _Run:
             self._advance(self._last.time)
             state.position = _later(state.position, self._last)
         self.till.flush()
-        self.unread += [Unread(event=event.key, meter=POS, element=0, reason=note) for event, note in self.till.notes]
+        self.unread += self.till.unread
         self._forget_settled()
         state.memory = self.memory
         state.settled = self._settled_of(self.memory)

@@ -19,9 +19,10 @@ from meter.model.period import Period
 from meter.rating import grants
 from meter.rating.evidence import Evidence, GivenBack
 from meter.rating.facts import AccountFacts
-from meter.rating.measure import Contribution
+from meter.rating.measure import Contribution, Scene, Unread
 from meter.rating.placed import PlacedEvent
 from meter.rating.refund import Billed, Refunded, Sold, refund, sold
+from meter.rating.sale import paid_line, tip_line
 from meter.rating.state import AccountState, DrawStep, Returned, SaleKey
 
 # What an instance gave that is forgotten: all that its sale drew.
@@ -47,7 +48,7 @@ class Till:
     facts: AccountFacts
     state: AccountState
     evidence: dict[LineKey, Evidence] | None = None
-    notes: list[tuple[UsageEvent, str]] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
     _refunds: list[PlacedEvent] = field(default_factory=list)
     _wanted: set[SaleKey] = field(default_factory=set)
     _open: list[Billed] = field(default_factory=list)
@@ -81,6 +82,36 @@ class Till:
         if billed is not None:
             self._open.append(billed)
 
+    def paid(self, placed: PlacedEvent, period: Period) -> tuple[Line, list[Unread]]:
+        """Return the line of a sale paid at the till, and what of it could not be read."""
+        event, account = placed.event, self.facts.account
+        catalog = self.facts.catalogs.at(event.time)
+        line, unread = paid_line(
+            event,
+            account=account.id,
+            currency=account.currency,
+            scene=Scene(placed.member, catalog.site(event.site), period),
+            catalog=catalog,
+            period=period,
+        )
+        self.sell(event, placed.member, billed(None, line, ()))
+        return line, unread
+
+    def tip(self, event: UsageEvent, member: str | None, period: Period, *, plan: str | None) -> Line | None:
+        """Return the line of the tip of a sale on account, if it has one; its other lines are complete then."""
+        account, catalog = self.facts.account, self.facts.catalogs.at(event.time)
+        line = tip_line(
+            event,
+            account=account.id,
+            currency=account.currency,
+            scene=Scene(member, catalog.site(event.site), period),
+            catalog=catalog,
+            period=period,
+            plan=plan,
+        )
+        self.sell(event, member, None if line is None else billed(None, line, ()))
+        return line
+
     def flush(self) -> None:
         """Put the sale whose lines are complete into the state."""
         if self._sale is not None:
@@ -91,10 +122,10 @@ class Till:
                 self.state.sold[key] = sold(event, self._open, member=self._sale.member, currency=currency)
         self._sale, self._open = None, []
 
-    def refund(self, placed: PlacedEvent, period: Period, at: datetime) -> list[Line]:
-        """Return the lines of a refund that stands at `at`; none while its sale is unknown or left nothing."""
+    def refund(self, placed: PlacedEvent, period: Period, place: Position) -> list[Line]:
+        """Return the lines of a refund that stands at `place`; none while its sale is unknown or left nothing."""
         self.flush()
-        event, state = placed.event, self.state
+        event, state, at = placed.event, self.state, place.time
         state.waiting.pop(event.key, None)
         key = sale_of(event)
         sale = None if key is None else state.sold.get(key)
@@ -115,7 +146,11 @@ class Till:
 
         found = refund(event, sale, account=self.facts.account.id, period=period, instance_for=instance_for, held=held)
         state.sold[key] = found.sold
-        self.notes += [(event, note) for note in found.notes]
+        if found.notes:
+            reason = "; ".join(found.notes)
+            self.unread.append(
+                Unread(event=event.key, meter=POS, element=0, reason=reason, place=place, code="refund")
+            )
         used = {name: state.used.get(name, ZERO) for name, _ in found.returns}
         lines = [_in_units(line, used) for line in found.lines]
         if self.evidence is not None:
