@@ -77,7 +77,7 @@ class Closer:
         self._interval_s = interval_s
         self._sweep: _Sweep | None = None
         self._next_s = monotonic_s()
-        # The sites that open periods were found to wait for (none: for the clock): looked up again once that has come.
+        # The used sites of open periods that wait: looked up again once those are complete.
         self._waits: dict[str, dict[Period, frozenset[str]]] = {}
         self._first_due: dict[str, datetime | None] = {}
         self._facts_version = -1
@@ -159,7 +159,7 @@ class Closer:
                 closed = closes.get(account, Closes()).all
                 candidates[account] = self._candidates(facts, account, services.get(account), closed, known)
         asked = [Closing(account, p.start, p.end) for account, periods in candidates.items() for p in periods]
-        used = await used_sites(connection, self._operator, asked)
+        used = await used_sites(connection, self._operator, asked) if known.marks else {}
         found: list[Closing] = []
         for account, periods in candidates.items():
             for period in periods:
@@ -169,7 +169,8 @@ class Closer:
                 if not standing:
                     found.append(closing)
                     continue
-                self._waits.setdefault(account, {})[period] = sites
+                if sites:
+                    self._waits.setdefault(account, {})[period] = sites
                 if blocks(period, standing, known):
                     break
         return found

@@ -91,6 +91,18 @@ async def test_a_period_closes_once_the_sites_that_it_used_are_complete(database
         assert await closes.closed() == [(ACME_MARCH.start, True)]
 
 
+async def test_usage_that_comes_while_its_period_waits_for_the_clock_lets_it_close_sooner(database_url: str) -> None:
+    async with open_space(database_url) as space:
+        closes = await Closes.of(space)
+        space.now = ACME_APRIL.end + timedelta(hours=1)
+        await space.take(pages("1", "02T09:00", 1), heartbeat(ACME_APRIL.end))
+        await closes.sweep()
+        assert await closes.closed() == [(ACME_MARCH.start, True)]
+        await space.take(at(pages("2", "02T09:00", 1), "2026-04-02T09:00:00Z"))
+        await closes.sweep()
+        assert await closes.closed() == [(ACME_MARCH.start, True), (ACME_APRIL.start, True)]
+
+
 async def test_each_used_site_counts_that_has_an_agent(database_url: str) -> None:
     async with open_space(database_url, HOUSES) as space:
         closes = await Closes.of(space)
