@@ -200,14 +200,10 @@ class Account:
                 continue
             if not start <= at < end:
                 continue
-            if discount.get("rate") is not None:
-                amount = rounded(amount * (1 - exact(discount["rate"])), 12)
-            else:
-                key = (period.start, sub["id"], discount["id"])
-                before = self.memory.discounted[key]
-                after = self.memory.discounted[key] = before + amount
-                most = exact(discount["amount"])
-                amount = max(ZERO, after - most) - max(ZERO, before - most)
+            key = (period.start, sub["id"], discount["id"])
+            before = self.memory.discounted[key]
+            self.memory.discounted[key] += amount
+            amount = _left(discount, self.memory.discounted[key]) - _left(discount, before)
         return amount
 
     def _pay(self, meter: str, at: Placed, sub: Doc | None, amount: Fraction) -> list[Drawn]:
@@ -307,6 +303,13 @@ def _step(running: dict[Any, Fraction], key: Any, amount: Fraction, cap: Fractio
     before = running[key]
     running[key] = before + amount
     return min(running[key], cap) - min(before, cap)
+
+
+def _left(discount: Doc, total: Fraction) -> Fraction:
+    """What a discount leaves of a sum."""
+    if discount.get("rate") is not None:
+        return rounded(total * (1 - exact(discount["rate"])), 12)
+    return max(ZERO, total - exact(discount["amount"]))
 
 
 def price_key(plan: str | None, meter: str, price: Doc | None, member: str | None) -> tuple[Any, ...]:
