@@ -25,7 +25,7 @@ from meter.rating.facts import AccountFacts
 from meter.rating.measure import Contribution, Memory, Orphan, Scene, Session, Unread, measure, open_sessions
 from meter.rating.placed import PlacedEvent
 from meter.rating.rate import Rater
-from meter.rating.sale import POS, is_paid
+from meter.rating.sale import is_paid
 from meter.rating.state import AccountState, SessionKey, Settled
 from meter.rating.till import Till, billed
 

@@ -16,6 +16,7 @@ from meter.rating.values import number, same
 
 POS: Final = "pos"  # the meter of sales that no meter counts
 TIP: Final = TIP_PART
+_NO_AMOUNT: Final = "lines.amount is missing or not a number"
 
 
 def is_paid(data: Mapping[str, Json]) -> bool:
@@ -75,7 +76,7 @@ def paid_line(
     items = _items(event)
     amounts = [number(item.get("amount")) for item in items]
     unread = [
-        Unread(event=event.key, meter=POS, element=n, reason="lines.amount is missing or not a number")
+        Unread(event=event.key, meter=POS, element=n, reason=_NO_AMOUNT, place=event.position)
         for n, amount in enumerate(amounts)
         if amount is None
     ]

@@ -22,7 +22,7 @@ from meter.rating.facts import AccountFacts
 from meter.rating.measure import Contribution, Scene, Unread
 from meter.rating.placed import PlacedEvent
 from meter.rating.refund import Billed, Refunded, Sold, refund, sold
-from meter.rating.sale import paid_line, tip_line
+from meter.rating.sale import POS, paid_line, tip_line
 from meter.rating.state import AccountState, DrawStep, Returned, SaleKey
 
 # What an instance gave that is forgotten: all that its sale drew.
@@ -148,9 +148,7 @@ class Till:
         state.sold[key] = found.sold
         if found.notes:
             reason = "; ".join(found.notes)
-            self.unread.append(
-                Unread(event=event.key, meter=POS, element=0, reason=reason, place=place, code="refund")
-            )
+            self.unread.append(Unread(event=event.key, meter=POS, element=0, reason=reason, place=place, code="refund"))
         used = {name: state.used.get(name, ZERO) for name, _ in found.returns}
         lines = [_in_units(line, used) for line in found.lines]
         if self.evidence is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from meter.model.catalog import Meter, Site
-from meter.model.event import EventKey, Json, UsageEvent
+from meter.model.event import EventKey, Json, Position, UsageEvent
 from meter.model.period import Period
 
 # Named tuples and not frozen dataclasses: one is made for each event and meter, and a frozen dataclass of this size
@@ -44,12 +44,17 @@ class Contribution(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """An event that a meter looks at and cannot count: a value is missing or no number."""
+    """An event that a meter looks at and cannot count: a value is missing or no number.
+
+    Or (`refund`) a refund that cannot give back all it says. It stands at `place`: its own, or behind its sale.
+    """
 
     event: EventKey
     meter: str
     element: int
     reason: str
+    place: Position
+    code: Literal["unread", "refund"] = "unread"
 
 
 class Orphan(NamedTuple):
@@ -58,6 +63,7 @@ class Orphan(NamedTuple):
     event: EventKey
     meter: str
     reason: str
+    place: Position
 
 
 Measured: TypeAlias = "list[Contribution | Unread | Orphan]"

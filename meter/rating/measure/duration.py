@@ -51,7 +51,7 @@ def duration(meter: Meter, event: UsageEvent, scene: Scene, memory: Memory) -> M
         measured.append(session.missed(meter))
     if ends:
         reason = f"an end, but no session is open that began at most {timedelta(seconds=pairing.max_s)} before"
-        measured.append(Orphan(event=event.key, meter=meter.id, reason=reason))
+        measured.append(Orphan(event=event.key, meter=meter.id, reason=reason, place=event.position))
     return measured
 
 

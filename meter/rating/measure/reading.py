@@ -69,7 +69,8 @@ def _collect(value: Json, path: tuple[str, ...], depth: int, item: Reading | Non
 def unread(meter: Meter, event: UsageEvent, element: int, path: tuple[str, ...], value: Json) -> Unread:
     """Return the listing of a value at `path` that is missing or no number."""
     fault = "is missing" if value is MISSING else f"is {str(value)[:40]!r}, not a number"
-    return Unread(event=event.key, meter=meter.id, element=element, reason=f"{'.'.join(path)} {fault}")
+    reason = f"{'.'.join(path)} {fault}"
+    return Unread(event=event.key, meter=meter.id, element=element, reason=reason, place=event.position)
 
 
 def dimensions(
@@ -122,4 +123,4 @@ def run_key(
 def without_key(meter: Meter, event: UsageEvent, element: int = 0) -> Unread:
     """Return the listing of an event that says not which of the member's runs or sessions it belongs to."""
     reason = f"{'.'.join(meter.key or ())} is missing, which tells sessions and runs apart"
-    return Unread(event=event.key, meter=meter.id, element=element, reason=reason)
+    return Unread(event=event.key, meter=meter.id, element=element, reason=reason, place=event.position)
