@@ -202,7 +202,7 @@ class TestEligibility:
         cafe = {"lines": [{"amount": "30"}], "order": "o", "settlement": "account", "currency": "EUR", "total": "30"}
         where = space(plan(cafe=passed("0.1")), grants=[given("goodwill", CAFE, "20"), given("usd", USD, "20")])
         (line,) = where.lines(event("s", "pos.sale", "11-02", cafe))
-        assert [(draw.grant, draw.amount) for draw in line.draws] == [("goodwill", 20)]
+        assert [(draw.grant, draw.amount) for draw in line.draws] == [("goodwill", d(20))]
         assert [line.covered, line.billable, line.amount] == [0, 30, 13]
         assert amounts(where, "11-02") == {"goodwill": 20, "usd": 20}
 
