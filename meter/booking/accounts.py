@@ -23,6 +23,7 @@ from meter.rating.state import STATE_FORMAT
 from meter.store import booking as store
 from meter.store.closes import Closes, closes_of
 from meter.store.readers import last_of_each_line
+from meter.store.unread import UnreadChange, unread_after
 from meter.store.usage import ORIGIN
 
 # Accounts whose history is read from the log in one go.
@@ -43,6 +44,7 @@ class AccountFold:
     since: datetime
     folded: Folded | None = None
     differences: Sequence[Difference] = ()
+    unread: UnreadChange | None = None
     reason: str | None = None
     stale_since: datetime | None = None
     fault: Exception | None = None
@@ -129,6 +131,7 @@ class Accounts:
             since=since,
             folded=taken.folded,
             differences=taken.differences,
+            unread=taken.unread,
             reason=_reason(work, taken),
             stale_since=stale if stale is not None and warm.checkpoint.time >= stale else None,
         )
@@ -170,12 +173,14 @@ class Accounts:
                 asked = intake.fold_again.keys() | intake.changed.keys()
                 intake.unpark |= history.keys_of([account for account in chunk if account in asked])
                 last = await last_of_each_line(connection, self._operator, chunk, after=base)
+                listed = await unread_after(connection, self._operator, chunk, after=base)
                 for account in chunk:
                     state = history.state_of(account, checkpoints[account].state if base != ORIGIN else None)
                     warm = WarmAccount(
                         account=account,
                         ladder=[state],
                         last={charge.line.key: charge for charge in last if charge.line.account == account},
+                        unread=listed.get(account, set()),
                         includes_xid=includes_xid,
                         includes_after=base,
                         checkpoint=base,
@@ -196,7 +201,7 @@ class Accounts:
     ) -> AccountFold:
         account_facts = self._account_facts(facts, warm.account)
         try:
-            folded, found = warm.rebuild(account_facts, events, until=self._until)
+            taken = warm.rebuild(account_facts, events, until=self._until)
         except TooLate:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever one account's fold does, its neighbours go on
@@ -206,8 +211,9 @@ class Accounts:
             warm=warm,
             facts=account_facts,
             since=since,
-            folded=folded,
-            differences=found,
+            folded=taken.folded,
+            differences=taken.differences,
+            unread=taken.unread,
             reason=reason,
             stale_since=since,
         )

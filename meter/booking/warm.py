@@ -22,6 +22,7 @@ from meter.rating.book import GroupTotals
 from meter.rating.corrections import Difference, differences
 from meter.rating.fold import AccountFacts, Folded, PlacedEvent, TooLate, fold
 from meter.rating.state import AccountState
+from meter.store.unread import UnreadChange, UnreadValue
 from meter.store.usage import ORIGIN
 
 # Late by fewer events than this is settled in memory; some seconds of a busy account, days of a quiet one.
@@ -45,16 +46,22 @@ def _stride(events: int) -> int:
     return max(RECENT_EVENTS_MAX, events) // LADDER_STATES_MAX
 
 
+def _unread_of(folded: Folded) -> set[UnreadValue]:
+    found = {UnreadValue(one.place, *one.event, one.meter, one.element, one.code, one.reason) for one in folded.unread}
+    return found | {UnreadValue(one.place, *one.event, one.meter, 0, "orphan", one.reason) for one in folded.orphans}
+
+
 class Taken(NamedTuple):
     """What folding a change in came to. `late`: the change begins there, before what was folded already.
 
-    `earlier`: what was taken for granted there turned out otherwise.
+    `earlier`: what was taken for granted there turned out otherwise. `unread`: how the account's list changes.
     """
 
     folded: Folded
     differences: list[Difference]
-    late: Position | None
-    earlier: Position | None
+    unread: UnreadChange
+    late: Position | None = None
+    earlier: Position | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +79,8 @@ class WarmAccount:
     recent: list[PlacedEvent] = field(default_factory=list)
     recent_keys: set[EventKey] = field(default_factory=set)
     last: dict[LineKey, Charge] = field(default_factory=dict)
+    # What is listed after the base as unread.
+    unread: set[UnreadValue] = field(default_factory=set)
     includes_xid: int = 0
     includes_after: Position = ORIGIN
     checkpoint: Position = ORIGIN
@@ -105,11 +114,9 @@ class WarmAccount:
         del self.ladder[rung + 1 :]
         self.ladder += [*folded.rungs, folded.state]
         found = differences(standing=self._standing_after(_position(base)), lines=folded.lines)
-        return Taken(folded, found, late, earlier)
+        return Taken(folded, found, self._list(folded, _position(base)), late, earlier)
 
-    def rebuild(
-        self, facts: AccountFacts, events: Sequence[PlacedEvent], *, until: datetime
-    ) -> tuple[Folded, list[Difference]]:
+    def rebuild(self, facts: AccountFacts, events: Sequence[PlacedEvent], *, until: datetime) -> Taken:
         """Fold everything after the base, just read from the log; return what differs from what stands.
 
         Raises TooLate where the base is not early enough.
@@ -120,7 +127,8 @@ class WarmAccount:
         folded = fold(facts, base, events, until=until, stride=_stride(len(events)))
         self.ladder = [base, *folded.rungs, folded.state]
         self.since_checkpoint = len(events)
-        return folded, differences(standing=self._standing_after(_position(base)), lines=folded.lines)
+        found = differences(standing=self._standing_after(_position(base)), lines=folded.lines)
+        return Taken(folded, found, self._list(folded, _position(base)))
 
     def _climb(
         self, facts: AccountFacts, recent: Sequence[PlacedEvent], rung: int, until: datetime
@@ -155,6 +163,12 @@ class WarmAccount:
             if charge.role != "reversal" and Position(key.time, key.source, key.id) > position
         }
 
+    def _list(self, folded: Folded, base: Position) -> UnreadChange:
+        """Take over what a fold from `base` on could not count; return what that changes."""
+        known, found = {value for value in self.unread if value.place > base}, _unread_of(folded)
+        self.unread = self.unread - known | found
+        return UnreadChange(account=self.account, gone=known - found, fresh=found - known)
+
     def booked(self, charges: Sequence[Charge]) -> None:
         """Remember what was decided; then forget what lies too far back."""
         for charge in charges:
@@ -179,3 +193,4 @@ class WarmAccount:
         self.recent = self.recent[bisect_right(self.recent, base, key=_place_of) :]
         self.recent_keys = {placed.event.key for placed in self.recent}
         self.last = {key: charge for key, charge in self.last.items() if Position(key.time, key.source, key.id) > base}
+        self.unread = {value for value in self.unread if value.place > base}

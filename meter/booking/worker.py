@@ -20,6 +20,7 @@ from meter.store import booking as store
 from meter.store.closes import due_wakes, set_wakes
 from meter.store.engine import Database
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
+from meter.store.unread import change_unread
 from meter.store.usage import Arrived, Cursor, read_tail
 from meter.telemetry import Telemetry
 
@@ -195,6 +196,8 @@ class RatingWorker:
         )
         await write_books(connection, self._operator, books, targets=self._targets)
         self._accounts.closes_booked(books.closed)
+        changes = [fold.unread for fold in sound if fold.unread is not None]
+        await change_unread(connection, self._operator, changes)
         for fold in folds:
             if fold.fault is not None:
                 await store.request_refold(

@@ -503,6 +503,23 @@ unresolved = Table(  # events that nobody answers for yet
     Index("unresolved_identity_idx", "operator", "identity"),
 )
 
+unread = Table(  # what an account's fold could not count: the newest fold of an account says what belongs here
+    "unread",
+    metadata,
+    _operator(),
+    Column("account", _Id, nullable=False),
+    Column("time", _When, nullable=False),
+    Column("source", _Id, nullable=False),
+    Column("id", _Id, nullable=False),
+    Column("meter", _Id, nullable=False),
+    Column("element", Integer, nullable=False),
+    Column("behind_source", _Id),  # with `behind_id` the sale that a refund stands behind; NULL: it stands at its own
+    Column("behind_id", _Id),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("operator", "account", "time", "source", "id", "meter", "element"),
+)
+
 # --- who may ----------------------------------------------------------------------------------------------------------
 
 api_keys = Table(

@@ -152,7 +152,7 @@ class Space:
     async def forget(self) -> None:
         """Drop every event and all that came of them; the facts stay."""
         tables = "event_keys, events, revisions, refunds, held_events, charges, draws, journal, outbox, rating_cursors,"
-        tables += " refolds, wakes, checkpoints, unresolved"
+        tables += " refolds, wakes, checkpoints, unresolved, unread"
         async with self.database.begin() as connection:
             await connection.execute(text(f"TRUNCATE {tables}"))
         self.new_worker()
@@ -191,6 +191,10 @@ class Space:
                 " HAVING sum(amount) <> 0 ORDER BY 1, 2"
             ),
             "unresolved": await self.rows("SELECT source, id, identity FROM unresolved ORDER BY 1, 2"),
+            "unread": await self.rows(
+                "SELECT account, time, source, id, meter, element, behind_source, behind_id, code, reason FROM unread"
+                " ORDER BY 1, 2, 3, 4, 5, 6"
+            ),
         }
 
 

@@ -290,7 +290,7 @@ async def _assert_same_from_nothing(space: Space) -> None:
 
 async def _empty(space: Space) -> None:
     async with space.database.begin() as connection:
-        await connection.execute(text("TRUNCATE event_keys, events, revisions, held_events, rejections"))
+        await connection.execute(text("TRUNCATE event_keys, events, revisions, held_events, rejections, unread"))
     await _empty_books(space)
 
 

@@ -1,4 +1,4 @@
-"""Discounts, deposits, bought credit, re-rates of one account, refunds by their sale, closed periods, heartbeats.
+"""Discounts, deposits, bought credit, re-rates of one account, refunds, closed periods, heartbeats, unread values.
 
 Every column has a default or may be NULL, so the version before serves on while this runs and after it.
 """
@@ -55,6 +55,23 @@ def upgrade() -> None:
     # Everybody is folded from the beginning once this version runs: no checkpoint of the one before is read. It is the
     # first to look here, so the one before, still serving, cannot take the request and leave it unfulfilled.
     op.execute("INSERT INTO wakes (operator, account, due_at) SELECT operator, account, '-infinity' FROM accounts")
+    op.create_table(
+        "unread",
+        sa.Column("operator", ID, nullable=False),
+        sa.Column("account", ID, nullable=False),
+        sa.Column("time", WHEN, nullable=False),
+        sa.Column("source", ID, nullable=False),
+        sa.Column("id", ID, nullable=False),
+        sa.Column("meter", ID, nullable=False),
+        sa.Column("element", sa.Integer(), nullable=False),
+        sa.Column("behind_source", ID, nullable=True),
+        sa.Column("behind_id", ID, nullable=True),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "operator", "account", "time", "source", "id", "meter", "element", name=op.f("unread_pkey")
+        ),
+    )
     # Last, for these lock out whoever reads: a moment, and not while all events are searched.
     op.add_column("subscriptions", sa.Column("discounts", JSONB(), server_default=sa.text("'[]'"), nullable=False))
     op.add_column("subscriptions", sa.Column("deposit", sa.Numeric(), nullable=True))
@@ -66,6 +83,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("unread")
     op.drop_table("wakes")
     op.drop_table("closes")
     op.drop_table("refunds")
