@@ -49,6 +49,8 @@ class Lane:
     rates: tuple[CreditRate, ...]
     discounts: tuple[Discount, ...]
     falls: bool
+    # Prices that have a minimum in some version: whatever counts towards it may be priced by another one.
+    minimums: frozenset[str]
     # By price, so that they are made once: whose quantities add up, and the tax by site where no sale line has its own.
     keys: dict[str, TotalKey] = field(default_factory=dict, repr=False)
     taxes: dict[tuple[str, str], LineTax | None] = field(default_factory=dict, repr=False)
@@ -131,7 +133,15 @@ def _lane(
         rates=catalog.credit_rates.get(meter.id, ()),
         discounts=tuple(_discounts(subscription, meter.id)),
         falls=meter.aggregate in CAN_FALL or any(tariff.falls for tariff in tariffs.values()),
+        minimums=frozenset() if plan is None else _minimums(facts, plan.id, meter.id),
     )
+
+
+def _minimums(facts: AccountFacts, plan: str, meter: str) -> frozenset[str]:
+    """Return the prices of a plan's meter that have a minimum in any version of the catalog."""
+    plans = (version.plans.get(plan) for version in facts.catalogs.versions)
+    prices = (price for found in plans if found is not None for price in found.prices.get(meter, ()))
+    return frozenset(price.id for price in prices if price.period_minimum is not None)
 
 
 def _discounts(subscription: Subscription | None, what: str) -> list[Discount]:

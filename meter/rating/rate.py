@@ -151,7 +151,11 @@ class Rater:
         """Return the line of something due without an event; None if it comes to nothing."""
         self.steps = ()
         paid: Priced
-        if beat.kind == "fee":
+        # Nothing is converted: what a catalog asks for in another currency than the account's is booked at 0.
+        foreign = beat.currency is not None and beat.currency != self.facts.account.currency
+        if foreign:
+            paid = Priced(amount=ZERO)
+        elif beat.kind == "fee":
             found = fee_discounts(beat.subscription)
             paid = self._discounted(Priced(amount=beat.amount), found, beat.time, beat.subscription)
         elif beat.kind == "zero":
@@ -166,6 +170,7 @@ class Rater:
             paid = Priced(amount=true_up(beat.each, reached, beat.days.active, beat.days.days))
         if not paid.amount and not beat.quantity and not paid.money:
             return None
+        named = beat.price or (beat.plan if beat.kind == "fee" else None)
         line = Line(
             key=LineKey(beat.time, "", beat.id, beat.meter),
             account=self.facts.account.id,
@@ -182,11 +187,12 @@ class Rater:
             covered=ZERO,
             billable=beat.quantity,
             dimensions={},
-            price=beat.price.id if beat.price is not None else None,
+            price=named.id if named is not None else None,
             amount=paid.amount,
             currency=self.facts.account.currency,
             tax=beat.tax,
             draws=_draws(paid.money),
+            unpriced=foreign,
         )
         self.steps = tuple(paid.money)
         if self.evidence is not None:
@@ -229,7 +235,7 @@ class Rater:
         price = choose(lane.prices, part.dimensions, instant=event.time, zone_name=zone_name)
         if price is None:
             return None, f"no price of plan {lane.plan.id if lane.plan is not None else None} fits"
-        if isinstance(price.model, PassThrough):
+        if isinstance(price.model, PassThrough | Percentage) or is_currency(lane.meter.unit):
             unit, currency = sale_currency(event) or lane.meter.unit, self.facts.account.currency
             if unit != currency and is_currency(unit):
                 return None, f"the usage is in {unit}, the account pays in {currency}"
@@ -286,7 +292,7 @@ class Rater:
                     Reduction("period_cap", price.id, of_day, after.amount, period_sum, price.period_cap)
                 )
             paid.amount = after.amount
-        if price.period_minimum is not None:
+        if price.id in lane.minimums:
             minimum = (key.plan, price.id, key.member)
             state.capped[minimum] = state.capped.get(minimum, ZERO) + paid.amount
         if lane.discounts:

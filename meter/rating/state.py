@@ -229,9 +229,9 @@ class AccountState:
 
 
 def remember(drawn: dict[str, Drawn], meter: str, step: DrawStep) -> None:
-    """Keep a draw of `meter` in `drawn` for `give_back`; neighbouring draws of one instance are one."""
+    """Keep a draw of `meter` in `drawn` for `give_back`; neighbouring draws of one instance at one rate are one."""
     top, amount, covered = drawn.get(meter), step.amount, step.covered
-    if top is not None and top.instance == step.instance:
+    if top is not None and top.instance == step.instance and top.amount == top.covered and amount == covered:
         amount, covered, top = amount + top.amount, covered + top.covered, top.earlier
     drawn[meter] = Drawn(step.instance, step.unit, amount, covered, step.granted, top)
 

@@ -136,7 +136,7 @@ class Dues:
         plan = sub["plan"]
         for meter, price in self._prices(plan, part[0]):
             if price.get("flat_at_zero") and total_price(price, ZERO) and price.get("per") != "member":
-                self._flat(plan, sub, None, meter, price, part[0], period)
+                self._flat(plan, sub, sub["member"], meter, price, part[0], period)
         for member in self.facts.linked():
             spans = self.facts.under(sub, self.account, member, part)
             if spans:

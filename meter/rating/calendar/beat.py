@@ -33,7 +33,8 @@ class Days(NamedTuple):
 class Beat(NamedTuple):
     """Something due at `time`, in the service period `period`. Of `fee`, `amount` is what is due before discounts.
 
-    `price` is there for first flats and minimums, `subscription` where its discounts apply.
+    `price` is there for first flats and minimums, `subscription` where its discounts apply. `currency` is the
+    catalog's, where the figure is a catalog's (None: it is the account's own).
     """
 
     time: datetime
@@ -52,6 +53,7 @@ class Beat(NamedTuple):
     subscription: Subscription | None = None
     days: Days | None = None
     each: Decimal = ZERO
+    currency: str | None = None
 
     @property
     def position(self) -> Position:

@@ -51,6 +51,7 @@ def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: 
             subscription=subscription,
             days=Days(active, days),
             each=fee.amount,
+            currency=catalog.currency,
         )
 
     begun = part.start.isoformat()

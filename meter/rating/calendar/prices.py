@@ -48,6 +48,7 @@ def first_flats(facts: AccountFacts, subscription: Subscription, period: Period,
                     plan=plan,
                     price=price,
                     subscription=subscription,
+                    currency=catalog.currency,
                 )
 
 
@@ -56,7 +57,8 @@ def _holders(
 ) -> Iterator[tuple[Holder, str | None, datetime]]:
     """Give whose quantities add up in the part, each with the instant at which that begins."""
     start = part.start or SINCE_ALWAYS
-    yield "account", None, start
+    # Of a member's own subscription it is hers, credit and all, also where the quantities of all add up.
+    yield "account", subscription.member, start
     if subscription.member is not None:
         yield "member", subscription.member, start
         return
@@ -101,6 +103,7 @@ def minimums(facts: AccountFacts, period: Period) -> Iterator[Beat]:
                         price=price,
                         days=days,
                         each=price.period_minimum,
+                        currency=catalog.currency,
                     )
 
 

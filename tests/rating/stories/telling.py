@@ -116,7 +116,7 @@ def _told(statement: Statement) -> Iterator[str]:
 
 
 def _what(line: StatementLine) -> Iterator[str]:
-    yield line.meter if line.price is None else f"{line.meter}/{line.price}"
+    yield line.meter if line.price is None or line.kind == "fee" else f"{line.meter}/{line.price}"
     if line.quantity or line.covered:
         yield f"{plain(line.quantity)} {line.unit}"
     if line.covered:
