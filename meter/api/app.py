@@ -23,6 +23,7 @@ from meter.api import (
     openapi,
     rejections,
     statement,
+    unread,
     unresolved,
 )
 from meter.api.auth import Authenticator
@@ -94,6 +95,7 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += directory.routes(services)
         table += catalog.routes(services)
         table += unresolved.routes(services)
+        table += unread.routes(services)
         table += rejections.routes(services)
         table += edges.routes(services)
         table += deliveries.routes(services)

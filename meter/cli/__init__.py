@@ -22,6 +22,7 @@ from meter.cli import (
     rerate,
     simulate,
     statement,
+    unread,
     unresolved,
 )
 from meter.cli.common import err
@@ -67,6 +68,7 @@ app.command()(closing.close)
 app.command()(rerate.rerate)
 app.add_typer(rejections.app)
 app.add_typer(unresolved.app)
+app.command()(unread.unread)
 app.add_typer(deliveries.app)
 app.add_typer(keys.app)
 app.command()(simulate.simulate)

@@ -24,6 +24,7 @@ EXPECTED: dict[tuple[str, str], Scope | None] = {
     ("GET", "/v1/accounts/{id}/statement"): "usage:read",
     ("GET", "/v1/unresolved"): "usage:read",
     ("POST", "/v1/unresolved/{identity}/claim"): "catalog:write",
+    ("GET", "/v1/unread"): "usage:read",
     ("PUT", "/v1/accounts/{id}"): "catalog:write",
     ("PUT", "/v1/members/{id}"): "catalog:write",
     ("PUT", "/v1/identities/{id}"): "catalog:write",

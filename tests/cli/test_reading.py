@@ -17,6 +17,7 @@ from meter.cli import app
 from meter.cli import reading as reading_module
 from meter.model.errors import BadInput
 from tests.booking.space import Space, entry, open_space, pages
+from tests.booking.uncounted import SINCE_JANUARY, door, scan
 
 
 @pytest_asyncio.fixture
@@ -113,6 +114,18 @@ async def test_unresolved_are_listed_and_claimed(space: Space) -> None:
     assert (await machine("unresolved", "list"))["identities"] == []
     [charge] = (await machine("charges"))["charges"]
     assert charge["member"] == "ada"
+
+
+async def test_what_no_meter_could_count_is_listed(space: Space) -> None:
+    await space.apply(SINCE_JANUARY)
+    assert (await machine("unread")) == {"unread": []}
+    await space.take(door("1", "02T12:00", "out"), scan("2", "02T09:00", 1, "[x]", subject="badge:EFE1"))
+    shown = await done("unread")
+    assert "orphan: an end" in shown
+    assert "parts.pages is '[x]', not a number (element 2)" in shown
+    assert [item["event"]["id"] for item in (await machine("unread"))["unread"]] == ["1", "2"]
+    assert [item["code"] for item in (await machine("unread", "--account", "acme"))["unread"]] == ["orphan"]
+    assert [item["element"] for item in (await machine("unread", "--meter", "scans"))["unread"]] == [1]
 
 
 async def test_keys_are_made_listed_and_revoked(space: Space) -> None:
