@@ -100,10 +100,10 @@ class TestTheFirstPeriod:
             t("11-30 23:00"),
         ]
 
-    def test_of_a_plan_that_charges_from_a_later_version_on_is_the_first_month_under_it(self) -> None:
+    def test_of_a_plan_that_charges_from_a_later_version_on_is_where_it_begins_all_the_same(self) -> None:
         versions = [catalog(plan()), catalog(with_fee(plan()), version=2, effective="11-12")]
         where = space(subscriptions=[subscription(span=span("10-15"))], catalogs=versions)
-        assert starts(where.facts) == t("11-30 23:00")
+        assert starts(where.facts) == t("10-15")
         assert [line.key.time for line in where.lines(until="12-15")] == [t("11-30 23:00")]
 
     def test_of_an_undated_one_is_that_of_any_event_or_purchase(self) -> None:

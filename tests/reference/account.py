@@ -137,6 +137,7 @@ class Account:
         reads_money = price["model"] == "pass_through" or (
             price["model"] == "percentage" and at.event["type"] == "pos.sale"
         )
+        reads_money = reads_money or meter["unit"] in CURRENCIES
         return reads_money and money in CURRENCIES and money != self.currency(at.time)
 
     def _cover(self, one: Contribution, sub: Doc | None, unit: str, before: Fraction) -> list[Drawn]:

@@ -10,12 +10,11 @@ come before every event (decision 0009).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from meter.model.catalog import Plan
 from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span, Subscription
-from meter.model.period import Period, period_at
+from meter.model.period import Period
 from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, BeatKind, Days, end_of
 from meter.rating.calendar.fees import Terms, deposits, fees, purchases, purchases_of
 from meter.rating.calendar.holders import parts_of, subscriptions_of
@@ -35,42 +34,25 @@ __all__ = [
     "starts",
 ]
 
-_MOMENT: Final = timedelta(microseconds=1)
-
 
 def starts(facts: AccountFacts) -> datetime | None:
-    """Return the earliest dated instant at which the calendar has something due; None where nothing ever is."""
+    """Return the earliest dated start of a subscription or a purchase; None where nothing is ever due without an event.
+
+    The account's first period is that of this instant or of its first event, whichever comes first: what has no start
+    of its own begins with it.
+    """
+    if is_empty(facts):
+        return None
     if "calendar" not in facts.memo:
         instants = [grant.span.start for grant in purchases_of(facts) if grant.span.start is not None]
         for subscription in subscriptions_of(facts):
-            if subscription.span.start is not None and _charges(facts, subscription):
-                instants += _first_charges(facts, subscription)
+            start = subscription.span.start
+            if start is not None:
+                parts = parts_of(facts, subscription, Span(start=start, end=FOR_EVER))
+                instants += [part.start for part in parts if part.start is not None]
         facts.memo["calendar"] = min(instants, default=None)
     found: datetime | None = facts.memo["calendar"]
     return found
-
-
-def _first_charges(facts: AccountFacts, subscription: Subscription) -> Iterator[datetime]:
-    """Give an instant at which each part of a dated subscription begins to charge: as it begins, or by a later version.
-
-    So a version of the catalog changes nothing that lies before it.
-    """
-    account = facts.account
-    for part in parts_of(facts, subscription, Span(start=subscription.span.start, end=FOR_EVER)):
-        if part.start is None or part.end is None:
-            continue
-        instants = [part.start]
-        for version in facts.catalogs.versions:
-            if version.effective is not None and version.effective > part.start:
-                before = period_at(
-                    version.effective - _MOMENT, zone_name=account.timezone, anchor_day=account.anchor_day
-                )
-                instants.append(before.end)
-        for instant in sorted(instants):
-            plan = facts.catalogs.at(instant).plans.get(subscription.plan)
-            if instant < part.end and (subscription.deposit is not None or (plan is not None and _is_due(plan))):
-                yield instant
-                break
 
 
 def is_empty(facts: AccountFacts) -> bool:
