@@ -207,16 +207,18 @@ async def notice_earlier(
 ) -> None:
     """Ask for what follows when an identity's earliest event turns out to be earlier.
 
-    Among several claims one without a start begins there, so its rank may change from that event on.
+    Among several claims one without a start begins there, so its rank may change from that event on. The directory may
+    have been read after the event was stored, and know it already: it is news to the bill all the same.
     """
     first: dict[str, datetime] = {}
     for event in events:
         known = facts.directory.first_events.get(event.subject or "")
-        if known is not None and event.subject is not None and event.time < first.get(event.subject, known):
+        if known is not None and event.subject is not None and event.time <= first.get(event.subject, known):
             first[event.subject] = event.time
     if not first:
         return
-    await raise_facts_version(connection, operator)  # every worker's directory is out of date
+    if any(time < facts.directory.first_events[identity] for identity, time in first.items()):
+        await raise_facts_version(connection, operator)  # every worker's directory is out of date
     for identity, since in first.items():
         claimants = {claim.member for claim in facts.directory.claims[identity]}
         linked = {link.account for member in claimants for link in facts.directory.links.get(member, ())}

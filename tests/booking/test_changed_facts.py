@@ -112,3 +112,25 @@ async def test_an_explanation_shows_what_amended_the_event(space: Space) -> None
         explanation = explained(await find_charge(connection, facts, "northside", charge, until=space.now))
     assert [event.id for event in explanation.events] == ["1", "a", "v"]
     assert explanation.agrees
+
+
+RIVALS = CATALOG.replace('["badge:B0B1"]', '["badge:B0B1", {id: "badge:AA", from: 2026-03-10}]').replace(
+    '["badge:EFE1"]', '["badge:EFE1", "badge:AA"]'
+)
+
+
+async def test_an_earlier_event_that_the_directory_knows_before_rating_moves_the_others_all_the_same(
+    database_url: str,
+) -> None:
+    """Eve's claim begins at the badge's earliest event: while that is after Bob's start, hers is the later claim."""
+    async with open_space(database_url, RIVALS) as space:
+        await space.take(pages("a", "12T09:00", 130, "badge:AA"))
+        assert [row[:2] for row in await space.sums()] == [("solo", "eve")]
+        # Stored, but not rated, when another change of facts makes everybody read the directory anew.
+        await space.accept([pages("b", "05T09:00", 7, "badge:AA")])
+        await space.apply(RIVALS.replace("name: Eve", "name: Eva"))
+        await space.rate()
+        assert [(*row[:2], row[5]) for row in await space.sums()] == [
+            ("acme", "bob", Decimal(130)),
+            ("solo", "eve", Decimal(7)),
+        ]
