@@ -8,6 +8,7 @@ from itertools import pairwise
 from hypothesis import given as over
 from hypothesis import strategies as st
 
+from meter.model.catalog import PlanGrant, Rollover
 from meter.model.directory import Purchase
 from meter.rating.grants import balances, returned_of
 from tests.rating.world import USE, d, given, per_unit, plan, plan_grant, space, span, t
@@ -48,3 +49,10 @@ def test_what_a_refund_gave_back_after_the_expiry_lasts_until_the_end_of_its_per
     assert [back.amount, back.used, back.remaining] == [4, 1, 3]
     assert (back.effective, back.expires) == (t("11-05"), t("11-30 23:00"))
     assert returned_of(where.facts, "sub/pool/2026-10", t("11-05"), d(4)) is None
+
+
+def test_what_rolls_over_is_what_is_left_to_the_last_place() -> None:
+    rolling = PlanGrant(id="r", unit="unit", amount=d(10), meters=("use",), rollover=Rollover(most=d(9)))
+    where = space(plan(use=per_unit("1"), grants=[rolling]))
+    found = {one.id: one for one in balances(where.facts, t("11-02"), {"sub/r/2026-10": d("1.0000005")})}
+    assert found["sub/r/2026-10/rolled"].amount == d("8.9999995")

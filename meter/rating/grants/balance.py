@@ -9,7 +9,7 @@ from decimal import Decimal, localcontext
 from types import MappingProxyType
 
 from meter.model.directory import GivenGrant, Subscription
-from meter.model.money import EXACT, ZERO, round_amount, round_quantity, unit_scale
+from meter.model.money import EXACT, ONE, ZERO, round_amount, round_quantity, unit_scale
 from meter.model.period import period_at
 from meter.rating.facts import AccountFacts
 from meter.rating.grants.given import given_instances, returned_instance
@@ -83,8 +83,10 @@ def balances(
 def _balance(instance: Instance, used: Mapping[str, Decimal], given: GivenGrant | None) -> GrantBalance:
     scale = unit_scale(instance.unit)
     before = instance.rolled_from
-    # To 6 places: a figure in hours, rounded to 12, then gives its seconds again.
-    spent = {before: round_quantity(used[before] * scale)} if before is not None and before in used else {}
+    spent = {}
+    if before is not None and before in used:
+        # To 6 places: a figure in hours, rounded to 12, then gives its seconds again.
+        spent[before] = used[before] if scale == ONE else round_quantity(used[before] * scale)
     amount = round_amount(instance.granted(spent) / scale)
     drawn = used.get(instance.id, ZERO)
     price = None if given is None or given.bought is None else given.bought.price
