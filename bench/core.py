@@ -8,6 +8,7 @@ afresh.
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,16 +20,17 @@ from typing import Any, Final
 
 from meter import collector
 from meter.booking.step import Change
-from meter.booking.warm import WarmAccount
+from meter.booking.warm import Taken, WarmAccount
 from meter.catalog.load import read_catalog_text
 from meter.model.catalog import CatalogTimeline
+from meter.model.charge import Charge, LineKey
 from meter.model.directory import Account, Directory, Link, Member, Span, Subscription
-from meter.model.event import UsageEvent
+from meter.model.event import Position, UsageEvent
 from meter.model.period import Period
 from meter.rating.book import book
-from meter.rating.corrections import Difference
-from meter.rating.fold import AccountFacts, PlacedEvent, fold
+from meter.rating.fold import AccountFacts, PlacedEvent, TooLate, fold
 from meter.rating.state import AccountState
+from meter.store.usage import ORIGIN
 
 START: Final = datetime(2026, 10, 31, 23, tzinfo=UTC)
 MONTH: Final = timedelta(days=30)
@@ -74,29 +76,73 @@ def _afresh(facts: AccountFacts, events: Sequence[PlacedEvent]) -> int:
     return len(fold(facts, AccountState(), events, until=START + MONTH).lines)
 
 
+class _Account:
+    """An account as rating keeps it: warm, with checkpoints for what lies further back; the log is a list."""
+
+    def __init__(self, facts: AccountFacts) -> None:
+        self.facts = facts
+        self.log: list[PlacedEvent] = []
+        self.checkpoints = [AccountState()]
+        self.charges: dict[LineKey, Charge] = {}
+        self.warm = WarmAccount(account=facts.account.id, ladder=[AccountState()])
+
+    def take(self, batch: Sequence[PlacedEvent], until: datetime) -> int:
+        """Fold a batch in and book what differs; return how many charges that made."""
+        self.log.extend(batch)
+        self.log.sort(key=_place)
+        change = Change(added={placed.event.key: placed for placed in batch})
+        back = change.start
+        taken = None
+        try:
+            if self.warm.reaches(back):
+                taken = self.warm.take(self.facts, change, until=until)
+        except TooLate as error:
+            back = error.position
+        while taken is None:
+            taken, back = self._again(back, until)
+        charges = book(
+            taken.differences,
+            operator="northside",
+            totals=self.warm.totals,
+            revisions={d.key: self.charges[d.key].revision for d in taken.differences if d.key in self.charges},
+            booked_at=START + MONTH,
+            invoice_period=Period(START, START + MONTH),
+        )
+        self.warm.booked(charges)
+        self.charges.update((charge.line.key, charge) for charge in charges)
+        state = self.warm.due_checkpoint()
+        if state is not None:
+            self.checkpoints.append(state)
+        return len(charges)
+
+    def _again(self, back: Position, until: datetime) -> tuple[Taken | None, Position]:
+        """Fold again from the newest checkpoint before `back`; where that is not early enough, say from where."""
+        self.checkpoints = [state for state in self.checkpoints if state.position is None or state.position < back]
+        base = self.checkpoints[-1]
+        place = base.position or ORIGIN
+        after = {k: c for k, c in self.charges.items() if Position(k.time, k.source, k.id) > place}
+        self.warm = WarmAccount(
+            account=self.facts.account.id, ladder=[base], last=after, totals=self.warm.totals, checkpoint=place
+        )
+        try:
+            return self.warm.rebuild(
+                self.facts, self.log[bisect_right(self.log, place, key=_place) :], until=until
+            ), back
+        except TooLate as error:
+            return None, error.position
+
+
+def _place(placed: PlacedEvent) -> Position:
+    return placed.event.position
+
+
 def _batches(facts: AccountFacts, batches: Iterator[list[PlacedEvent]]) -> int:
     """Fold batch by batch and book what differs, up to the newest event so far."""
-    warm = WarmAccount(account=facts.account.id, ladder=[AccountState()])
-    until, booked = START, 0
+    account, until, booked = _Account(facts), START, 0
     for batch in batches:
         until = max(until, *(placed.event.time for placed in batch))
-        change = Change(added={placed.event.key: placed for placed in batch})
-        taken = warm.take(facts, change, until=until)
-        booked += _book(warm, taken.differences)
+        booked += account.take(batch, until)
     return booked
-
-
-def _book(warm: WarmAccount, found: Sequence[Difference]) -> int:
-    charges = book(
-        found,
-        operator="northside",
-        totals=warm.totals,
-        revisions=warm.revisions([difference.key for difference in found]),
-        booked_at=START + MONTH,
-        invoice_period=Period(START, START + MONTH),
-    )
-    warm.booked(charges)
-    return len(charges)
 
 
 def _chunks(events: Sequence[PlacedEvent]) -> Iterator[list[PlacedEvent]]:

@@ -28,8 +28,9 @@ from meter.store.usage import ORIGIN
 
 # Accounts whose history is read from the log in one go.
 LOAD_ACCOUNTS_MAX: Final = 100
-# About 100 kB each at the most.
+# Most accounts have few events, so both bound the memory: an event with its lines is about 2 kB.
 WARM_ACCOUNTS_MAX: Final = 5000
+WARM_EVENTS_MAX: Final = 250_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +110,10 @@ class Accounts:
             except TooLate as error:
                 load[account] = error.position.time
         results += await self._load(connection, facts, intake, load)
-        while len(self._warm) > WARM_ACCOUNTS_MAX:
-            self._warm.popitem(last=False)
+        events = sum(len(warm.recent) for warm in self._warm.values())
+        while len(self._warm) > WARM_ACCOUNTS_MAX or (events > WARM_EVENTS_MAX and len(self._warm) > 1):
+            _, coldest = self._warm.popitem(last=False)
+            events -= len(coldest.recent)
         return results
 
     def _take(self, facts: Facts, warm: WarmAccount, work: Change) -> AccountFold:

@@ -21,15 +21,18 @@ from meter.model.event import EventKey, Position
 from meter.rating.book import GroupTotals
 from meter.rating.corrections import Difference, differences
 from meter.rating.fold import AccountFacts, Folded, PlacedEvent, TooLate, fold
+from meter.rating.measure import open_sessions
 from meter.rating.state import AccountState
 from meter.store.unread import UnreadChange, UnreadValue
 from meter.store.usage import ORIGIN
 
-# Late by fewer events than this is settled in memory; some seconds of a busy account, days of a quiet one.
-RECENT_EVENTS_MAX: Final = 256
+# Late by fewer events than half of this is settled in memory: some minutes of a busy account, weeks of a quiet one.
+RECENT_EVENTS_MAX: Final = 512
+# So many are kept where a session is open that began among them: a day of a large account.
+OPEN_EVENTS_MAX: Final = 4096
 # States differ by a few dictionaries; so many make a late event fold a sixteenth of the recent ones again at most.
 LADDER_STATES_MAX: Final = 32
-# The log is read again from here after a restart: about 20 ms of folding.
+# The log is read again from half of the recent ones before here after a restart: about 20 ms of folding.
 CHECKPOINT_EVERY_EVENTS: Final = 256
 
 
@@ -187,7 +190,14 @@ class WarmAccount:
         if len(self.recent) <= RECENT_EVENTS_MAX:
             return
         target = self.recent[len(self.recent) // 2].event.position
-        rung = max(bisect_right(self.ladder, target, key=_position) - 1, 0)
+        if len(self.recent) <= OPEN_EVENTS_MAX:
+            # The end of a session folds again from before its start: soon, and more than once on a busy day.
+            tip = self.tip
+            still = (s.event.position for s in open_sessions(tip.memory) if s.until >= _position(tip).time)
+            target = min(still, default=target)
+        rung = bisect_left(self.ladder, target, key=_position) - 1
+        if rung <= 0:
+            return
         del self.ladder[:rung]
         base = _position(self.ladder[0])
         self.recent = self.recent[bisect_right(self.recent, base, key=_place_of) :]
