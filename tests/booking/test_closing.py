@@ -15,8 +15,10 @@ from meter.api.charge_json import charge_json
 from meter.booking import books as books_module
 from meter.booking import worker as worker_module
 from meter.booking.books import write_books
+from meter.model.directory import SINCE_ALWAYS
 from meter.model.period import Period
 from meter.rating.statement import section_of
+from meter.store.booking import request_refold
 from meter.store.closes import Closing, mark_booked
 from tests.booking.closes import ACME_APRIL, ACME_FEBRUARY, ACME_MARCH, Closes, at
 from tests.booking.space import CATALOG, entry, open_space, pages, sale, void
@@ -265,3 +267,34 @@ async def test_service_periods_come_to_the_same_whenever_they_were_closed(databa
         await space.rate()
         assert "adjustment" in {charge.kind for charge in await closes.charges()}
         assert await space.books() == expected
+
+
+ROLLING = CATALOG.replace(
+    "every: month, for: account}]", "every: month, for: account, rollover: {max: 30, periods: 1}}]"
+)
+
+
+async def test_what_rolls_over_carries_a_late_event_through_closed_periods(database_url: str) -> None:
+    """40 pages in February are 30 of January and 10 of its own: 30 go on, and March has 130. Then come 80 more."""
+    async with open_space(database_url, ROLLING) as space:
+        closes = await Closes.of(space)
+        february = at(pages("feb", "01T09:00", 40), "2026-02-10T09:00:00Z")
+        april = at(pages("apr", "01T09:00", 10), "2026-04-10T09:00:00Z")
+        await space.take(february, pages("mar", "10T09:00", 130), april)
+        for closing in (ACME_FEBRUARY, ACME_MARCH):
+            await closes.close(closing)
+            await space.rate()
+        booked = len(await closes.charges())
+        await space.take(at(pages("late", "01T09:00", 80), "2026-02-20T09:00:00Z"))
+        later = (await closes.charges())[booked:]
+        assert [(c.line.key.id, c.role, c.line.period, c.line.covered, c.line.billable) for c in later] == [
+            ("late", "original", Period(*ACME_FEBRUARY[1:]), 80, 0),
+            ("mar", "reversal", MARCH, -130, 0),
+            # 10 are left of February now.
+            ("mar", "replacement", MARCH, 110, 20),
+        ]
+        assert {(c.kind, c.invoice_period) for c in later} == {("adjustment", APRIL)}
+        async with space.database.begin() as connection:
+            await request_refold(connection, "northside", account="acme", since=SINCE_ALWAYS, reason="test")
+        await space.rate()
+        assert len(await closes.charges()) == booked + 3
