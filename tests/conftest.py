@@ -1,5 +1,6 @@
 """Real parts for every test: one PostgreSQL and one broker a session, a fresh migrated database a test."""
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -101,7 +102,19 @@ async def _database(server: EmbeddedPostgres, *, template: str) -> AsyncIterator
     name = f"test_{secrets.token_hex(6)}"
     await _execute(server.url, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield server.url.rpartition("/")[0] + f"/{name}"
-    await _execute(server.url, f"DROP DATABASE {name} WITH (FORCE)")
+    await _drop(server.url, name)
+
+
+async def _drop(url: str, name: str) -> None:
+    """Drop a database, whoever is in it. A worker of autovacuum, which only a superuser may end, goes by itself."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await _execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+            except asyncpg.InsufficientPrivilegeError:
+                await asyncio.sleep(0.2)
+            else:
+                return
 
 
 async def _execute(url: str, sql: str) -> None:
