@@ -140,12 +140,15 @@ def _where_to_look(settings: Settings, addresses: Addresses) -> list[str]:
     key_file = admin_key_path(settings.data_dir)
     meter = _program(settings.data_dir)
     key = "$METER_ADMIN_KEY" if settings.admin_key is not None else f"$(cat {key_file})"
+    bearer = f'curl -H "Authorization: Bearer {key}"'
     return [
+        f'statement      {bearer} -H "Accept: text/html" {addresses.http}/v1/accounts/acme/statement > statement.html',
         f"API documents  {addresses.http}/docs",
         f"metrics        {addresses.http}/metrics",
-        f'charges        curl -H "Authorization: Bearer {key}" {addresses.http}/v1/charges',
+        f"charges        {bearer} {addresses.http}/v1/charges",
         f"commands       {meter} charges --account acme",
         f"               {meter} balance acme",
+        f"               {meter} statement acme",
         f"               {meter} explain CHARGE",
         *(f"ledger         {path}" for path in _main_files(settings.data_dir / "ledger")),
     ]
