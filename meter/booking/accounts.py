@@ -30,7 +30,7 @@ from meter.store.usage import ORIGIN
 LOAD_ACCOUNTS_MAX: Final = 100
 # Most accounts have few events, so both bound the memory: an event with its lines is about 2 kB.
 WARM_ACCOUNTS_MAX: Final = 5000
-WARM_EVENTS_MAX: Final = 250_000
+WARM_EVENTS_MAX: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

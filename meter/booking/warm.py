@@ -26,8 +26,8 @@ from meter.rating.state import AccountState
 from meter.store.unread import UnreadChange, UnreadValue
 from meter.store.usage import ORIGIN
 
-# Late by fewer events than half of this is settled in memory: some minutes of a busy account, weeks of a quiet one.
-RECENT_EVENTS_MAX: Final = 512
+# Late by fewer events than half of this is settled in memory: a day of a busy account, months of a quiet one.
+RECENT_EVENTS_MAX: Final = 1024
 # So many are kept where a session is open that began among them: a day of a large account.
 OPEN_EVENTS_MAX: Final = 4096
 # States differ by a few dictionaries; so many make a late event fold a sixteenth of the recent ones again at most.
