@@ -6,7 +6,7 @@ import gc
 from typing import Final
 
 # Young objects between two looks: a step of rating makes some 10,000 records that live on, and Python's own 700 has it
-# look through all of them again and again. Measured with `make bench`: a third more events a second in the pure core.
+# look through all of them again and again. Measured with `make bench`: half as many events a second again in the core.
 _YOUNG_MAX: Final = 10_000
 # A look at what survived so many of them must stay a matter of milliseconds: with twenty times as much, the p99 from
 # publish to rated was 500 ms instead of 200.

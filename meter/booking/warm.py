@@ -111,12 +111,16 @@ class WarmAccount:
         rung = bisect_left(self.ladder, work.start, key=_position) if work else len(self.ladder)
         late = work.start if rung < len(self.ladder) else None
         folded, rung, earlier = self._climb(facts, recent, rung - 1, until)
-        self.recent, self.recent_keys = recent, {placed.event.key for placed in recent}
+        self.recent = recent
+        self.recent_keys -= work.withdrawn.keys()
+        self.recent_keys |= work.added.keys()
         self.since_checkpoint += len(work.added)
         base = self.ladder[rung]
+        # Behind the tip nothing is booked yet: looking through what is kept would cost more than most folds.
+        standing = {} if base is self.tip else self._standing_after(_position(base))
         del self.ladder[rung + 1 :]
         self.ladder += [*folded.rungs, folded.state]
-        found = differences(standing=self._standing_after(_position(base)), lines=folded.lines)
+        found = differences(standing=standing, lines=folded.lines)
         return Taken(folded, found, self._list(folded, _position(base)), late, earlier)
 
     def rebuild(self, facts: AccountFacts, events: Sequence[PlacedEvent], *, until: datetime) -> Taken:

@@ -14,8 +14,9 @@ from meter.model.period import Period
 from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, Days
 from meter.rating.calendar.holders import only_site, tax_of
 from meter.rating.facts import AccountFacts
-from meter.rating.grants import days_between, name_part
+from meter.rating.grants import days_between
 from meter.rating.resolve import link_at
+from meter.rating.values import segment
 
 
 class Terms(NamedTuple):
@@ -37,7 +38,7 @@ def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: 
         seats = Decimal(subscription.seats or 1)
         return Beat(
             time=time,
-            id=f"{name_part(subscription.id)}/fee/{name}",
+            id=f"{segment(subscription.id)}/fee/{name}",
             kind="fee",
             period=period,
             meter=MEMBERSHIP,
@@ -73,7 +74,7 @@ def deposits(facts: AccountFacts, subscription: Subscription, period: Period) ->
             continue
         yield Beat(
             time=time,
-            id=f"{name_part(subscription.id)}/{name}",
+            id=f"{segment(subscription.id)}/{name}",
             kind="fee",
             period=period,
             meter=DEPOSIT,
@@ -109,7 +110,7 @@ def purchases(facts: AccountFacts, period: Period) -> Iterator[Beat]:
         catalog = facts.catalogs.at(time)
         yield Beat(
             time=time,
-            id=f"{name_part(grant.id)}/bought",
+            id=f"{segment(grant.id)}/bought",
             kind="fee",
             period=period,
             meter=CREDIT_SALE,

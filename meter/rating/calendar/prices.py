@@ -12,7 +12,8 @@ from meter.model.period import Period
 from meter.rating.calendar.beat import Beat, Days
 from meter.rating.calendar.holders import only_site, parts_of, subscriptions_of, tax_of, under
 from meter.rating.facts import AccountFacts
-from meter.rating.grants import days_between, name_part
+from meter.rating.grants import days_between
+from meter.rating.values import segment
 
 
 def is_due_without_usage(price: Price) -> bool:
@@ -32,10 +33,10 @@ def first_flats(facts: AccountFacts, subscription: Subscription, period: Period,
             for price in prices:
                 if price.per != per or not isinstance(price.model, Graduated) or not price.model.flat_at_zero:
                     continue
-                holder = "" if member is None else f"/{name_part(member)}"
+                holder = "" if member is None else f"/{segment(member)}"
                 yield Beat(
                     time=time,
-                    id=f"{name_part(subscription.id)}/zero/{meter}/{price.id}/{time.isoformat()}{holder}",
+                    id=f"{segment(subscription.id)}/zero/{meter}/{price.id}/{time.isoformat()}{holder}",
                     kind="zero",
                     period=period,
                     meter=meter,
@@ -86,10 +87,10 @@ def minimums(facts: AccountFacts, period: Period) -> Iterator[Beat]:
                     continue
                 for member, spans in _spans_by_holder(facts, held, price).items():
                     days = _days(facts, spans, period)
-                    holder = "" if member is None else f"/{name_part(member)}"
+                    holder = "" if member is None else f"/{segment(member)}"
                     yield Beat(
                         time=period.end,
-                        id=f"{name_part(name)}/minimum/{meter}/{price.id}{holder}",
+                        id=f"{segment(name)}/minimum/{meter}/{price.id}{holder}",
                         kind="minimum",
                         period=period,
                         meter=meter,

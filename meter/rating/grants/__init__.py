@@ -21,7 +21,7 @@ from meter.rating.facts import AccountFacts
 from meter.rating.grants.balance import GrantBalance, balances
 from meter.rating.grants.draw import CREDIT, draw, rate_of
 from meter.rating.grants.given import find, given_instances, returned_id, returned_instance, returned_of
-from meter.rating.grants.instance import Instance, Origin, in_scope, name_part
+from meter.rating.grants.instance import Instance, Origin, in_scope
 from meter.rating.grants.plan import plan_instances
 from meter.rating.grants.rollover import rolled_instances
 from meter.rating.grants.spans import days_between, member_spans, overlap
@@ -39,7 +39,6 @@ __all__ = [
     "given_instances",
     "in_scope",
     "member_spans",
-    "name_part",
     "orders",
     "overlap",
     "plan_instances",

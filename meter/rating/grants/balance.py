@@ -13,11 +13,12 @@ from meter.model.money import EXACT, ONE, ZERO, round_amount, round_quantity, un
 from meter.model.period import period_at
 from meter.rating.facts import AccountFacts
 from meter.rating.grants.given import given_instances, returned_instance
-from meter.rating.grants.instance import Instance, Origin, name_part
+from meter.rating.grants.instance import Instance, Origin
 from meter.rating.grants.plan import plan_instances
 from meter.rating.grants.rollover import rolled_instances
 from meter.rating.grants.spans import belongs
 from meter.rating.state import Returned
+from meter.rating.values import segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def balances(
             if instance is not None:
                 found[name] = instance
         in_force = sorted((i for i in found.values() if i.in_force(at)), key=lambda i: i.rank)
-        prices = {name_part(grant.id): grant for grant in directory.grants.get(account.id, ())}
+        prices = {segment(grant.id): grant for grant in directory.grants.get(account.id, ())}
         return [_balance(instance, used, prices.get(instance.id)) for instance in in_force]
 
 

@@ -13,11 +13,12 @@ from meter.model.errors import BadInput
 from meter.model.money import ZERO, unit_scale
 from meter.model.period import period_at, period_named
 from meter.rating.facts import AccountFacts
-from meter.rating.grants.instance import Instance, name_part
+from meter.rating.grants.instance import Instance
 from meter.rating.grants.plan import plan_instances
 from meter.rating.grants.rollover import ROLLED
 from meter.rating.grants.rollover import rolled as rolled_over
 from meter.rating.state import Returned
+from meter.rating.values import segment
 
 _RETURNED: Final = "returned"
 _RETURNED_PARTS: Final = 3  # the word, the source and the id of the refund
@@ -31,7 +32,7 @@ def given_instances(facts: AccountFacts, member: str | None) -> list[Instance]:
 
 def _given(grant: GivenGrant) -> Instance:
     return Instance(
-        id=name_part(grant.id),
+        id=segment(grant.id),
         origin="given" if grant.bought is None else "bought",
         subscription=None,
         member=grant.member,
@@ -53,7 +54,7 @@ def find(facts: AccountFacts, identifier: str) -> Instance | None:
     names = identifier.split("/")
     if len(names) == 1:
         grants = facts.directory.grants.get(facts.account.id, ())
-        return next((_given(grant) for grant in grants if name_part(grant.id) == identifier), None)
+        return next((_given(grant) for grant in grants if segment(grant.id) == identifier), None)
     found = _find_planned(facts, names)
     if found is None and len(names) > _RETURNED_PARTS and names[-_RETURNED_PARTS] == _RETURNED:
         origin = find(facts, "/".join(names[:-_RETURNED_PARTS]))
@@ -80,12 +81,12 @@ def _find_planned(facts: AccountFacts, names: Sequence[str]) -> Instance | None:
 def _subscriptions(facts: AccountFacts, name: str) -> list[Subscription]:
     directory = facts.directory
     holders = [("account", facts.account.id), *(("member", m) for m in directory.members_of(facts.account.id))]
-    return [s for holder in holders for s in directory.subscriptions.get(holder, ()) if name_part(s.id) == name]
+    return [s for holder in holders for s in directory.subscriptions.get(holder, ()) if segment(s.id) == name]
 
 
 def returned_id(origin: str, source: str, refund: str) -> str:
     """Return the id of the credit that a refund gives back to `origin` after its expiry."""
-    return f"{origin}/{_RETURNED}/{name_part(source)}/{name_part(refund)}"
+    return f"{origin}/{_RETURNED}/{segment(source)}/{segment(refund)}"
 
 
 def returned_of(facts: AccountFacts, identifier: str, at: datetime, amount: Decimal) -> Returned | None:

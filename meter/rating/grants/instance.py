@@ -77,8 +77,3 @@ def in_scope(instance: Instance, meter: Meter) -> bool:
     if instance.meters is not None and meter.id not in instance.meters:
         return False
     return instance.unit == meter.unit or not covers_quantity(instance.unit)
-
-
-def name_part(text: str) -> str:
-    """Return `text` fit to stand between slashes, so that joined names cannot collide."""
-    return text.replace("%", "%25").replace("/", "%2F")

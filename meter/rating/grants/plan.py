@@ -11,9 +11,10 @@ from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span, Subscription
 from meter.model.money import ZERO, round_quantity, unit_scale
 from meter.model.period import Period, period_at, period_name
 from meter.rating.facts import AccountFacts
-from meter.rating.grants.instance import Instance, name_part
+from meter.rating.grants.instance import Instance
 from meter.rating.grants.spans import days_between, member_spans, overlap
 from meter.rating.resolve import membership
+from meter.rating.values import segment
 
 
 class Part(NamedTuple):
@@ -55,14 +56,14 @@ def _planned(  # noqa: PLR0917 -- a grant, whose it is, and how much
 ) -> Instance:
     account, subscription, end = facts.account, part.subscription, part.span.end
     name = period_name(part.period, zone_name=account.timezone)
-    tail = "" if holder is None else f"/{name_part(account.id if subscription.member is not None else holder)}"
+    tail = "" if holder is None else f"/{segment(account.id if subscription.member is not None else holder)}"
     scale = unit_scale(grant.unit)
     rollover = grant.rollover if end == part.period.end else None
     lasts = end or FOR_EVER
     for _ in range(0 if rollover is None else rollover.periods):
         lasts = period_at(lasts, zone_name=account.timezone, anchor_day=account.anchor_day).end
     return Instance(
-        id=f"{name_part(subscription.id)}/{name_part(grant.id)}/{name}{tail}",
+        id=f"{segment(subscription.id)}/{segment(grant.id)}/{name}{tail}",
         origin="plan",
         subscription=subscription.id,
         member=holder,
