@@ -37,8 +37,14 @@ def test_the_first_price_whose_match_fits_applies() -> None:
     assert chosen(a3, colour, rest, color=True, paper="A3") == "a3"
     assert chosen(colour, a3, rest, color=False) == "rest"
     assert chosen(colour, a3, rest) == "rest"
+    assert chosen(a3, rest, color=True, paper="A4") == "rest"
     assert chosen(colour, color=1) is None
     assert chosen() is None
+
+
+def test_null_is_a_value_that_a_field_which_is_not_there_lacks() -> None:
+    assert chosen(named("nowhere", match={"room": None}), room=None) == "nowhere"
+    assert chosen(named("nowhere", match={"room": None})) is None
 
 
 def test_match_and_when_must_both_fit() -> None:

@@ -126,6 +126,12 @@ def test_amounts_are_rounded_to_12_places_so_that_they_telescope() -> None:
     assert booked(third, [1, 1, 1]) == [d("0.333333333333"), d("0.333333333334"), d("0.333333333333")]
 
 
+def test_p_at_0_is_rounded_as_p_is_anywhere() -> None:
+    model = graduated((None, "0", "0.0000000000005"), flat_at_zero=True)
+    assert first_flat(model) == d("0.000000000001")
+    assert booked(model, [0, 1]) == [d("0.000000000001"), 0]
+
+
 def test_a_third_of_an_hour_is_lost_nowhere() -> None:
     assert sum(booked(PerUnit(unit_price=d(10)), [1200, 1200, 1200], per=HOUR)) == 10
     assert cumulative(PerUnit(unit_price=d(7)), d(1), HOUR) == d("0.001944444444")
@@ -152,16 +158,22 @@ def test_a_tariff_says_what_its_price_says() -> None:
 @pytest.mark.parametrize(
     ("model", "can_fall"),
     [
-        (PerUnit(unit_price=d(1)), False),
+        (PerUnit(unit_price=d("0.5")), False),
+        (PerUnit(unit_price=d(0)), False),
         (PerUnit(unit_price=d(-1)), True),
         (FLATS, False),
         (graduated(("5", "1"), (None, "-1")), True),
+        (graduated(("5", "1"), (None, "1", "-20")), True),
         (VOLUME, True),
         (Package(size=d(1), price=d(1)), False),
         (Flat(amount=d(-1)), True),
         (PassThrough(), False),
+        (PassThrough(markup=d("-0.5")), False),
+        (PassThrough(markup=d(-1)), False),
+        (PassThrough(markup=d("-1.5")), True),
         (Percentage(path=("a",)), True),
         (Percentage(path=("a",), minimum=d(0)), False),
+        (Percentage(path=("a",), minimum=d(-1)), True),
     ],
 )
 def test_which_models_can_give_money_back_for_more_usage(model: Model, can_fall: bool) -> None:  # noqa: FBT001

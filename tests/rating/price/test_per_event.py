@@ -47,6 +47,7 @@ def test_a_free_amount_alone_does_not_count_events() -> None:
 
 def test_the_event_that_passes_the_free_amount_pays_on_what_lies_above() -> None:
     assert events(percentage("0.1", free_amount="30"), [20, 25, 10]) == [0, d("1.5"), 1]
+    assert events(percentage("0.1", free_amount="30"), ["30.50"]) == [d("0.05")]
 
 
 def test_an_event_after_the_free_events_pays_in_full_whatever_is_left_of_the_free_amount() -> None:
@@ -65,9 +66,16 @@ def test_a_flat_is_due_for_each_event_whatever_its_quantity() -> None:
     assert booked(Flat(amount=d("2.50")), [1, "0.000001", 30]) == [d("2.50")] * 3
 
 
+def test_a_flat_begins_with_the_first_event_that_pays() -> None:
+    _, first = price_quantity(Flat(amount=d(1)), Tally(), d(3))
+    assert first == Tally(quantity=d(3), begun=True, events=1)
+    assert price_quantity(Flat(amount=d(1)), first, d(3)).tally == Tally(quantity=d(6), begun=True, events=2)
+
+
+@pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("quantity", [0, -2])
-def test_an_event_of_which_credit_left_nothing_pays_nothing_and_does_not_count(quantity: int) -> None:
-    before = Tally(quantity=d(4), events=1, base=d(7))
+def test_an_event_of_which_credit_left_nothing_pays_nothing_and_does_not_count(*, quantity: int, begun: bool) -> None:
+    before = Tally(quantity=d(4), begun=begun, events=1, base=d(7))
     for model in (Flat(amount=d(1)), percentage("0.1", free_events=2)):
         amount, after = price_quantity(model, before, d(quantity), base=d(100))
         assert amount == 0
@@ -79,5 +87,6 @@ def test_each_event_is_rounded_by_itself() -> None:
 
 
 def test_a_percentage_without_its_amount_is_our_fault() -> None:
-    with pytest.raises(Broken, match="field"):
+    with pytest.raises(Broken, match="field") as fault:
         price_quantity(percentage("0.1"), Tally(), d(1))
+    assert fault.value.code == "no_base"

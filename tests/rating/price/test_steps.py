@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from meter.model.catalog import Flat, Package, PassThrough, Percentage, PerUnit
+from meter.model.catalog import Flat, Graduated, Package, PassThrough, Percentage, PerUnit, Volume
 from meter.rating.price import Step, Tally, step_text, steps_between
+from meter.rating.price.steps import Label
 from tests.rating.price.words import HOUR, d, graduated, step, steps, volume
 
 FLATS = graduated(("5", "0", "100"), ("10", "0", "50"), ("15", "10"), (None, "5"), flat_at_zero=True)
@@ -48,6 +49,19 @@ def test_the_zero_line_is_its_flat() -> None:
     assert text(found) == ["0 hour x 0 + 100 flat = 100 (above 0 up to 5)"]
 
 
+@pytest.mark.parametrize(
+    ("model", "label"), [(graduated(("5", "1", "100")), "tier"), (volume(("5", "1", "100")), "volume")]
+)
+def test_a_flat_is_due_above_0_however_little_and_not_at_it(model: Graduated | Volume, label: Label) -> None:
+    assert steps(model, 0, "0.5") == [step(label, "0.5", 1, "100.5", flat=100)]
+    assert steps(model, 2, -2) == [step(label, -2, 1, -102, flat=-100)]
+    assert steps(model, None, -1) == [step(label, -1, 1, -1)]
+
+
+def test_where_nothing_differs_the_last_tier_stands_for_the_answer() -> None:
+    assert steps(graduated(("5", "1"), (None, "2")), 7, 0) == [step("tier", 0, 2, 0, above=5)]
+
+
 def test_graduated_back_below_0() -> None:
     assert steps(graduated(("5", "1", "100")), 2, -3) == [step("tier", -3, 1, -103, flat=-100)]
 
@@ -60,6 +74,9 @@ def test_volume_takes_back_what_another_tier_had_asked() -> None:
 
 def test_volume_within_a_tier() -> None:
     assert steps(volume(("15", "10"), (None, "5")), 3, 2) == [step("volume", 2, 10, 20, up_to=15)]
+    assert text(steps(volume(("15", "10", "7"), (None, "5")), None, 2)) == [
+        "2 hour x 10 + 7 flat = 27 (above 0 up to 15)"
+    ]
 
 
 def test_packages_after_what_is_free() -> None:
@@ -67,6 +84,12 @@ def test_packages_after_what_is_free() -> None:
     found = steps(model, 3, 2)
     assert found == [step("free", 1, 0, 0), step("package", 1, 15, 15, size=10)]
     assert text(found) == ["1 hour free = 0", "1 package of 10 hour x 15 = 15"]
+
+
+def test_what_is_free_begins_at_0() -> None:
+    model = Package(size=d(10), price=d(15), free=d(4))
+    assert steps(model, None, "0.5") == [step("free", "0.5", 0, 0)]
+    assert steps(model, -2, 3) == [step("free", 1, 0, 0)]
 
 
 def test_a_package_that_was_begun_before_says_so_with_0_packages() -> None:
@@ -116,6 +139,12 @@ PERCENT = Percentage(
 )
 def test_percentage(tally: Tally, base: int, expected: list[str]) -> None:
     assert text(steps_between(PERCENT, tally, d(1), base=d(base))) == expected
+
+
+@pytest.mark.parametrize(("base", "label", "limited"), [(400, "maximum", "-0.2"), (50, "minimum", "0.35")])
+def test_what_a_percentage_pays_beside_its_rate_are_flats(base: int, label: Label, limited: str) -> None:
+    found = steps_between(PERCENT, Tally(events=3, base=d(400), begun=True), d(1), base=d(base))
+    assert found[1:] == [step("fixed", 0, 0, 2, flat=2), step(label, 0, 0, limited, flat=limited)]
 
 
 def test_a_percentage_of_nothing_is_a_step_all_the_same() -> None:

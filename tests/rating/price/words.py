@@ -62,7 +62,7 @@ def step(
     unit_price: str | int,
     amount: str | int,
     *,
-    flat: int = 0,
+    flat: str | int = 0,
     above: int = 0,
     up_to: int | None = None,
     size: int | None = None,
