@@ -131,7 +131,7 @@ def _lane(
         tariffs=tariffs,
         orders=orders(facts, meter=meter, member=member, subscription=subscription, period=period),
         rates=catalog.credit_rates.get(meter.id, ()),
-        discounts=tuple(_discounts(subscription, meter.id)),
+        discounts=tuple(discounts_on(subscription, meter.id)),
         falls=meter.aggregate in CAN_FALL or any(tariff.falls for tariff in tariffs.values()),
         minimums=frozenset() if plan is None else _minimums(facts, plan.id, meter.id),
     )
@@ -144,13 +144,8 @@ def _minimums(facts: AccountFacts, plan: str, meter: str) -> frozenset[str]:
     return frozenset(price.id for price in prices if price.period_minimum is not None)
 
 
-def _discounts(subscription: Subscription | None, what: str) -> list[Discount]:
-    """Return the discounts that lower usage of a meter, or `FEES`."""
+def discounts_on(subscription: Subscription | None, what: str) -> list[Discount]:
+    """Return the discounts of a subscription that lower usage of a meter, or `FEES`."""
     if subscription is None:
         return []
     return [discount for discount in subscription.discounts if not discount.on or what in discount.on]
-
-
-def fee_discounts(subscription: Subscription | None) -> list[Discount]:
-    """Return the discounts that lower a subscription's fees."""
-    return _discounts(subscription, FEES)

@@ -23,7 +23,7 @@ from meter.rating import grants
 from meter.rating.calendar import Beat
 from meter.rating.evidence import Evidence, Reduction
 from meter.rating.facts import AccountFacts
-from meter.rating.lane import Lane, fee_discounts, lane_of
+from meter.rating.lane import FEES, Lane, discounts_on, lane_of
 from meter.rating.measure import Contribution
 from meter.rating.price import Tally, capped, choose, discounted, true_up
 from meter.rating.resolve import subscription_at, subscription_span
@@ -156,8 +156,7 @@ class Rater:
         if foreign:
             paid = Priced(amount=ZERO)
         elif beat.kind == "fee":
-            found = fee_discounts(beat.subscription)
-            paid = self._discounted(Priced(amount=beat.amount), found, beat.time, beat.subscription)
+            paid = self._discounted_beat(beat, beat.amount, FEES)
         elif beat.kind == "zero":
             flat = self._first_flat(beat)
             if flat is None:
@@ -167,7 +166,8 @@ class Rater:
             if beat.price is None or beat.plan is None or beat.days is None:
                 raise Broken(f"the beat {beat.id} has no price", code="bad_beat")
             reached = self.state.capped.get((beat.plan.id, beat.price.id, beat.member or ""), ZERO)
-            paid = Priced(amount=true_up(beat.each, reached, beat.days.active, beat.days.days))
+            missing = true_up(beat.each, reached, beat.days.active, beat.days.days)
+            paid = self._discounted_beat(beat, missing, beat.meter)
         if not paid.amount and not beat.quantity and not paid.money:
             return None
         named = beat.price or (beat.plan if beat.kind == "fee" else None)
@@ -200,6 +200,11 @@ class Rater:
                 draws=self.steps, price=beat.price, reductions=tuple(paid.reductions), beat=beat
             )
         return line
+
+    def _discounted_beat(self, beat: Beat, amount: Decimal, what: str) -> Priced:
+        """Lower an amount due without an event as usage of the meter `what` would be, or a fee."""
+        found, time = discounts_on(beat.subscription, what), beat.discounts_at or beat.time
+        return self._discounted(Priced(amount=amount), found, time, beat.subscription)
 
     def _first_flat(self, beat: Beat) -> Priced | None:
         """Price nothing at all, which the first tier's flat is due for, unless usage came first."""

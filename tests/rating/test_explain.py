@@ -507,9 +507,24 @@ def test_a_minimum_says_what_was_missing() -> None:
     assert core(booked(where, use("11-07", 8), until="12-05")) == [
         "Minimum: of price price of plan flex, due when the period was closed",
         "  10 x 25 of 30 days = 8.333333333333 EUR",
-        "  8.333333333333 - 8 charged in the period = 0.333333333333 EUR",
+        "  8.333333333333 - 8 reached in the period = 0.333333333333 EUR",
         "Amount: 0.333333333333 EUR, booked as 0.33, plus 0.07 vat (20 %)",
     ]
+
+
+def test_a_discounted_minimum_says_what_was_missing_before_discounts() -> None:
+    price, tenth = priced(PerUnit(unit_price=d(1)), period_minimum=d(10)), Discount(id="tenth", rate=d("0.1"))
+    held = subscription(span=span(NOVEMBER), discounts=(tenth,))
+    scene = booked(space(plan(use=price), closed=[NOVEMBER], subscriptions=[held]), use("11-07", 8), until="12-05")
+    assert core(scene) == [
+        "Minimum: of price price of plan flex, due when the period was closed",
+        "  10 = 10 EUR",
+        "  10 - 8 reached in the period = 2 EUR",
+        "Discount: tenth, 10 % off 2: 1.8 EUR",
+        "Amount: 1.8 EUR, booked as 1.8",
+    ]
+    due = scene.json()["due"]
+    assert (due["amount"], due["reached"], due["subscription"]) == ("10", "8", "sub")
 
 
 def test_a_paid_sale_and_its_refund_have_the_figures_of_the_till() -> None:

@@ -263,8 +263,10 @@ class Account:
             amount -= self.memory.capped[due.period.start, due.plan, due.price["id"], holder]
             if amount <= 0 or not priced:
                 return
-        if due.kind in {"fee", "flat"}:
-            amount = self._discounted(due.sub, due.meter, at, due.period, amount)
+        if due.kind in {"fee", "flat", "minimum"}:
+            amount = self._discounted(due.sub, due.meter, due.discounted, due.period, amount)
+            if due.kind == "minimum" and not amount:
+                return
         if due.kind == "flat":
             # Nobody's own line; but what pays it is the credit of the subscription that owes it.
             sub, member = due.sub, due.member or (due.sub or {}).get("member")

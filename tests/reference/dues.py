@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 from tests.reference.dates import NEVER, Period, Span, days_between, join
@@ -41,11 +41,17 @@ class Due:
     tax: str | None = None
     unit: str = ""
     judged: datetime | None = None
+    lowered: datetime | None = None
 
     @property
     def by(self) -> datetime:
         """When the catalog is asked that settles it: that of the part's begin."""
         return self.judged or self.time
+
+    @property
+    def discounted(self) -> datetime:
+        """When a discount must be in force to act on it."""
+        return self.lowered or self.time
 
 
 class Dues:
@@ -116,7 +122,8 @@ class Dues:
                     time=at, id=sub["id"], kind="fee", meter="membership", part="" if days > 0 else "unused",
                     period=period, plan=sub["plan"], sub=sub, member=sub["member"], quantity=rounded(share, 6),
                     amount=rounded(exact(fee["amount"]) * share, 12), tax=self._tax(fee.get("tax"), judged),
-                    unit="month", judged=judged,
+                    # Unused days come back at what they were charged at.
+                    unit="month", judged=judged, lowered=judged if days < 0 else None,
                 )
             )  # fmt: skip
 
@@ -155,27 +162,29 @@ class Dues:
         )  # fmt: skip
 
     def _minimums(self, plan: str, parts: list[tuple[Span, Doc]], period: Period) -> None:
-        begins, sub = parts[0][0][0], parts[0][1]
+        begins = parts[0][0][0]
         whole = days_between(period.start, period.end, self.zone)
         for meter, price in self._prices(plan, begins):
             if not price.get("period_minimum"):
                 continue
-            holders: dict[str | None, list[Span]] = {None: [part for part, _ in parts]}
+            holders: dict[str | None, list[tuple[Span, Doc]]] = {None: parts}
             if price.get("per") == "member":
                 holders = {
-                    member: [s for part, one in parts for s in self.facts.under(one, self.account, member, part)]
+                    member: [(s, one) for part, one in parts for s in self.facts.under(one, self.account, member, part)]
                     for member in self.facts.linked()
                 }
             for member, spans in holders.items():
-                days = sum(days_between(*span, self.zone) for span in join(spans))
+                days = sum(days_between(*span, self.zone) for span in join([span for span, _ in spans]))
                 if not days:
                     continue
+                # Its discounts are those that the last usage could have had.
+                (_, end), sub = max(spans, key=_until)
                 amount = exact(price["period_minimum"]["amount"]) * days / whole
                 self.found.append(
                     Due(
                         time=period.end, id=sub["id"], kind="minimum", meter=meter,
                         part=f"{price['id']}/{member or ''}", period=period, plan=plan, sub=sub, member=member,
-                        price=price, amount=rounded(amount, 12),
+                        price=price, amount=rounded(amount, 12), lowered=end - timedelta(microseconds=1),
                         tax=self._tax(price.get("tax"), begins), judged=begins,
                     )
                 )  # fmt: skip
@@ -217,3 +226,9 @@ class Dues:
                     unit=grant["unit"],
                 )
             )  # fmt: skip
+
+
+def _until(held: tuple[Span, Doc]) -> tuple[datetime, bool, datetime, str]:
+    """Greatest for what lasts longest, then the account's own, then what began last."""
+    (start, end), sub = held
+    return end, bool(sub["account"]), start, sub["id"]

@@ -25,8 +25,8 @@ from tests.reference.sales import Sale
 from tests.reference.sessions import Sessions
 from tests.reference.values import ZERO, Doc, exact, number
 
-# What is due at one instant, in this order: what is over before what begins.
-ORDER = ("minimum", "fee", "deposit", "bought", "flat")
+# What is due at one instant, in this order: a minimum is the last of its period.
+ORDER = ("fee", "deposit", "bought", "flat", "minimum")
 # What stands at a place; of one event its lines come in this order, refunds of it behind them.
 Item = tuple[tuple[Any, ...], Any]
 

@@ -72,7 +72,8 @@ def beats(facts: AccountFacts, period: Period) -> tuple[Beat, ...]:
     found: tuple[Beat, ...] | None = facts.memo.get(key)
     if found is None:
         every = [*_subscribed(facts, period), *purchases(facts, period), *minimums(facts, period)]
-        found = facts.memo[key] = tuple(sorted(every, key=lambda beat: beat[:2]))
+        # A minimum is the last of its period: what an amount of discount is left for it, the rest has left.
+        found = facts.memo[key] = tuple(sorted(every, key=lambda beat: (beat.time, beat.kind == "minimum", beat.id)))
     return found
 
 

@@ -33,8 +33,9 @@ class Days(NamedTuple):
 class Beat(NamedTuple):
     """Something due at `time`, in the service period `period`. Of `fee`, `amount` is what is due before discounts.
 
-    `price` is there for first flats and minimums, `subscription` where its discounts apply. `currency` is the
-    catalog's, where the figure is a catalog's (None: it is the account's own).
+    `price` is there for first flats and minimums, `subscription` where its discounts apply: those in force at
+    `discounts_at` (None: at `time`). `currency` is the catalog's, where the figure is a catalog's (None: it is the
+    account's own).
     """
 
     time: datetime
@@ -51,6 +52,7 @@ class Beat(NamedTuple):
     plan: Plan | None = None
     price: Price | None = None
     subscription: Subscription | None = None
+    discounts_at: datetime | None = None
     days: Days | None = None
     each: Decimal = ZERO
     currency: str | None = None

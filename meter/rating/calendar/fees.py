@@ -50,6 +50,8 @@ def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: 
             member=subscription.member,
             plan=plan,
             subscription=subscription,
+            # What was charged for a day that is not used comes back, whatever discounts have ended or begun since.
+            discounts_at=part.start if active < 0 else None,
             days=Days(active, days),
             each=fee.amount,
             currency=catalog.currency,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import NamedTuple
 
 from meter.model.catalog import Graduated, Holder, Price
-from meter.model.directory import SINCE_ALWAYS, Span, Subscription
+from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span, Subscription
 from meter.model.money import ZERO
 from meter.model.period import Period
 from meter.rating.calendar.beat import Beat, Days
@@ -14,6 +15,13 @@ from meter.rating.calendar.holders import only_site, parts_of, subscriptions_of,
 from meter.rating.facts import AccountFacts
 from meter.rating.grants import days_between
 from meter.rating.values import segment
+
+
+class _Held(NamedTuple):
+    """A part of a period in which a plan was held by a subscription."""
+
+    subscription: Subscription
+    part: Span
 
 
 def is_due_without_usage(price: Price) -> bool:
@@ -73,20 +81,21 @@ def minimums(facts: AccountFacts, period: Period) -> Iterator[Beat]:
     if period.start not in facts.closed:
         return
     whole = Span(start=period.start, end=period.end)
-    by_plan: dict[str, list[tuple[Subscription, Span]]] = {}
+    by_plan: dict[str, list[_Held]] = {}
     for subscription in subscriptions_of(facts):
         for part in parts_of(facts, subscription, whole):
-            by_plan.setdefault(subscription.plan, []).append((subscription, part))
+            by_plan.setdefault(subscription.plan, []).append(_Held(subscription, part))
     for name in sorted(by_plan):
-        held = sorted(by_plan[name], key=lambda one: (one[1].start or SINCE_ALWAYS, one[0].id))
-        catalog = facts.catalogs.at(held[0][1].start or SINCE_ALWAYS)
+        held = sorted(by_plan[name], key=lambda one: (one.part.start or SINCE_ALWAYS, one.subscription.id))
+        catalog = facts.catalogs.at(held[0].part.start or SINCE_ALWAYS)
         plan = catalog.plans.get(name)
         for meter, prices in () if plan is None else plan.prices.items():
             for price in prices:
                 if price.period_minimum is None:
                     continue
-                for member, spans in _spans_by_holder(facts, held, price).items():
-                    days = _days(facts, spans, period)
+                for member, parts in _by_holder(facts, held, price).items():
+                    days = _days(facts, [part for _, part in parts], period)
+                    last = max(parts, key=_until)
                     holder = "" if member is None else f"/{segment(member)}"
                     yield Beat(
                         time=period.end,
@@ -102,26 +111,34 @@ def minimums(facts: AccountFacts, period: Period) -> Iterator[Beat]:
                         member=member,
                         plan=plan,
                         price=price,
+                        subscription=last.subscription,
+                        # Nobody fills the gap later than in the last instant that counts.
+                        discounts_at=(last.part.end or period.end) - datetime.resolution,
                         days=days,
                         each=price.period_minimum,
                         currency=catalog.currency,
                     )
 
 
-def _spans_by_holder(
-    facts: AccountFacts, held: list[tuple[Subscription, Span]], price: Price
-) -> dict[str | None, list[Span]]:
-    found: dict[str | None, list[Span]] = {}
-    for subscription, part in held:
+def _by_holder(facts: AccountFacts, held: list[_Held], price: Price) -> dict[str | None, list[_Held]]:
+    found: dict[str | None, list[_Held]] = {}
+    for one in held:
+        subscription, part = one
         if price.per == "account":
-            found.setdefault(None, []).append(part)
+            found.setdefault(None, []).append(one)
         elif subscription.member is not None:
-            found.setdefault(subscription.member, []).append(part)
+            found.setdefault(subscription.member, []).append(one)
         else:
             for member in facts.directory.members_of(facts.account.id):
                 for span in under(facts, member, part):
-                    found.setdefault(member, []).append(span)
+                    found.setdefault(member, []).append(_Held(subscription, span))
     return found
+
+
+def _until(held: _Held) -> tuple[datetime, bool, datetime, str]:
+    """Return a key that is greatest for what holds last: of several the account's own, then what began last."""
+    subscription, part = held
+    return part.end or FOR_EVER, subscription.member is None, part.start or SINCE_ALWAYS, subscription.id
 
 
 def _days(facts: AccountFacts, spans: list[Span], period: Period) -> Days:

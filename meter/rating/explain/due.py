@@ -65,7 +65,7 @@ class Due:
         return [
             f"Minimum: of price {line.price} of plan {line.plan}, due when the period was closed",
             f"  {figures}",
-            f"  {plain(self.amount)} - {reached} charged in the period = {missing} {line.currency}",
+            f"  {plain(self.amount)} - {reached} reached in the period = {missing} {line.currency}",
         ]
 
     def _share(self) -> str:
@@ -84,7 +84,9 @@ def due_of(evidence: Evidence, line: Line) -> Due | None:
         seats = Decimal(beat.subscription.seats or 1)
     if beat.kind == "minimum" and beat.days is not None:
         amount = round_amount(beat.each * beat.days.active / beat.days.days)
-        reached = amount - line.amount  # something was missing, or there were no line
+        # Something was missing, or there were no line; discounts lower that.
+        missing = evidence.reductions[0].before if evidence.reductions else line.amount
+        reached = amount - missing
     return Due(
         what=_what(beat),
         each=beat.each,

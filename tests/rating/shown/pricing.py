@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from meter.model.catalog import Catalog
+from meter.model.directory import Discount
 from meter.model.event import UsageEvent
 from meter.model.money import plain
 from tests.rating.shown.words import (
@@ -24,7 +25,7 @@ from tests.rating.shown.words import (
     total,
     used,
 )
-from tests.rating.world import Space
+from tests.rating.world import Space, d
 
 SITES = 'sites: {{berlin: {{closes: "22:00", tax: {tax}}}}}'
 
@@ -267,6 +268,24 @@ def minimum() -> str:
         f"At least 10.00 a period; a subscription from 4 February, 25 of 28 days, and usage of 8.00: when February is "
         f"closed, a line "
         f"of {money(true_up.rounded)}. With 20 % tax, February comes to {money(everything)}."
+    )
+
+
+@example
+def discounted_minimum() -> str:
+    where = house(
+        """
+        meters: {use: {event: usage.reported, unit: unit}}
+        plans: {flex: {prices: {use: [{id: p, model: per_unit, unit_price: 1, period_minimum: {amount: "10.00"}}]}}}
+        """,
+        subscriptions=[held(discounts=(Discount(id="tenth", rate=d("0.10")),))],
+        closed=["11-01 00:00"],
+    )
+    some, missing = where.lines(used("11-10", 8), until=on("12-02"))
+    (enough,) = where.lines(used("11-10", 10), until=on("12-02"))
+    return (
+        f"At least 10.00 a period, and 10 % off: usage of 8.00 costs {money(some.amount)}, and {money(missing.amount)} "
+        f"are missing; usage of 10.00 costs {money(enough.amount)}."
     )
 
 

@@ -101,6 +101,14 @@ def an_end() -> str:
     )
 
 
+@example
+def an_end_with_a_discount() -> str:
+    tenth = Discount(id="tenth", rate=d("0.10"), span=Span(end=on("11-21 00:00")))
+    where = house(ADVANCE, subscriptions=[held(since="11-01 00:00", to="11-21 00:00", discounts=(tenth,))])
+    told = figures(line.amount for line in fees(where.lines(until=on("11-30"))))
+    return f"The same with 10 % off up to 21 November: {told}."
+
+
 def discounted(*discounts: Discount, pages: Iterable[int] = ()) -> tuple[Line, ...]:
     where = house(ADVANCE, subscriptions=[held(since="11-01 00:00", discounts=discounts)])
     return where.lines(*(used(f"11-{day:02}", count) for day, count in enumerate(pages, 2)), until=on("11-30"))

@@ -15,6 +15,8 @@ meters:
 plans:
   flex: {fee: {amount: "100.00"}, prices: {days: [{id: day, model: per_unit, unit_price: "20"}]}}
   team: {fee: {amount: "300.00"}, prices: {days: [{id: day, model: per_unit, unit_price: "10"}]}}
+  least: {fee: {amount: "100.00"}, prices: {days: [{id: day, model: per_unit, unit_price: "20",
+    period_minimum: {amount: "50.00"}}]}}
   late: {fee: {amount: "30.00", in: arrears}, prices: {days: [{id: day, model: per_unit, unit_price: "5"}]}}
 members:
   ada: {account: acme}
@@ -171,6 +173,33 @@ def test_discounts_lower_fees_or_usage_while_they_are_in_force() -> None:
           fees membership 1 month 100 EUR
           usage days 2 day 15 EUR
           net 115 tax 21.85 due 136.85 EUR
+    """)
+
+
+def test_a_discount_to_the_end_lowers_what_comes_back_and_what_was_missing() -> None:
+    story = Story(
+        account(
+            "{subscriptions: [{id: s, plan: least, from: 2026-11-01, to: 2026-11-25, discounts: [{id: fifth, "
+            'rate: "0.20", to: 2026-11-25}]}]}'
+        )
+    )
+    # 24 of 30 days: 80 of the fee and 40 of the minimum, a fifth off each.
+    day = "2026-11-05 09:00 ada door.access {granted: true}"
+    assert story.bill(day, until="2026-12-02", closed=["2026-11"]) == bill("""
+        2026-11
+          fees membership 1 month 80 EUR
+          fees membership -0.2 month -16 EUR
+          usage days 1 day 16 EUR
+          minimums days/day 16 EUR
+          net 96 tax 18.24 due 114.24 EUR
+    """)
+    reached = f"{day}\n2026-11-06 09:00 ada door.access {{granted: true}}"
+    assert story.bill(reached, until="2026-12-02", closed=["2026-11"]) == bill("""
+        2026-11
+          fees membership 1 month 80 EUR
+          fees membership -0.2 month -16 EUR
+          usage days 2 day 32 EUR
+          net 96 tax 18.24 due 114.24 EUR
     """)
 
 
