@@ -189,14 +189,27 @@ class StoredSubscription(SubscriptionJson, kw_only=True):
     warnings: list[IssueJson]
 
 
+class TermsJson(Model, kw_only=True):
+    """What an account pays in, and what its periods hang on, from the first such period on (null: always)."""
+
+    from_: str | None = msgspec.field(name="from")
+    currency: str
+    timezone: str
+    anchor_day: int
+
+
 class StoredAccount(Stored, kw_only=True):
-    """An account as stored; `external` holds its ids at export targets."""
+    """An account as stored; `external` holds its ids at export targets.
+
+    `terms` says which hold when, by the name of the first period (2026-12); the last are the account's newest.
+    """
 
     id: str
     name: str
     currency: str
     timezone: str
     anchor_day: int
+    terms: list[TermsJson]
     external: dict[str, str]
     subscriptions: list[SubscriptionJson]
 
@@ -277,10 +290,17 @@ def account_json(account: Account, held: Iterable[Subscription], warnings: list[
         currency=account.currency,
         timezone=account.timezone,
         anchor_day=account.anchor_day,
+        terms=_terms(account),
         external=dict(account.external),
         subscriptions=[subscription_json(subscription) for subscription in held],
         warnings=warnings,
     )
+
+
+def _terms(account: Account) -> list[TermsJson]:
+    since = [None, *(one.until for one in account.replaced)]
+    every = [*(one.terms for one in account.replaced), account.terms]
+    return [TermsJson(from_=name, **terms._asdict()) for name, terms in zip(since, every, strict=True)]
 
 
 def member_json(

@@ -33,7 +33,7 @@ from meter.booking.facts import Facts
 from meter.model.directory import Span
 from meter.model.instant import instant_text
 from meter.model.money import plain
-from meter.model.period import Period, period_at, period_name, period_named
+from meter.model.period import Period
 from meter.rating.facts import AccountFacts
 from meter.rating.grants import GrantBalance, balances
 from meter.rating.statement import Statement, StatementSums
@@ -105,14 +105,15 @@ class FoundStatement:
     def json(self) -> StatementJson:
         """Return the statement as it leaves. Pure; long for accounts of many members."""
         account, statement = self.facts.account, self.statement
+        terms = account.periods.terms_at(self.period.start)
         span = {"start": instant_text(self.period.start), "end": instant_text(self.period.end)}
         return StatementJson(
             account=account.id,
             name=account.name,
-            timezone=account.timezone,
+            timezone=terms.timezone,
             period=StatementPeriodJson(name=self.name, **span),
             at=instant_text(self.at),
-            currency=account.currency,
+            currency=terms.currency,
             fees=lines_json(statement.section("fees")),
             usage=lines_json(statement.section("usage")),
             minimums=lines_json(statement.section("minimums")),
@@ -121,8 +122,8 @@ class FoundStatement:
             adjustments=lines_json(statement.section("adjustments")),
             credits=self._credits(),
             taxes=taxes_json(statement.taxes),
-            totals=totals_json(statement.totals_in(account.currency)),
-            other_totals=[totals_json(sums) for sums in statement.totals if sums.currency != account.currency],
+            totals=totals_json(statement.totals_in(terms.currency)),
+            other_totals=[totals_json(sums) for sums in statement.totals if sums.currency != terms.currency],
             till=till_json(statement.section("till"), statement.till_taxes, statement.till_totals),
         )
 
@@ -141,24 +142,22 @@ async def find_statement(
 ) -> FoundStatement:
     """Return what is stored about the period `name` ("": the one that runs at `at`), within one snapshot.
 
-    A charge is on the statement of the month in which its invoice period starts, also after a change of the account's
-    anchor day: so each is on exactly one. Raises BadInput (`not_found`, `bad_period`).
+    A charge is on the statement of its invoice period, so on exactly one. Raises BadInput (`not_found`, `bad_period`).
     """
     known = account_facts(facts, account)
-    zone_name, anchor_day = known.account.timezone, known.account.anchor_day
-    name = name or period_name(period_at(at, zone_name=zone_name, anchor_day=anchor_day), zone_name=zone_name)
-    month = period_named(name, zone_name=zone_name, anchor_day=1)
+    periods = known.account.periods
+    period = periods.named(name) if name else periods.at(at)
     sums = StatementSums()
-    async for page in invoiced_charges(conn, operator, account, month.start, month.end):
+    async for page in invoiced_charges(conn, operator, account, period.start, period.end):
         for charge in page:
             sums.add(charge)
     return FoundStatement(
         facts=known,
-        name=name,
-        period=period_named(name, zone_name=zone_name, anchor_day=anchor_day),
+        name=periods.name(period),
+        period=period,
         at=at,
         statement=sums.statement(),
-        drawn=await invoiced_draws(conn, operator, account, month.start, month.end),
+        drawn=await invoiced_draws(conn, operator, account, period.start, period.end),
     )
 
 

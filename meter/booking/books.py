@@ -16,7 +16,7 @@ from meter.model.charge import Charge, Line
 from meter.model.directory import Account
 from meter.model.instant import local_date
 from meter.model.journal import JournalEntry
-from meter.model.period import Period, period_at
+from meter.model.period import Period
 from meter.rating.book import book
 from meter.rating.state import STATE_FORMAT
 from meter.store import booking as store
@@ -100,7 +100,7 @@ def _invoice_period(account: Account, closed: frozenset[datetime], line: Line) -
     """Return the period whose invoice a line belongs to: its service period, or the first one after it that is open."""
     period = line.period
     while period.start in closed:
-        period = period_at(period.end, zone_name=account.timezone, anchor_day=account.anchor_day)
+        period = account.periods.at(period.end)
     return period
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.facts import Facts
 from meter.model.directory import Account
-from meter.model.period import Period, period_at, period_named
+from meter.model.period import Period
 from meter.rating.calendar import beats, starts
 from meter.rating.facts import AccountFacts
 from meter.store.closes import (
@@ -86,11 +86,6 @@ def blocks(period: Period, found: Collection[Obstacle], known: Look) -> bool:
     return any(obstacle.kind != "waiting" for obstacle in found) or known.at < period.end + WITHOUT_SITE_AFTER
 
 
-def period_of(account: Account, instant: datetime) -> Period:
-    """Return the account's billing period that holds `instant`."""
-    return period_at(instant, zone_name=account.timezone, anchor_day=account.anchor_day)
-
-
 def first_due(facts: Facts, account: Account) -> datetime | None:
     """Return when something first falls due for the account without usage; None where nothing dated ever does."""
     catalogs = facts.catalogs.of_account(account.id)
@@ -100,7 +95,7 @@ def first_due(facts: Facts, account: Account) -> datetime | None:
 def first_period(account: Account, first_service: datetime | None, due: datetime | None) -> Period | None:
     """Return the account's first billing period, by its earliest charge's and `first_due`; None: it has nothing."""
     instants = [instant for instant in (first_service, due) if instant is not None]
-    return period_of(account, min(instants)) if instants else None
+    return account.periods.at(min(instants)) if instants else None
 
 
 def open_periods(account: Account, first: Period, closed: Collection[datetime], *, at: datetime) -> Iterator[Period]:
@@ -109,7 +104,7 @@ def open_periods(account: Account, first: Period, closed: Collection[datetime], 
     while period.end <= at:
         if period.start not in closed:
             yield period
-        period = period_of(account, period.end)
+        period = account.periods.at(period.end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +125,7 @@ async def prospects(
     Raises BadInput (`bad_period`).
     """
     entries = {account: facts.directory.accounts[account] for account in sorted(accounts)}
-    periods = {
-        account: period_named(name, zone_name=entry.timezone, anchor_day=entry.anchor_day)
-        for account, entry in entries.items()
-    }
+    periods = {account: entry.periods.named(name) for account, entry in entries.items()}
     wanted = {account: Closing(account, period.start, period.end) for account, period in periods.items()}
     busy = await awaiting_refold(connection, operator, accounts)
     services = await first_services(connection, operator, accounts)

@@ -36,7 +36,7 @@ CHUNK_ACCOUNTS: Final = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountPreview:
-    """What would be booked for an account: nothing where `charges` is empty.
+    """What would be booked for an account in one currency: nothing where `charges` is empty.
 
     `differences` are the lines with what stands for them; `fault` says why the account cannot be folded.
     """
@@ -113,13 +113,23 @@ async def previews(
             accounts = Accounts(operator, closing=closing)
             folds = await accounts.fold(connection, facts, intake, {}, until=at)
             for fold in sorted(folds, key=lambda fold: fold.warm.account):
-                name, currency = fold.warm.account, fold.facts.account.currency
+                name, currency = fold.warm.account, fold.facts.currency_at(at)
                 if fold.fault is not None:
                     yield AccountPreview(
                         account=name, currency=currency, differences=(), charges=(), fault=repr(fold.fault)
                     )
                     continue
                 books = await keep_books(connection, operator, [fold], facts, booked_at=at, closes_of=accounts.closes)
-                yield AccountPreview(
-                    account=name, currency=currency, differences=fold.differences, charges=books.charges
-                )
+                for one in sorted({charge.line.currency for charge in books.charges}) or [currency]:
+                    yield AccountPreview(
+                        account=name,
+                        currency=one,
+                        differences=[d for d in fold.differences if _currency(d) == one],
+                        charges=[charge for charge in books.charges if charge.line.currency == one],
+                    )
+
+
+def _currency(difference: Difference) -> str | None:
+    """Return what the line is in, or the one that falls without another in its place."""
+    line = difference.line if difference.standing is None else difference.line or difference.standing.line
+    return None if line is None else line.currency

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from itertools import pairwise
 from typing import Generic, TypeVar
 
 from meter.catalog.draft import DirectoryDraft, DiscountDraft, GrantDraft, SubscriptionDraft
 from meter.catalog.entry import When
 from meter.catalog.issues import Faults, Issue, Place
+from meter.catalog.terms import OperatorTerms, put_account, terms_warning
 from meter.model.directory import (
     SINCE_ALWAYS,
     Account,
@@ -24,6 +25,7 @@ from meter.model.directory import (
 )
 from meter.model.instant import local_midnight
 from meter.model.money import is_currency
+from meter.model.period import Periods, Terms
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -44,6 +46,7 @@ class Stored:
 
     `claims`: all of the identities claimed. `links`: all of the members named and of everyone who ever claimed one of
     those identities. `accounts`: all that are named or linked. `subscriptions`: those put and all of their holders'.
+    `charged`: the accounts put for which something was booked.
     """
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
@@ -52,6 +55,7 @@ class Stored:
     claims: Sequence[Claim] = ()
     subscriptions: Sequence[Subscription] = ()
     grants: Mapping[str, GivenGrant] = field(default_factory=dict)
+    charged: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,28 +85,31 @@ class DirectoryChanges:
         return any(self.by_kind().values())
 
 
-def directory_changes(draft: DirectoryDraft, stored: Stored, *, currency: str, timezone: str) -> DirectoryChanges:
-    """Return what putting `draft` changes; `currency` and `timezone` are the operator's.
+def directory_changes(
+    draft: DirectoryDraft, stored: Stored, *, operator: OperatorTerms, at: datetime
+) -> DirectoryChanges:
+    """Return what putting `draft` at `at` changes.
 
     Raises CatalogError: a span that ends before it begins, two subscriptions at once for one holder, a grant that
-    another account has.
+    another account has, terms that leave a period no time.
     """
     faults = Faults()
     accounts = {
         put.id: (
-            Account(
-                id=put.id,
-                name=put.name,
-                currency=put.currency or currency,
-                timezone=put.timezone or timezone,
-                anchor_day=put.anchor_day,
-                external=dict(put.external),
+            put_account(
+                put,
+                stored.accounts.get(put.id),
+                charged=put.id in stored.charged,
+                operator=operator,
+                at=at,
+                faults=faults,
             ),
             put.place,
         )
         for put in draft.accounts
     }
-    zones = _Zones(draft, stored, {id: account.timezone for id, (account, _) in accounts.items()}, timezone, faults)
+    known = dict(stored.accounts) | {id: account for id, (account, _) in accounts.items()}
+    zones = _Zones(draft, stored, known, operator(at), faults)
     subscriptions = [(zones.subscription(put), put.place) for put in draft.subscriptions]
     grants = [(zones.grant(put), put.place) for put in draft.grants]
     links = [
@@ -145,6 +152,12 @@ def directory_changes(draft: DirectoryDraft, stored: Stored, *, currency: str, t
     return changes
 
 
+def later_terms(changes: DirectoryChanges) -> tuple[Issue, ...]:
+    """Return a warning for each account whose new terms begin with a period to come."""
+    found = ((change.place, terms_warning(change.before, change.after)) for change in changes.accounts)
+    return tuple(Issue(place.file, place.line, place.path, said) for place, said in found if said is not None)
+
+
 def foreign_grants(changes: DirectoryChanges, stored: Stored) -> tuple[Issue, ...]:
     """Return a warning for each grant put in a currency that its account does not pay in: it lowers no amount."""
     currencies = {account.id: account.currency for account in stored.accounts.values()}
@@ -179,13 +192,13 @@ def _differing(
 
 
 class _Zones:
-    """Turns dates into instants: an account's in its zone, a member's in the zone of its first account."""
+    """Turns dates into instants: an account's in its zone of the time, a member's in that of its first account."""
 
     def __init__(
-        self, draft: DirectoryDraft, stored: Stored, put_zones: Mapping[str, str], timezone: str, faults: Faults
+        self, draft: DirectoryDraft, stored: Stored, accounts: Mapping[str, Account], operator: Terms, faults: Faults
     ) -> None:
-        self._zones = {id: account.timezone for id, account in stored.accounts.items()} | dict(put_zones)
-        self._timezone = timezone
+        self._periods = {id: account.periods for id, account in accounts.items()}
+        self._operator = Periods(operator)
         self._faults = faults
         first: dict[str, tuple[datetime, str]] = {}
         known = [(link.member, link.account, link.span.start) for link in stored.links]
@@ -198,38 +211,38 @@ class _Zones:
                 first[member] = candidate
         self._first = {member: account for member, (_, account) in first.items()}
 
-    def of_account(self, account: str | None) -> str:
-        return self._zones.get(account or "", self._timezone)
+    def of_account(self, account: str | None) -> Periods:
+        return self._periods.get(account or "", self._operator)
 
-    def of_member(self, member: str) -> str:
+    def of_member(self, member: str) -> Periods:
         return self.of_account(self._first.get(member))
 
-    def _instant(self, when: When, zone: str) -> datetime | None:
+    def _instant(self, when: When, periods: Periods) -> datetime | None:
         if isinstance(when, date) and not isinstance(when, datetime):
-            return local_midnight(when, zone)
+            return local_midnight(when, periods.terms_at(datetime.combine(when, time.min, UTC)).timezone)
         return when
 
-    def span(self, start: When, end: When, zone: str, place: Place) -> Span:
-        span = Span(start=self._instant(start, zone), end=self._instant(end, zone))
+    def span(self, start: When, end: When, periods: Periods, place: Place) -> Span:
+        span = Span(start=self._instant(start, periods), end=self._instant(end, periods))
         if span.start is not None and span.end is not None and span.end <= span.start:
             self._faults.add(place, "ends before it begins; spans are half-open and hold at least a moment")
         return span
 
     def subscription(self, put: SubscriptionDraft) -> Subscription:
-        zone = self.of_account(put.account) if put.member is None else self.of_member(put.member)
+        periods = self.of_account(put.account) if put.member is None else self.of_member(put.member)
         return Subscription(
             id=put.id,
             plan=put.plan,
             account=put.account,
             member=put.member,
-            span=self.span(put.start, put.end, zone, put.place),
+            span=self.span(put.start, put.end, periods, put.place),
             seats=put.seats,
-            discounts=tuple(self._discount(discount, zone) for discount in put.discounts),
+            discounts=tuple(self._discount(discount, periods) for discount in put.discounts),
             deposit=put.deposit,
         )
 
-    def _discount(self, put: DiscountDraft, zone: str) -> Discount:
-        span = self.span(put.start, put.end, zone, put.place)
+    def _discount(self, put: DiscountDraft, periods: Periods) -> Discount:
+        span = self.span(put.start, put.end, periods, put.place)
         return Discount(id=put.id, rate=put.rate, amount=put.amount, on=put.on, span=span)
 
     def grant(self, put: GrantDraft) -> GivenGrant:

@@ -8,7 +8,8 @@
       a subscription          its account; a member's own: the member's          its start; where only its end moved,
                                                                                  the earlier end
       a given grant           its account                                        its start
-      an account's terms      the account                                        always
+      an account's terms      the account                                        its first other period; before it was
+                                                                                 ever charged: always
       a new walk-in account   the account                                        always
 
 Every instant stands for the start of the billing period that holds it: credit and fees of a part of a period depend on
@@ -30,7 +31,6 @@ from meter.catalog.changes import Change, DirectoryChanges, Stored
 from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Account, Span, Subscription
 from meter.model.instant import EARLIEST
 from meter.model.money import is_currency
-from meter.model.period import period_at
 
 _REASONS_SHOWN_MAX: Final = 3
 # A month, and what a change of the clock adds to it.
@@ -144,18 +144,8 @@ def _of_accounts(changes: DirectoryChanges, around: Surroundings) -> Iterator[To
         if change.before is None:
             if account.id in walk_ins:
                 yield Touch(account.id, SINCE_ALWAYS, f"account {account.id}")
-        elif terms_changed(change):
-            yield Touch(account.id, SINCE_ALWAYS, f"account {account.id}", timed=True)
-
-
-def terms_changed(change: Change[Account]) -> bool:
-    """Tell whether an account's currency, zone or anchor day differs from before: what its periods hang on."""
-    before, after = change.before, change.after
-    return before is not None and (before.currency, before.timezone, before.anchor_day) != (
-        after.currency,
-        after.timezone,
-        after.anchor_day,
-    )
+        elif (since := account.periods.differ_from(change.before.periods)) is not None:
+            yield Touch(account.id, since, f"account {account.id}", timed=True)
 
 
 def _walk_ins(around: Surroundings, identity: str, since: datetime, reason: str) -> Iterator[Touch]:
@@ -198,4 +188,4 @@ def _period_start(instant: datetime, account: Account | None) -> datetime:
         return SINCE_ALWAYS
     if account is None:
         return instant - _PERIOD_MAX
-    return period_at(instant, zone_name=account.timezone, anchor_day=account.anchor_day).start
+    return account.periods.at(instant).start

@@ -12,6 +12,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Final
 
+from meter.model.period import Periods, Replaced, Terms, periods_of
+
 SINCE_ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -36,7 +38,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Who pays: currency (ISO 4217), zone (IANA), and the day of the month on which its periods begin."""
+    """Who pays, in which currency (ISO 4217), and what its periods hang on: zone (IANA) and anchor day.
+
+    These are the newest terms, which may begin with a period to come; `replaced` are those before, oldest first. The
+    terms of a time are for `periods` to say.
+    """
 
     id: str
     name: str
@@ -45,6 +51,17 @@ class Account:
     anchor_day: int = 1
     # The customer's id at each export target, like {"stripe": "cus_1"}.
     external: Mapping[str, str] = field(default_factory=dict)
+    replaced: tuple[Replaced, ...] = ()
+
+    @property
+    def terms(self) -> Terms:
+        """Return the newest terms."""
+        return Terms(self.currency, self.timezone, self.anchor_day)
+
+    @property
+    def periods(self) -> Periods:
+        """Return the account's billing periods."""
+        return periods_of(self.terms, self.replaced)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

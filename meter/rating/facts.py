@@ -23,3 +23,7 @@ class AccountFacts:
     closed: frozenset[datetime] = frozenset()
     """The starts of the billing periods that are closed."""
     memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def currency_at(self, instant: datetime) -> str:
+        """Return what the account pays in for the period that holds `instant`."""
+        return self.account.periods.terms_at(instant).currency

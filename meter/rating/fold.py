@@ -18,7 +18,7 @@ from meter.model.charge import Line, LineKey
 from meter.model.errors import Broken
 from meter.model.event import REFUND, SALE, Position, UsageEvent
 from meter.model.money import EXACT
-from meter.model.period import Period, period_at
+from meter.model.period import Period
 from meter.rating import calendar
 from meter.rating.evidence import Evidence
 from meter.rating.facts import AccountFacts
@@ -211,8 +211,7 @@ class _Run:
     def _period_of(self, time: datetime) -> Period:
         period = self._period
         if period is None or time not in period:
-            account = self.facts.account
-            period = self._period = period_at(time, zone_name=account.timezone, anchor_day=account.anchor_day)
+            period = self._period = self.facts.account.periods.at(time)
             self.memory.enter(period)
         return period
 
@@ -271,8 +270,7 @@ class _Run:
                 first = due if first is None else min(first, due)
             if first is None:
                 return
-            account = self.facts.account
-            state.enter(period_at(first, zone_name=account.timezone, anchor_day=account.anchor_day))
+            state.enter(self.facts.account.periods.at(first))
         if state.period is not None:
             self._beats = self._due(state.period)
 
@@ -293,10 +291,9 @@ class _Run:
             period = state.period
             if period is None or time < period.end:
                 return
-            account = self.facts.account
             # Without a calendar nothing happens in the periods between.
             begins = time if calendar.is_empty(self.facts) else period.end
-            state.enter(period_at(begins, zone_name=account.timezone, anchor_day=account.anchor_day))
+            state.enter(self.facts.account.periods.at(begins))
             self._beats = self._due(state.period or period)
             state.position = _later(state.position, calendar.end_of((state.period or period).start))
 

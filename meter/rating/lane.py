@@ -30,10 +30,11 @@ FEES: Final = "fees"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """The terms. `billed` False: the plan neither prices nor grants the meter, so nothing is booked.
+    """The terms, and the currency that the account pays in.
 
-    `note` says why nothing can be priced, whatever the dimensions. `per` is how many base units a unit has. `falls`:
-    quantities or amounts can be negative, and then give credit back.
+    `billed` False: the plan neither prices nor grants the meter, so nothing is booked. `note` says why nothing can be
+    priced, whatever the dimensions. `per` is how many base units a unit has. `falls`: quantities or amounts can be
+    negative, and then give credit back.
     """
 
     catalog: Catalog
@@ -41,6 +42,7 @@ class Lane:
     plan: Plan | None
     subscription: Subscription | None
     billed: bool
+    currency: str
     note: str | None
     per: Decimal
     prices: tuple[Price, ...]
@@ -110,7 +112,7 @@ def _lane(
 ) -> Lane:
     name = catalog.default_plan if subscription is None else subscription.plan
     plan = None if name is None else catalog.plans.get(name)
-    currency = facts.account.currency
+    currency = facts.currency_at(period.start)
     prices = () if plan is None else plan.prices.get(meter.id, ())
     note = None
     if plan is None:
@@ -125,6 +127,7 @@ def _lane(
         plan=plan,
         subscription=subscription,
         billed=plan is None or meter.id in plan.meters,
+        currency=currency,
         note=note,
         per=per,
         prices=prices,

@@ -152,7 +152,7 @@ class Rater:
         self.steps = ()
         paid: Priced
         # Nothing is converted: what a catalog asks for in another currency than the account's is booked at 0.
-        foreign = beat.currency is not None and beat.currency != self.facts.account.currency
+        foreign = beat.asked not in {None, beat.currency}
         if foreign:
             paid = Priced(amount=ZERO)
         elif beat.kind == "fee":
@@ -189,7 +189,7 @@ class Rater:
             dimensions={},
             price=named.id if named is not None else None,
             amount=paid.amount,
-            currency=self.facts.account.currency,
+            currency=beat.currency,
             tax=beat.tax,
             draws=_draws(paid.money),
             unpriced=foreign,
@@ -241,7 +241,7 @@ class Rater:
         if price is None:
             return None, f"no price of plan {lane.plan.id if lane.plan is not None else None} fits"
         if isinstance(price.model, PassThrough | Percentage) or is_currency(lane.meter.unit):
-            unit, currency = sale_currency(event) or lane.meter.unit, self.facts.account.currency
+            unit, currency = sale_currency(event) or lane.meter.unit, lane.currency
             if unit != currency and is_currency(unit):
                 return None, f"the usage is in {unit}, the account pays in {currency}"
         return price, None
@@ -257,7 +257,7 @@ class Rater:
             if (instance := grants.returned_instance(self.facts, name, one)) is not None
             and instance.member in {None, member}
             and grants.in_scope(instance, lane.meter)
-            and is_currency(instance.unit) is money
+            and (instance.unit == lane.currency if money else not is_currency(instance.unit))
         ]
         return sorted([*order, *found], key=lambda instance: instance.rank)
 
@@ -374,7 +374,7 @@ class Rater:
             dimensions=part.dimensions,
             price=price.id if price is not None else None,
             amount=paid.amount,
-            currency=self.facts.account.currency,
+            currency=lane.currency,
             tax=lane.tax(event.site, price, part.item),
             draws=_draws([*steps, *paid.money]) if steps or paid.money else (),
             estimated=part.estimated,

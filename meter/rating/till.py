@@ -84,12 +84,12 @@ class Till:
 
     def paid(self, placed: PlacedEvent, period: Period) -> tuple[Line, list[Unread]]:
         """Return the line of a sale paid at the till, and what of it could not be read."""
-        event, account = placed.event, self.facts.account
+        event, facts = placed.event, self.facts
         catalog = self.facts.catalogs.at(event.time)
         line, unread = paid_line(
             event,
-            account=account.id,
-            currency=account.currency,
+            account=facts.account.id,
+            currency=facts.currency_at(period.start),
             scene=Scene(placed.member, catalog.site(event.site), period),
             catalog=catalog,
             period=period,
@@ -99,11 +99,11 @@ class Till:
 
     def tip(self, event: UsageEvent, member: str | None, period: Period, *, plan: str | None) -> Line | None:
         """Return the line of the tip of a sale on account, if it has one; its other lines are complete then."""
-        account, catalog = self.facts.account, self.facts.catalogs.at(event.time)
+        facts, catalog = self.facts, self.facts.catalogs.at(event.time)
         line = tip_line(
             event,
-            account=account.id,
-            currency=account.currency,
+            account=facts.account.id,
+            currency=facts.currency_at(period.start),
             scene=Scene(member, catalog.site(event.site), period),
             catalog=catalog,
             period=period,
@@ -118,7 +118,7 @@ class Till:
             event = self._sale.event
             key = sale_of(event)
             if key is not None:
-                currency = self.facts.account.currency
+                currency = self.facts.currency_at(event.time)
                 self.state.sold[key] = sold(event, self._open, member=self._sale.member, currency=currency)
         self._sale, self._open = None, []
 

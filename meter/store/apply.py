@@ -15,22 +15,23 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.catalog.build import read_body
-from meter.catalog.changes import DirectoryChanges, directory_changes, foreign_grants
+from meter.catalog.changes import DirectoryChanges, directory_changes, foreign_grants, later_terms
 from meter.catalog.compare import SectionChange, section_changes
 from meter.catalog.draft import DirectoryDraft
 from meter.catalog.issues import CatalogError, Issue
 from meter.catalog.load import LoadedCatalog
 from meter.catalog.people import Known, PeopleReader
-from meter.catalog.touch import Touch, joined, terms_changed, touches
+from meter.catalog.terms import OperatorTerms
+from meter.catalog.touch import Touch, joined, touches
 from meter.model.directory import SINCE_ALWAYS
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import instant_text
+from meter.model.period import Terms
 from meter.store.catalogs import StoredVersion, body_digest, in_force, read_versions, timeline, write_version
 from meter.store.directory import NO_CATALOG, current_operator, read_known
 from meter.store.directory_write import (
     FIRST_CATALOG_LOCK,
-    charged_accounts,
     last_event_time,
     lock_facts,
     owing_accounts,
@@ -53,8 +54,8 @@ class Outcome:
 
     `version` is None where the catalog says nothing new; `sections` compares it with the version that is in force when
     it takes effect. `needs_reason`: it takes effect in the past, so usage is rated again. `touches`: the accounts that
-    are folded again, and since when. `warnings`: subscriptions to plans that the catalog does not have, and grants in a
-    currency that their account does not pay in.
+    are folded again, and since when. `warnings`: subscriptions to plans that the catalog does not have, grants in a
+    currency that their account does not pay in, terms of accounts that begin later.
     """
 
     operator: str
@@ -118,10 +119,13 @@ async def apply_directory(conn: AsyncConnection, operator: str, draft: Directory
     catalogs = timeline(versions)
     if locked is None or catalogs is None:
         raise BadInput(NO_CATALOG, code="no_catalog")
-    current = catalogs.at(now)
-    changes, found, warnings = await _directory(
-        conn, operator, draft, currency=current.currency, timezone=current.timezone, bodies=[v.body for v in versions]
-    )
+
+    def terms(instant: datetime) -> Terms:
+        catalog = catalogs.at(instant)
+        return Terms(catalog.currency, catalog.timezone)
+
+    bodies = [version.body for version in versions]
+    changes, found, warnings = await _directory(conn, operator, draft, terms=terms, at=now, bodies=bodies)
     until = await last_event_time(conn, operator)
     outcome = Outcome(operator=operator, changes=changes, touches=joined(found, until=until), warnings=warnings)
     await _write(conn, outcome)
@@ -170,8 +174,8 @@ async def _outcome(
         conn,
         catalog.operator,
         loaded.directory,
-        currency=catalog.currency,
-        timezone=catalog.timezone,
+        terms=lambda _: Terms(catalog.currency, catalog.timezone),
+        at=max(now, effective or now),
         bodies=[*(v.body for v in versions), loaded.body],
     )
     if version is not None:
@@ -216,20 +220,16 @@ async def _directory(
     operator: str,
     draft: DirectoryDraft,
     *,
-    currency: str,
-    timezone: str,
+    terms: OperatorTerms,
+    at: datetime,
     bodies: Sequence[Mapping[str, Json]],
 ) -> tuple[DirectoryChanges, list[Touch], tuple[Issue, ...]]:
     """Return what the draft changes, whom that touches, and warnings. Raises CatalogError."""
     stored = await read_stored(conn, operator, draft)
-    changes = directory_changes(draft, stored, currency=currency, timezone=timezone)
-    moved = {change.after.id: change for change in changes.accounts if terms_changed(change)}
-    if moved and (charged := await charged_accounts(conn, operator, moved)):
-        message = "has been charged already, so its currency, timezone and anchor_day stay; open another account"
-        places = [moved[name].place for name in sorted(charged)]
-        raise CatalogError([Issue(place.file, place.line, place.path, message) for place in places])
+    changes = directory_changes(draft, stored, operator=terms, at=at)
     around = await read_surroundings(conn, operator, changes, stored, _walk_ins(bodies))
-    return changes, list(touches(changes, around)), foreign_grants(changes, stored)
+    warnings = (*foreign_grants(changes, stored), *later_terms(changes))
+    return changes, list(touches(changes, around)), warnings
 
 
 def _walk_ins(bodies: Sequence[Mapping[str, Json]]) -> dict[str, set[str]]:

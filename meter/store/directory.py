@@ -26,6 +26,7 @@ from meter.model.directory import (
 )
 from meter.model.event import Json
 from meter.model.instant import instant_text, parse_instant
+from meter.model.period import Replaced, Terms
 from meter.store.tables import (
     accounts,
     catalogs,
@@ -137,15 +138,32 @@ async def _first_events(conn: AsyncConnection, operator: str, ranked: Collection
 async def read_accounts(conn: AsyncConnection, operator: str, ids: Collection[str] | None = None) -> list[Account]:
     """Return accounts."""
     table = accounts.c
-    query = select(table.account, table.name, table.currency, table.timezone, table.anchor_day, table.external).where(
-        table.operator == operator
-    )
+    query = select(
+        table.account, table.name, table.currency, table.timezone, table.anchor_day, table.external, table.replaced
+    ).where(table.operator == operator)
     if ids is not None:
         query = query.where(table.account == func.any(list(ids)))
     return [
-        Account(id=id, name=name, currency=currency, timezone=zone, anchor_day=anchor, external=external)
-        for id, name, currency, zone, anchor, external in (await conn.execute(query)).all()
+        Account(
+            id=row.account,
+            name=row.name,
+            currency=row.currency,
+            timezone=row.timezone,
+            anchor_day=row.anchor_day,
+            external=row.external,
+            replaced=tuple(_replaced(body) for body in row.replaced),
+        )
+        for row in await conn.execute(query)
     ]
+
+
+def replaced_body(replaced: Replaced) -> Json:
+    """Return replaced terms as stored."""
+    return {**replaced.terms._asdict(), "until": replaced.until}
+
+
+def _replaced(body: Json) -> Replaced:
+    return Replaced(Terms(body["currency"], body["timezone"], body["anchor_day"]), body["until"])
 
 
 async def read_members(conn: AsyncConnection, operator: str, ids: Collection[str] | None = None) -> list[Member]:

@@ -24,6 +24,7 @@ from meter.store.directory import (
     read_links,
     read_members,
     read_subscriptions,
+    replaced_body,
 )
 from meter.store.tables import accounts, events, grants, identities, member_accounts, members, refolds
 from meter.store.tables import subscriptions as subscriptions_table
@@ -64,6 +65,7 @@ async def read_stored(conn: AsyncConnection, operator: str, draft: DirectoryDraf
         claims=claims,
         subscriptions=subscriptions,
         grants={g.id: g for g in await read_grants(conn, operator, {put.id for put in draft.grants})},
+        charged=await _charged(conn, operator, {put.id for put in draft.accounts}),
     )
 
 
@@ -101,7 +103,7 @@ async def last_event_time(conn: AsyncConnection, operator: str) -> datetime | No
     return last
 
 
-async def charged_accounts(conn: AsyncConnection, operator: str, among: Collection[str]) -> set[str]:
+async def _charged(conn: AsyncConnection, operator: str, among: Collection[str]) -> set[str]:
     """Return those of the accounts that something was booked for."""
     query = text(
         "SELECT given.account FROM unnest(CAST(:accounts AS text[])) AS given (account) WHERE EXISTS"
@@ -159,6 +161,7 @@ def _rows(operator: str, changes: DirectoryChanges) -> Iterable[tuple[Table, lis
                 "timezone": account.timezone,
                 "anchor_day": account.anchor_day,
                 "external": dict(account.external),
+                "replaced": [replaced_body(one) for one in account.replaced],
             }
             for account in (change.after for change in changes.accounts)
         ],

@@ -226,6 +226,7 @@ accounts = Table(
     Column("timezone", Text, nullable=False),
     Column("anchor_day", Integer, nullable=False),
     Column("external", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("replaced", JSONB, nullable=False, server_default=text("'[]'")),  # earlier terms (decision 0010)
     PrimaryKeyConstraint("operator", "account"),
     CheckConstraint("anchor_day BETWEEN 1 AND 31", name="anchor_day"),
 )

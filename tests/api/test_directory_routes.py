@@ -129,6 +129,7 @@ async def test_an_account_comes_back_as_stored_and_again_changes_nothing(stocked
         "currency": "EUR",
         "timezone": "Asia/Tokyo",
         "anchor_day": 31,
+        "terms": [{"from": None, "currency": "EUR", "timezone": "Asia/Tokyo", "anchor_day": 31}],
         "external": {"stripe": "cus_1"},
         "subscriptions": [
             {

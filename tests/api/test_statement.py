@@ -337,15 +337,23 @@ async def test_only_accounts_that_are_there_and_ones_own(gateway: Gateway) -> No
     assert (await api.get(STATEMENT, headers={"Accept": "image/png"})).status == 406
 
 
-async def test_a_charge_is_on_one_statement_whatever_the_anchor_day_is_now(gateway: Gateway) -> None:
-    moved = {"name": "ACME", "currency": "EUR", "timezone": "Europe/Berlin", "anchor_day": 15}
-    assert (await gateway.api.call("PUT", "/v1/accounts/acme", json=moved)).status == 200
+async def test_statements_of_an_account_whose_anchor_day_moves(gateway: Gateway) -> None:
     await gateway.api.book(booked(a_charge(a_line())))
-    found = {
-        month: (await statement(gateway, f"?period=2026-{month}"))["totals"]["net"] for month in ("02", "03", "04")
+    moved = {"name": "ACME", "currency": "EUR", "timezone": "Europe/Berlin", "anchor_day": 15}
+    answer = await gateway.api.call("PUT", "/v1/accounts/acme", json=moved)
+    assert answer.json["terms"] == [
+        {"from": None, "currency": "EUR", "timezone": "Europe/Berlin", "anchor_day": 1},
+        {"from": "2026-07", "currency": "EUR", "timezone": "Europe/Berlin", "anchor_day": 15},
+    ]
+    assert len(answer.json["warnings"]) == 1
+    found = {month: await statement(gateway, f"?period=2026-{month}") for month in ("03", "06", "07", "08")}
+    assert [told["totals"]["net"] for told in found.values()] == ["0.5", "0", "0", "0"]
+    assert {month: told["period"]["start"] for month, told in found.items()} == {
+        "03": "2026-02-28T23:00:00Z",
+        "06": "2026-05-31T22:00:00Z",
+        "07": "2026-06-30T22:00:00Z",
+        "08": "2026-08-14T22:00:00Z",
     }
-    assert found == {"02": "0", "03": "0.5", "04": "0"}
-    assert (await statement(gateway))["period"]["start"] == "2026-03-14T23:00:00Z"
 
 
 async def test_credit_that_begins_or_ends_within_the_period_is_on_it(gateway: Gateway) -> None:

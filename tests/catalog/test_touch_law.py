@@ -45,7 +45,7 @@ from meter.model.catalog import (
 from meter.model.charge import Line, LineKey
 from meter.model.directory import Account, Claim, Directory, GivenGrant, Link, Member, Purchase, Span, Subscription
 from meter.model.event import SALE, UsageEvent
-from meter.model.period import period_at
+from meter.model.period import Terms
 from meter.rating.facts import AccountFacts
 from meter.rating.fold import fold
 from meter.rating.placed import PlacedEvent
@@ -104,6 +104,8 @@ CATALOGS = CatalogTimeline(
     )
 )
 
+TERMS = (Terms("EUR", "UTC"), Terms("EUR", "UTC", 15), Terms("EUR", "America/New_York"), Terms("USD", "UTC"))
+
 instants = st.integers(0, 4).map(lambda n: START + timedelta(days=10 * n))
 spans = st.tuples(st.none() | instants, st.none() | instants).filter(
     lambda span: span[0] is None or span[1] is None or span[0] < span[1]
@@ -130,8 +132,8 @@ usage = st.lists(st.tuples(subjects, st.sampled_from([SALE, "door.access"]), ins
 
 @st.composite
 def drafts(draw: st.DrawFn) -> DirectoryDraft:
-    def account(name: str, anchor_day: int) -> AccountDraft:
-        return AccountDraft(id=name, name=name, currency="EUR", timezone="UTC", anchor_day=anchor_day, place=PLACE)
+    def account(name: str, terms: Terms) -> AccountDraft:
+        return AccountDraft(id=name, name=name, **terms._asdict(), place=PLACE)
 
     def link(member: str, name: str, span: tuple[Any, Any]) -> LinkDraft:
         return LinkDraft(member=member, account=name, start=span[0], end=span[1], place=PLACE)
@@ -185,7 +187,7 @@ def drafts(draw: st.DrawFn) -> DirectoryDraft:
     )
     plans, holders = st.sampled_from(["p", "q"]), st.sampled_from([*ACCOUNTS, *MEMBERS])
     return DirectoryDraft(
-        accounts=some(st.builds(account, account_ids, st.sampled_from([1, 15])), lambda put: put.id),
+        accounts=some(st.builds(account, account_ids, st.sampled_from(TERMS)), lambda put: put.id),
         members=some(
             st.builds(lambda name: MemberDraft(id=name, name=name, email=None, place=PLACE), member_ids),
             lambda put: put.id,
@@ -272,6 +274,7 @@ IN_USE = DirectoryDraft(
 def edits(draw: st.DrawFn) -> DirectoryDraft:
     """Draw a draft that puts an entry of the house again, but for one thing."""
     kinds: dict[str, list[dict[str, Any]]] = {
+        "accounts": [],
         "links": [{}],
         "claims": [{}],
         "subscriptions": [
@@ -282,6 +285,9 @@ def edits(draw: st.DrawFn) -> DirectoryDraft:
     }
     kind = draw(st.sampled_from([*sorted(kinds), "subscriptions", "subscriptions"]))
     dates = st.sampled_from(["start", "end"]).flatmap(lambda end: instants.map(lambda instant: {end: instant}))
+    if kind == "accounts":
+        name, terms = draw(st.sampled_from(["x", "y"])), draw(st.sampled_from(TERMS))
+        return DirectoryDraft(accounts=(AccountDraft(id=name, name=name, **terms._asdict(), place=PLACE),))
     edit = draw(st.sampled_from(kinds[kind]) | dates)
     return replace(DirectoryDraft(), **{kind: (replace(draw(st.sampled_from(getattr(IN_USE, kind))), **edit),)})
 
@@ -356,10 +362,7 @@ def bill_of(account: str, known: Directory, events: Iterable[UsageEvent]) -> tup
     if account not in known.accounts:
         return {}, None
     terms = known.accounts[account]
-    closed = {
-        period_at(START + timedelta(days=days), zone_name=terms.timezone, anchor_day=terms.anchor_day).start
-        for days in range(45)
-    }
+    closed = {terms.periods.at(START + timedelta(days=days)).start for days in range(45)}
     facts = AccountFacts(account=terms, directory=known, catalogs=CATALOGS, closed=frozenset(closed))
     placed = []
     for one in sorted(events, key=lambda event: event.position):
@@ -379,12 +382,21 @@ def facts_of(one: UsageEvent, known: Directory) -> tuple[object, Subscription | 
     return placed, subscription
 
 
-def changed(first: DirectoryDraft, second: DirectoryDraft, events: list[UsageEvent]) -> Any:
-    """Return the directory before and after the second draft, and what it touches; None where it is refused."""
+def put(draft: DirectoryDraft, stored: Stored, at: datetime = START) -> DirectoryChanges:
+    return directory_changes(draft, stored, operator=lambda _: Terms("EUR", "UTC"), at=at)
+
+
+def changed(
+    first: DirectoryDraft, second: DirectoryDraft, events: list[UsageEvent], charged_at: datetime | None = None
+) -> Any:
+    """Return the directory before and after the second draft, and what it touches; None where it is refused.
+
+    `charged_at`: when the second one is put, if something was charged before; other terms begin later then.
+    """
     try:
-        first = referring(first, BASE)
-        stored = after(BASE, directory_changes(first, BASE, currency="EUR", timezone="UTC"))
-        changes = directory_changes(referring(second, stored), stored, currency="EUR", timezone="UTC")
+        stored = after(BASE, put(referring(first, BASE), BASE))
+        stored = replace(stored, charged=() if charged_at is None else ACCOUNTS)
+        changes = put(referring(second, stored), stored, charged_at or START)
     except CatalogError:
         return None  # subscriptions that overlap
     sold = {one.subject: {"s"} for one in events if one.type == SALE and one.subject is not None}
@@ -410,10 +422,12 @@ def test_what_comes_out_differently_was_touched(first: DirectoryDraft, second: D
                     assert asked[placed.account] <= one.time, (one, was, becomes)
 
 
-@given(st.tuples(drafts(), drafts()) | st.tuples(st.just(IN_USE), edits()), usage | st.just([]))
+@given(st.tuples(drafts(), drafts()) | st.tuples(st.just(IN_USE), edits()), usage | st.just([]), st.none() | instants)
 @settings(max_examples=400)
-def test_what_is_billed_differently_was_touched(drawn: tuple[DirectoryDraft, DirectoryDraft], events: Any) -> None:
-    found = changed(*drawn, events)
+def test_what_is_billed_differently_was_touched(
+    drawn: tuple[DirectoryDraft, DirectoryDraft], events: Any, charged_at: datetime | None
+) -> None:
+    found = changed(*drawn, events, charged_at)
     if found is None:
         return
     before, now, asked = found
@@ -434,7 +448,7 @@ def test_the_law_has_something_to_say() -> None:
         members={"a": Member(id="a", name="a")},
         links=[link],
     )
-    changes = directory_changes(claimed, stored, currency="EUR", timezone="UTC")
+    changes = put(claimed, stored)
     sale = event(0, "badge:1", SALE, START)
     before, now = directory(stored, [sale]), directory(after(stored, changes), [sale])
     assert facts_of(sale, before)[0] == Placed(account="walk-in", member=None)

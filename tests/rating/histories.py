@@ -32,7 +32,6 @@ from meter.model.catalog import (
 )
 from meter.model.directory import Account, Claim, Discount, GivenGrant, Link, Purchase, Subscription
 from meter.model.event import Revision, UsageEvent
-from meter.model.period import period_at
 from tests.rating.world import (
     METERS,
     Space,
@@ -280,7 +279,7 @@ class Facts:
 
 
 def _period(account: Account, at: datetime) -> Any:
-    return period_at(at, zone_name=account.timezone, anchor_day=account.anchor_day)
+    return account.periods.at(at)
 
 
 # How the facts look without one, and since when it matters (decision 0006): a close from the period's end, what changes

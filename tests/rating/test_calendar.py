@@ -7,7 +7,6 @@ from typing import Any
 
 from meter.model.catalog import Fee, Graduated, Plan, Price
 from meter.model.directory import GivenGrant, Link, Purchase
-from meter.model.period import period_at
 from meter.rating.calendar import Beat, beats, is_empty, starts
 from tests.rating.world import (
     Ledger,
@@ -37,7 +36,7 @@ def with_fee(found: Plan, amount: str = "30") -> Plan:
 
 def due(where: Space, at: str) -> tuple[Beat, ...]:
     account = where.facts.account
-    return beats(where.facts, period_at(t(at), zone_name=account.timezone, anchor_day=account.anchor_day))
+    return beats(where.facts, account.periods.at(t(at)))
 
 
 def told(where: Space, at: str) -> list[tuple[object, ...]]:

@@ -29,7 +29,7 @@ from meter.model.catalog import (
 from meter.model.charge import Charge, changed
 from meter.model.directory import Claim, Discount, GivenGrant, Purchase
 from meter.model.event import Revision, UsageEvent
-from meter.model.period import period_at
+from meter.model.period import Periods, Terms
 from meter.rating.explain import Explanation, explain, resolution_of, short_text
 from tests.rating.arithmetic import adds_up
 from tests.rating.world import (
@@ -721,7 +721,7 @@ def test_an_estimate_that_an_end_has_replaced_shows_the_session_as_it_is_now() -
 
 def test_what_an_invoice_of_another_period_bears_is_an_adjustment() -> None:
     scene = booked(OFFICE, *BURST)
-    late = period_at(t("12-02"), zone_name="Europe/Berlin", anchor_day=1)
+    late = Periods(Terms("EUR", "Europe/Berlin")).at(t("12-02"))
     charge = replace(scene.ledger.charges[0], invoice_period=late)
     found = scene.explained(charge)
     assert "Adjustment: belongs to 2026-11, which was closed; billed in 2026-12" in found.text()

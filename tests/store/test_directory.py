@@ -27,6 +27,7 @@ from meter.model.directory import (
     Span,
     Subscription,
 )
+from meter.model.period import Replaced, Terms
 from meter.store.apply import Outcome, apply_catalog, read_known_to
 from meter.store.directory import load_directory
 from meter.store.engine import Database
@@ -286,12 +287,16 @@ async def test_a_member_counts_dates_in_the_zone_of_its_first_account(shop: Shop
             ),
             "keep one",
         ),
-        ("accounts:\n  other: {anchor_day: 2}\n", "charged already"),
+        # Its March begins on the 31st in Midway, when April has begun in Kiritimati.
+        ("accounts:\n  late: {timezone: Pacific/Kiritimati}\n", "leaves no time for the period"),
     ],
 )
 async def test_what_contradicts_is_refused_at_its_line(shop: Shop, people: str, message: str) -> None:
-    await shop.put("grants:\n  - {id: pack, account: acme, unit: page, amount: 1}\n")
-    await shop.charge("other")
+    await shop.put(
+        "accounts:\n  late: {timezone: Pacific/Midway, anchor_day: 31}\n"
+        "grants:\n  - {id: pack, account: acme, unit: page, amount: 1}\n"
+    )
+    await shop.charge("late")
     before = await shop.directory()
     with pytest.raises(CatalogError, match=message) as caught:
         await shop.put(people)
@@ -304,6 +309,35 @@ async def test_subscriptions_that_meet_do_not_overlap(shop: Shop) -> None:
     await shop.put("accounts:\n  acme: {subscriptions: [{id: b, plan: gold, from: 2026-03-05}]}\n")
     with pytest.raises(CatalogError, match="a and b overlap"):
         await shop.put("accounts:\n  acme: {subscriptions: [{id: a, plan: flex}]}\n")
+
+
+# --- terms of accounts ------------------------------------------------------------------------------------------------
+
+
+async def test_terms_of_an_account_that_was_charged_change_with_the_next_period(shop: Shop) -> None:
+    await shop.charge("acme")
+    outcome = await shop.put("accounts:\n  acme: {name: ACME, anchor_day: 15}\n")
+    (warning,) = outcome.warnings
+    assert warning.message == (
+        "EUR, Europe/Berlin and anchor_day 15 begin with the period 2026-04, on 2026-04-01;"
+        " until then EUR, Europe/Berlin and anchor_day 1 hold"
+    )
+    acme = (await shop.directory()).accounts["acme"]
+    assert acme.replaced == (Replaced(Terms("EUR", "Europe/Berlin"), "2026-04"),)
+    april, may = (acme.periods.named(name) for name in ("2026-04", "2026-05"))
+    assert (april.start, april.end, may.end) == (utc(2026, 3, 31, 22), utc(2026, 5, 14, 22), utc(2026, 6, 14, 22))
+    assert await shop.refolds() == [("acme", april.start)]
+    # Put again, nothing changes; taken back, nothing is left of it.
+    assert not await shop.put("accounts:\n  acme: {name: ACME, anchor_day: 15}\n")
+    await shop.put("accounts:\n  acme: {name: ACME}\n")
+    assert (await shop.directory()).accounts["acme"].replaced == ()
+    assert await shop.refolds() == [("acme", april.start)]
+
+
+async def test_terms_of_an_account_that_was_never_charged_change_from_the_start(shop: Shop) -> None:
+    outcome = await shop.put("accounts:\n  other: {anchor_day: 2}\n")
+    assert (outcome.warnings, (await shop.directory()).accounts["other"].replaced) == ((), ())
+    assert await shop.refolds() == [("other", None)]
 
 
 # --- whom a change touches --------------------------------------------------------------------------------------------

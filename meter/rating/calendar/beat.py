@@ -34,8 +34,8 @@ class Beat(NamedTuple):
     """Something due at `time`, in the service period `period`. Of `fee`, `amount` is what is due before discounts.
 
     `price` is there for first flats and minimums, `subscription` where its discounts apply: those in force at
-    `discounts_at` (None: at `time`). `currency` is the catalog's, where the figure is a catalog's (None: it is the
-    account's own).
+    `discounts_at` (None: at `time`). It is booked in `currency`; `asked` is the catalog's, where the figure is a
+    catalog's.
     """
 
     time: datetime
@@ -48,6 +48,7 @@ class Beat(NamedTuple):
     amount: Decimal
     site: str
     tax: LineTax | None
+    currency: str
     member: str | None = None
     plan: Plan | None = None
     price: Price | None = None
@@ -55,7 +56,7 @@ class Beat(NamedTuple):
     discounts_at: datetime | None = None
     days: Days | None = None
     each: Decimal = ZERO
-    currency: str | None = None
+    asked: str | None = None
 
     @property
     def position(self) -> Position:

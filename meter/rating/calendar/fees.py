@@ -14,7 +14,6 @@ from meter.model.period import Period
 from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, Days
 from meter.rating.calendar.holders import only_site, tax_of
 from meter.rating.facts import AccountFacts
-from meter.rating.grants import days_between
 from meter.rating.resolve import link_at
 from meter.rating.values import segment
 
@@ -31,8 +30,7 @@ def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: 
     """In advance: from the part's start to the period's end, and what was too much back; in arrears: at its end."""
     if part.start is None or part.end is None:
         return
-    (catalog, plan, fee), zone_name = terms, facts.account.timezone
-    days = days_between(period.start, period.end, zone_name)
+    (catalog, plan, fee), days = terms, facts.account.periods.days(period)
 
     def line(time: datetime, name: str, active: int) -> Beat:
         seats = Decimal(subscription.seats or 1)
@@ -43,8 +41,8 @@ def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: 
             period=period,
             meter=MEMBERSHIP,
             unit="month",
-            quantity=round_quantity(seats * active / days),
-            amount=round_amount(fee.amount * seats * active / days),
+            quantity=round_quantity(seats * active / days.month),
+            amount=round_amount(fee.amount * seats * active / days.month),
             site=only_site(catalog),
             tax=tax_of(catalog, fee.tax),
             member=subscription.member,
@@ -52,18 +50,19 @@ def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: 
             subscription=subscription,
             # What was charged for a day that is not used comes back, whatever discounts have ended or begun since.
             discounts_at=part.start if active < 0 else None,
-            days=Days(active, days),
+            days=Days(active, days.month),
             each=fee.amount,
-            currency=catalog.currency,
+            currency=facts.currency_at(period.start),
+            asked=catalog.currency,
         )
 
     begun = part.start.isoformat()
     if fee.timing == "arrears":
-        yield line(part.end, f"{begun}/arrears", days_between(part.start, part.end, zone_name))
+        yield line(part.end, f"{begun}/arrears", days.between(part.start, part.end))
         return
-    yield line(part.start, begun, days_between(part.start, period.end, zone_name))
+    yield line(part.start, begun, days.between(part.start, period.end))
     if part.end < period.end:
-        yield line(part.end, f"{begun}/unused", -days_between(part.end, period.end, zone_name))
+        yield line(part.end, f"{begun}/unused", -days.between(part.end, period.end))
 
 
 def deposits(facts: AccountFacts, subscription: Subscription, period: Period) -> Iterator[Beat]:
@@ -85,6 +84,8 @@ def deposits(facts: AccountFacts, subscription: Subscription, period: Period) ->
             amount=sign * deposit,
             site=only_site(facts.catalogs.at(time)),
             tax=None,
+            # It goes back as what it was taken in, whatever the account pays in by then.
+            currency=facts.currency_at(span.start),
             member=subscription.member,
             each=deposit,
         )
@@ -121,6 +122,7 @@ def purchases(facts: AccountFacts, period: Period) -> Iterator[Beat]:
             amount=grant.bought.price,
             site=only_site(catalog),
             tax=tax_of(catalog, grant.bought.tax),
+            currency=facts.currency_at(time),
             member=grant.member,
             each=grant.bought.price,
         )

@@ -13,7 +13,6 @@ from meter.model.period import Period
 from meter.rating.calendar.beat import Beat, Days
 from meter.rating.calendar.holders import only_site, parts_of, subscriptions_of, tax_of, under
 from meter.rating.facts import AccountFacts
-from meter.rating.grants import days_between
 from meter.rating.values import segment
 
 
@@ -57,7 +56,8 @@ def first_flats(facts: AccountFacts, subscription: Subscription, period: Period,
                     plan=plan,
                     price=price,
                     subscription=subscription,
-                    currency=catalog.currency,
+                    currency=facts.currency_at(period.start),
+                    asked=catalog.currency,
                 )
 
 
@@ -116,7 +116,8 @@ def minimums(facts: AccountFacts, period: Period) -> Iterator[Beat]:
                         discounts_at=(last.part.end or period.end) - datetime.resolution,
                         days=days,
                         each=price.period_minimum,
-                        currency=catalog.currency,
+                        currency=facts.currency_at(period.start),
+                        asked=catalog.currency,
                     )
 
 
@@ -143,10 +144,9 @@ def _until(held: _Held) -> tuple[datetime, bool, datetime, str]:
 
 def _days(facts: AccountFacts, spans: list[Span], period: Period) -> Days:
     """Return on how many days of the period any of `spans` holds."""
-    zone_name = facts.account.timezone
-    first = period.start
+    days = facts.account.periods.days(period)
     seen: set[int] = set()
     for span in spans:
-        begin, end = (days_between(first, instant, zone_name) for instant in (span.start, span.end))
+        begin, end = (days.between(period.start, instant or period.start) for instant in (span.start, span.end))
         seen.update(range(begin, end))
-    return Days(len(seen), days_between(first, period.end, zone_name))
+    return Days(len(seen), days.month)

@@ -10,7 +10,7 @@ from typing import Any
 from meter.model.charge import Charge
 from meter.model.instant import instant_text
 from meter.model.money import ZERO, plain, rounded_minor
-from meter.model.period import Period, period_name
+from meter.model.period import Period, Periods
 from meter.rating.book import charge_groups, tax_on
 from meter.rating.explain.words import percent_text
 
@@ -52,12 +52,12 @@ class Booked:
             "alone": plain(self.tax_alone),
         }
 
-    def text(self, zone_name: str) -> list[str]:
-        """Return it as lines of text; periods are named by the account's zone."""
+    def text(self, periods: Periods) -> list[str]:
+        """Return it as lines of text; the periods are the account's."""
         charge, line = self.charge, self.charge.line
         booked = f"booked as {plain(charge.rounded)}{tax_text(charge)}"
         out = [f"Amount: {plain(line.amount)} {line.currency}, {booked}"]
-        month = period_name(line.period, zone_name=zone_name)
+        month = periods.name(line.period)
         if charge.rounded != self.alone:
             site = f" at {line.site}" if line.site else ""
             out.append(
@@ -70,7 +70,7 @@ class Booked:
                 f"{percent_text(line.tax.rate or ZERO)} in {month} is exact"
             )
         if line.period != charge.invoice_period:
-            billed_in = period_name(charge.invoice_period, zone_name=zone_name)
+            billed_in = periods.name(charge.invoice_period)
             out.append(f"Adjustment: belongs to {month}, which was closed; billed in {billed_in}")
         return out
 

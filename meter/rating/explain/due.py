@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from meter.model.charge import Line
 from meter.model.money import ONE, ZERO, plain, round_amount
-from meter.model.period import period_name
+from meter.model.period import Periods
 from meter.rating.calendar import CREDIT_SALE, DEPOSIT, Beat
 from meter.rating.evidence import Evidence
 from meter.rating.explain.words import date_text
@@ -42,13 +42,13 @@ class Due:
             "subscription": self.subscription,
         }
 
-    def text(self, line: Line, zone_name: str) -> list[str]:
-        """Return it as lines of text; the zone is the account's."""
-        at = date_text(line.key.time, zone_name)
+    def text(self, line: Line, periods: Periods) -> list[str]:
+        """Return it as lines of text; the periods are the account's."""
+        at = date_text(line.key.time, periods.terms_at(line.period.start).timezone)
         whose = "" if self.subscription is None else f" of subscription {self.subscription}"
         figures = f"{self._share()} = {plain(self.amount)} {line.currency}"
         if self.what == "fee":
-            month = period_name(line.period, zone_name=zone_name)
+            month = periods.name(line.period)
             return [f"Fee: plan {line.plan}{whose} for {month}, due {at}", f"  {figures}"]
         if self.what == "unused":
             return [f"Fee: unused days of plan {line.plan}{whose} from {at} on, given back", f"  {figures}"]

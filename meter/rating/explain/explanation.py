@@ -12,6 +12,7 @@ from meter.model.charge import Charge, Line
 from meter.model.event import AMENDED, VOIDED, EventKey, UsageEvent
 from meter.model.instant import instant_text
 from meter.model.money import EXACT, plain
+from meter.model.period import Periods, Terms
 from meter.rating.corrections import bills_the_same, is_nothing
 from meter.rating.evidence import Evidence
 from meter.rating.explain.booked import Booked, booked_of, chain_json, chain_text, period_json
@@ -41,11 +42,11 @@ class Arithmetic:
     priced: Priced | None
     evidence: Evidence
 
-    def text(self, site_zone: str, account_zone: str) -> list[str]:
+    def text(self, site_zone: str, periods: Periods) -> list[str]:
         """Return it as lines of text: usage in its site's zone, what the calendar brings in the account's."""
         line, evidence = self.line, self.evidence
         out = [] if self.measured is None else [f"  {said}" for said in self.measured.text()]
-        out += [] if self.due is None else self.due.text(line, account_zone)
+        out += [] if self.due is None else self.due.text(line, periods)
         out += [] if self.refund is None else self.refund.text(line)
         out += [draw.text() for draw in self.draws if not draw.money]
         if evidence.note is not None and (line.unpriced or self.refund is not None):
@@ -107,7 +108,7 @@ class Explanation:
 
     def _lines(self) -> list[str]:
         charge, line = self.charge, self.charge.line
-        account_zone = _UTC if self.facts is None else self.facts.account.timezone
+        periods = Periods(Terms(line.currency, _UTC)) if self.facts is None else self.facts.account.periods
         out = [f"Charge {charge.id} ({charge.role}): {short_text(charge)}"]
         out += [_event_text(event) for event in self.events]
         if self.resolution is not None:
@@ -119,10 +120,10 @@ class Explanation:
             figures = f"{plain(again.quantity)} {again.unit}, {plain(again.amount)} {again.currency}"
             out.append(f"The line as the facts give it now: {figures}")
         if self._arithmetic is not None:
-            out += self._arithmetic.text(self._site_zone(self._arithmetic.line), account_zone)
+            out += self._arithmetic.text(self._site_zone(self._arithmetic.line), periods)
         elif again is not None:
             out += till_text(again)
-        out += self._booked.text(account_zone)
+        out += self._booked.text(periods)
         out += chain_text(self.chain)
         out.append(self._verdict())
         return out

@@ -24,7 +24,7 @@ from meter.rating.grants.given import find, given_instances, returned_id, return
 from meter.rating.grants.instance import Instance, Origin, in_scope
 from meter.rating.grants.plan import plan_instances
 from meter.rating.grants.rollover import rolled_instances
-from meter.rating.grants.spans import days_between, member_spans, overlap
+from meter.rating.grants.spans import member_spans, overlap
 
 __all__ = [
     "CREDIT",
@@ -33,7 +33,6 @@ __all__ = [
     "Orders",
     "Origin",
     "balances",
-    "days_between",
     "draw",
     "find",
     "given_instances",
@@ -69,7 +68,7 @@ def orders(
         instances += rolled_instances(facts, subscription, period, member)
     instances += given_instances(facts, member)
     eligible = sorted((i for i in instances if in_scope(i, meter)), key=lambda i: i.rank)
-    currency = facts.account.currency
+    currency = facts.currency_at(period.start)
     return Orders(
         tuple(i for i in eligible if not is_currency(i.unit)), tuple(i for i in eligible if i.unit == currency)
     )

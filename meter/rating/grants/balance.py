@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 from meter.model.directory import GivenGrant, Subscription
 from meter.model.money import EXACT, ONE, ZERO, round_amount, round_quantity, unit_scale
-from meter.model.period import period_at
 from meter.rating.facts import AccountFacts
 from meter.rating.grants.given import given_instances, returned_instance
 from meter.rating.grants.instance import Instance, Origin
@@ -56,7 +55,7 @@ def balances(
     to instances that had expired.
     """
     directory, account = facts.directory, facts.account
-    period = period_at(at, zone_name=account.timezone, anchor_day=account.anchor_day)
+    period = account.periods.at(at)
     members = [m for m in directory.members_of(account.id) if belongs(facts, m, at)]
     found: dict[str, Instance] = {}
 

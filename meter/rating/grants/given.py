@@ -11,7 +11,6 @@ from typing import Final
 from meter.model.directory import FOR_EVER, GivenGrant, Subscription
 from meter.model.errors import BadInput
 from meter.model.money import ZERO, unit_scale
-from meter.model.period import period_at, period_named
 from meter.rating.facts import AccountFacts
 from meter.rating.grants.instance import Instance
 from meter.rating.grants.plan import plan_instances
@@ -66,7 +65,7 @@ def _find_planned(facts: AccountFacts, names: Sequence[str]) -> Instance | None:
     rolled = names[-1] == ROLLED
     base = "/".join(names[:-1]) if rolled else "/".join(names)
     try:
-        period = period_named(names[2], zone_name=facts.account.timezone, anchor_day=facts.account.anchor_day)
+        period = facts.account.periods.named(names[2])
     except (BadInput, IndexError):
         return None
     members = facts.directory.members_of(facts.account.id)
@@ -95,8 +94,7 @@ def returned_of(facts: AccountFacts, identifier: str, at: datetime, amount: Deci
     found = find(facts, identifier)
     if found is None or found.origin != "refund":
         return None
-    account = facts.account
-    expires = period_at(at, zone_name=account.timezone, anchor_day=account.anchor_day).end
+    expires = facts.account.periods.at(at).end
     return Returned("/".join(names[:-_RETURNED_PARTS]), at, expires, amount * unit_scale(found.unit))
 
 

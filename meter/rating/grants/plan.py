@@ -9,10 +9,10 @@ from typing import NamedTuple
 from meter.model.catalog import PlanGrant
 from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span, Subscription
 from meter.model.money import ZERO, round_quantity, unit_scale
-from meter.model.period import Period, period_at, period_name
+from meter.model.period import Period
 from meter.rating.facts import AccountFacts
 from meter.rating.grants.instance import Instance
-from meter.rating.grants.spans import days_between, member_spans, overlap
+from meter.rating.grants.spans import member_spans, overlap
 from meter.rating.resolve import membership
 from meter.rating.values import segment
 
@@ -55,13 +55,13 @@ def _planned(  # noqa: PLR0917 -- a grant, whose it is, and how much
     facts: AccountFacts, grant: PlanGrant, part: Part, holder: str | None, amount: Decimal, first: Span
 ) -> Instance:
     account, subscription, end = facts.account, part.subscription, part.span.end
-    name = period_name(part.period, zone_name=account.timezone)
+    name = account.periods.name(part.period)
     tail = "" if holder is None else f"/{segment(account.id if subscription.member is not None else holder)}"
     scale = unit_scale(grant.unit)
     rollover = grant.rollover if end == part.period.end else None
     lasts = end or FOR_EVER
     for _ in range(0 if rollover is None else rollover.periods):
-        lasts = period_at(lasts, zone_name=account.timezone, anchor_day=account.anchor_day).end
+        lasts = account.periods.at(lasts).end
     return Instance(
         id=f"{segment(subscription.id)}/{segment(grant.id)}/{name}{tail}",
         origin="plan",
@@ -104,8 +104,6 @@ def _amount(facts: AccountFacts, grant: PlanGrant, part: Part, spans: Sequence[S
     amount, period = grant.amount, part.period
     if grant.per_seat and part.subscription.seats is not None:
         amount *= part.subscription.seats
-    if len(spans) == 1 and spans[0] == Span(start=period.start, end=period.end):
-        return amount
-    zone_name = facts.account.timezone
-    active = sum(days_between(span.start, span.end, zone_name) for span in spans)
-    return round_quantity(amount * active / days_between(period.start, period.end, zone_name))
+    days = facts.account.periods.days(period)
+    active = sum(days.between(span.start or period.start, span.end or period.end) for span in spans)
+    return amount if active == days.month else round_quantity(amount * active / days.month)

@@ -8,7 +8,7 @@ from typing import Final
 
 from meter.model.directory import FOR_EVER, Span, Subscription
 from meter.model.money import ZERO
-from meter.model.period import Period, period_at, period_name
+from meter.model.period import Period
 from meter.rating.facts import AccountFacts
 from meter.rating.grants.instance import Instance
 from meter.rating.grants.plan import plan_instances
@@ -26,9 +26,9 @@ def rolled_instances(
     if part is None or part.start != period.start:
         return []  # it begins in this period, or is over: nothing was before
     found: list[Instance] = []
-    account, before = facts.account, period
+    before = period
     for age in range(1, _rollover_periods(facts, subscription.plan) + 1):
-        before = period_at(before.start - _MOMENT, zone_name=account.timezone, anchor_day=account.anchor_day)
+        before = facts.account.periods.at(before.start - _MOMENT)
         if subscription.span.start is not None and subscription.span.start >= before.end:
             break
         for old in plan_instances(facts, subscription, before, member):
@@ -62,7 +62,7 @@ def _as_if_now(facts: AccountFacts, old: Instance, period: Period, part: Span) -
     if not spans:
         return None
     names = old.id.split("/")
-    names[2] = period_name(period, zone_name=facts.account.timezone)
+    names[2] = facts.account.periods.name(period)
     return replace(old, id="/".join(names), effective=spans[0].start, expires=part.end)
 
 

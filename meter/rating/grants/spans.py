@@ -1,11 +1,10 @@
-"""In which part of a time something holds, and how many days that is."""
+"""In which part of a time something holds."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span
-from meter.model.instant import local_date
 from meter.rating.facts import AccountFacts
 from meter.rating.resolve import link_at, membership
 
@@ -27,8 +26,3 @@ def belongs(facts: AccountFacts, member: str, at: datetime) -> bool:
     """Tell whether the member is the account's at `at`."""
     link = link_at(member, at, facts.directory)
     return link is not None and link.account == facts.account.id
-
-
-def days_between(start: datetime | None, end: datetime | None, zone_name: str) -> int:
-    """Return the days in [start, end): the one on which it begins counts, the one on which it ends does not."""
-    return (local_date(end or FOR_EVER, zone_name) - local_date(start or SINCE_ALWAYS, zone_name)).days

@@ -10,7 +10,7 @@ from typing import Any
 from meter.model.catalog import Condition, Increment, Meter, MissingEnd, Pairing, Site
 from meter.model.event import UsageEvent
 from meter.model.instant import parse_instant
-from meter.model.period import period_at
+from meter.model.period import Periods, Terms
 from meter.rating.measure import Contribution, Memory, Orphan, Scene, Unread, measure
 
 BERLIN = Site(id="berlin", name="Berlin", timezone="Europe/Berlin", closes="22:00")
@@ -83,7 +83,7 @@ def presence(
 
 def scene(event: UsageEvent, member: str | None = "ada", site: Site | None = None) -> Scene:
     """Where and when `event` happened, in the months of an account in Berlin."""
-    period = period_at(event.time, zone_name="Europe/Berlin", anchor_day=1)
+    period = Periods(Terms("EUR", "Europe/Berlin")).at(event.time)
     return Scene(member=member, site=site or SITES[event.site], period=period)
 
 

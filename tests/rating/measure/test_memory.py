@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from meter.model.catalog import Meter, MissingEnd, Site
 from meter.model.event import UsageEvent
-from meter.model.period import period_at
+from meter.model.period import Periods, Terms
 from meter.rating.measure import Contribution, Measured, Memory, measure, open_sessions
 from tests.rating.measure.scenes import (
     condition,
@@ -182,7 +182,7 @@ def test_the_memory_stays_small() -> None:
         each = event(
             f"{day}", "door.access", t("01-01") + timedelta(days=day), {"direction": "in", "n": day, "desk": 1}
         )
-        memory.enter(period_at(each.time, zone_name="Europe/Berlin", anchor_day=1))
+        memory.enter(Periods(Terms("EUR", "Europe/Berlin")).at(each.time))
         for meter in kept:
             measure(meter, each, scene(each), memory)
         sizes.append(sum(len(part) for part in memory.to_json().values()))

@@ -10,7 +10,7 @@ from meter.model.directory import Claim, Span
 from meter.model.event import UsageEvent
 from meter.model.instant import instant_text
 from meter.model.money import plain
-from meter.model.period import period_at
+from meter.model.period import Periods, Terms
 from meter.model.wire import read_event
 from meter.rating.resolve import member_of
 from tests.rating.shown.words import (
@@ -57,7 +57,7 @@ def at_the_door(meter: str) -> Space:
 @example
 def periods() -> str:
     anchor, months = 31, ("01-31", "02-28", "03-31")
-    starts = [period_at(on(day), zone_name=ZONE, anchor_day=anchor).start.astimezone(on(day).tzinfo) for day in months]
+    starts = [Periods(Terms("EUR", ZONE, anchor)).at(on(day)).start.astimezone(on(day).tzinfo) for day in months]
     told = [f"{start.day} {start:%B}" for start in starts]
     return f"With `anchor_day` {anchor}, periods begin on {told[0]}, {told[1]} and {told[2]}."
 

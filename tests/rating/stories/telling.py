@@ -20,7 +20,6 @@ from meter.model.directory import Account, Claim, Directory, Discount, GivenGran
 from meter.model.event import THING_FIELDS, Revision, UsageEvent
 from meter.model.instant import zone
 from meter.model.money import ZERO, plain
-from meter.model.period import period_name, period_named
 from meter.rating.grants import balances
 from meter.rating.statement import Statement, StatementLine, statement_of
 from tests.rating.world import Ledger, Space
@@ -61,7 +60,7 @@ class Story:
     def space(self, closed: Iterable[str] = ()) -> Space:
         """The space, with these periods closed."""
         account = self.account
-        found = [period_named(name, zone_name=account.timezone, anchor_day=account.anchor_day) for name in closed]
+        found = [account.periods.named(name) for name in closed]
         return Space(
             directory=self.directory,
             catalogs=self.catalogs,
@@ -89,7 +88,7 @@ class Story:
         periods = sorted({charge.invoice_period for charge in ledger.charges}, key=lambda period: period.start)
         told = []
         for period in periods:
-            told.append(period_name(period, zone_name=self.account.timezone))
+            told.append(self.account.periods.name(period))
             statement = statement_of(charge for charge in ledger.charges if charge.invoice_period == period)
             told += [f"  {line}" for line in _told(statement)]
         if left:

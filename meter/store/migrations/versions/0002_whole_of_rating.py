@@ -75,6 +75,7 @@ def upgrade() -> None:
     # Last, for these lock out whoever reads: a moment, and not while all events are searched.
     op.add_column("subscriptions", sa.Column("discounts", JSONB(), server_default=sa.text("'[]'"), nullable=False))
     op.add_column("subscriptions", sa.Column("deposit", sa.Numeric(), nullable=True))
+    op.add_column("accounts", sa.Column("replaced", JSONB(), server_default=sa.text("'[]'"), nullable=False))
     op.add_column("grants", sa.Column("bought_price", sa.Numeric(), nullable=True))
     op.add_column("grants", sa.Column("bought_tax", sa.Text(), nullable=True))
     op.add_column("catalogs", sa.Column("account", ID, nullable=True))
@@ -92,5 +93,6 @@ def downgrade() -> None:
     op.drop_column("catalogs", "account")
     op.drop_column("grants", "bought_tax")
     op.drop_column("grants", "bought_price")
+    op.drop_column("accounts", "replaced")
     op.drop_column("subscriptions", "deposit")
     op.drop_column("subscriptions", "discounts")
