@@ -7,9 +7,12 @@ from typing import Any
 
 from meter.booking.books import _invoice_period
 from meter.model.charge import Line
-from meter.model.directory import Discount, Link, Span
-from meter.model.money import plain
+from meter.model.directory import Account, Discount, Link, Span
+from meter.model.money import plain, rounded_minor
+from meter.model.period import Replaced, Terms
+from meter.rating.calendar import beats
 from tests.rating.shown.words import (
+    ZONE,
     amounts,
     bill,
     by_meter,
@@ -63,6 +66,24 @@ def a_fee() -> str:
         f"199.00 a month and seat, 3 seats from 16 November on: 3 x 199.00 x 15 / 30 = {money(line.amount)}, on "
         f"{dated(line)}; the "
         f"quantity is {plain(line.quantity)} months."
+    )
+
+
+@example
+def a_moved_anchor() -> str:
+    before, now = Terms("EUR", ZONE, 1), Terms("EUR", ZONE, 15)
+    acme = Account(id="acme", name="Acme", **now._asdict(), replaced=(Replaced(before, "2026-12"),))
+    months = [acme.periods.named(name) for name in ("2026-11", "2026-12", "2027-01")]
+    starts = [month.start.astimezone(on("11-01").tzinfo) for month in months]
+    told = [f"{start.day} {start:%B}" for start in starts]
+    where = house(ADVANCE, subscriptions=[held(since="11-01 00:00")], accounts=[acme])
+    _, fee = by_meter(where.lines(until=on("12-02")), "membership")
+    (beat,) = (beat for beat in beats(where.facts, months[1]) if beat.days is not None)
+    assert beat.days is not None
+    return (
+        f"An anchor day of {before.anchor_day} becomes {now.anchor_day} in November: the periods begin on {told[0]}, "
+        f"{told[1]} and {told[2]}; a fee of 199.00 a month is {rounded_minor(fee.amount, now.currency)} for the {beat.days.active} days of "
+        f"December's, at {beat.days.days} days a month."
     )
 
 

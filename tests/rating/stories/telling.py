@@ -7,6 +7,7 @@ Events are told one a line, in the time of their site: `2026-11-03 09:00 ada doo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,19 +21,24 @@ from meter.model.directory import Account, Claim, Directory, Discount, GivenGran
 from meter.model.event import THING_FIELDS, Revision, UsageEvent
 from meter.model.instant import zone
 from meter.model.money import ZERO, plain
+from meter.model.period import Replaced
 from meter.rating.grants import balances
 from meter.rating.statement import Statement, StatementLine, statement_of
 from tests.rating.world import Ledger, Space
 
 
 class Story:
-    """A space as a catalog's text has it. `versions`: later versions, each with its `effective`."""
+    """A space as a catalog's text has it. `versions`: later versions, each with its `effective`.
 
-    def __init__(self, text: str, *versions: str, account: str = "acme") -> None:
+    `replaced`: the account's terms before those in the text.
+    """
+
+    def __init__(self, text: str, *versions: str, account: str = "acme", replaced: Iterable[Replaced] = ()) -> None:
         loaded = [read_catalog_text([("story.yaml", one)]) for one in (text, *versions)]
         self.directory = _directory(loaded[0].directory, loaded[0].catalog)
         self.catalogs = CatalogTimeline(versions=tuple(_version(one, n) for n, one in enumerate(loaded, 1)))
-        self.account = self.directory.accounts[account]
+        self.account = replace(self.directory.accounts[account], replaced=tuple(replaced))
+        self.directory = replace(self.directory, accounts={**self.directory.accounts, account: self.account})
         self.sites = list(loaded[0].catalog.sites.values())
 
     def events(self, text: str) -> list[UsageEvent]:
