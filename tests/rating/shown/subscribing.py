@@ -78,12 +78,12 @@ def a_moved_anchor() -> str:
     told = [f"{start.day} {start:%B}" for start in starts]
     where = house(ADVANCE, subscriptions=[held(since="11-01 00:00")], accounts=[acme])
     _, fee = by_meter(where.lines(until=on("12-02")), "membership")
-    (beat,) = (beat for beat in beats(where.facts, months[1]) if beat.days is not None)
-    assert beat.days is not None
+    (days,) = (beat.days for beat in beats(where.facts, months[1]) if beat.days is not None)
+    each = rounded_minor(fee.amount, now.currency)
     return (
         f"An anchor day of {before.anchor_day} becomes {now.anchor_day} in November: the periods begin on {told[0]}, "
-        f"{told[1]} and {told[2]}; a fee of 199.00 a month is {rounded_minor(fee.amount, now.currency)} for the {beat.days.active} days of "
-        f"December's, at {beat.days.days} days a month."
+        f"{told[1]} and {told[2]}; a fee of 199.00 a month is {each} for the {days.active} days of December's, at "
+        f"{days.days} days a month."
     )
 
 
