@@ -304,7 +304,7 @@ class _Run:
             raise Broken("the fold has entered no period", code="fold_order")
         if isinstance(payload, Contribution):
             catalog = self.facts.catalogs.at(payload.event.time)
-            line = rater.usage(payload, period, catalog)
+            line = rater.usage(payload, place, period, catalog)
             if line is not None:
                 self.lines.append(line)
                 if payload.event.type == SALE:

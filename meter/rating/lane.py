@@ -53,6 +53,8 @@ class Lane:
     falls: bool
     # Prices that have a minimum in some version: whatever counts towards it may be priced by another one.
     minimums: frozenset[str]
+    # Prices whose amounts nothing lowers and nobody sums, but where a refund has given money back.
+    plain: frozenset[str]
     # By price, so that they are made once: whose quantities add up, and the tax by site where no sale line has its own.
     keys: dict[str, TotalKey] = field(default_factory=dict, repr=False)
     taxes: dict[tuple[str, str], LineTax | None] = field(default_factory=dict, repr=False)
@@ -120,7 +122,12 @@ def _lane(
     elif catalog.currency != currency and prices:
         note = f"the prices are in {catalog.currency}, the account pays in {currency}"
     per = unit_scale(meter.unit)
+    minimums = frozenset() if plan is None else _minimums(facts, plan.id, meter.id)
+    discounts = tuple(discounts_on(subscription, meter.id))
+    drawn = orders(facts, meter=meter, member=member, subscription=subscription, period=period)
     tariffs = {price.id: compile_price(price, per) for price in prices}
+    falls = meter.aggregate in CAN_FALL or any(tariff.falls for tariff in tariffs.values())
+    lowered = falls or discounts or drawn.money
     return Lane(
         catalog=catalog,
         meter=meter,
@@ -132,11 +139,16 @@ def _lane(
         per=per,
         prices=prices,
         tariffs=tariffs,
-        orders=orders(facts, meter=meter, member=member, subscription=subscription, period=period),
+        orders=drawn,
         rates=catalog.credit_rates.get(meter.id, ()),
-        discounts=tuple(discounts_on(subscription, meter.id)),
-        falls=meter.aggregate in CAN_FALL or any(tariff.falls for tariff in tariffs.values()),
-        minimums=frozenset() if plan is None else _minimums(facts, plan.id, meter.id),
+        discounts=discounts,
+        falls=falls,
+        minimums=minimums,
+        plain=frozenset(
+            price.id
+            for price in prices
+            if not lowered and price.id not in minimums and price.day_cap is None and price.period_cap is None
+        ),
     )
 
 

@@ -9,44 +9,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meter.model.catalog import Catalog, Meter, PassThrough, Percentage, Price
 from meter.model.charge import Draw, Line, LineKey
-from meter.model.directory import Discount, Subscription
 from meter.model.errors import Broken
 from meter.model.event import Json
-from meter.model.instant import local_date
 from meter.model.money import ONE, ZERO, is_currency, round_amount, unit_scale
 from meter.model.period import Period
 from meter.rating import grants
 from meter.rating.calendar import Beat
-from meter.rating.evidence import Evidence, Reduction
+from meter.rating.credit import Credit
+from meter.rating.evidence import Evidence
 from meter.rating.facts import AccountFacts
 from meter.rating.lane import FEES, Lane, discounts_on, lane_of
 from meter.rating.measure import Contribution
-from meter.rating.price import Tally, capped, choose, discounted, true_up
+from meter.rating.payable import Due, Payable, Payables
+from meter.rating.price import Tally, choose, true_up
 from meter.rating.resolve import subscription_at, subscription_span
 from meter.rating.sale import sale_currency
-from meter.rating.state import AccountState, DrawStep, TotalKey, give_back, remember
+from meter.rating.state import AccountState, DrawStep, TotalKey
 from meter.rating.values import MISSING, number, read
 
-
-@dataclass(slots=True, kw_only=True)
-class Priced:
-    """What is left to pay of an amount, and how it came to that."""
-
-    amount: Decimal
-    money: list[DrawStep] = field(default_factory=list)
-    reductions: list[Reduction] = field(default_factory=list)
-
-
-class _At(NamedTuple):
-    """When and where an amount falls due, and who caused it."""
-
-    time: datetime
-    site: str
-    member: str | None
+_NOTHING: Final = Payable(ZERO)
 
 
 class _Kept(NamedTuple):
@@ -66,8 +51,15 @@ class Rater:
     state: AccountState
     evidence: dict[LineKey, Evidence] | None = None
     # Draws of the line made last, in the order of draws: what a refund of a sale must know.
-    steps: tuple[DrawStep, ...] = ()
+    steps: Sequence[DrawStep] = ()
     _kept: dict[tuple[str, str | None], _Kept] = field(default_factory=dict)
+    _credit: Credit = field(init=False)
+    _payables: Payables = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Share the state with what draws credit and what lowers amounts."""
+        self._credit = Credit(self.facts, self.state)
+        self._payables = Payables(self.state, self._credit)
 
     def lane(self, time: datetime, member: str | None, meter: Meter, period: Period, catalog: Catalog) -> Lane:
         """Return the terms that apply at `time`."""
@@ -96,19 +88,19 @@ class Rater:
         name = catalog.default_plan if subscription is None else subscription.plan
         return name if name in catalog.plans else None
 
-    def usage(self, part: Contribution, period: Period, catalog: Catalog) -> Line | None:
+    def usage(self, part: Contribution, key: LineKey, period: Period, catalog: Catalog) -> Line | None:
         """Return the line of a contribution: credit first, then the price. None: there is nothing to book."""
-        event, member = part.event, part.member
-        quantity = part.quantity
+        event, member, quantity, state = part.event, part.member, part.quantity, self.state
         # A session may have ended under a later version of its meter; the one of its start prices it.
         meter = part.meter if part.meter.pairing is None else catalog.meters.get(part.meter.id, part.meter)
         lane = self.lane(event.time, member, meter, period, catalog)
         if not quantity or not lane.billed:
             return None
-        price, note = self._price(lane, part)
-        key = lane.total_key(price, member)
-        before = self.state.tallies.get(key) or Tally()
-        steps = self._draw(lane, part) if quantity > ZERO else self._give_back(lane, quantity, before.quantity)
+        price, note = _price(lane, part)
+        total = lane.total_key(price, member)
+        before = state.tallies.get(total) or Tally()
+        credit = self._credit
+        steps = credit.cover(lane, part) if quantity > ZERO else credit.uncover(lane, quantity, before.quantity)
         covered = sum([step.covered for step in steps], ZERO) if steps else ZERO
         billable = quantity - covered
         base = None
@@ -117,30 +109,35 @@ class Rater:
             base = _base(price.model, part)
             if base is None:
                 price, note = None, f"{'.'.join(path)} is missing or not a number"
-                key = lane.total_key(None, member)
-                before = self.state.tallies.get(key) or Tally()
+                total = lane.total_key(None, member)
+                before = state.tallies.get(total) or Tally()
             elif covered:
                 base = base * billable / quantity
-        paid = Priced(amount=ZERO)
+        left = _NOTHING
         if not billable:
             pass
         elif price is None:
-            self.state.tallies[key] = before._replace(quantity=before.quantity + billable)
+            state.tallies[total] = before._replace(quantity=before.quantity + billable)
         else:
             first = lane.tariffs[price.id].charge(before, billable, base)
-            self.state.tallies[key] = first.tally
-            paid = self._reduced(lane, price, key, first.amount, _At(event.time, event.site, member))
-        line = self._line(part, lane, period, price=price, steps=steps, covered=covered, billable=billable, paid=paid)
-        self.steps = (*steps, *paid.money)
+            state.tallies[total] = first.tally
+            if price.id in lane.plain and not state.returned:
+                left = Payable(first.amount)
+            else:
+                left = self._payables.of(lane, price, total, first.amount, Due(event.time, event.site, member))
+        line = self._line(
+            part, key, lane, period, price=price, steps=steps, covered=covered, billable=billable, left=left
+        )
+        self.steps = (*steps, *left.money) if left.money else steps
         if self.evidence is not None:
             self.evidence[line.key] = Evidence(
-                draws=self.steps,
+                draws=tuple(self.steps),
                 price=price,
                 before=before,
                 billable=billable,
                 per=lane.per,
                 base=base,
-                reductions=tuple(paid.reductions),
+                reductions=tuple(left.reductions),
                 note=note,
                 credit_rate=grants.rate_of(lane.rates, part.dimensions),
                 part=part,
@@ -150,25 +147,25 @@ class Rater:
     def beat(self, beat: Beat) -> Line | None:
         """Return the line of something due without an event; None if it comes to nothing."""
         self.steps = ()
-        paid: Priced
+        left: Payable
         # Nothing is converted: what a catalog asks for in another currency than the account's is booked at 0.
         foreign = beat.asked not in {None, beat.currency}
         if foreign:
-            paid = Priced(amount=ZERO)
+            left = _NOTHING
         elif beat.kind == "fee":
-            paid = self._discounted_beat(beat, beat.amount, FEES)
+            left = self._discounted_beat(beat, beat.amount, FEES)
         elif beat.kind == "zero":
             flat = self._first_flat(beat)
             if flat is None:
                 return None
-            paid = flat
+            left = flat
         else:
             if beat.price is None or beat.plan is None or beat.days is None:
                 raise Broken(f"the beat {beat.id} has no price", code="bad_beat")
             reached = self.state.capped.get((beat.plan.id, beat.price.id, beat.member or ""), ZERO)
             missing = true_up(beat.each, reached, beat.days.active, beat.days.days)
-            paid = self._discounted_beat(beat, missing, beat.meter)
-        if not paid.amount and not beat.quantity and not paid.money:
+            left = self._discounted_beat(beat, missing, beat.meter)
+        if not left.amount and not beat.quantity and not left.money:
             return None
         named = beat.price or (beat.plan if beat.kind == "fee" else None)
         line = Line(
@@ -188,25 +185,25 @@ class Rater:
             billable=beat.quantity,
             dimensions={},
             price=named.id if named is not None else None,
-            amount=paid.amount,
+            amount=left.amount,
             currency=beat.currency,
             tax=beat.tax,
-            draws=_draws(paid.money),
+            draws=_draws(left.money),
             unpriced=foreign,
         )
-        self.steps = tuple(paid.money)
+        self.steps = tuple(left.money)
         if self.evidence is not None:
             self.evidence[line.key] = Evidence(
-                draws=self.steps, price=beat.price, reductions=tuple(paid.reductions), beat=beat
+                draws=self.steps, price=beat.price, reductions=tuple(left.reductions), beat=beat
             )
         return line
 
-    def _discounted_beat(self, beat: Beat, amount: Decimal, what: str) -> Priced:
+    def _discounted_beat(self, beat: Beat, amount: Decimal, what: str) -> Payable:
         """Lower an amount due without an event as usage of the meter `what` would be, or a fee."""
         found, time = discounts_on(beat.subscription, what), beat.discounts_at or beat.time
-        return self._discounted(Priced(amount=amount), found, time, beat.subscription)
+        return self._payables.discounted(found, amount, time, beat.subscription)
 
-    def _first_flat(self, beat: Beat) -> Priced | None:
+    def _first_flat(self, beat: Beat) -> Payable | None:
         """Price nothing at all, which the first tier's flat is due for, unless usage came first."""
         plan, price = beat.plan, beat.price
         if plan is None or price is None:
@@ -229,120 +226,12 @@ class Rater:
         )
         first = lane.tariffs[price.id].charge(before, ZERO, None)
         self.state.tallies[key] = first.tally
-        return self._reduced(lane, price, key, first.amount, _At(beat.time, beat.site, beat.member))
-
-    def _price(self, lane: Lane, part: Contribution) -> tuple[Price | None, str | None]:
-        """Return the price that applies, or None and why."""
-        if lane.note is not None:
-            return None, lane.note
-        event = part.event
-        zone_name = lane.catalog.site(event.site).timezone
-        price = choose(lane.prices, part.dimensions, instant=event.time, zone_name=zone_name)
-        if price is None:
-            return None, f"no price of plan {lane.plan.id if lane.plan is not None else None} fits"
-        if isinstance(price.model, PassThrough | Percentage) or is_currency(lane.meter.unit):
-            unit, currency = sale_currency(event) or lane.meter.unit, lane.currency
-            if unit != currency and is_currency(unit):
-                return None, f"the usage is in {unit}, the account pays in {currency}"
-        return price, None
-
-    def _order(self, lane: Lane, member: str | None, *, money: bool) -> Sequence[grants.Instance]:
-        """Return what may be drawn, the credit that refunds gave back among it."""
-        order = lane.orders.money if money else lane.orders.quantity
-        if not self.state.returned:
-            return order
-        found = [
-            instance
-            for name, one in self.state.returned.items()
-            if (instance := grants.returned_instance(self.facts, name, one)) is not None
-            and instance.member in {None, member}
-            and grants.in_scope(instance, lane.meter)
-            and (instance.unit == lane.currency if money else not is_currency(instance.unit))
-        ]
-        return sorted([*order, *found], key=lambda instance: instance.rank)
-
-    def _draw(self, lane: Lane, part: Contribution) -> list[DrawStep]:
-        """Draw credit for a positive quantity."""
-        order = self._order(lane, part.member, money=False)
-        if not order:
-            return []
-        rate = grants.rate_of(lane.rates, part.dimensions) if lane.rates else None
-        steps = grants.draw(order, self.state, part.quantity, part.event.time, rate=rate, per=lane.per)
-        if lane.falls:
-            for step in steps:
-                remember(self.state.drawn, lane.meter.id, step)
-        return steps
-
-    def _give_back(self, lane: Lane, quantity: Decimal, total: Decimal) -> list[DrawStep]:
-        """A negative quantity first lowers what was priced (`total`), then returns draws, the last drawn first."""
-        owed = -quantity - max(total, ZERO)
-        return give_back(self.state, self.state.drawn, lane.meter.id, owed) if owed > ZERO else []
-
-    def _reduced(self, lane: Lane, price: Price, key: TotalKey, amount: Decimal, at: _At) -> Priced:
-        """Return what is left of an amount after caps, discounts and money grants."""
-        state, paid = self.state, Priced(amount=amount)
-        if price.day_cap is not None or price.period_cap is not None:
-            day = (key, local_date(at.time, lane.catalog.site(at.site).timezone))
-            tally = state.tallies[key]
-            day_sum, period_sum = state.day_sums.get(day, ZERO), tally.day_capped
-            after = capped(price, amount, day_sum=day_sum, period_sum=period_sum)
-            if price.day_cap is not None:
-                state.day_sums[day] = after.day_sum
-            state.tallies[key] = tally._replace(day_capped=after.period_sum)
-            of_day = after.period_sum - period_sum
-            if of_day != amount:
-                paid.reductions.append(Reduction("day_cap", price.id, amount, of_day, day_sum, price.day_cap))
-            if after.amount != of_day:
-                paid.reductions.append(
-                    Reduction("period_cap", price.id, of_day, after.amount, period_sum, price.period_cap)
-                )
-            paid.amount = after.amount
-        if price.id in lane.minimums:
-            minimum = (key.plan, price.id, key.member)
-            state.capped[minimum] = state.capped.get(minimum, ZERO) + paid.amount
-        if lane.discounts:
-            paid = self._discounted(paid, lane.discounts, at.time, lane.subscription)
-        self._pay(lane, paid, at.time, at.member)
-        return paid
-
-    def _discounted(
-        self, paid: Priced, found: Sequence[Discount], time: datetime, subscription: Subscription | None
-    ) -> Priced:
-        """Lower `paid` by the discounts in force at `time`, in their order."""
-        for discount in found:
-            if not discount.span.covers(time):
-                continue
-            name = f"{subscription.id if subscription is not None else ''}/{discount.id}"
-            before, running = paid.amount, self.state.discounted.get(name, ZERO)
-            paid.amount, self.state.discounted[name] = discounted(discount, before, running)
-            if paid.amount != before:
-                paid.reductions.append(
-                    Reduction("discount", discount.id, before, paid.amount, running, discount.amount, discount.rate)
-                )
-        return paid
-
-    def _pay(self, lane: Lane, paid: Priced, time: datetime, member: str | None) -> None:
-        """Draw money grants for a positive amount; a negative one first lowers what was paid, then returns draws."""
-        state, meter = self.state, lane.meter.id
-        if paid.amount > ZERO:
-            order = self._order(lane, member, money=True)
-            if order:
-                paid.money = grants.draw(order, state, paid.amount, time)
-                if lane.falls:
-                    for step in paid.money:
-                        remember(state.money, meter, step)
-        elif paid.amount < ZERO and lane.falls:
-            owed = -paid.amount - max(state.paid.get(meter, ZERO), ZERO)
-            if owed > ZERO:
-                paid.money = give_back(state, state.money, meter, owed)
-        if paid.money:
-            paid.amount -= sum([step.covered for step in paid.money], ZERO)
-        if lane.falls:
-            state.paid[meter] = state.paid.get(meter, ZERO) + paid.amount
+        return self._payables.of(lane, price, key, first.amount, Due(beat.time, beat.site, beat.member))
 
     def _line(
         self,
         part: Contribution,
+        key: LineKey,
         lane: Lane,
         period: Period,
         *,
@@ -350,14 +239,14 @@ class Rater:
         steps: Sequence[DrawStep],
         covered: Decimal,
         billable: Decimal,
-        paid: Priced,
+        left: Payable,
     ) -> Line:
         event, quantity = part.event, part.quantity
         if lane.per != ONE:
             quantity, covered = round_amount(quantity / lane.per), round_amount(covered / lane.per)
             billable = quantity - covered
         return Line(
-            key=LineKey(event.time, event.source, event.id, lane.meter.id, part.element),
+            key=key,
             account=self.facts.account.id,
             member=part.member,
             site=event.site,
@@ -373,13 +262,29 @@ class Rater:
             billable=billable,
             dimensions=part.dimensions,
             price=price.id if price is not None else None,
-            amount=paid.amount,
+            amount=left.amount,
             currency=lane.currency,
             tax=lane.tax(event.site, price, part.item),
-            draws=_draws([*steps, *paid.money]) if steps or paid.money else (),
+            draws=_draws([*steps, *left.money]) if steps or left.money else (),
             estimated=part.estimated,
             unpriced=price is None and bool(billable),
         )
+
+
+def _price(lane: Lane, part: Contribution) -> tuple[Price | None, str | None]:
+    """Return the price that applies, or None and why."""
+    if lane.note is not None:
+        return None, lane.note
+    event = part.event
+    zone_name = lane.catalog.site(event.site).timezone
+    price = choose(lane.prices, part.dimensions, instant=event.time, zone_name=zone_name)
+    if price is None:
+        return None, f"no price of plan {lane.plan.id if lane.plan is not None else None} fits"
+    if isinstance(price.model, PassThrough | Percentage) or is_currency(lane.meter.unit):
+        unit, currency = sale_currency(event) or lane.meter.unit, lane.currency
+        if unit != currency and is_currency(unit):
+            return None, f"the usage is in {unit}, the account pays in {currency}"
+    return price, None
 
 
 def _draws(steps: Sequence[DrawStep]) -> tuple[Draw, ...]:
