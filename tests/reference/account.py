@@ -61,12 +61,9 @@ class Account:
         self.memory = Memory()
         self.lines: list[Line] = []
 
-    def currency(self, at: datetime) -> str:
-        return self.facts.currency(self.name, at)
-
-    def prices_in(self, at: datetime) -> bool:
-        """Whether the catalog prices in the account's currency."""
-        return bool(self.facts.catalog(at)["currency"] == self.currency(at))
+    def prices_in(self, at: datetime, period: Period) -> bool:
+        """Whether the catalog prices in the currency of the period."""
+        return bool(self.facts.catalog(at)["currency"] == period.terms.currency)
 
     def showing(self, draw: Callable[[], list[Drawn]]) -> tuple[list[Drawn], Shown]:
         """What is drawn, and how it is told: differences of each instance's use in its unit, rounded to 12 places."""
@@ -87,7 +84,7 @@ class Account:
             return None
         zone = self.facts.zone_of_site(at.site, at.time)
         price = chosen((plan or {}).get("prices", {}).get(one.meter, []), one.dimensions, at.time, zone)
-        if price is not None and (not self.prices_in(at.time) or self._foreign(price, meter, at)):
+        if price is not None and (not self.prices_in(at.time, at.period) or self._foreign(price, meter, at)):
             price = None
         key = (at.period.start, *price_key(plan_name, one.meter, price, at.member))
         before = self.memory.quantity[key]
@@ -108,7 +105,7 @@ class Account:
             amount = self._discounted(sub, one.meter, at.time, at.period, amount)
             payments, paid = self.showing(lambda: self._pay(one.meter, at, sub, amount or ZERO))
             amount -= sum((draw.amount for draw in payments), ZERO)
-            self.memory.paid[at.period.start, one.meter] += amount
+            self.memory.paid[at.period.start, one.meter, at.period.terms.currency] += amount
             shown |= paid
         line = Line(
             account=self.name,
@@ -122,7 +119,7 @@ class Account:
             amount=amount or ZERO,
             unpriced=amount is None or (price is None and billable != 0),
             estimated=one.estimated,
-            currency=self.currency(at.time),
+            currency=at.period.terms.currency,
             tax=self._tax(at, price, one.item),
             period=at.period,
             draws=shown,
@@ -138,7 +135,7 @@ class Account:
             price["model"] == "percentage" and at.event["type"] == "pos.sale"
         )
         reads_money = reads_money or meter["unit"] in CURRENCIES
-        return reads_money and money in CURRENCIES and money != self.currency(at.time)
+        return reads_money and money in CURRENCIES and money != at.period.terms.currency
 
     def _cover(self, one: Contribution, sub: Doc | None, unit: str, before: Fraction) -> list[Drawn]:
         """Draw credit for the quantity; a negative one first lowers what was priced, then gives credit back."""
@@ -193,10 +190,10 @@ class Account:
         """What the subscription's discounts leave of it, in the order of their list."""
         if sub is None:
             return amount
-        zone = self.facts.zone(self.name) if sub["account"] else self.facts.zone_of_member(sub["member"])
+        calendar = self.facts.calendar_of(sub)
         for discount in sub.get("discounts", []):
             on = discount.get("on")
-            start, end = self.facts.span(discount, zone)
+            start, end = self.facts.span(discount, calendar)
             if on is not None and ("fees" if meter == "membership" else meter) not in ([on] if on == "fees" else on):
                 continue
             if not start <= at < end:
@@ -216,10 +213,10 @@ class Account:
     ) -> list[Drawn]:
         drawn = self.memory.payments[period.start, meter]
         if amount < 0:
-            paid = max(self.memory.paid[period.start, meter], ZERO)
+            paid = max(self.memory.paid[period.start, meter, period.terms.currency], ZERO)
             return self.credit.give_back_money(drawn, -amount - paid)
         instances = self.credit.eligible(member, sub, period, meter, at)
-        found = self.credit.pay(instances, self.currency(at), amount)
+        found = self.credit.pay(instances, period.terms.currency, amount)
         drawn += found
         return found
 
@@ -247,7 +244,7 @@ class Account:
         amount, payments, shown = due.amount, list[Drawn](), Shown()
         at = due.time
         # Deposits and purchases are agreed with the account, in its currency; the rest is priced by the catalog.
-        priced = due.kind in {"deposit", "bought"} or self.prices_in(due.by)
+        priced = due.kind in {"deposit", "bought"} or self.prices_in(due.by, due.period)
         if due.kind == "flat":
             assert due.price is not None
             key = (due.period.start, *price_key(due.plan, due.meter, due.price, due.member))
@@ -272,7 +269,7 @@ class Account:
             sub, member = due.sub, due.member or (due.sub or {}).get("member")
             payments, shown = self.showing(lambda: self._pay_at(due.meter, member, at, due.period, sub, amount))
             amount -= sum((draw.amount for draw in payments), ZERO)
-            self.memory.paid[due.period.start, due.meter] += amount
+            self.memory.paid[due.period.start, due.meter, due.currency] += amount
             if not amount and not shown:
                 return
         self.lines.append(
@@ -287,7 +284,7 @@ class Account:
                 quantity=due.quantity,
                 amount=amount if priced else ZERO,
                 unpriced=not priced,
-                currency=self.currency(at),
+                currency=due.currency,
                 tax=self.tax(due.tax, due.by),
                 period=due.period,
                 draws=shown,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from meter.catalog.load import read_catalog_text
@@ -28,6 +29,8 @@ from meter.model.directory import (
     Subscription,
 )
 from meter.model.event import THING_FIELDS, EventKey, Revision, UsageEvent
+from meter.model.period import Replaced
+from meter.model.period import Terms as ProductTerms
 from meter.rating.effective import effective
 from meter.rating.facts import AccountFacts
 from meter.rating.fold import PlacedEvent, fold
@@ -35,7 +38,7 @@ from meter.rating.resolve import Placed, place, place_refund
 from meter.rating.state import AccountState
 from tests.reference.chance import Scenario
 from tests.reference.counting import EARLY
-from tests.reference.dates import ALWAYS, NEVER
+from tests.reference.dates import ALWAYS, NEVER, Calendar, Terms
 from tests.reference.facts import Facts
 from tests.reference.lines import Line
 from tests.reference.values import Doc, decimal
@@ -56,8 +59,8 @@ def catalogs(scenario: Scenario, facts: Facts) -> CatalogTimeline:
     return CatalogTimeline(versions=tuple(found))
 
 
-def _span(facts: Facts, entry: Doc, zone: str, first: str = "from", last: str = "to") -> Span:
-    start, end = facts.span(entry, zone, first, last)
+def _span(facts: Facts, entry: Doc, calendar: Calendar, first: str = "from", last: str = "to") -> Span:
+    start, end = facts.span(entry, calendar, first, last)
     return Span(start=None if start == ALWAYS else start, end=None if end == NEVER else end)
 
 
@@ -65,11 +68,11 @@ def directory(facts: Facts) -> Directory:
     """The directory as the store would put it together."""
     links: dict[str, list[Link]] = defaultdict(list)
     for link in facts.links.values():
-        span = _span(facts, link, facts.zone_of_member(link["member"]))
+        span = _span(facts, link, facts.calendar_of_member(link["member"]))
         links[link["member"]].append(Link(member=link["member"], account=link["id"], span=span))
     claims: dict[str, list[Claim]] = defaultdict(list)
     for claim in facts.claims.values():
-        span = _span(facts, claim, facts.zone_of_member(claim["member"]))
+        span = _span(facts, claim, facts.calendar_of_member(claim["member"]))
         claims[claim["id"]].append(Claim(identity=claim["id"], member=claim["member"], span=span))
     grants: dict[str, list[GivenGrant]] = defaultdict(list)
     for grant in facts.grants.values():
@@ -78,13 +81,9 @@ def directory(facts: Facts) -> Directory:
         version=1,
         accounts={
             name: Account(
-                id=name,
-                name=name,
-                currency=account.get("currency") or facts.versions[0][2]["currency"],
-                timezone=facts.zone(name),
-                anchor_day=account.get("anchor_day", 1),
+                id=name, name=name, replaced=replaced(facts.calendar(name)), **newest(facts.calendar(name))._asdict()
             )
-            for name, account in facts.accounts.items()
+            for name in facts.accounts
         },
         members={name: Member(id=name, name=name) for name in facts.members},
         links={name: tuple(several) for name, several in links.items()},
@@ -93,6 +92,19 @@ def directory(facts: Facts) -> Directory:
         grants={name: tuple(several) for name, several in grants.items()},
         first_events={identity: facts.first.get(identity, FOR_EVER) for identity in claims},
     )
+
+
+def _terms(terms: Terms) -> ProductTerms:
+    return ProductTerms(terms.currency, terms.zone, terms.anchor)
+
+
+def newest(calendar: Calendar) -> ProductTerms:
+    return _terms(calendar.eras[-1][1])
+
+
+def replaced(calendar: Calendar) -> tuple[Replaced, ...]:
+    """All but the newest, each until the month in which the next begins."""
+    return tuple(Replaced(_terms(terms), until) for (_, terms), (until, _) in pairwise(calendar.eras))
 
 
 def _grant(facts: Facts, grant: Doc) -> GivenGrant:
@@ -104,7 +116,7 @@ def _grant(facts: Facts, grant: Doc) -> GivenGrant:
         amount=Decimal(grant["amount"]),
         member=grant.get("member"),
         meters=None if grant.get("meters") is None else tuple(grant["meters"]),
-        span=_span(facts, grant, facts.zone(grant["account"]), "effective", "expires"),
+        span=_span(facts, grant, facts.calendar(grant["account"]), "effective", "expires"),
         priority=grant.get("priority", 100),
         bought=bought and Purchase(price=Decimal(bought["price"]), tax=bought.get("tax")),
     )
@@ -114,14 +126,14 @@ def _subscriptions(facts: Facts) -> dict[tuple[str, str], tuple[Subscription, ..
     found: dict[tuple[str, str], list[Subscription]] = defaultdict(list)
     for sub in sorted(facts.subscriptions.values(), key=lambda sub: (facts.sub_span(sub)[0], sub["id"])):
         holder = ("account", sub["account"]) if sub["account"] else ("member", sub["member"])
-        zone = facts.zone(sub["account"]) if sub["account"] else facts.zone_of_member(sub["member"])
+        calendar = facts.calendar_of(sub)
         found[holder].append(
             Subscription(
                 id=sub["id"],
                 plan=sub["plan"],
                 account=sub["account"],
                 member=sub["member"],
-                span=_span(facts, sub, zone),
+                span=_span(facts, sub, calendar),
                 seats=sub.get("seats"),
                 discounts=tuple(
                     Discount(
@@ -129,7 +141,7 @@ def _subscriptions(facts: Facts) -> dict[tuple[str, str], tuple[Subscription, ..
                         rate=Decimal(one["rate"]) if "rate" in one else None,
                         amount=Decimal(one["amount"]) if "amount" in one else None,
                         on=(one["on"],) if isinstance(one.get("on"), str) else tuple(one.get("on", ())),
-                        span=_span(facts, one, zone),
+                        span=_span(facts, one, calendar),
                     )
                     for one in sub.get("discounts", [])
                 ),

@@ -74,6 +74,7 @@ class Chance:
         self.random = random.Random(seed)  # noqa: S311 -- the same scenario for the same seed
         self.start = self.one_of(STARTS)
         self.moments: list[datetime] = []
+        self.turns: list[datetime] = []
 
     def one_of(self, several: list[T] | tuple[T, ...]) -> T:
         return self.random.choice(several)
@@ -92,6 +93,8 @@ class Chance:
 
     def date(self) -> str:
         """A date, or now and then an instant; remembered, so that events fall close to it."""
+        if self.turns and self.yes(0.1):
+            return self.one_of(self.turns).date().isoformat()
         at = self.day().replace(hour=0)
         if self.yes(0.2):
             at += timedelta(hours=self.count(0, 23), minutes=self.one_of([0, 30]))

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 from urllib.parse import quote
 
-from tests.reference.dates import Period, Span, days_between
+from tests.reference.dates import Period, Span
 from tests.reference.facts import Facts
 from tests.reference.values import CURRENCIES, SECONDS, ZERO, Doc, cut, equal, exact, rounded
 
@@ -94,7 +94,7 @@ class Credit:
         return found
 
     def _given(self, grant: Doc) -> Instance:
-        start, end = self.facts.span(grant, self.facts.zone(self.account), "effective", "expires")
+        start, end = self.facts.span(grant, self.facts.calendar(self.account), "effective", "expires")
         return ranked(
             Instance(
                 id=grant["id"],
@@ -150,11 +150,9 @@ class Credit:
         amount = exact(grant["amount"])
         if grant.get("per_seat"):
             amount *= sub.get("seats") or 1
-        if spans == [(period.start, period.end)]:
-            return amount
-        zone = self.facts.zone(self.account)
-        days = sum(days_between(start, end, zone) for start, end in spans)
-        return rounded(amount * days / days_between(period.start, period.end, zone), 6)
+        days = sum(period.between(*span) for span in spans)
+        # What is whole is not rounded.
+        return amount if days == period.days else rounded(amount * days / period.days, 6)
 
     def _has_seat(self, member: str, sub: Doc, part: Span) -> bool:
         if sub.get("seats") is None:

@@ -1,12 +1,15 @@
-"""Days, months and closing times of the second rater."""
+"""Days, billing periods and closing times of the second rater."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
+from functools import cache, cached_property
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from tests.reference.values import Doc
 
 ALWAYS = datetime.min.replace(tzinfo=UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -28,40 +31,115 @@ def midnight(day: date, zone: str) -> datetime:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What an account's periods hang on, and the currency in which it pays."""
+
+    zone: str
+    anchor: int = 1
+    currency: str = "EUR"
+
+    def anchored(self, month: str) -> date:
+        """The anchor day of the month, its last day where it is shorter."""
+        first = date.fromisoformat(f"{month}-01")
+        last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+        return first.replace(day=min(self.anchor, last.day))
+
+
+@dataclass(frozen=True)
 class Period:
+    """A billing period with the terms by which it ends.
+
+    `day` is the date on which it begins by the terms of the period before. `days` are those of the month that, by its
+    own terms, ends with it: what a month's fee is for.
+    """
+
     name: str
     start: datetime
     end: datetime
+    terms: Terms
+    day: date
+    days: int
+
+    def between(self, start: datetime, end: datetime) -> int:
+        """The days of a part: that of its start counts, that of its end does not, and none comes before the first."""
+        first, last = (max(self.day, day_of(instant, self.terms.zone)) for instant in (start, end))
+        return (last - first).days
+
+
+MONTHS = [f"{year}-{month:02}" for year in range(2023, 2030) for month in range(1, 13)]
+"""The years in which the scenarios lie."""
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The periods of an account whose terms change: `eras` are months, "" first, with the terms that begin there."""
+
+    eras: tuple[tuple[str, Terms], ...]
+
+    @classmethod
+    def of(cls, zone: str) -> Calendar:
+        """Of terms that never change."""
+        return cls((("", Terms(zone)),))
+
+    @classmethod
+    def of_terms(cls, bodies: list[Doc], catalog: Doc) -> Calendar:
+        """Of terms as they are put, each but the first with the month `from` which they hold."""
+        return cls(
+            tuple(
+                (
+                    body.get("from", ""),
+                    Terms(
+                        body.get("timezone") or catalog["timezone"],
+                        body.get("anchor_day", 1),
+                        body.get("currency") or catalog["currency"],
+                    ),
+                )
+                for body in bodies
+            )
+        )
+
+    def terms(self, month: str) -> Terms:
+        return max(era for era in self.eras if era[0] <= month)[1]
+
+    @cached_property
+    def periods(self) -> list[Period]:
+        return _periods(self)
+
+    def midnight(self, day: date) -> datetime:
+        """When the day begins. The day on which other terms begin is that of the terms before."""
+        zone = self.eras[0][1].zone
+        for period in self.periods:
+            if period.name in dict(self.eras[1:]) and period.day <= day:
+                if period.day == day:
+                    return period.start
+                zone = period.terms.zone
+        return midnight(day, zone)
 
 
 @cache
-def periods(zone: str, anchor: int) -> list[Period]:
-    """The billing periods of the years in which the scenarios lie."""
-    starts = []
-    for year in range(2023, 2030):
-        for month in range(1, 13):
-            first_of_next = date(year + month // 12, month % 12 + 1, 1)
-            last = (first_of_next - timedelta(days=1)).day
-            starts.append((f"{year}-{month:02}", midnight(date(year, month, min(anchor, last)), zone)))
-    return [Period(name, start, starts[n + 1][1]) for n, (name, start) in enumerate(starts[:-1])]
+def _periods(calendar: Calendar) -> list[Period]:
+    """Each ends at the anchor of the next month by its own terms, and begins where the one before ended."""
+    found: list[Period] = []
+    for month, following in pairwise(MONTHS):
+        terms = calendar.terms(month)
+        first, last = terms.anchored(month), terms.anchored(following)
+        start = found[-1].end if found else midnight(first, terms.zone)
+        day = day_of(start, (found[-1].terms if found else terms).zone)
+        found.append(Period(month, start, midnight(last, terms.zone), terms, day, (last - first).days))
+    return found
 
 
-def instant_of(when: Any, zone: str, default: datetime) -> datetime:
-    """A date means midnight in the zone."""
+def instant_of(when: Any, calendar: Calendar, default: datetime) -> datetime:
+    """A date means midnight by the calendar."""
     if when is None:
         return default
     if isinstance(when, datetime):
         return when.astimezone(UTC)
     if isinstance(when, date):
-        return midnight(when, zone)
+        return calendar.midnight(when)
     if "T" in when:
         return datetime.fromisoformat(when).astimezone(UTC)
-    return midnight(date.fromisoformat(when), zone)
-
-
-def days_between(start: datetime, end: datetime, zone: str) -> int:
-    """The day of the start counts, that of the end does not."""
-    return (day_of(end, zone) - day_of(start, zone)).days
+    return calendar.midnight(date.fromisoformat(when))
 
 
 def next_closing(after: datetime, closes: str, zone: str) -> datetime:

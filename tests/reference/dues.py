@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from tests.reference.dates import NEVER, Period, Span, days_between, join
+from tests.reference.dates import NEVER, Period, Span, join
 from tests.reference.facts import Facts
 from tests.reference.pricing import total_price
 from tests.reference.values import ZERO, Doc, exact, rounded
@@ -40,6 +40,7 @@ class Due:
     amount: Fraction = ZERO
     tax: str | None = None
     unit: str = ""
+    taken_in: str = ""
     judged: datetime | None = None
     lowered: datetime | None = None
 
@@ -47,6 +48,11 @@ class Due:
     def by(self) -> datetime:
         """When the catalog is asked that settles it: that of the part's begin."""
         return self.judged or self.time
+
+    @property
+    def currency(self) -> str:
+        """That of the period, but of a deposit that goes back the one in which it was taken."""
+        return self.taken_in or self.period.terms.currency
 
     @property
     def discounted(self) -> datetime:
@@ -60,7 +66,6 @@ class Dues:
     def __init__(self, facts: Facts, account: str, earliest: datetime | None) -> None:
         self.facts = facts
         self.account = account
-        self.zone = facts.zone(account)
         self.found: list[Due] = []
         first = self._first(earliest)
         if first is None:
@@ -106,16 +111,16 @@ class Dues:
         if not fee:
             return
         if fee.get("in", "advance") == "advance":
-            self._days(sub, fee, part[0], period, days_between(part[0], period.end, self.zone), part[0])
+            self._days(sub, fee, part[0], period, period.between(part[0], period.end), part[0])
             if part[1] < period.end:
-                self._days(sub, fee, part[1], period, -days_between(part[1], period.end, self.zone), part[0])
+                self._days(sub, fee, part[1], period, -period.between(part[1], period.end), part[0])
         else:
-            self._days(sub, fee, part[1], period, days_between(*part, self.zone), part[0])
+            self._days(sub, fee, part[1], period, period.between(*part), part[0])
 
     def _days(  # noqa: PLR0917 -- as the rules name them
         self, sub: Doc, fee: Doc, at: datetime, period: Period, days: int, judged: datetime
     ) -> None:
-        share = Fraction(days * (sub.get("seats") or 1), days_between(period.start, period.end, self.zone))
+        share = Fraction(days * (sub.get("seats") or 1), period.days)
         if days:
             self.found.append(
                 Due(
@@ -163,7 +168,6 @@ class Dues:
 
     def _minimums(self, plan: str, parts: list[tuple[Span, Doc]], period: Period) -> None:
         begins = parts[0][0][0]
-        whole = days_between(period.start, period.end, self.zone)
         for meter, price in self._prices(plan, begins):
             if not price.get("period_minimum"):
                 continue
@@ -174,12 +178,12 @@ class Dues:
                     for member in self.facts.linked()
                 }
             for member, spans in holders.items():
-                days = sum(days_between(*span, self.zone) for span in join([span for span, _ in spans]))
+                days = sum(period.between(*span) for span in join([span for span, _ in spans]))
                 if not days:
                     continue
                 # Its discounts are those that the last usage could have had.
                 (_, end), sub = max(spans, key=_until)
-                amount = exact(price["period_minimum"]["amount"]) * days / whole
+                amount = exact(price["period_minimum"]["amount"]) * days / period.days
                 self.found.append(
                     Due(
                         time=period.end, id=sub["id"], kind="minimum", meter=meter,
@@ -205,6 +209,7 @@ class Dues:
                             time=at, id=sub["id"], kind="deposit", meter="deposit", part="" if sign > 0 else "returned",
                             period=self.facts.period(self.account, at), sub=sub, member=sub["member"],
                             quantity=Fraction(sign), amount=sign * exact(sub["deposit"]),
+                            taken_in=self.facts.period(self.account, start).terms.currency,
                         )
                     )  # fmt: skip
 
@@ -213,7 +218,7 @@ class Dues:
         return [grant for grant in grants if grant.get("bought") and grant.get("effective")]
 
     def _effective(self, grant: Doc) -> datetime:
-        return self.facts.span(grant, self.zone, "effective", "expires")[0]
+        return self.facts.span(grant, self.facts.calendar(self.account), "effective", "expires")[0]
 
     def _purchases(self) -> None:
         for grant in self._bought():

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from itertools import pairwise
 
-from tests.reference.dates import ALWAYS, NEVER, Period, Span, instant_of, join, periods, without
+from tests.reference.dates import ALWAYS, NEVER, Calendar, Period, Span, instant_of, join, without
 from tests.reference.values import Doc
 
 Version = tuple[datetime, int, Doc]
@@ -27,10 +27,12 @@ class Facts:
         self.now = now
         self.closes = set(closes)
         self.versions: list[Version] = [
-            (ALWAYS if n == 0 else instant_of(effective, body["timezone"], ALWAYS), n, body)
+            (ALWAYS if n == 0 else instant_of(effective, Calendar.of(body["timezone"]), ALWAYS), n, body)
             for n, (effective, body) in enumerate(versions)
         ]
         self.accounts: dict[str, Doc] = {}
+        # The terms that replace those of `accounts`, by the month whose period is the first of theirs.
+        self.changes: dict[str, dict[str, Doc]] = {}
         self.members: set[str] = set()
         self.links: dict[tuple[str, str, str], Doc] = {}
         self.claims: dict[tuple[str, str, str], Doc] = {}
@@ -42,6 +44,7 @@ class Facts:
         for event in events:
             if event.get("subject"):
                 self.first[event["subject"]] = min(event["at"], self.first.get(event["subject"], NEVER))
+        self._calendars: dict[str, Calendar] = {}
         # When each account's first period begins: the rater finds it.
         self.entered: dict[str, datetime] = {}
 
@@ -50,6 +53,8 @@ class Facts:
             self.accounts[name] = account
             for sub in account.get("subscriptions", []):
                 self.subscriptions[sub["id"]] = sub | {"account": name, "member": None}
+        for name, terms in put.get("terms", {}).items():
+            self.changes.setdefault(name, {})[terms["from"]] = terms
         for name, member in put.get("members", {}).items():
             self.members.add(name)
             whole = [{"id": member["account"]}] if member.get("account") else []
@@ -80,10 +85,6 @@ class Facts:
         catalog = self.catalog(instant)
         return str(catalog.get("sites", {}).get(site, {}).get("timezone", catalog["timezone"]))
 
-    def currency(self, account: str, instant: datetime) -> str:
-        """What the account pays in."""
-        return str(self.accounts[account].get("currency") or self.catalog(instant)["currency"])
-
     def tax(self, name: str | None, instant: datetime, *, net: bool = False) -> tuple[str, object, bool] | None:
         """A tax by name: (name, rate, inclusive)."""
         if name is None:
@@ -97,22 +98,29 @@ class Facts:
 
     # --- people -------------------------------------------------------------------------------------------------------
 
-    def zone(self, account: str) -> str:
-        return str(self.accounts[account].get("timezone") or self.versions[0][2]["timezone"])
+    def calendar(self, account: str) -> Calendar:
+        """The account's terms; the catalog's where it does not say."""
+        if account not in self._calendars:
+            changes = [body for _, body in sorted(self.changes.get(account, {}).items())]
+            self._calendars[account] = Calendar.of_terms([self.accounts[account], *changes], self.versions[0][2])
+        return self._calendars[account]
 
-    def zone_of_member(self, member: str) -> str:
+    def calendar_of_member(self, member: str) -> Calendar:
         links = [link for link in self.links.values() if link["member"] == member]
         if not links:
-            return str(self.versions[0][2]["timezone"])
-        first = min(links, key=lambda one: (instant_of(one.get("from"), self.zone(one["id"]), ALWAYS), one["id"]))
-        return self.zone(first["id"])
+            return Calendar.of(self.versions[0][2]["timezone"])
+        first = min(links, key=lambda one: (instant_of(one.get("from"), self.calendar(one["id"]), ALWAYS), one["id"]))
+        return self.calendar(first["id"])
 
-    def span(self, entry: Doc, zone: str, first: str = "from", last: str = "to") -> Span:
-        return instant_of(entry.get(first), zone, ALWAYS), instant_of(entry.get(last), zone, NEVER)
+    def calendar_of(self, sub: Doc) -> Calendar:
+        """Of a subscription's holder."""
+        return self.calendar(sub["account"]) if sub["account"] else self.calendar_of_member(sub["member"])
+
+    def span(self, entry: Doc, calendar: Calendar, first: str = "from", last: str = "to") -> Span:
+        return instant_of(entry.get(first), calendar, ALWAYS), instant_of(entry.get(last), calendar, NEVER)
 
     def sub_span(self, sub: Doc) -> Span:
-        zone = self.zone(sub["account"]) if sub["account"] else self.zone_of_member(sub["member"])
-        return self.span(sub, zone)
+        return self.span(sub, self.calendar_of(sub))
 
     def member_at(self, identity: str, instant: datetime) -> str | None:
         if identity.startswith("member:"):
@@ -121,7 +129,7 @@ class Facts:
         for claim in self.claims.values():
             if claim["id"] != identity:
                 continue
-            start, end = self.span(claim, self.zone_of_member(claim["member"]))
+            start, end = self.span(claim, self.calendar_of_member(claim["member"]))
             if claim.get("from") is None:
                 start = self.first[identity]
             if start <= instant < end:
@@ -133,7 +141,7 @@ class Facts:
         for link in self.links.values():
             if link["member"] != member:
                 continue
-            start, end = self.span(link, self.zone_of_member(member))
+            start, end = self.span(link, self.calendar_of_member(member))
             if start <= instant < end:
                 covering.append((start, link["id"]))
         return max(covering)[1] if covering else None
@@ -153,7 +161,7 @@ class Facts:
         edges = {within[0], within[1]}
         for link in self.links.values():
             if link["member"] == member:
-                edges |= {e for e in self.span(link, self.zone_of_member(member)) if within[0] < e < within[1]}
+                edges |= {e for e in self.span(link, self.calendar_of_member(member)) if within[0] < e < within[1]}
         return join([span for span in pairwise(sorted(edges)) if self.account_at(member, span[0]) == account])
 
     def belongs_since(self, member: str, account: str, part: Span) -> datetime | None:
@@ -170,10 +178,13 @@ class Facts:
     # --- periods and parts --------------------------------------------------------------------------------------------
 
     def periods(self, account: str) -> list[Period]:
-        return periods(self.zone(account), self.accounts[account].get("anchor_day", 1))
+        return self.calendar(account).periods
 
     def period(self, account: str, instant: datetime) -> Period:
         return max((p for p in self.periods(account) if p.start <= instant), key=lambda p: p.start)
+
+    def named(self, account: str, month: str) -> Period:
+        return next(period for period in self.periods(account) if period.name == month)
 
     def paying(self, account: str) -> list[Doc]:
         """The subscriptions that the account may have to pay for: its own, and its members' own."""

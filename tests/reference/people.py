@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+from datetime import UTC, datetime, time, timedelta
 
-from tests.reference.chance import ACCOUNTS, BADGES, MEMBERS, ZONES, Chance
+from tests.reference.chance import ACCOUNTS, BADGES, DAYS, MEMBERS, ZONES, Chance, text_of
+from tests.reference.dates import ALWAYS, MONTHS, Calendar, instant_of
 from tests.reference.shop import Shop
 from tests.reference.values import Doc
 
@@ -17,22 +19,21 @@ class People:
         self.chance = chance
         self.shop = shop
         self.catalog = catalog
+        self.calendars: dict[str, Calendar] = {}
         # Far enough back that everybody has been there for a few periods.
         self.long_ago = f"{chance.start.year - 1}-11-01T00:00:00Z"
 
     def puts(self) -> list[Doc]:
         chance = self.chance
-        accounts: Doc = {"walk-in": {"name": "Guests", "timezone": "Europe/Berlin"}}
-        for name in ACCOUNTS:
-            accounts[name] = {"name": name, "timezone": chance.one_of(ZONES),
-                              "anchor_day": chance.one_of([1, 1, 15, 29, 30, 31])}  # fmt: skip
-            if chance.yes(0.06):
-                accounts[name]["currency"] = "USD"
+        accounts: Doc = {"walk-in": {"name": "Guests", "timezone": "Europe/Berlin", "currency": "EUR"}}
+        accounts |= {name: {"name": name} | self.terms() for name in ACCOUNTS}
         puts: list[Doc] = [{"accounts": accounts, "members": {name: {"name": name} for name in MEMBERS}}]
+        puts += [{"terms": {name: terms}} for name in accounts for terms in self.changes(name, accounts[name])]
         for name in ACCOUNTS:
             subs = self.subs(name, seats=True)
             if subs and "to" not in subs[-1] and chance.yes(0.3):
                 subs.append(subs[-1] | {"to": chance.after(subs[-1].get("from"))})
+            subs = [self.dated(sub, name) for sub in subs]
             puts += [{"accounts": {name: accounts[name] | {"subscriptions": [sub]}}} for sub in subs]
         for member in MEMBERS:
             links = self.links()
@@ -44,12 +45,57 @@ class People:
                     for s in self.subs(member, seats=False)
                 ]
         puts += self.claims()
-        given = [self.given(f"pack-{n}") for n in range(chance.count(0, 4))]
-        puts += [{"grants": [grant]} for grant in given if grant is not None]
-        for grant in given:
-            if grant is not None and "expires" not in grant and chance.yes(0.3):
-                puts.append({"grants": [grant | {"expires": chance.after(grant.get("effective"))}]})
+        drawn = [self.given(f"pack-{n}") for n in range(chance.count(0, 4))]
+        given = [grant for grant in drawn if grant is not None]
+        given += [
+            grant | {"expires": chance.after(grant.get("effective"))}
+            for grant in given
+            if "expires" not in grant and chance.yes(0.3)
+        ]
+        puts += [{"grants": [self.dated(grant, grant["account"])]} for grant in given]
         return [puts[0], *self.shuffled(puts[1:])]
+
+    def terms(self) -> Doc:
+        chance = self.chance
+        return {"timezone": chance.one_of(ZONES), "anchor_day": chance.one_of([1, 1, 15, 29, 30, 31]),
+                "currency": "USD" if chance.yes(0.06) else "EUR"}  # fmt: skip
+
+    def changes(self, account: str, first: Doc) -> list[Doc]:
+        """Other terms, each from a month on that the scenario may see; every period has some length."""
+        chance = self.chance
+        months = [month for month in MONTHS if self.seen(month)]
+        found = []
+        terms = {name: first[name] for name in ("timezone", "currency")} | {"anchor_day": first.get("anchor_day", 1)}
+        for month in sorted(chance.random.sample(months, chance.one_of([0, 0, 0, 1, 1, 2]))):
+            other = self.terms() | ({"currency": "USD"} if chance.yes(0.15) else {})
+            changed = terms | {name: other[name] for name in terms if chance.yes(0.5)}
+            if changed != terms:
+                found.append(changed | {"from": month})
+                terms = changed
+        self.calendars[account] = calendar = Calendar.of_terms([first, *found], self.catalog)
+        if any(period.start >= period.end for period in calendar.periods):
+            return self.changes(account, first)
+        for period in calendar.periods:
+            if period.name in dict(calendar.eras[1:]):
+                chance.moments.append(period.start)
+                chance.turns.append(datetime.combine(period.day, time(), UTC))
+        return found
+
+    def seen(self, month: str) -> bool:
+        begins = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
+        return timedelta(days=-75) < begins - self.chance.start < timedelta(days=DAYS + 15)
+
+    def dated(self, entry: Doc, account: str) -> Doc:
+        """With instants for dates where the terms change: what a date means hangs on when it is put."""
+        calendar = self.calendars[account]
+        if len(calendar.eras) == 1:
+            return entry
+        dates = {
+            name: text_of(instant_of(entry[name], calendar, ALWAYS))
+            for name in ("from", "to", "effective", "expires")
+            if name in entry
+        }
+        return entry | dates
 
     def claims(self) -> list[Doc]:
         puts: list[Doc] = []

@@ -162,12 +162,13 @@ class Rater:
             )  # fmt: skip
             account.book(sale.paid)
         elif tip:
-            own = data["currency"] == account.currency(at.time)
+            currency = at.period.terms.currency
+            own = data["currency"] == currency
             _, name, _ = self._plan(account, at)
             sale.tip = Line(
                 account=account.name, member=at.member, site=at.site, key=account.key(event, meter, 0, "tip"),
                 plan=name, quantity=tip, amount=tip if own else ZERO, unpriced=not own,
-                currency=account.currency(at.time), period=at.period,
+                currency=currency, period=at.period,
             )  # fmt: skip
             account.book(sale.tip)
 

@@ -187,8 +187,8 @@ class Sale:
             return found
 
         back, shown = account.showing(give)
-        account.memory.paid[period.start, one.booked.line.meter] -= amount
         line = one.booked.line
+        account.memory.paid[period.start, line.meter, line.currency] -= amount
         quantity = rounded(line.quantity * after, 12) - rounded(line.quantity * before, 12)
         covered = sum((draw.covered for draw in back), ZERO)
         self._book(account, line, refund, at, period, part, -amount, shown,

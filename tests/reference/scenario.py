@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from tests.reference.chance import ACCOUNTS, BADGES, DAYS, SITES, VALUES, Chance, Scenario, text_of
-from tests.reference.dates import periods
+from tests.reference.facts import Facts
 from tests.reference.people import People
 from tests.reference.shop import Shop
 from tests.reference.values import Doc
@@ -37,14 +37,14 @@ class Maker:
         self.make_events()
         now = max(event["at"] for event in self.events) + timedelta(seconds=chance.count(0, 30 * 86400))
         found = Scenario(versions=versions, puts=puts, now=now, start=chance.start, events=self.events)
-        found.closes = self.closes(puts[0]["accounts"], now)
+        found.closes = self.closes(Facts(versions, puts, [], now=now))
         return found
 
-    def closes(self, accounts: Doc, now: datetime) -> list[tuple[str, datetime]]:
+    def closes(self, facts: Facts) -> list[tuple[str, datetime]]:
         """Some accounts' periods up to one that is over."""
         found = []
-        for name, account in accounts.items():
-            over = [p for p in periods(account["timezone"], account.get("anchor_day", 1)) if p.end <= now]
+        for name in facts.accounts:
+            over = [p for p in facts.periods(name) if p.end <= facts.now]
             late = [p for p in over if p.end > self.chance.start - timedelta(days=40)]
             if late and self.chance.yes(0.6):
                 last = self.chance.one_of(late)

@@ -35,6 +35,7 @@ from tests.reference.books import (
 from tests.reference.credit import Instance
 from tests.reference.rater import Facts, Rater
 from tests.reference.scenario import Maker, Scenario, wire
+from tests.reference.turns import Turns
 from tests.reference.values import decimal
 
 # METER_DIFFERENTIAL=FIRST:COUNT:EVENTS runs as many seeds as wanted.
@@ -89,17 +90,23 @@ async def _close(space: Space, closes: list[tuple[str, datetime]], facts: Facts)
         await close_periods(connection, "northside", closings, at=space.now, reason="test")
 
 
+def _changes(scenario: Scenario, chance: random.Random) -> list[tuple[str, Any]]:
+    """Versions and parts of the directory, each in their own order; terms wait for something of their own."""
+    todo: list[tuple[str, Any]] = [("version", n) for n in range(1, len(scenario.versions))]
+    puts = [("put", put) for put in scenario.puts[1:] if "terms" not in put]
+    found: list[tuple[str, Any]] = []
+    while todo or puts:
+        found.append((todo if todo and (not puts or chance.random() < 0.3) else puts).pop(0))
+    return found
+
+
 async def play(space: Space, scenario: Scenario, facts: Facts, chance: random.Random) -> None:
     """Bring everything in, in an order that has nothing to do with time."""
     bodies = [wire(event) for event in scenario.events]
     bodies += [chance.choice(bodies) for _ in bodies[::4]]
     chance.shuffle(bodies)
-    todo: list[tuple[str, Any]] = [("version", n) for n in range(1, len(scenario.versions))]
-    puts = [("put", put) for put in scenario.puts[1:]]
-    late = sorted(chance.randint(0, len(bodies)) for _ in [*todo, *puts])
-    changes: list[tuple[str, Any]] = []
-    while todo or puts:
-        changes.append((todo if todo and (not puts or chance.random() < 0.3) else puts).pop(0))
+    turns, changes = Turns(space, facts, chance), _changes(scenario, chance)
+    late = sorted(chance.randint(0, len(bodies)) for _ in changes)
     applied = [0]
     closing = chance.randint(0, len(bodies))
     # Now and then a worker that never forgets, so that it trims what it keeps.
@@ -114,15 +121,24 @@ async def play(space: Space, scenario: Scenario, facts: Facts, chance: random.Ra
             else:
                 # The version in force now, so that only people change.
                 order = {v: (scenario.versions[v][0] or "", v) for v in applied}
-                await _apply(space, _document(scenario, max(applied, key=order.__getitem__), what, dated=False))
+                version = max(applied, key=order.__getitem__)
+                await _apply(space, _document(scenario, version, turns.written(what), dated=False))
+        if chance.random() < 3 / len(bodies):
+            await turns.step()
         if n == closing:
-            await _close(space, scenario.closes, facts)
+            # A period under terms to come cannot be closed before they are known.
+            await _close(space, [one for one in scenario.closes if one[1] < turns.begins(one[0])], facts)
         if n < len(bodies):
             await space.accept([bodies[n]])
         if chance.random() < pace:
             await space.rate()
         if chance.random() < restarts:
             space.new_worker()
+    await space.rate()
+    await turns.finish()
+    if chance.random() < 0.5:
+        await space.rate()
+    await _close(space, scenario.closes, facts)
     await space.rate()
 
 
