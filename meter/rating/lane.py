@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from meter.model.catalog import Catalog, CreditRate, Meter, Plan, Price
+from meter.model.catalog import Catalog, CreditRate, Meter, PassThrough, Percentage, Plan, Price
 from meter.model.charge import LineTax
 from meter.model.directory import Discount, Subscription
 from meter.model.event import Json
-from meter.model.money import unit_scale
+from meter.model.money import is_currency, unit_scale
 from meter.model.period import Period
 from meter.rating.facts import AccountFacts
 from meter.rating.grants import Orders, orders
@@ -53,7 +53,10 @@ class Lane:
     falls: bool
     # Prices that have a minimum in some version: whatever counts towards it may be priced by another one.
     minimums: frozenset[str]
-    # Prices whose amounts nothing lowers and nobody sums, but where a refund has given money back.
+    # The only price, if it fits whatever the usage is; prices whose amount comes from another one, which has a currency;
+    # prices whose amount nothing lowers, but money that refunds gave back.
+    sole: Price | None
+    in_money: frozenset[str]
     plain: frozenset[str]
     # By price, so that they are made once: whose quantities add up, and the tax by site where no sale line has its own.
     keys: dict[str, TotalKey] = field(default_factory=dict, repr=False)
@@ -127,7 +130,6 @@ def _lane(
     drawn = orders(facts, meter=meter, member=member, subscription=subscription, period=period)
     tariffs = {price.id: compile_price(price, per) for price in prices}
     falls = meter.aggregate in CAN_FALL or any(tariff.falls for tariff in tariffs.values())
-    lowered = falls or discounts or drawn.money
     return Lane(
         catalog=catalog,
         meter=meter,
@@ -144,10 +146,18 @@ def _lane(
         discounts=discounts,
         falls=falls,
         minimums=minimums,
+        sole=prices[0] if len(prices) == 1 and prices[0].when is None and not prices[0].match else None,
+        in_money=frozenset(
+            price.id for price in prices if isinstance(price.model, PassThrough | Percentage) or is_currency(meter.unit)
+        ),
         plain=frozenset(
             price.id
             for price in prices
-            if not lowered and price.id not in minimums and price.day_cap is None and price.period_cap is None
+            if not discounts
+            and not drawn.money
+            and price.id not in minimums
+            and price.day_cap is None
+            and price.period_cap is None
         ),
     )
 

@@ -61,6 +61,13 @@ class Payables:
             amount -= sum([step.covered for step in steps], ZERO)
         return Payable(amount, steps, reductions)
 
+    def in_full(self, lane: Lane, amount: Decimal) -> Payable:
+        """Return an amount, not below 0, by a price of `lane.plain`: nothing lowers it."""
+        if lane.falls:
+            meter, paid = lane.meter.id, self.state.paid
+            paid[meter] = paid.get(meter, ZERO) + amount
+        return Payable(amount)
+
     def discounted(
         self, found: Sequence[Discount], amount: Decimal, time: datetime, subscription: Subscription | None
     ) -> Payable:

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from meter.model.catalog import Catalog, Meter, PassThrough, Percentage, Price
+from meter.model.catalog import Catalog, Meter, Percentage, Price
 from meter.model.charge import Draw, Line, LineKey
 from meter.model.errors import Broken
 from meter.model.event import Json
@@ -68,7 +68,7 @@ class Rater:
             kept is not None
             and kept.start <= time < kept.end
             and kept.lane.catalog is catalog
-            and kept.period == period
+            and (kept.period is period or kept.period == period)
         ):
             return kept.lane
         subscription, start, end = subscription_span(
@@ -121,8 +121,8 @@ class Rater:
         else:
             first = lane.tariffs[price.id].charge(before, billable, base)
             state.tallies[total] = first.tally
-            if price.id in lane.plain and not state.returned:
-                left = Payable(first.amount)
+            if price.id in lane.plain and first.amount >= ZERO and not state.returned:
+                left = self._payables.in_full(lane, first.amount)
             else:
                 left = self._payables.of(lane, price, total, first.amount, Due(event.time, event.site, member))
         line = self._line(
@@ -275,12 +275,13 @@ def _price(lane: Lane, part: Contribution) -> tuple[Price | None, str | None]:
     """Return the price that applies, or None and why."""
     if lane.note is not None:
         return None, lane.note
-    event = part.event
-    zone_name = lane.catalog.site(event.site).timezone
-    price = choose(lane.prices, part.dimensions, instant=event.time, zone_name=zone_name)
+    event, price = part.event, lane.sole
+    if price is None:
+        zone_name = lane.catalog.site(event.site).timezone
+        price = choose(lane.prices, part.dimensions, instant=event.time, zone_name=zone_name)
     if price is None:
         return None, f"no price of plan {lane.plan.id if lane.plan is not None else None} fits"
-    if isinstance(price.model, PassThrough | Percentage) or is_currency(lane.meter.unit):
+    if price.id in lane.in_money:
         unit, currency = sale_currency(event) or lane.meter.unit, lane.currency
         if unit != currency and is_currency(unit):
             return None, f"the usage is in {unit}, the account pays in {currency}"
