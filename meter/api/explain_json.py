@@ -92,8 +92,17 @@ class SaleJson(Model, kw_only=True):
     settlement: Settlement
 
 
+class SoldDrawJson(Model, kw_only=True):
+    """A draw of the sale's line; `back` of its `amount` had come back before, by refunds or negative lines."""
+
+    grant: str
+    unit: str
+    amount: DecimalText
+    back: DecimalText
+
+
 class RefundJson(Model, kw_only=True):
-    """What a refund gives back: the till's figures, and which share of the line, which had `charged`."""
+    """What a refund gives back: the till's figures, and which share of the line, which had `charged` and `drawn`."""
 
     sale: SaleJson
     total: DecimalText
@@ -105,6 +114,7 @@ class RefundJson(Model, kw_only=True):
     share_before: DecimalText
     share_after: DecimalText
     charged: DecimalText | None
+    drawn: list[SoldDrawJson]
 
 
 class TillJson(Model, kw_only=True):

@@ -12,7 +12,7 @@ from meter.rating import grants
 from meter.rating.facts import AccountFacts
 from meter.rating.lane import Lane
 from meter.rating.measure import Contribution
-from meter.rating.state import AccountState, DrawStep, give_back, remember
+from meter.rating.state import AccountState, DrawStep, SoldPart, give_back, remember
 
 
 @dataclass(slots=True)
@@ -22,8 +22,8 @@ class Credit:
     facts: AccountFacts
     state: AccountState
 
-    def cover(self, lane: Lane, part: Contribution) -> Sequence[DrawStep]:
-        """Draw credit for a positive quantity."""
+    def cover(self, lane: Lane, part: Contribution, sold: SoldPart | None) -> Sequence[DrawStep]:
+        """Draw credit for a positive quantity; `sold`: it is a part of a sale that has refunds."""
         order = self._order(lane, part.member, money=False) if self.state.returned else lane.orders.quantity
         if not order:
             return ()
@@ -31,7 +31,7 @@ class Credit:
         steps = grants.draw(order, self.state, part.quantity, part.event.time, rate=rate, per=lane.per)
         if lane.falls:
             for step in steps:
-                remember(self.state.drawn, lane.meter.id, step)
+                remember(self.state.drawn, lane.meter.id, step, sold)
         return steps
 
     def uncover(self, lane: Lane, quantity: Decimal, total: Decimal) -> Sequence[DrawStep]:
@@ -39,7 +39,9 @@ class Credit:
         owed = -quantity - max(total, ZERO)
         return give_back(self.state, self.state.drawn, lane.meter.id, owed) if owed > ZERO else ()
 
-    def pay(self, lane: Lane, amount: Decimal, time: datetime, member: str | None) -> Sequence[DrawStep]:
+    def pay(
+        self, lane: Lane, amount: Decimal, time: datetime, member: str | None, sold: SoldPart | None
+    ) -> Sequence[DrawStep]:
         """Draw money grants for a positive amount; a negative one first lowers what was paid, then returns draws."""
         state, meter = self.state, lane.meter.id
         steps: Sequence[DrawStep] = ()
@@ -49,7 +51,7 @@ class Credit:
                 steps = grants.draw(order, state, amount, time)
                 if lane.falls:
                     for step in steps:
-                        remember(state.money, meter, step)
+                        remember(state.money, meter, step, sold)
         elif amount < ZERO and lane.falls:
             owed = -amount - max(state.paid.get(meter, ZERO), ZERO)
             if owed > ZERO:

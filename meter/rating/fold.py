@@ -304,10 +304,11 @@ class _Run:
             raise Broken("the fold has entered no period", code="fold_order")
         if isinstance(payload, Contribution):
             catalog = self.facts.catalogs.at(payload.event.time)
-            line = rater.usage(payload, place, period, catalog)
+            sale = self.till.wanted(payload.event) if payload.event.type == SALE else None
+            line = rater.usage(payload, place, period, catalog, sale)
             if line is not None:
                 self.lines.append(line)
-                if payload.event.type == SALE:
+                if sale is not None:
                     self.till.sell(payload.event, payload.member, billed(payload, line, rater.steps))
         elif isinstance(payload, _Tip):
             catalog = self.facts.catalogs.at(payload.event.time)
@@ -327,7 +328,6 @@ class _Run:
     def _keep(self, mark: _Rung) -> None:
         """Keep a state at `mark`, with what is known now about the sessions that were open there."""
         self._advance(mark.position.time)
-        self.till.flush()
         kept = self.state.copy()
         kept.memory = mark.memory
         kept.position = _later(kept.position, mark.position)
@@ -343,7 +343,6 @@ class _Run:
         if self._last is not None:
             self._advance(self._last.time)
             state.position = _later(state.position, self._last)
-        self.till.flush()
         self.unread += self.till.unread
         self._forget_settled()
         state.memory = self.memory

@@ -19,7 +19,7 @@ from meter.rating.credit import Credit
 from meter.rating.evidence import Reduction
 from meter.rating.lane import Lane
 from meter.rating.price import capped, discounted
-from meter.rating.state import AccountState, DrawStep, TotalKey
+from meter.rating.state import AccountState, DrawStep, SoldPart, TotalKey
 
 
 class Payable(NamedTuple):
@@ -31,11 +31,12 @@ class Payable(NamedTuple):
 
 
 class Due(NamedTuple):
-    """When and where an amount falls due, and who caused it."""
+    """When and where an amount falls due, who caused it, and of which sale that has refunds it is a part."""
 
     time: datetime
     site: str
     member: str | None
+    sold: SoldPart | None = None
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ class Payables:
         if lane.discounts:
             amount, more = self._discounted(lane.discounts, amount, due.time, lane.subscription)
             reductions += more
-        steps = self.credit.pay(lane, amount, due.time, due.member)
+        steps = self.credit.pay(lane, amount, due.time, due.member, due.sold)
         if steps:
             amount -= sum([step.covered for step in steps], ZERO)
         return Payable(amount, steps, reductions)

@@ -28,7 +28,7 @@ from meter.rating.payable import Due, Payable, Payables
 from meter.rating.price import Tally, choose, true_up
 from meter.rating.resolve import subscription_at, subscription_span
 from meter.rating.sale import sale_currency
-from meter.rating.state import AccountState, DrawStep, TotalKey
+from meter.rating.state import AccountState, DrawStep, SaleKey, SoldPart, TotalKey
 from meter.rating.values import MISSING, number, read
 
 _NOTHING: Final = Payable(ZERO)
@@ -88,8 +88,13 @@ class Rater:
         name = catalog.default_plan if subscription is None else subscription.plan
         return name if name in catalog.plans else None
 
-    def usage(self, part: Contribution, key: LineKey, period: Period, catalog: Catalog) -> Line | None:
-        """Return the line of a contribution: credit first, then the price. None: there is nothing to book."""
+    def usage(
+        self, part: Contribution, key: LineKey, period: Period, catalog: Catalog, sale: SaleKey | None = None
+    ) -> Line | None:
+        """Return the line of a contribution: credit first, then the price. None: there is nothing to book.
+
+        `sale`: the contribution is a part of that, and some refund speaks of it.
+        """
         event, member, quantity, state = part.event, part.member, part.quantity, self.state
         # A session may have ended under a later version of its meter; the one of its start prices it.
         meter = part.meter if part.meter.pairing is None else catalog.meters.get(part.meter.id, part.meter)
@@ -99,8 +104,8 @@ class Rater:
         price, note = _price(lane, part)
         total = lane.total_key(price, member)
         before = state.tallies.get(total) or Tally()
-        credit = self._credit
-        steps = credit.cover(lane, part) if quantity > ZERO else credit.uncover(lane, quantity, before.quantity)
+        credit, sold = self._credit, None if sale is None else SoldPart(sale, part.element)
+        steps = credit.cover(lane, part, sold) if quantity > ZERO else credit.uncover(lane, quantity, before.quantity)
         covered = sum([step.covered for step in steps], ZERO) if steps else ZERO
         billable = quantity - covered
         base = None
@@ -124,7 +129,7 @@ class Rater:
             if price.id in lane.plain and first.amount >= ZERO and not state.returned:
                 left = self._payables.in_full(lane, first.amount)
             else:
-                left = self._payables.of(lane, price, total, first.amount, Due(event.time, event.site, member))
+                left = self._payables.of(lane, price, total, first.amount, Due(event.time, event.site, member, sold))
         line = self._line(
             part, key, lane, period, price=price, steps=steps, covered=covered, billable=billable, left=left
         )

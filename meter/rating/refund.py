@@ -56,13 +56,11 @@ def refund(
     account: str,
     period: Period,
     instance_for: Callable[[str], str] = str,
-    held: Callable[[str], Decimal] | None = None,
 ) -> Refunded:
     """Return what `event` gives back of `sale`: nothing unless it is completed, never more than is left.
 
     `period` is that of the refund's place. `instance_for` names the instance that gets the credit of another, which may
-    have expired; `held` tells the most that an instance can take back. Where data has an `amount`, its `lines` are
-    passed over.
+    have expired. Where data has an `amount`, its `lines` are passed over.
     """
     if event.data.get("status") != "completed":
         return Refunded(lines=(), returns=(), sold=sale)
@@ -76,11 +74,11 @@ def refund(
         else:
             after, notes = _of_lines(sale, event.data.get("lines"))
         writer = _Writer(
-            event=event, before=sale, after=after, account=account, period=period, instance_for=instance_for, held=held
+            event=event, before=sale, after=after, account=account, period=period, instance_for=instance_for
         )
         write = writer.paid if sale.settlement == "paid" else writer.on_account
         lines = tuple(line for sold_line in sale.lines if (line := write(sold_line)) is not None)
-    return Refunded(lines=lines, returns=tuple(writer.returned.items()), sold=after, notes=notes)
+    return Refunded(lines=lines, returns=tuple(writer.returned.items()), sold=writer.after, notes=notes)
 
 
 # --- how much of the sale has been given back -------------------------------------------------------------------------
@@ -214,13 +212,19 @@ def _decimal(number: Fraction) -> Decimal:
 # --- what that is of a line -------------------------------------------------------------------------------------------
 
 
+class _OfDraw(NamedTuple):
+    """Of a draw, what a share of it comes to, and what that covered."""
+
+    amount: Decimal
+    covered: Decimal
+
+
 class _Given(NamedTuple):
-    """Of a line, what a share of it comes to: money, quantities, and the amount of each of its draws."""
+    """Of a line, what a share of it comes to: money, a quantity, and of each of its draws."""
 
     money: Decimal
     quantity: Decimal
-    covered: Decimal
-    draws: tuple[Decimal, ...]
+    draws: tuple[_OfDraw, ...]
 
 
 def _given(line: SoldLine, sale: Sold, share: Fraction) -> _Given:
@@ -230,7 +234,7 @@ def _given(line: SoldLine, sale: Sold, share: Fraction) -> _Given:
     takes its own share.
     """
     if share == ALL:
-        return _Given(line.amount, line.quantity, line.covered, tuple(draw.amount for draw in line.draws))
+        return _Given(line.amount, line.quantity, tuple(_OfDraw(draw.amount, draw.covered) for draw in line.draws))
     worths = _worths(line, sale)
     charged = max(Fraction(line.amount), NOTHING)
     rest = (charged + sum(worths, NOTHING)) * share
@@ -242,18 +246,18 @@ def _given(line: SoldLine, sale: Sold, share: Fraction) -> _Given:
         rest -= taken
         shares.append(taken / worth if worth else share)
     shares.reverse()
-    measure = sum((draw.covered for draw in line.draws if not draw.money), ZERO)
-    covered = sum((Fraction(draw.covered) * part for draw, part in _zip(line, shares) if not draw.money), NOTHING)
     return _Given(
         money=_figure(money if line.amount > ZERO else Fraction(line.amount) * share),
         quantity=_figure(Fraction(line.quantity) * share),
-        covered=_figure(Fraction(line.covered) * covered / Fraction(measure)) if measure else ZERO,
-        draws=tuple(min(_figure(Fraction(draw.amount) * part), draw.amount) for draw, part in _zip(line, shares)),
+        draws=tuple(
+            _OfDraw(_part_of(draw.amount, part), _part_of(draw.covered, part))
+            for draw, part in zip(line.draws, shares, strict=True)
+        ),
     )
 
 
-def _zip(line: SoldLine, shares: Sequence[Fraction]) -> list[tuple[SoldDraw, Fraction]]:
-    return list(zip(line.draws, shares, strict=True))
+def _part_of(figure: Decimal, share: Fraction) -> Decimal:
+    return min(_figure(Fraction(figure) * share), figure)
 
 
 def _before_money(line: SoldLine) -> Decimal:
@@ -303,7 +307,6 @@ class _Writer:
     account: str
     period: Period
     instance_for: Callable[[str], str]
-    held: Callable[[str], Decimal] | None
     returned: dict[str, Decimal] = field(default_factory=dict)
 
     def paid(self, line: SoldLine) -> Line | None:
@@ -326,28 +329,31 @@ class _Writer:
         """Return the line of what a line gets back; None where that is nothing."""
         earlier = _given(line, self.before, _share_of(line, self.before))
         now = _given(line, self.after, _share_of(line, self.after))
-        given = [new - old for new, old in zip(now.draws, earlier.draws, strict=True)]
+        after, draws = line, []
         # The last drawn is returned first.
-        draws = [self._back(draw, amount) for draw, amount in reversed(list(zip(line.draws, given, strict=True)))]
+        for draw, new, old in reversed(list(zip(line.draws, now.draws, earlier.draws, strict=True))):
+            # A negative line may have given back some of it.
+            amount = min(new.amount - old.amount, draw.amount - draw.back)
+            if amount:
+                covered = min(new.covered - old.covered, draw.covered - draw.uncovered)
+                after = after.with_draw(draw.returned(amount, covered))
+                draws.append(self._back(draw, amount))
         money = now.money - earlier.money
-        if not money and not any(given):
+        if not money and not draws:
             return None
+        self.after = self.after.with_line(after)
         return self._line(
             line,
             amount=money,
             quantity=now.quantity - earlier.quantity,
-            covered=now.covered - earlier.covered,
-            draws=tuple(draw for draw in draws if draw.amount),
+            covered=after.uncovered - line.uncovered,
+            draws=tuple(draws),
         )
 
     def _back(self, draw: SoldDraw, amount: Decimal) -> Draw:
-        """Return credit to the instance that takes it, as far as it can."""
-        name = self.instance_for(draw.instance) if amount else draw.instance
-        already = self.returned.get(name, ZERO)
-        if amount and self.held is not None:
-            amount = max(min(amount, self.held(name) - already), ZERO)
-        if amount:
-            self.returned[name] = already + amount
+        """Return credit to the instance that takes it."""
+        name = self.instance_for(draw.instance)
+        self.returned[name] = self.returned.get(name, ZERO) + amount
         return Draw(grant=name, unit=draw.unit, amount=-amount)
 
     def _line(

@@ -6,7 +6,7 @@ Shares are exact fractions, so that any number of partial refunds comes to the s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from meter.model.charge import Line, LineTax, Settlement
 from meter.model.event import EventKey, Json, Position, UsageEvent
-from meter.model.money import ZERO, is_currency
+from meter.model.money import EXACT, ZERO, is_currency, round_amount
 from meter.model.strict_json import exact_json, strict_json
 from meter.rating.values import number
 
@@ -51,17 +51,26 @@ class Billed(NamedTuple):
 
 
 class SoldDraw(NamedTuple):
-    """A draw that a refund can return."""
+    """A draw that can be given back, once: by refunds of its sale and by negative lines of its meter and period.
+
+    `back` is what has come back of `amount` so far, `uncovered` what of `covered`.
+    """
 
     instance: str
     unit: str
     amount: Decimal
     covered: Decimal
+    back: Decimal = ZERO
+    uncovered: Decimal = ZERO
 
     @property
     def money(self) -> bool:
         """Tell whether it lowered the amount instead of the quantity."""
         return is_currency(self.unit)
+
+    def returned(self, amount: Decimal, covered: Decimal) -> SoldDraw:
+        """Return the draw with so much more of it given back."""
+        return self._replace(back=self.back + amount, uncovered=self.uncovered + covered)
 
 
 class SoldItem(NamedTuple):
@@ -95,6 +104,24 @@ class SoldLine(NamedTuple):
     dimensions: Mapping[str, Json]
     item: int | None
     draws: tuple[SoldDraw, ...]
+
+    @property
+    def uncovered(self) -> Decimal:
+        """Return what of `covered` has come back; the draws say it in base units."""
+        covers = [draw for draw in self.draws if not draw.money]
+        back = sum([draw.uncovered for draw in covers], ZERO)
+        if not back:
+            return ZERO
+        whole = sum([draw.covered for draw in covers], ZERO)
+        return self.covered if back == whole else round_amount(EXACT.divide(EXACT.multiply(self.covered, back), whole))
+
+    def draw_of(self, instance: str) -> SoldDraw:
+        """Return the line's draw of an instance: there is but one."""
+        return next(draw for draw in self.draws if draw.instance == instance)
+
+    def with_draw(self, changed: SoldDraw) -> SoldLine:
+        """Return the line with another state of one of its draws."""
+        return self._replace(draws=tuple(changed if draw.instance == changed.instance else draw for draw in self.draws))
 
 
 class Returned(NamedTuple):
@@ -164,6 +191,16 @@ class Sold:
             return sum((item.given for item in self.items), NOTHING) / len(self.items)
         return self.tip_given
 
+    def line_of(self, meter: str, element: int) -> SoldLine:
+        """Return the line that a meter made of an element; the tip's is none of these."""
+        return next(line for line in self.lines if line.meter == meter and line.element == element and not line.tip)
+
+    def with_line(self, changed: SoldLine) -> Sold:
+        """Return the sale with another state of one of its lines."""
+        place = (changed.meter, changed.element, changed.part)
+        lines = (changed if (line.meter, line.element, line.part) == place else line for line in self.lines)
+        return replace(self, lines=tuple(lines))
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values, numbers as strings: `from_json` gives back an equal one."""
         return {
@@ -208,8 +245,7 @@ def sold(event: UsageEvent, billed: Sequence[Billed], *, member: str | None, cur
 
     A till's total that is missing or not above 0 is taken to be the sum of its net, tax and tip.
     """
-    elements = _elements(event)
-    items = tuple(_sold_item(element) for element in elements)
+    items = tuple(_sold_item(element) for element in _elements(event))
     tip = number(event.data.get("tip"))
     total = number(event.data.get("total"))
     if total is None or total <= ZERO:
@@ -226,8 +262,14 @@ def sold(event: UsageEvent, billed: Sequence[Billed], *, member: str | None, cur
         tip=tip or ZERO,
         tipped=tip is not None,
         items=items,
-        lines=tuple(_sold_line(one, elements) for one in billed),
+        lines=sold_lines(event, billed),
     )
+
+
+def sold_lines(event: UsageEvent, billed: Sequence[Billed]) -> tuple[SoldLine, ...]:
+    """Return what the sale was billed with, as refunds will want to know it."""
+    elements = _elements(event)
+    return tuple(_sold_line(one, elements) for one in billed)
 
 
 def _elements(event: UsageEvent) -> list[Mapping[str, Json]]:
@@ -273,7 +315,9 @@ def _sold_line(billed: Billed, elements: Sequence[Mapping[str, Json]]) -> SoldLi
         item=next((n for n, element in enumerate(elements) if element is billed.item), None),
         # Credit that a negative element gave back is not the refund's to return.
         draws=tuple(
-            SoldDraw(draw.instance, draw.unit, draw.amount, draw.covered) for draw in billed.draws if draw.amount > ZERO
+            SoldDraw(draw.instance, draw.unit, draw.amount, draw.covered)
+            for draw in billed.draws
+            if draw.covered > ZERO
         ),
     )
 
@@ -301,7 +345,7 @@ def _line_row(line: SoldLine) -> dict[str, Any]:
         ],
         # As text: what reads the record must not take a decimal for a float.
         "dimensions": exact_json(line.dimensions),
-        "draws": [[draw.instance, draw.unit, str(draw.amount), str(draw.covered)] for draw in line.draws],
+        "draws": [[draw.instance, draw.unit, *map(str, draw[2:])] for draw in line.draws],
     }
 
 
@@ -320,8 +364,7 @@ def _line_of(row: Mapping[str, Any]) -> SoldLine:
             ),
             "dimensions": strict_json(row["dimensions"].encode()),
             "draws": tuple(
-                SoldDraw(instance, unit, Decimal(amount), Decimal(covered))
-                for instance, unit, amount, covered in row["draws"]
+                SoldDraw(instance, unit, *map(Decimal, figures)) for instance, unit, *figures in row["draws"]
             ),
         }
     )

@@ -6,7 +6,7 @@
 
 Bounded by the account's members, prices and grants, not by its events: what belongs to a billing period is dropped when
 the next begins. Only the draws that a negative quantity could return grow within a period: by an entry whenever a meter
-that can fall draws another grant than the time before.
+that can fall draws another grant than the time before, or for a sale that has refunds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from meter.model.errors import Broken
 from meter.model.event import EventKey, Position
-from meter.model.money import ZERO, cut_quantity, round_amount
+from meter.model.money import ZERO, round_amount
 from meter.model.period import Period
 from meter.rating.measure import Memory
 from meter.rating.placed import PlacedEvent, placed_json, placed_of
@@ -26,7 +26,7 @@ from meter.rating.price import Tally
 from meter.rating.refund import Sold
 
 # Raised when `to_json` writes something else or its meaning changes: older checkpoints are then left unread.
-STATE_FORMAT: Final = 3
+STATE_FORMAT: Final = 4
 
 
 class TotalKey(NamedTuple):
@@ -58,8 +58,25 @@ class DrawStep(NamedTuple):
     granted: Decimal
 
 
+class SaleKey(NamedTuple):
+    """A sale as refunds speak of it."""
+
+    source: str
+    order: str
+
+
+class SoldPart(NamedTuple):
+    """An element of a sale that has refunds."""
+
+    sale: SaleKey
+    element: int
+
+
 class Drawn(NamedTuple):
-    """The draws of a meter in this period, the last first, as a linked list: a copy of the state shares it."""
+    """The draws of a meter in this period, the last first, as a linked list: a copy of the state shares it.
+
+    Of a draw of a sale that has refunds (`part`), `sold` knows what is left to give back.
+    """
 
     instance: str
     unit: str
@@ -67,6 +84,7 @@ class Drawn(NamedTuple):
     covered: Decimal
     granted: Decimal
     earlier: Drawn | None
+    part: SoldPart | None = None
 
 
 class Settled(NamedTuple):
@@ -83,13 +101,6 @@ class SessionKey(NamedTuple):
     meter: str
     source: str
     id: str
-
-
-class SaleKey(NamedTuple):
-    """A sale as refunds speak of it."""
-
-    source: str
-    order: str
 
 
 class Returned(NamedTuple):
@@ -228,12 +239,20 @@ class AccountState:
         )
 
 
-def remember(drawn: dict[str, Drawn], meter: str, step: DrawStep) -> None:
-    """Keep a draw of `meter` in `drawn` for `give_back`; neighbouring draws of one instance at one rate are one."""
+def remember(drawn: dict[str, Drawn], meter: str, step: DrawStep, part: SoldPart | None = None) -> None:
+    """Keep a draw of `meter` in `drawn` for `give_back`; neighbouring draws of one instance at one rate are one.
+
+    `part`: it is a draw of a sale that has refunds.
+    """
     top, amount, covered = drawn.get(meter), step.amount, step.covered
-    if top is not None and top.instance == step.instance and top.amount == top.covered and amount == covered:
+    if part is None and top is not None and top.part is None and _joins(top, step):
         amount, covered, top = amount + top.amount, covered + top.covered, top.earlier
-    drawn[meter] = Drawn(step.instance, step.unit, amount, covered, step.granted, top)
+    drawn[meter] = Drawn(step.instance, step.unit, amount, covered, step.granted, top, part)
+
+
+def _joins(draw: Drawn | DrawStep, other: DrawStep) -> bool:
+    """Tell whether two neighbouring draws are one: of one instance, at one rate."""
+    return draw.instance == other.instance and draw.amount == draw.covered and other.amount == other.covered
 
 
 def give_back(state: AccountState, drawn: dict[str, Drawn], meter: str, covered: Decimal) -> list[DrawStep]:
@@ -241,13 +260,7 @@ def give_back(state: AccountState, drawn: dict[str, Drawn], meter: str, covered:
     found: list[DrawStep] = []
     top = drawn.get(meter)
     while top is not None and covered > ZERO:
-        used = state.used[top.instance]
-        if used < top.amount:
-            # A refund has given back some of it.
-            top = top._replace(amount=used, covered=cut_quantity(top.covered * used / top.amount))
-            if not top.covered:
-                top = top.earlier
-                continue
+        top = _outstanding(state, meter, top)
         if covered >= top.covered:
             part, amount, rest = top.covered, top.amount, top.earlier
         else:
@@ -255,9 +268,15 @@ def give_back(state: AccountState, drawn: dict[str, Drawn], meter: str, covered:
             # Credits go back in proportion, as finely as they were drawn.
             amount = part if top.amount == top.covered else round_amount(top.amount * part / top.covered)
             rest = top._replace(amount=top.amount - amount, covered=top.covered - part)
-        found.append(DrawStep(top.instance, top.unit, -amount, -part, top.granted - used, top.granted))
-        state.used[top.instance] = used - amount
-        covered -= part
+        if part:
+            step = _returned(state, meter, top, amount, part)
+            if found and _joins(found[-1], step):
+                # As one draw would be: a line looks the same whether its draws' sales have refunds or not.
+                last = found[-1]
+                found[-1] = last._replace(amount=last.amount + step.amount, covered=last.covered + step.covered)
+            else:
+                found.append(step)
+            covered += step.covered
         top = rest
     if top is None:
         drawn.pop(meter, None)
@@ -266,18 +285,40 @@ def give_back(state: AccountState, drawn: dict[str, Drawn], meter: str, covered:
     return found
 
 
-def _flat(top: Drawn | None) -> list[list[str]]:
-    rows: list[list[str]] = []
+def _outstanding(state: AccountState, meter: str, draw: Drawn) -> Drawn:
+    """Return a draw with what is left of it: a refund may have given back some."""
+    if draw.part is None:
+        return draw
+    of = state.sold[draw.part.sale].line_of(meter, draw.part.element).draw_of(draw.instance)
+    return draw._replace(amount=of.amount - of.back, covered=of.covered - of.uncovered)
+
+
+def _returned(state: AccountState, meter: str, draw: Drawn, amount: Decimal, covered: Decimal) -> DrawStep:
+    """Give `amount` of a draw back to its instance, and have its sale's refunds know."""
+    if draw.part is not None:
+        sale = state.sold[draw.part.sale]
+        line = sale.line_of(meter, draw.part.element)
+        line = line.with_draw(line.draw_of(draw.instance).returned(amount, covered))
+        state.sold[draw.part.sale] = sale.with_line(line)
+    used = state.used[draw.instance]
+    state.used[draw.instance] = used - amount
+    return DrawStep(draw.instance, draw.unit, -amount, -covered, draw.granted - used, draw.granted)
+
+
+def _flat(top: Drawn | None) -> list[list[str | int]]:
+    rows: list[list[str | int]] = []
     while top is not None:
-        rows.append([top.instance, top.unit, str(top.amount), str(top.covered), str(top.granted)])
+        of = () if top.part is None else (*top.part.sale, top.part.element)
+        rows.append([top.instance, top.unit, str(top.amount), str(top.covered), str(top.granted), *of])
         top = top.earlier
     return rows
 
 
-def _linked(rows: list[list[str]]) -> Drawn:
+def _linked(rows: list[list[Any]]) -> Drawn:
     top: Drawn | None = None
-    for instance, unit, amount, covered, granted in reversed(rows):
-        top = Drawn(instance, unit, Decimal(amount), Decimal(covered), Decimal(granted), top)
+    for instance, unit, amount, covered, granted, *of in reversed(rows):
+        part = SoldPart(SaleKey(of[0], of[1]), of[2]) if of else None
+        top = Drawn(instance, unit, Decimal(amount), Decimal(covered), Decimal(granted), top, part)
     if top is None:
         raise Broken(
             "a checkpoint lists a meter without draws; delete the account's checkpoints", code="bad_checkpoint"

@@ -7,13 +7,12 @@ from: the fold asks for one before the sale (decision 0009).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 from meter.model.charge import Draw, Line, LineKey, changed
-from meter.model.event import REFUND, SALE, Position, UsageEvent
+from meter.model.event import REFUND, SALE, EventKey, Position, UsageEvent
 from meter.model.money import ONE, ZERO, round_amount, unit_scale
 from meter.model.period import Period
 from meter.rating import grants
@@ -23,10 +22,8 @@ from meter.rating.measure import Contribution, Scene, Unread
 from meter.rating.placed import PlacedEvent
 from meter.rating.refund import Billed, Refunded, Sold, refund, sold
 from meter.rating.sale import POS, paid_line, tip_line
+from meter.rating.sold import sold_lines
 from meter.rating.state import AccountState, DrawStep, Returned, SaleKey
-
-# What an instance gave that is forgotten: all that its sale drew.
-_ALL: Final = Decimal("Infinity")
 
 
 def sale_of(event: UsageEvent) -> SaleKey | None:
@@ -51,8 +48,7 @@ class Till:
     unread: list[Unread] = field(default_factory=list)
     _refunds: list[PlacedEvent] = field(default_factory=list)
     _wanted: set[SaleKey] = field(default_factory=set)
-    _open: list[Billed] = field(default_factory=list)
-    _sale: PlacedEvent | None = None
+    _sale: EventKey | None = None
 
     def expect(self, events: Sequence[PlacedEvent]) -> None:
         """Look which sales the events and the refunds that wait in the state speak of."""
@@ -72,15 +68,22 @@ class Till:
             if placed.sale is not None and placed.sale <= base and sale_of(placed.event) not in self.state.sold
         ]
 
+    def wanted(self, event: UsageEvent) -> SaleKey | None:
+        """Return what refunds call a sale that some refund speaks of; None for another."""
+        key = sale_of(event) if self._wanted else None
+        return key if key in self._wanted else None
+
     def sell(self, event: UsageEvent, member: str | None, billed: Billed | None) -> None:
         """Keep a line of a sale that some refund speaks of; None: of one that has perhaps no line at all."""
-        if not self._wanted or event.type != SALE or sale_of(event) not in self._wanted:
+        key = self.wanted(event)
+        if key is None:
             return
-        if self._sale is None or self._sale.event.key != event.key:
-            self.flush()
-            self._sale = PlacedEvent(event=event, member=member)
-        if billed is not None:
-            self._open.append(billed)
+        sales, found = self.state.sold, [] if billed is None else [billed]
+        if self._sale == event.key:
+            sales[key] = replace(sales[key], lines=(*sales[key].lines, *sold_lines(event, found)))
+        else:
+            self._sale = event.key
+            sales[key] = sold(event, found, member=member, currency=self.facts.currency_at(event.time))
 
     def paid(self, placed: PlacedEvent, period: Period) -> tuple[Line, list[Unread]]:
         """Return the line of a sale paid at the till, and what of it could not be read."""
@@ -112,19 +115,8 @@ class Till:
         self.sell(event, member, None if line is None else billed(None, line, ()))
         return line
 
-    def flush(self) -> None:
-        """Put the sale whose lines are complete into the state."""
-        if self._sale is not None:
-            event = self._sale.event
-            key = sale_of(event)
-            if key is not None:
-                currency = self.facts.currency_at(event.time)
-                self.state.sold[key] = sold(event, self._open, member=self._sale.member, currency=currency)
-        self._sale, self._open = None, []
-
     def refund(self, placed: PlacedEvent, period: Period, place: Position) -> list[Line]:
         """Return the lines of a refund that stands at `place`; none while its sale is unknown or left nothing."""
-        self.flush()
         event, state, at = placed.event, self.state, place.time
         state.waiting.pop(event.key, None)
         key = sale_of(event)
@@ -139,12 +131,7 @@ class Till:
             expired[(new := grants.returned_id(name, event.source, event.id))] = name
             return new
 
-        def held(name: str) -> Decimal:
-            """Return the most that can go back: a negative quantity may have returned some of it before."""
-            origin = expired.get(name, name)
-            return state.used.get(origin, ZERO if origin == name else _ALL)
-
-        found = refund(event, sale, account=self.facts.account.id, period=period, instance_for=instance_for, held=held)
+        found = refund(event, sale, account=self.facts.account.id, period=period, instance_for=instance_for)
         state.sold[key] = found.sold
         if found.notes:
             reason = "; ".join(found.notes)
@@ -158,7 +145,16 @@ class Till:
                 state.returned[name] = Returned(expired[name], at, period.end, amount)
             else:
                 state.used[name] -= amount
+        if sale.position.time in period:
+            self._unpay(lines)
         return lines
+
+    def _unpay(self, lines: Sequence[Line]) -> None:
+        """Take what lines of the period give back off what was paid: a negative amount does not give it back again."""
+        paid = self.state.paid
+        for line in lines:
+            if line.meter in paid and line.settlement == "account" and not line.key.of_tip:
+                paid[line.meter] += line.amount
 
     def _explain(self, found: Refunded, sale: Sold, renewed: Mapping[str, Decimal]) -> None:
         """Keep how the lines of a refund came about; `renewed`: the credit that became instances of its own."""

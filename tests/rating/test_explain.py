@@ -579,6 +579,21 @@ def test_a_refund_returns_money_and_then_draws() -> None:
     ]
 
 
+def test_a_refund_says_what_of_the_credit_had_come_back_before() -> None:
+    where = space(plan(cafe=passed(), grants=[credit("EUR", 15, "cafe")]))
+    corrected = replace(sale("account", [{"amount": "-9"}], order="o-2", total="-9"), id="down", time=t("11-03"))
+    scene = booked(where, sale("account", ROOM, total="20.00"), corrected, refund("11-05", amount="20"))
+    assert core(scene, 2) == [
+        "Refund: 20 of 20 EUR of the sale sale from berlin/device, 0 left",
+        "  100 % of its line: the 5 EUR charged first, then the credit, the last drawn first",
+        "  of the 15 EUR that it drew from sub/credits/2026-11, 4 had come back before",
+        "Money: sub/credits/2026-11 had 4 of 15 EUR, is given back 11, has 15 left",
+        "Amount: -5 EUR, booked as -5",
+    ]
+    (drawn,) = scene.json(2)["refund"]["drawn"]
+    assert drawn == {"grant": "sub/credits/2026-11", "unit": "EUR", "amount": "15", "back": "4"}
+
+
 def test_an_odd_cent_has_its_reason() -> None:
     where = space(plan(use=per_unit("0.004", tax="vat")), terms={"taxes": taxed("10")})
     assert core(booked(where, use("11-02", 1), use("11-03", 1)))[-2:] == [

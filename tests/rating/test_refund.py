@@ -284,9 +284,14 @@ class TestOnAccount:
         assert found.returns == (("pack/returned/r", 15),)
         assert found.lines[0].draws[0].grant == "pack/returned/r"
 
-    def test_no_instance_takes_back_more_than_was_taken(self) -> None:
-        (found,) = give(self.drawn(), back("23.80"), held=lambda _: d(4))
-        assert (found.returns, found.lines[0].amount) == ((("pack", 4),), -5)
+    def test_a_draw_gives_back_what_is_left_of_it(self) -> None:
+        where = self.drawn()
+        (line,) = where.lines
+        where = where.with_line(line.with_draw(line.draws[0].returned(d(11), d(11))))
+        half, rest = give(where, back("11.90", id="1"), back("11.90", id="2"))
+        assert (half.returns, half.lines[0].amount) == ((("pack", 4),), -5)
+        assert (rest.returns, rest.lines) == ((), ())
+        assert Sold.from_json(json.loads(json.dumps(rest.sold.to_json()))) == rest.sold
 
     def test_what_gets_nothing_back_has_no_line(self) -> None:
         event = sale(COFFEE, BOOK, total="16.65")

@@ -188,7 +188,8 @@ class Sale:
 
         back, shown = account.showing(give)
         line = one.booked.line
-        account.memory.paid[period.start, line.meter, line.currency] -= amount
+        if line.period == period:
+            account.memory.paid[period.start, line.meter, line.currency] -= amount
         quantity = rounded(line.quantity * after, 12) - rounded(line.quantity * before, 12)
         covered = sum((draw.covered for draw in back), ZERO)
         self._book(account, line, refund, at, period, part, -amount, shown,

@@ -8,10 +8,10 @@ from fractions import Fraction
 from typing import Any
 
 from meter.model.charge import Line
-from meter.model.money import EXACT, plain, round_quantity
+from meter.model.money import EXACT, plain, round_quantity, unit_scale
 from meter.rating.evidence import GivenBack
-from meter.rating.explain.words import percent_text
-from meter.rating.sold import Returned, Sold, SoldLine
+from meter.rating.explain.words import in_units, percent_text
+from meter.rating.sold import Returned, Sold, SoldDraw, SoldLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,20 @@ class Refund:
             "share_before": plain(_rounded(self.before)),
             "share_after": plain(_rounded(self.after)),
             "charged": None if self.of is None else plain(self.of.amount),
+            "drawn": [
+                {"grant": draw.instance, "unit": draw.unit, "amount": drew, "back": back}
+                for draw, drew, back in self._drawn()
+            ],
         }
+
+    def _drawn(self) -> list[tuple[SoldDraw, str, str]]:
+        """Return the draws of the sale's line, each with what it took and what of that had come back before."""
+        draws = () if self.of is None else self.of.draws
+        scales = [unit_scale(draw.unit) for draw in draws]
+        return [
+            (draw, plain(in_units(draw.amount, scale)), plain(in_units(draw.back, scale)))
+            for draw, scale in zip(draws, scales, strict=True)
+        ]
 
     def text(self, line: Line) -> list[str]:
         """Return it as lines of text."""
@@ -58,6 +71,11 @@ class Refund:
             share = f"{_percent(self.after - self.before)} of its line{before}"
             charged = f"the {plain(self.of.amount)} {line.currency} charged"
             out.append(f"  {share}: {charged} first, then the credit, the last drawn first")
+            out += [
+                f"  of the {drew} {draw.unit} that it drew from {draw.instance}, {back} had come back before"
+                for draw, drew, back in self._drawn()
+                if draw.back
+            ]
         return out
 
 

@@ -112,6 +112,22 @@ def money_first() -> str:
 
 
 @example
+def a_correction_and_a_refund() -> str:
+    pot = GivenGrant(id="bar", account="acme", unit="EUR", amount=d("30.00"))
+    corrected = event(
+        "less", "pos.sale", on("11-03"), {**sale("account", item("-8.00"), total="-8.00").data, "order": "o2"}
+    )
+    first, less, refund = house(CAFE, grants=[pot]).lines(
+        sale("account", item("20.00"), total="20.00"), corrected, back("20.00")
+    )
+    drawn = [line.draws[0].amount for line in (first, less, refund)]
+    return (
+        f"30.00 for the bar pay a sale of {money(drawn[0])}. Another sale corrects it by -8.00, which gives "
+        f"{money(-drawn[1])} back; a refund of all of the first then gives back {money(-drawn[2])}."
+    )
+
+
+@example
 def never_more() -> str:
     where = house(CAFE)
     lines = where.lines(

@@ -1,0 +1,184 @@
+"""Negative lines and refunds give back the same draws, and each draw once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meter.model.catalog import CreditRate, Meter
+from meter.model.charge import Draw, Line
+from meter.model.event import UsageEvent
+from meter.model.money import ZERO
+from meter.rating.fold import fold
+from meter.rating.state import AccountState
+from tests.rating.world import CAFE, METERS, Space, d, event, passed, per_unit, plan, space, span, use
+from tests.rating.world import given as credited
+
+CUPS = Meter(id="cups", event="pos.sale", aggregate="sum", unit="unit", value=("lines", "quantity"))
+
+
+def sale(order: int, day: int, *cups: str | int, each: str = "1") -> UsageEvent:
+    """A sale on account of so many cups, a line for each figure; below 0: it corrects others."""
+    lines = [{"sku": f"c{n}", "quantity": d(count), "amount": str(d(count) * d(each))} for n, count in enumerate(cups)]
+    total = sum((d(count) for count in cups), ZERO) * d(each)
+    data = {"order": f"o{order}", "currency": "EUR", "settlement": "account", "total": str(total), "lines": lines}
+    return event(f"sale{order}", "pos.sale", f"11-{day:02}", data)
+
+
+def refund(order: int, day: int, amount: str, *, month: int = 11) -> UsageEvent:
+    data = {"refund": f"{order}-{day}", "sale": {"source": "berlin/device", "order": f"o{order}"}, "currency": "EUR"}
+    id = f"refund{order}-{day}"
+    return event(id, "pos.refund", f"{month}-{day:02}", {**data, "status": "completed", "amount": amount}, by=None)
+
+
+def bar(*grants: Any, meter: Meter = CUPS, **more: Any) -> Space:
+    """Cups and other usage, both covered by what is given."""
+    terms = {"meters": {one.id: one for one in (*METERS, meter) if one != CAFE or meter == CAFE}, **more}
+    prices: Any = {meter.id: passed() if meter == CAFE else per_unit("1"), "use": per_unit("1", id="use")}
+    return space(plan(**prices), grants=list(grants), terms=terms)
+
+
+def drawn(lines: Sequence[Line]) -> list[Any]:
+    """What each line draws, in all; nothing of lines that draw nothing."""
+    return [(line.key.id, sum((draw.amount for draw in line.draws), ZERO)) for line in lines if line.draws]
+
+
+class TestOnce:
+    """A pack of 100 units: 10 for a sale, 30 for something else, so that the pack could take more back than it may."""
+
+    pack = credited("pack", CUPS, "100")
+    other = use("11-02", 30)
+
+    def test_what_a_negative_line_gave_back_its_sales_refund_does_not(self) -> None:
+        lines = bar(self.pack).lines(self.other, sale(1, 3, 10), sale(2, 4, -4), refund(1, 5, "10"))
+        assert drawn(lines)[1:] == [("sale1", 10), ("sale2", -4), ("refund1-5", -6)]
+        assert [lines[-1].quantity, lines[-1].covered, lines[-1].amount] == [-10, -6, 0]
+
+    def test_what_a_refund_gave_back_no_negative_line_does(self) -> None:
+        lines = bar(self.pack).lines(self.other, sale(1, 3, 10), refund(1, 4, "7"), sale(2, 5, -4))
+        assert drawn(lines)[1:] == [("sale1", 10), ("refund1-4", -7), ("sale2", -3)]
+        # Nothing is left to give back, so the fourth goes below 0.
+        assert [lines[-1].covered, lines[-1].billable, lines[-1].amount] == [-3, -1, -1]
+
+    def test_parts_of_a_refund_go_on_until_nothing_is_left(self) -> None:
+        parts = [refund(1, day, "4") for day in (5, 6, 7)]
+        lines = bar(self.pack).lines(self.other, sale(1, 3, 10), sale(2, 4, -3), *parts)
+        assert drawn(lines)[2:] == [("sale2", -3), ("refund1-5", -4), ("refund1-6", -3)]
+        assert [line.key.id for line in lines][-1] == "refund1-6"
+
+    def test_a_negative_line_takes_what_refunds_left_and_then_what_was_drawn_before(self) -> None:
+        events = [sale(1, 3, 10), sale(2, 4, 5), sale(3, 5, 2), refund(2, 6, "4"), sale(4, 7, -6)]
+        lines = bar(self.pack).lines(self.other, *events)
+        # 2 of the third sale, 1 of the second, 3 of the first.
+        assert drawn(lines)[4:] == [("refund2-6", -4), ("sale4", -6)]
+        assert drawn(bar(self.pack).lines(self.other, *events, refund(1, 8, "10")))[6:] == [("refund1-8", -7)]
+
+    def test_a_correction_within_the_sale_counts(self) -> None:
+        lines = bar(self.pack).lines(self.other, sale(1, 3, 10, -4), refund(1, 5, "6"))
+        assert drawn(lines)[1:] == [("sale1", 10), ("sale1", -4), ("refund1-5", -6)]
+
+    def test_a_sale_of_an_earlier_period_is_out_of_a_negative_lines_reach(self) -> None:
+        where = bar(self.pack)
+        later = [use("12-02", 5), refund(1, 3, "4", month=12)]
+        corrected = event("down", "pos.sale", "12-04", sale(2, 4, -6).data)
+        lines = where.lines(self.other, sale(1, 3, 10), sale(3, 4, -3), *later, corrected)
+        assert drawn(lines)[2:] == [("sale3", -3), ("use-12-02-ada", 5), ("refund1-3", -4)]
+        assert lines[-1].amount == -6
+
+    def test_what_came_back_before_the_credit_was_over_does_not_become_credit_again(self) -> None:
+        pack = credited("pack", CUPS, "100", span=span("11-01", "11-10"))
+        lines = bar(pack).lines(self.other, sale(1, 3, 10), sale(2, 4, -4), refund(1, 12, "10"))
+        assert lines[-1].draws == (Draw(grant="pack/returned/berlin%2Fdevice/refund1-12", unit="unit", amount=d(-6)),)
+
+    def test_credits_come_back_at_the_rate_that_they_were_drawn_at(self) -> None:
+        pack = credited("pack", Meter(id="any", event="", aggregate="count", unit="credit"), "50")
+        where = bar(pack, credit_rates={"cups": (CreditRate(rate=d("0.3")),), "use": (CreditRate(rate=d(1)),)})
+        lines = where.lines(self.other, sale(1, 3, 10), sale(2, 4, "-2.5"), refund(1, 5, "5"), refund(1, 6, "5"))
+        assert drawn(lines)[1:] == [("sale1", 3), ("sale2", d("-0.75")), ("refund1-5", -1.5), ("refund1-6", -0.75)]
+        assert [line.covered for line in lines[1:]] == [10, d("-2.5"), -5, d("-2.5")]
+
+    def test_money_draws_come_back_once_too(self) -> None:
+        where = bar(credited("purse", CAFE, "100"), meter=CAFE)
+        lines = where.lines(sale(0, 2, 30), sale(1, 3, 10), sale(2, 4, -4), refund(1, 5, "10"))
+        assert drawn(lines)[1:] == [("sale1", 10), ("sale2", -4), ("refund1-5", -6)]
+        lines = where.lines(sale(0, 2, 30), sale(1, 3, 10), refund(1, 5, "10"), sale(2, 6, -4), refund(0, 7, "30"))
+        assert drawn(lines)[2:] == [("refund1-5", -10), ("sale2", -4), ("refund0-7", -26)]
+
+    def test_money_that_a_refund_gave_back_counts_as_not_paid(self) -> None:
+        where = bar(credited("purse", CAFE, "10"), meter=CAFE)
+        lines = where.lines(sale(1, 2, 10), sale(2, 3, 5), refund(2, 4, "5"), sale(3, 5, -10))
+        assert [line.amount for line in lines] == [0, 5, -5, 0]
+        assert drawn(lines) == [("sale1", 10), ("sale3", -10)]
+
+    def test_money_that_was_paid_in_an_earlier_period_does_not(self) -> None:
+        where = bar(credited("purse", CAFE, "10", span=span("12-01")), meter=CAFE)
+        december = [
+            event(f"december{n}", "pos.sale", f"12-0{n}", sale(n, 1, cups).data) for n, cups in ((2, 10), (3, 5))
+        ]
+        corrected = event("corrected", "pos.sale", "12-06", sale(6, 1, -8).data)
+        lines = where.lines(sale(1, 2, 5), *december, refund(1, 4, "5", month=12), corrected)
+        assert [line.amount for line in lines] == [5, 0, 5, -5, -5]
+        assert drawn(lines) == [("december2", 10), ("corrected", -3)]
+
+    def test_credit_too_little_to_be_seen_covers_and_uncovers(self) -> None:
+        pack = credited("pack", Meter(id="any", event="", aggregate="count", unit="credit"), "1")
+        where = bar(pack, credit_rates={"cups": (CreditRate(rate=d("1e-13")),)})
+        lines = where.lines(sale(1, 3, 2), sale(2, 4, -1), refund(1, 5, "2"))
+        assert [line.covered for line in lines] == [2, -1]
+        assert not any(line.amount for line in lines)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[UsageEvent]:
+    """Sales of cups, corrections of sales, and refunds of some, all on different days, in order."""
+    figures = st.sampled_from(["1", "2", "7", "2.5", "-1", "-3", "-12"])
+    days = sorted(draw(st.lists(st.integers(3, 28), min_size=2, max_size=12, unique=True)))
+    found: list[UsageEvent] = []
+    sold: list[int] = []
+    for number, day in enumerate(days):
+        if draw(st.booleans()) and sold:
+            amount = draw(st.sampled_from(["1", "0.5", "3", "100"]))
+            found.append(refund(draw(st.sampled_from(sold)), day, amount))
+        else:
+            sold.append(number)
+            found.append(sale(number, day, *draw(st.lists(figures, min_size=1, max_size=3))))
+    return found
+
+
+packs = st.sampled_from(["5", "20", "400"])
+
+
+@given(histories(), packs)
+def test_what_others_drew_nobody_gives_back(events: list[UsageEvent], pack: str) -> None:
+    others = use("11-02", 5)
+    lines = bar(credited("pack", CUPS, pack)).lines(others, *events)
+    used = ZERO
+    for line in lines:
+        used += sum((draw.amount for draw in line.draws), ZERO)
+        assert used >= 5
+        assert used <= d(pack)
+
+
+@given(histories(), packs)
+def test_a_line_hangs_on_nothing_that_comes_after_it(events: list[UsageEvent], pack: str) -> None:
+    where = bar(credited("small", CUPS, "3", priority=1), credited("pack", CUPS, pack))
+    whole = where.lines(*events)
+    for number, one in enumerate(events):
+        so_far = where.lines(*events[:number])
+        assert so_far == tuple(line for line in whole if line.key[:3] < one.position)
+
+
+@given(histories(), packs)
+def test_a_checkpoint_in_between_changes_nothing(events: list[UsageEvent], pack: str) -> None:
+    where = bar(credited("pack", CUPS, pack))
+    placed = where.placed(events)
+    whole = fold(where.facts, AccountState(), placed, stride=1)
+    for number, rung in enumerate(whole.rungs, 1):
+        kept = AccountState.from_json(json.loads(json.dumps(rung.to_json())))
+        rest = fold(where.facts, kept, placed[number:])
+        assert rest.lines == tuple(line for line in whole.lines if line.key[:3] > placed[number - 1].event.position)
+        assert rest.state.to_json() == whole.state.to_json()
