@@ -11,37 +11,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import localcontext
-from operator import itemgetter
-from typing import Final, NamedTuple, TypeAlias
 
 from meter.model.charge import Line, LineKey
 from meter.model.errors import Broken
-from meter.model.event import REFUND, SALE, Position, UsageEvent
+from meter.model.event import REFUND, SALE, Position
 from meter.model.money import EXACT
 from meter.model.period import Period
 from meter.rating import calendar
 from meter.rating.evidence import Evidence
 from meter.rating.facts import AccountFacts
-from meter.rating.measure import Contribution, Memory, Orphan, Scene, Session, Unread, measure, open_sessions
+from meter.rating.items import Items, Mark, Payload, Tip, TooLate
+from meter.rating.measure import Contribution, Orphan, Unread, open_sessions
 from meter.rating.placed import PlacedEvent
 from meter.rating.rate import Rater
-from meter.rating.sale import is_paid
-from meter.rating.state import AccountState, SessionKey, Settled
+from meter.rating.state import AccountState
 from meter.rating.till import Till, billed
 
 __all__ = ["AccountFacts", "Evidence", "Folded", "PlacedEvent", "TooLate", "fold"]
-
-# Behind every line of an event.
-_LAST: Final = "\U0010ffff"
-
-
-class TooLate(Exception):
-    """The state took something for granted that is now known otherwise: fold again from one before `position`."""
-
-    def __init__(self, position: Position) -> None:
-        """Say what place must be folded again."""
-        super().__init__(f"fold again from before {position}")
-        self.position = position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,35 +65,18 @@ def fold(
     """
     run = _Run(facts, state, until=until, trace=trace)
     with localcontext(EXACT):
-        run.measure(events, stride)
-        run.settle()
+        run.items.take(events, stride=stride, until=until)
+        run.items.settle()
         run.rate()
     return Folded(
         lines=tuple(run.lines),
         state=run.state,
         rungs=tuple(run.rungs),
-        unread=tuple(run.unread),
-        orphans=tuple(run.orphans),
+        unread=(*run.items.unread, *run.unread),
+        orphans=tuple(run.items.orphans),
         wakes=run.wakes(),
         evidence=run.rater.evidence,
     )
-
-
-class _Tip(NamedTuple):
-    """The tip of a sale on account, on the way to its line."""
-
-    event: UsageEvent
-    member: str | None
-
-
-_Payload: TypeAlias = Contribution | PlacedEvent | _Tip
-
-
-class _Rung(NamedTuple):
-    """Where a state is to be kept, with the memory as it was there."""
-
-    position: Position
-    memory: Memory
 
 
 class _Run:
@@ -118,139 +87,20 @@ class _Run:
         self.base = base
         self.until = until
         self.state = base.copy()
-        self.memory = self.state.memory
         self.rater = Rater(facts=facts, state=self.state, evidence={} if trace else None)
         self.till = Till(facts=facts, state=self.state, evidence=self.rater.evidence)
+        self.items = Items(facts, base, self.state.memory, self.till)
         self.lines: list[Line] = []
         self.rungs: list[AccountState] = []
         self.unread: list[Unread] = []
-        self.orphans: list[Orphan] = []
-        self._items: list[tuple[LineKey, _Payload]] = []
-        self._marks: list[_Rung] = []
-        self._outcomes: dict[SessionKey, Contribution] = {}
-        self._period: Period | None = None
         self._beats: Sequence[calendar.Beat] = ()
-        self._first: datetime | None = None
-        self._last: Position | None = base.position
-
-    # --- stage one ----------------------------------------------------------------------------------------------------
-
-    def measure(self, events: Sequence[PlacedEvent], stride: int | None) -> None:
-        """Turn events into items at their places, and remember what the memory was along the way."""
-        self.till.expect(events)
-        last = self.base.position
-        if events:
-            self._first, self._last = events[0].event.time, events[-1].event.position
-        # Before everything else: two refunds behind one sale keep their own order.
-        for waiting in self.till.waiting():
-            self._stand_behind(waiting)
-        for number, placed in enumerate(events, 1):
-            event = placed.event
-            position = event.position
-            if last is not None and position <= last:
-                raise Broken(
-                    f"event {event.source} {event.id} of account {self.facts.account.id} is folded out of order; "
-                    "fold again from a checkpoint before it",
-                    code="fold_order",
-                )
-            last = position
-            self._take(placed)
-            if stride is not None and number % stride == 0 and number < len(events):
-                self._marks.append(_Rung(position, self.memory.copy()))
-        if self.until is not None:
-            self._run_out()
-
-    def _take(self, placed: PlacedEvent) -> None:
-        event, items = placed.event, self._items
-        if event.type == REFUND:
-            if placed.sale is not None and placed.sale > event.position:
-                self._stand_behind(placed)
-            else:
-                items.append((_key(event, ""), placed))
-            return
-        catalog = self.facts.catalogs.at(event.time)
-        if event.type == SALE and is_paid(event.data):
-            items.append((_key(event, ""), placed))
-            return
-        meters = catalog.meters_of(event.type, event.data)
-        if meters:
-            scene = Scene(placed.member, catalog.site(event.site), self._period_of(event.time))
-            for meter in meters:
-                for part in measure(meter, event, scene, self.memory):
-                    self._found(part)
-        if event.type == SALE:
-            items.append((_key(event, _LAST), _Tip(event, placed.member)))
-
-    def _found(self, part: Contribution | Unread | Orphan) -> None:
-        if isinstance(part, Contribution):
-            at, meter = part.event, part.meter
-            self._items.append((LineKey(at.time, at.source, at.id, meter.id, part.element), part))
-            if meter.pairing is not None:
-                self._outcomes[SessionKey(meter.id, at.source, at.id)] = part
-        elif isinstance(part, Unread):
-            self.unread.append(part)
-        else:
-            self.orphans.append(part)
-
-    def _stand_behind(self, refund: PlacedEvent) -> None:
-        """Put a refund behind its sale, if that is among the events; else it waits on."""
-        sale = refund.sale
-        if sale is not None and self._last is not None and sale <= self._last:
-            self._items.append((LineKey(sale.time, sale.source, sale.id, _LAST, 0, _LAST), refund))
-
-    def _run_out(self) -> None:
-        """Estimate the sessions whose deadline the clock has passed."""
-        for session in open_sessions(self.memory):
-            meter = self.facts.catalogs.at(session.event.time).meters.get(session.key.meter)
-            if meter is None or meter.pairing is None:
-                continue
-            part = session.outcome(meter, self.until)
-            if part is not None:
-                self._found(part)
-
-    def _period_of(self, time: datetime) -> Period:
-        period = self._period
-        if period is None or time not in period:
-            period = self._period = self.facts.account.periods.at(time)
-            self.memory.enter(period)
-        return period
-
-    # --- between the stages -------------------------------------------------------------------------------------------
-
-    def settle(self) -> None:
-        """Hold what the base took for granted about its open sessions and refunds against what is known now."""
-        base = self.base.position
-        if base is not None:
-            changed = [
-                session.event.position
-                for session in open_sessions(self.base.memory)
-                if self._settled(session) != self.base.settled.get(_session_key(session))
-            ]
-            changed += self.till.unknown(base)
-            if changed:
-                raise TooLate(min(changed))
-            if self._outcomes:
-                # What the base settled is in its lines already.
-                self._items = [item for item in self._items if item[0][:3] > base or not _is_session(item[1])]
-        items = self._items
-        if any(items[n][0] > items[n + 1][0] for n in range(len(items) - 1)):
-            items.sort(key=itemgetter(0))
-
-    def _settled(self, session: Session) -> Settled | None:
-        """Return what became of a session; None where that is nothing, or not known yet."""
-        part = self._outcomes.get(_session_key(session))
-        if part is None or not part.quantity:
-            return None
-        return Settled(part.quantity, part.estimated, part.events)
-
-    # --- stage two ----------------------------------------------------------------------------------------------------
 
     def rate(self) -> None:
         """Go through items and beats in the order of their places."""
         self._begin()
-        marks = iter(self._marks)
+        marks = iter(self.items.marks)
         mark = next(marks, None)
-        for place, payload in self._items:
+        for place, payload in self.items.queue:
             while mark is not None and place[:3] > mark.position:
                 self._keep(mark)
                 mark = next(marks, None)
@@ -265,7 +115,7 @@ class _Run:
         """Enter the first period: that of the first event, or of the first dated thing that is due."""
         state = self.state
         if state.period is None:
-            first, due = self._first, calendar.starts(self.facts)
+            first, due = self.items.first, calendar.starts(self.facts)
             if due is not None and (first is not None or (self.until is not None and due <= self.until)):
                 first = due if first is None else min(first, due)
             if first is None:
@@ -297,7 +147,7 @@ class _Run:
             self._beats = self._due(state.period or period)
             state.position = _later(state.position, calendar.end_of((state.period or period).start))
 
-    def _rate(self, payload: _Payload, place: LineKey) -> None:
+    def _rate(self, payload: Payload, place: LineKey) -> None:
         state, rater = self.state, self.rater
         period = state.period
         if period is None:
@@ -310,7 +160,7 @@ class _Run:
                 self.lines.append(line)
                 if sale is not None:
                     self.till.sell(payload.event, payload.member, billed(payload, line, rater.steps))
-        elif isinstance(payload, _Tip):
+        elif isinstance(payload, Tip):
             catalog = self.facts.catalogs.at(payload.event.time)
             plan = rater.plan(payload.event.time, payload.member, catalog)
             self._add(self.till.tip(payload.event, payload.member, period, plan=plan))
@@ -325,13 +175,13 @@ class _Run:
         if line is not None:
             self.lines.append(line)
 
-    def _keep(self, mark: _Rung) -> None:
+    def _keep(self, mark: Mark) -> None:
         """Keep a state at `mark`, with what is known now about the sessions that were open there."""
         self._advance(mark.position.time)
         kept = self.state.copy()
         kept.memory = mark.memory
         kept.position = _later(kept.position, mark.position)
-        kept.settled = self._settled_of(mark.memory)
+        kept.settled = self.items.settled_of(mark.memory)
         self.till.keep(kept, mark.position)
         self.rungs.append(kept)
 
@@ -340,26 +190,15 @@ class _Run:
         state = self.state
         if self.until is not None and state.period is not None and not calendar.is_empty(self.facts):
             self._advance(self.until)
-        if self._last is not None:
-            self._advance(self._last.time)
-            state.position = _later(state.position, self._last)
+        if self.items.last is not None:
+            self._advance(self.items.last.time)
+            state.position = _later(state.position, self.items.last)
         self.unread += self.till.unread
-        self._forget_settled()
-        state.memory = self.memory
-        state.settled = self._settled_of(self.memory)
+        self.items.forget_settled(state.position)
+        state.memory = self.items.memory
+        state.settled = self.items.settled_of(self.items.memory)
         if state.position is not None:
             self.till.keep(state, state.position)
-
-    def _forget_settled(self) -> None:
-        """Forget open sessions that are settled and that nothing later in the order can end."""
-        last = self.state.position if self._last is None else self._last
-        for session in list(open_sessions(self.memory)):
-            if last is not None and session.until < last.time and _session_key(session) in self._outcomes:
-                del self.memory.sessions[session.key]
-
-    def _settled_of(self, memory: Memory) -> dict[SessionKey, Settled]:
-        found = ((_session_key(session), self._settled(session)) for session in open_sessions(memory))
-        return {key: settled for key, settled in found if settled is not None}
 
     def wakes(self) -> datetime | None:
         """Return the next instant at which the clock alone makes a difference; None where none does."""
@@ -369,23 +208,11 @@ class _Run:
         if not calendar.is_empty(self.facts):
             period, due = self.state.period, calendar.starts(self.facts)
             instants += [period.end] if period is not None else [due] if due is not None else []
-        for session in open_sessions(self.memory):
+        for session in open_sessions(self.items.memory):
             deadline = session.deadline()
             if deadline is not None and deadline > self.until:
                 instants.append(deadline)
         return min(instants, default=None)
-
-
-def _key(event: UsageEvent, meter: str) -> LineKey:
-    return LineKey(event.time, event.source, event.id, meter)
-
-
-def _is_session(payload: _Payload) -> bool:
-    return isinstance(payload, Contribution) and payload.meter.pairing is not None
-
-
-def _session_key(session: Session) -> SessionKey:
-    return SessionKey(session.key.meter, session.event.source, session.event.id)
 
 
 def _later(position: Position | None, other: Position) -> Position:

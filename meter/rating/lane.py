@@ -53,7 +53,7 @@ class Lane:
     falls: bool
     # Prices that have a minimum in some version: whatever counts towards it may be priced by another one.
     minimums: frozenset[str]
-    # The only price, if it fits whatever the usage is; prices whose amount comes from another one, which has a currency;
+    # The only price, if it fits whatever the usage is; prices whose amount comes from another, which has a currency;
     # prices whose amount nothing lowers, but money that refunds gave back.
     sole: Price | None
     in_money: frozenset[str]
