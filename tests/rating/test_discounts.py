@@ -107,6 +107,15 @@ class TestMinimums:
         own = sub(off("half", "0.5"), id="z", start="11-15 23:00", member="ada")
         assert true_up(least(per_unit("1"), sub(off("tenth", "0.1"), id="a"), own)) == 9
 
+    def test_have_a_members_where_it_is_the_last_of_the_plan(self) -> None:
+        own = sub(off("half", "0.5"), id="a", start="11-05", member="ada")
+        assert true_up(least(per_unit("1"), sub(off("tenth", "0.1"), id="z", end="11-15 23:00"), own)) == 5
+
+    def test_have_of_two_that_last_equally_long_those_of_the_one_that_began_last(self) -> None:
+        early = sub(off("tenth", "0.1"), id="z", start=NOVEMBER, member="ada")
+        late = sub(off("half", "0.5"), id="a", start="11-05", member="bob")
+        assert true_up(least(per_unit("1"), early, late)) == 5
+
     def test_have_those_of_the_subscription_that_is_the_members_last(self) -> None:
         own = sub(off("half", "0.5"), id="own", end="11-15 23:00", member="ada")
         links = [Link(member="ada", account="acme")]

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from meter.model.catalog import Condition, Meter, Pairing, Price, Site
+from meter.model.catalog import Condition, Fee, Meter, Pairing, Price, Site
 from meter.model.charge import Line, LineTax
 from meter.model.directory import Account, GivenGrant
 from meter.model.errors import Broken
@@ -202,6 +202,16 @@ def test_events_out_of_order_are_refused_and_change_nothing() -> None:
             fold(where.facts, state, [late])
         assert caught.value.code == "fold_order"
     assert state.to_json() == before
+
+
+def test_what_falls_due_at_an_instant_comes_before_every_event_of_it() -> None:
+    flex = replace(plan(use=per_unit("1")), fee=Fee(amount=d(30)))
+    where = space(flex, subscriptions=[subscription(span=span("11-05"))])
+    at_once = replace(use("11-05", 1), source="!")
+    folded = where.fold(until="11-05")
+    assert [line.meter for line in folded.lines] == ["membership"]
+    later = fold(where.facts, folded.state, where.placed([at_once]))
+    assert [line.meter for line in later.lines] == ["use"]
 
 
 def test_the_state_given_in_stays_as_it_is() -> None:
