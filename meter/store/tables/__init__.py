@@ -1,0 +1,47 @@
+"""The schema. Every key is led by the operator, so that rows of one operator can live together (decision 0004).
+
+Append-only: `event_keys`, `events`, `rejections` (but for its status), `charges`, `draws`, `journal`. Tail reads go by
+(`xid`, `seq`) below the oldest running transaction, never by `seq` alone: a later commit can carry a smaller `seq`
+(decision 0005).
+"""
+
+from meter.store.tables.booked import charges, closes, draws, journal
+from meter.store.tables.delivery import outbox
+from meter.store.tables.directory import accounts, grants, identities, member_accounts, members, subscriptions
+from meter.store.tables.incoming import edges, event_keys, events, held_events, refunds, revisions
+from meter.store.tables.progress import checkpoints, leases, rating_cursors, refolds, wakes
+from meter.store.tables.schema import metadata
+from meter.store.tables.tenant import api_keys, catalogs, operators
+from meter.store.tables.worklists import rejections, unread, unresolved
+
+__all__ = [
+    "accounts",
+    "api_keys",
+    "catalogs",
+    "charges",
+    "checkpoints",
+    "closes",
+    "draws",
+    "edges",
+    "event_keys",
+    "events",
+    "grants",
+    "held_events",
+    "identities",
+    "journal",
+    "leases",
+    "member_accounts",
+    "members",
+    "metadata",
+    "operators",
+    "outbox",
+    "rating_cursors",
+    "refolds",
+    "refunds",
+    "rejections",
+    "revisions",
+    "subscriptions",
+    "unread",
+    "unresolved",
+    "wakes",
+]

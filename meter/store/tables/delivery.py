@@ -1,0 +1,53 @@
+"""What targets are to be sent, and what became of it."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from meter.store.tables.schema import NOW, Id, When, metadata, operator
+
+outbox = Table(
+    "outbox",
+    metadata,
+    operator(),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("target", Id, nullable=False),
+    Column("operation", Id, nullable=False),
+    Column("batch", Id, nullable=False),
+    Column("revision", Integer, nullable=False, server_default=text("0")),
+    Column("key", Id, nullable=False),
+    Column("payload", LargeBinary, nullable=False),  # frozen: what is sent is what was decided
+    Column("state", Id, nullable=False, server_default=text("'pending'")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", When, nullable=False, server_default=NOW),
+    Column("first_sent_at", When),
+    Column("delivered_at", When),
+    Column("remote_id", Text),
+    Column("fault", Text),
+    Column("created_at", When, nullable=False, server_default=NOW),
+    PrimaryKeyConstraint("operator", "id"),
+    UniqueConstraint("operator", "key"),
+    CheckConstraint(
+        "state IN ('pending', 'sending', 'delivered', 'verified', 'uncertain', 'dead', 'superseded')", name="state"
+    ),
+    Index(
+        "outbox_open_idx",
+        "operator",
+        "target",
+        "id",
+        postgresql_where=text("state IN ('pending', 'sending', 'uncertain')"),
+    ),
+)
