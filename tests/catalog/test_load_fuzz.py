@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -16,8 +15,8 @@ from meter.catalog.load import read_catalog_json, read_catalog_text
 from meter.catalog.nodes import plain_value, read_yaml
 from meter.store.catalogs import body_digest
 from meter.store.engine import decode_json, encode_json
+from tests.catalog.reading import CONTRACT
 
-CONTRACT = (Path(__file__).parent / "data" / "contract.yaml").read_text()
 _FAULTS = Faults()
 _TREE = read_yaml(CONTRACT, file="", faults=_FAULTS)
 assert _TREE is not None
