@@ -88,8 +88,10 @@ class _Account:
 
     def take(self, batch: Sequence[PlacedEvent], until: datetime) -> int:
         """Fold a batch in and book what differs; return how many charges that made."""
-        self.log.extend(batch)
-        self.log.sort(key=_place)
+        late = bool(self.log) and min(map(_place, batch)) < _place(self.log[-1])
+        self.log.extend(sorted(batch, key=_place))
+        if late:
+            self.log.sort(key=_place)
         change = Change(added={placed.event.key: placed for placed in batch})
         back = change.start
         taken = None
@@ -120,7 +122,7 @@ class _Account:
         self.checkpoints = [state for state in self.checkpoints if state.position is None or state.position < back]
         base = self.checkpoints[-1]
         place = base.position or ORIGIN
-        after = {k: c for k, c in self.charges.items() if Position(k.time, k.source, k.id) > place}
+        after = {k: c for k, c in self.charges.items() if k[:3] > place}
         self.warm = WarmAccount(
             account=self.facts.account.id, ladder=[base], last=after, totals=self.warm.totals, checkpoint=place
         )

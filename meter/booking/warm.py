@@ -104,9 +104,7 @@ class WarmAccount:
         An empty change lets the clock alone make a difference. Raises TooLate where the fold needs an earlier state
         than the ladder has; then nothing has changed.
         """
-        recent = [placed for placed in self.recent if placed.event.key not in work.withdrawn]
-        recent.extend(work.added.values())
-        recent.sort(key=_place_of)
+        recent = self._recent_with(work)
         # The first state that can be wrong; with no event to fold there is none.
         rung = bisect_left(self.ladder, work.start, key=_position) if work else len(self.ladder)
         late = work.start if rung < len(self.ladder) else None
@@ -122,6 +120,15 @@ class WarmAccount:
         self.ladder += [*folded.rungs, folded.state]
         found = differences(standing=standing, lines=folded.lines)
         return Taken(folded, found, self._list(folded, _position(base)), late, earlier)
+
+    def _recent_with(self, work: Change) -> list[PlacedEvent]:
+        kept = self.recent
+        if work.withdrawn:
+            kept = [placed for placed in kept if placed.event.key not in work.withdrawn]
+        added = sorted(work.added.values(), key=_place_of)
+        if not kept or not added or _place_of(kept[-1]) < _place_of(added[0]):
+            return [*kept, *added]
+        return sorted([*kept, *added], key=_place_of)
 
     def rebuild(self, facts: AccountFacts, events: Sequence[PlacedEvent], *, until: datetime) -> Taken:
         """Fold everything after the base, just read from the log; return what differs from what stands.
@@ -164,11 +171,7 @@ class WarmAccount:
         return state
 
     def _standing_after(self, position: Position) -> dict[LineKey, Charge]:
-        return {
-            key: charge
-            for key, charge in self.last.items()
-            if charge.role != "reversal" and Position(key.time, key.source, key.id) > position
-        }
+        return {key: charge for key, charge in self.last.items() if charge.role != "reversal" and key[:3] > position}
 
     def _list(self, folded: Folded, base: Position) -> UnreadChange:
         """Take over what a fold from `base` on could not count; return what that changes."""
@@ -206,5 +209,5 @@ class WarmAccount:
         base = _position(self.ladder[0])
         self.recent = self.recent[bisect_right(self.recent, base, key=_place_of) :]
         self.recent_keys = {placed.event.key for placed in self.recent}
-        self.last = {key: charge for key, charge in self.last.items() if Position(key.time, key.source, key.id) > base}
+        self.last = {key: charge for key, charge in self.last.items() if key[:3] > base}
         self.unread = {value for value in self.unread if value.place > base}

@@ -47,6 +47,8 @@ class Memory:
     standing: dict[tuple[str, str], Standing] = field(default_factory=dict)
     runs: dict[RunKey, Run] = field(default_factory=dict)
     sessions: dict[RunKey, Session] = field(default_factory=dict)
+    # The start of the period entered last: to enter it again would drop nothing that matters.
+    entered: datetime | None = field(default=None, compare=False)
 
     def copy(self) -> Memory:
         """Return a memory that can be changed without changing this one."""
@@ -56,6 +58,7 @@ class Memory:
             standing=self.standing.copy(),
             runs=self.runs.copy(),
             sessions=self.sessions.copy(),
+            entered=self.entered,
         )
 
     def first_of_day(self, meter: str, member: str | None, day: date, instant: datetime) -> bool:
@@ -85,6 +88,9 @@ class Memory:
         A session that is over stays if its policy counts something: whoever books it says when it is done with.
         """
         start = period.start
+        if self.entered == start:
+            return
+        self.entered = start
         horizon = start.date() - timedelta(days=1)
         self.days = {key: kept for key, seen in self.days.items() if (kept := tuple(d for d in seen if d >= horizon))}
         self.seen = {key: begun for key, begun in self.seen.items() if begun >= start}
