@@ -19,12 +19,13 @@ from meter.catalog.draft import (
 )
 from meter.catalog.entry import Entry, When
 from meter.catalog.issues import Faults, Place
-from meter.catalog.plans import COUNT_MAX, PlanContext, is_due_without_usage, read_credit, warn_of_misplaced
+from meter.catalog.plans import COUNT_MAX, PlanContext, read_credit, warn_of_misplaced
 from meter.model.catalog import Plan, Site
 from meter.model.directory import Purchase
 from meter.model.errors import BadInput
 from meter.model.identity import normalise_identity
 from meter.model.money import ONE, ZERO
+from meter.rating.calendar import is_due_without_usage
 from meter.rating.lane import FEES
 
 # Export targets that know an account under an id of their own.

@@ -9,7 +9,7 @@ from decimal import Decimal
 from meter.catalog.entry import Entry
 from meter.catalog.issues import Place
 from meter.catalog.prices import read_price
-from meter.model.catalog import Fee, Graduated, Meter, Plan, PlanGrant, Price, Rollover
+from meter.model.catalog import Fee, Meter, Plan, PlanGrant, Price, Rollover
 from meter.model.money import ZERO, covers_quantity, is_currency
 
 # Wide enough for any count of seats, narrow enough for the database's integer.
@@ -31,15 +31,6 @@ class PlanContext:
 def read_plans(section: Entry | None, context: PlanContext) -> Mapping[str, Plan]:
     """Return the plans by id."""
     return {} if section is None else {name: _read_plan(name, entry, context) for name, entry in section.names()}
-
-
-def is_due_without_usage(plan: Plan) -> bool:
-    """Tell whether a subscription to the plan owes something in a period in which nothing is used."""
-    prices = [price for several in plan.prices.values() for price in several]
-    return plan.fee is not None or any(
-        price.period_minimum is not None or (isinstance(price.model, Graduated) and price.model.flat_at_zero)
-        for price in prices
-    )
 
 
 def warn_of_misplaced(entry: Entry) -> None:

@@ -18,7 +18,7 @@ from meter.model.period import Period
 from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, BeatKind, Days, end_of
 from meter.rating.calendar.fees import Terms, deposits, fees, purchases, purchases_of
 from meter.rating.calendar.holders import parts_of, subscriptions_of
-from meter.rating.calendar.prices import first_flats, is_due_without_usage, minimums
+from meter.rating.calendar.prices import asks_without_usage, first_flats, minimums
 from meter.rating.facts import AccountFacts
 
 __all__ = [
@@ -30,9 +30,15 @@ __all__ = [
     "Days",
     "beats",
     "end_of",
+    "is_due_without_usage",
     "is_empty",
     "starts",
 ]
+
+
+def is_due_without_usage(plan: Plan) -> bool:
+    """Tell whether a subscription to the plan owes something in a period in which nothing is used."""
+    return plan.fee is not None or any(asks_without_usage(price) for prices in plan.prices.values() for price in prices)
 
 
 def starts(facts: AccountFacts) -> datetime | None:
@@ -80,13 +86,7 @@ def beats(facts: AccountFacts, period: Period) -> tuple[Beat, ...]:
 def _charges(facts: AccountFacts, subscription: Subscription) -> bool:
     """Tell whether any version of its plan has something due without usage."""
     plans = [version.plans.get(subscription.plan) for version in facts.catalogs.versions]
-    return subscription.deposit is not None or any(plan is not None and _is_due(plan) for plan in plans)
-
-
-def _is_due(plan: Plan) -> bool:
-    return plan.fee is not None or any(
-        is_due_without_usage(price) for prices in plan.prices.values() for price in prices
-    )
+    return subscription.deposit is not None or any(plan is not None and is_due_without_usage(plan) for plan in plans)
 
 
 def _subscribed(facts: AccountFacts, period: Period) -> Iterator[Beat]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from meter.model.catalog import Graduated, Holder, Price
+from meter.model.catalog import Catalog, Graduated, Holder, Plan, Price
 from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span, Subscription
 from meter.model.money import ZERO
 from meter.model.period import Period
-from meter.rating.calendar.beat import Beat, Days
+from meter.rating.calendar.beat import Beat, BeatKind, Days
 from meter.rating.calendar.holders import only_site, parts_of, subscriptions_of, tax_of, under
 from meter.rating.facts import AccountFacts
 from meter.rating.values import segment
@@ -23,9 +23,22 @@ class _Held(NamedTuple):
     part: Span
 
 
-def is_due_without_usage(price: Price) -> bool:
+class _Priced(NamedTuple):
+    """A price of a plan, in one version of the catalog."""
+
+    catalog: Catalog
+    plan: Plan
+    meter: str
+    price: Price
+
+
+def asks_without_usage(price: Price) -> bool:
     """Tell whether the price asks for something where nothing was used."""
-    return price.period_minimum is not None or (isinstance(price.model, Graduated) and price.model.flat_at_zero)
+    return price.period_minimum is not None or _flat_at_zero(price)
+
+
+def _flat_at_zero(price: Price) -> bool:
+    return isinstance(price.model, Graduated) and price.model.flat_at_zero
 
 
 def first_flats(facts: AccountFacts, subscription: Subscription, period: Period, part: Span) -> Iterator[Beat]:
@@ -34,31 +47,62 @@ def first_flats(facts: AccountFacts, subscription: Subscription, period: Period,
     By the prices that are in force at that instant, as the usage that follows is.
     """
     for per, member, time in _holders(facts, subscription, part):
-        catalog = facts.catalogs.at(time)
-        plan = catalog.plans.get(subscription.plan)
-        for meter, prices in () if plan is None else plan.prices.items():
-            for price in prices:
-                if price.per != per or not isinstance(price.model, Graduated) or not price.model.flat_at_zero:
-                    continue
-                holder = "" if member is None else f"/{segment(member)}"
-                yield Beat(
-                    time=time,
-                    id=f"{segment(subscription.id)}/zero/{meter}/{price.id}/{time.isoformat()}{holder}",
+        for priced in _prices(facts, subscription.plan, time):
+            if priced.price.per == per and _flat_at_zero(priced.price):
+                yield _beat(
+                    facts,
+                    priced,
+                    f"{segment(subscription.id)}/zero/{priced.meter}/{priced.price.id}/{time.isoformat()}",
                     kind="zero",
+                    time=time,
                     period=period,
-                    meter=meter,
-                    unit=catalog.meters[meter].unit if meter in catalog.meters else "",
-                    quantity=ZERO,
-                    amount=ZERO,
-                    site=only_site(catalog),
-                    tax=tax_of(catalog, price.tax),
-                    member=member,
-                    plan=plan,
-                    price=price,
                     subscription=subscription,
-                    currency=facts.currency_at(period.start),
-                    asked=catalog.currency,
+                    member=member,
                 )
+
+
+def _prices(facts: AccountFacts, name: str, at: datetime) -> Iterator[_Priced]:
+    """Give every price of the plan in the version in force at `at`."""
+    catalog = facts.catalogs.at(at)
+    plan = catalog.plans.get(name)
+    if plan is None:
+        return
+    for meter, prices in plan.prices.items():
+        for price in prices:
+            yield _Priced(catalog, plan, meter, price)
+
+
+def _beat(
+    facts: AccountFacts,
+    priced: _Priced,
+    id: str,
+    *,
+    kind: BeatKind,
+    time: datetime,
+    period: Period,
+    subscription: Subscription,
+    member: str | None,
+) -> Beat:
+    """Return what the price asks for without usage, of `member` or (None) of the account."""
+    catalog, plan, meter, price = priced
+    return Beat(
+        time=time,
+        id=id if member is None else f"{id}/{segment(member)}",
+        kind=kind,
+        period=period,
+        meter=meter,
+        unit=catalog.meters[meter].unit if meter in catalog.meters else "",
+        quantity=ZERO,
+        amount=ZERO,
+        site=only_site(catalog),
+        tax=tax_of(catalog, price.tax),
+        member=member,
+        plan=plan,
+        price=price,
+        subscription=subscription,
+        currency=facts.currency_at(period.start),
+        asked=catalog.currency,
+    )
 
 
 def _holders(
@@ -87,38 +131,28 @@ def minimums(facts: AccountFacts, period: Period) -> Iterator[Beat]:
             by_plan.setdefault(subscription.plan, []).append(_Held(subscription, part))
     for name in sorted(by_plan):
         held = sorted(by_plan[name], key=lambda one: (one.part.start or SINCE_ALWAYS, one.subscription.id))
-        catalog = facts.catalogs.at(held[0].part.start or SINCE_ALWAYS)
-        plan = catalog.plans.get(name)
-        for meter, prices in () if plan is None else plan.prices.items():
-            for price in prices:
-                if price.period_minimum is None:
-                    continue
-                for member, parts in _by_holder(facts, held, price).items():
-                    days = _days(facts, [part for _, part in parts], period)
-                    last = max(parts, key=_until)
-                    holder = "" if member is None else f"/{segment(member)}"
-                    yield Beat(
-                        time=period.end,
-                        id=f"{segment(name)}/minimum/{meter}/{price.id}{holder}",
-                        kind="minimum",
-                        period=period,
-                        meter=meter,
-                        unit=catalog.meters[meter].unit if meter in catalog.meters else "",
-                        quantity=ZERO,
-                        amount=ZERO,
-                        site=only_site(catalog),
-                        tax=tax_of(catalog, price.tax),
-                        member=member,
-                        plan=plan,
-                        price=price,
-                        subscription=last.subscription,
-                        # Nobody fills the gap later than in the last instant that counts.
-                        discounts_at=(last.part.end or period.end) - datetime.resolution,
-                        days=days,
-                        each=price.period_minimum,
-                        currency=facts.currency_at(period.start),
-                        asked=catalog.currency,
-                    )
+        for priced in _prices(facts, name, held[0].part.start or SINCE_ALWAYS):
+            least = priced.price.period_minimum
+            if least is None:
+                continue
+            for member, parts in _by_holder(facts, held, priced.price).items():
+                last = max(parts, key=_until)
+                beat = _beat(
+                    facts,
+                    priced,
+                    f"{segment(name)}/minimum/{priced.meter}/{priced.price.id}",
+                    kind="minimum",
+                    time=period.end,
+                    period=period,
+                    subscription=last.subscription,
+                    member=member,
+                )
+                yield beat._replace(
+                    # Nobody fills the gap later than in the last instant that counts.
+                    discounts_at=(last.part.end or period.end) - datetime.resolution,
+                    days=_days(facts, [part for _, part in parts], period),
+                    each=least,
+                )
 
 
 def _by_holder(facts: AccountFacts, held: list[_Held], price: Price) -> dict[str | None, list[_Held]]:
