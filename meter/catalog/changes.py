@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from itertools import pairwise
 from typing import Generic, TypeVar
 
@@ -23,7 +23,6 @@ from meter.model.directory import (
     Span,
     Subscription,
 )
-from meter.model.instant import local_midnight
 from meter.model.money import is_currency
 from meter.model.period import Periods, Terms
 
@@ -219,7 +218,7 @@ class _Zones:
 
     def _instant(self, when: When, periods: Periods) -> datetime | None:
         if isinstance(when, date) and not isinstance(when, datetime):
-            return local_midnight(when, periods.terms_at(datetime.combine(when, time.min, UTC)).timezone)
+            return periods.midnight(when)
         return when
 
     def span(self, start: When, end: When, periods: Periods, place: Place) -> Span:

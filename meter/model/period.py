@@ -128,6 +128,11 @@ class Periods:
             return f"{era.number // 12:04}-{era.number % 12 + 1:02}"
         return local_date(period.start, era.terms.timezone).strftime("%Y-%m")
 
+    def midnight(self, day: date) -> datetime:
+        """Return when a day begins: in the zone of its time, and where other terms begin, with their first period."""
+        era = next(era for era in reversed(self._eras) if era.first <= day)
+        return era.start if day == era.first else max(local_midnight(day, era.terms.timezone), era.start)
+
     def days(self, period: Period) -> PeriodDays:
         """Return how days are counted in a period."""
         era = self._era_at(period.start)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meter.model.errors import BadInput
-from meter.model.instant import local_date
+from meter.model.instant import local_date, local_midnight
 from meter.model.period import Period, Periods, Replaced, Terms
 
 BERLIN = "Europe/Berlin"
@@ -108,6 +108,14 @@ def test_changed_zone_counts_each_day_once(before: str, after: str) -> None:
         assert (counted.between(period.start, period.end), counted.month) == (days, days)
 
 
+@pytest.mark.parametrize(("before", "after"), [(BERLIN, NEW_YORK), (NEW_YORK, BERLIN), (BERLIN, "Asia/Kathmandu")])
+def test_the_first_day_of_other_terms_begins_with_their_period(before: str, after: str) -> None:
+    periods = months(1, after, (1, before, "2026-12"))
+    assert periods.midnight(date(2026, 11, 30)) == local_midnight(date(2026, 11, 30), before)
+    assert periods.midnight(date(2026, 12, 1)) == periods.named("2026-12").start
+    assert periods.midnight(date(2026, 12, 2)) == local_midnight(date(2026, 12, 2), after)
+
+
 def test_the_currency_changes_with_the_period() -> None:
     periods = Periods(Terms("EUR", "Europe/Sofia"), (Replaced(Terms("BGN", "Europe/Sofia"), "2026-01"),))
     start = when("2025-12-31T22:00")
@@ -157,6 +165,15 @@ def test_days_are_counted_once_each(periods: Periods, instant: datetime) -> None
     days = counted.between(period.start, period.end)
     assert counted.first + timedelta(days=days) == after.first
     assert counted.between(period.start, instant) + counted.between(instant, period.end) == days
+
+
+@given(changing(), instants)
+def test_days_begin_in_their_order(periods: Periods, instant: datetime) -> None:
+    period = periods.at(instant)
+    first = periods.days(period).first
+    begins = [periods.midnight(first + timedelta(days=n)) for n in range(-2, 4)]
+    assert begins == sorted(begins)
+    assert periods.midnight(first) == period.start
 
 
 @given(instants, zones, st.integers(1, 31))
