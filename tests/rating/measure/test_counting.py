@@ -18,6 +18,12 @@ def test_count_is_one_for_each_event_that_fits() -> None:
     assert quantities(meter, *told_) == [1, 1]
 
 
+def test_count_has_the_dimensions_of_its_event() -> None:
+    meter = replace(reports("count"), group_by=(("color",), ("paper", "size")))
+    (found,) = contributions(meter, told("11-02", 7, color=True, paper={"size": "A3"}))
+    assert (found.element, found.item, found.dimensions) == (0, None, {"color": True, "paper.size": "A3"})
+
+
 def test_sum_scales() -> None:
     assert quantities(reports("sum", scale=d("1e-3")), told("11-02", 7)) == [d("0.007")]
 

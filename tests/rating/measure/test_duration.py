@@ -130,7 +130,7 @@ def test_an_end_without_a_start_is_an_orphan() -> None:
     (found,) = measured(presence("cap"), out, memory=memory)
     assert isinstance(found, Orphan)
     assert (found.event, found.meter) == (out.key, "presence")
-    assert "no session is open" in found.reason
+    assert found.reason == "an end, but no session is open that began at most 14:00:00 before"
     assert memory == Memory()
 
 
@@ -177,6 +177,16 @@ def test_readings_between_neither_begin_nor_end() -> None:
         assert found.events == (start.key, out.key)
 
 
+@pytest.mark.parametrize(
+    ("policy", "kept"), [("cap", False), ("close_at", False), ("last_seen", True), ("none", False)]
+)
+def test_a_reading_between_is_kept_where_the_policy_asks_for_it(policy: Any, kept: bool) -> None:  # noqa: FBT001
+    memory, seen = Memory(), door("11-02 10:00", "seen")
+    assert measured(presence(policy), door("11-02 09:00", "in"), seen, memory=memory) == []
+    (session,) = open_sessions(memory)
+    assert session.last == (seen.time if kept else None)
+
+
 def test_sessions_are_kept_apart_by_member_site_and_key() -> None:
     memory = Memory()
     meter = presence(terms={"key": ("desk",)})
@@ -189,6 +199,15 @@ def test_sessions_are_kept_apart_by_member_site_and_key() -> None:
     for other in ({"who": "bob"}, {"who": None}, {"site": "tokyo"}, {"desk": 2}, {"desk": "1"}, {"desk": True}):
         assert found("11-02 09:02", "out", **other) == [Orphan]
     assert found("11-02 09:03", "out", desk=d("1.0")) == [Contribution]
+
+
+@pytest.mark.parametrize("key", [None, ("desk",)])
+def test_a_session_without_a_member_is_nobodys(key: tuple[str, ...] | None) -> None:
+    memory, meter = Memory(), presence(terms={"key": key})
+    measured(meter, door("11-02 09:00", "in", desk=1), memory=memory, member=None)
+    assert [session.member for session in open_sessions(memory)] == [None]
+    (found,) = contributions(meter, door("11-02 10:00", "out", desk=1), memory=memory, member=None)
+    assert found.member is None
 
 
 def test_without_a_key_a_member_has_one_session_at_each_site() -> None:
@@ -234,5 +253,6 @@ def test_a_start_and_an_end_at_one_instant_pair_in_the_order_of_their_ids() -> N
 
 
 def test_a_meter_without_pairing_is_our_fault() -> None:
-    with pytest.raises(Broken, match="told"):
+    with pytest.raises(Broken, match="told") as fault:
         measured(reports("duration", "hour"), told("11-02", 1))
+    assert fault.value.code == "no_pairing"

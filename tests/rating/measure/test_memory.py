@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from hypothesis import given
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from meter.model.catalog import Meter, MissingEnd, Site
 from meter.model.event import UsageEvent
-from meter.model.period import Periods, Terms
+from meter.model.period import Period, Periods, Terms
 from meter.rating.measure import Contribution, Measured, Memory, measure, open_sessions
 from tests.rating.measure.scenes import (
     condition,
@@ -210,6 +210,8 @@ def test_what_can_still_go_on_is_kept() -> None:
     december = scene(door("12-01 00:00", "in")).period
     for meter, before, after in [
         (presence("none"), door("11-30 20:00", "in"), door("12-01 01:00", "out")),
+        (presence("none", max_s=3 * 3600), door("11-30 20:00", "in"), door("11-30 23:00", "out")),
+        (reports("counter", forget_s=7200), told("11-30 21:00", 5), told("11-30 23:00", 7)),
         (reports("counter", forget_s=7200), told("11-30 22:30", 5), told("12-01 00:30", 7)),
         (reports("counter"), told("11-05", 5), told("12-20", 7)),
     ]:
@@ -225,6 +227,32 @@ def test_a_day_that_is_still_on_somewhere_is_kept() -> None:
     memory.enter(scene(door("11-30 23:00", "in")).period)  # midnight of 1 December in Berlin
     assert measured(days, told("11-30 23:10", 1), memory=memory, site=HONOLULU) == []
     assert len(measured(days, told("11-30 23:20", 1), memory=memory)) == 1
+
+
+def test_what_belongs_to_a_period_is_forgotten_with_it() -> None:
+    memory = Memory()
+    for meter in (reports("max"), reports("unique"), reports("unique_days", "day"), reports("counter", forget_s=7200)):
+        measured(meter, told("11-05", 5), memory=memory)
+    memory.enter(scene(door("12-02", "in")).period)
+    assert memory == Memory()
+
+
+def test_a_period_that_begins_in_the_morning_keeps_the_day_before_for_zones_behind() -> None:
+    for at, kept in (("11-30 04:00", []), ("12-01 04:00", [(date(2026, 11, 30),)])):
+        memory = Memory()
+        measured(reports("unique_days", "day"), told(at, 1), memory=memory, site=HONOLULU)
+        memory.enter(Period(t("12-01 05:00"), t("12-31 05:00")))
+        assert list(memory.days.values()) == kept
+
+
+def test_equal_memories_are_written_alike() -> None:
+    story = [door(f"11-02 09:0{n}", "in", site=site, **DATA) for n, site in enumerate(("berlin", "tokyo"))]
+    _, memory = gone_through([(each, member) for each in story for member in ("ada", "bob")], Memory())
+    body = memory.to_json()
+    assert min(len(rows) for rows in body.values()) > 1
+    turned = Memory.from_json({name: rows[::-1] for name, rows in body.items()})
+    assert turned == memory
+    assert turned.to_json() == body
 
 
 def test_days_are_forgotten_once_they_are_over_everywhere() -> None:

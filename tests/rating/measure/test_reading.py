@@ -46,6 +46,13 @@ def test_group_by_may_name_the_array_too() -> None:
     ]
 
 
+def test_what_the_element_has_at_the_whole_path_goes_before_what_the_array_is_named_for() -> None:
+    meter = replace(reports("sum"), value=("a", "n"), group_by=(("a", "k"),))
+    data = {"a": [{"n": 1, "k": "named", "a": {"k": "whole"}}, {"n": 2, "k": "named"}]}
+    found = contributions(meter, event("e", "usage.reported", "11-02", data))
+    assert [part.dimensions for part in found] == [{"a.k": "whole"}, {"a.k": "named"}]
+
+
 def test_arrays_within_arrays_count_on() -> None:
     meter = replace(reports("sum"), value=("a", "b"), group_by=(("k",),))
     data = {"a": [{"k": 1, "b": [1, 2]}, {"k": 2, "b": 3}, {"k": 3, "b": []}, {"k": 4, "b": [4]}]}
@@ -61,7 +68,13 @@ def test_a_value_that_is_no_number_is_no_reading_and_is_listed(value: Any, aggre
     (found,) = measured(reports(aggregate), told)
     assert isinstance(found, Unread)
     assert (found.event, found.meter, found.element) == (told.key, "told", 0)
-    assert "not a number" in found.reason
+    assert found.reason == f"quantity is {str(value)!r}, not a number"
+
+
+def test_of_a_long_value_the_beginning_is_told() -> None:
+    (found,) = measured(reports("sum"), event("e", "usage.reported", "11-02", {"quantity": "x" * 50}))
+    assert isinstance(found, Unread)
+    assert found.reason == f"quantity is '{'x' * 40}', not a number"
 
 
 @pytest.mark.parametrize(
@@ -73,13 +86,21 @@ def test_decimal_strings_are_numbers(value: str, expected: Any) -> None:
 
 
 def test_a_missing_value_is_no_reading_and_its_neighbours_are() -> None:
-    data = {"lines": [{"amount": "1"}, {}, {"amount": "2"}]}
+    data = {"lines": [{"amount": "1"}, {}, {"amount": {}}, {"amount": "2"}]}
     found = measured(CAFE, event("s", "pos.sale", "11-02", data))
-    assert [type(part) for part in found] == [Contribution, Unread, Contribution]
-    assert [part.element for part in found if isinstance(part, Contribution | Unread)] == [0, 1, 2]
-    (unread,) = measured(CAFE, event("s", "pos.sale", "11-02", {"lines": 5}))
+    assert [(part.element, int(part.quantity)) for part in found if isinstance(part, Contribution)] == [(0, 1), (3, 2)]
+    assert [(part.element, part.reason) for part in found if isinstance(part, Unread)] == [
+        (1, "lines.amount is missing"),
+        (2, "lines.amount is '{}', not a number"),
+    ]
+    without: list[dict[str, Any]] = [{"lines": 5}, {}]
+    for each in without:
+        (unread,) = measured(CAFE, event("s", "pos.sale", "11-02", each))
+        assert isinstance(unread, Unread)
+        assert unread.reason == "lines.amount is missing"
+    (unread,) = measured(reports("sum"), event("e", "usage.reported", "11-02", {}))
     assert isinstance(unread, Unread)
-    assert unread.reason == "lines.amount is missing"
+    assert unread.reason == "quantity is missing"
 
 
 def test_a_contribution_says_where_it_stands_and_what_it_is_explained_by() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meter.model.event import UsageEvent
 from meter.rating.measure import CAN_FALL, Contribution, Memory, Unread
 from tests.rating.measure.scenes import contributions, d, event, measured, quantities, reports, t, told
 
@@ -113,6 +114,36 @@ def test_an_array_may_hold_readings_of_several_runs() -> None:
         (1, d(7), {"slot": 2}),
         (2, d(1), {"slot": 1}),
     ]
+
+
+def rows(*data: dict[str, Any]) -> UsageEvent:
+    return event("e", "usage.reported", "11-02", {"rows": list(data)})
+
+
+@pytest.mark.parametrize("aggregate", ["max", "latest", "counter"])
+def test_a_reading_of_an_array_that_cannot_be_read_leaves_its_neighbours(aggregate: str) -> None:
+    meter = replace(reports(aggregate, from_zero=True), value=("rows", "n"))
+    found = measured(meter, rows({"n": "x"}, {"n": 5}))
+    assert [type(part) for part in found] == [Unread, Contribution]
+
+
+def test_a_reading_of_an_array_that_does_not_say_whose_run_it_is_leaves_its_neighbours() -> None:
+    meter = replace(reports("counter", from_zero=True), value=("rows", "n"), key=("slot", "id"))
+    unread, read = measured(meter, rows({"n": 5}, {"n": 7, "slot": {"id": 1}}))
+    assert isinstance(unread, Unread)
+    assert unread.reason == "slot.id is missing, which tells sessions and runs apart"
+    assert isinstance(read, Contribution)
+    assert (read.element, int(read.quantity)) == (1, 7)
+
+
+def test_max_counts_on_within_an_array() -> None:
+    found = contributions(replace(reports("max"), value=("rows", "n")), rows({"n": 5}, {"n": 3}, {"n": 8}))
+    assert [(part.element, int(part.quantity)) for part in found] == [(0, 5), (2, 3)]
+
+
+@pytest.mark.parametrize("reset_below", [False, True])
+def test_a_counter_that_stands_still_adds_nothing(*, reset_below: bool) -> None:
+    assert quantities(reports("counter", reset_below=reset_below), *readings(100, 100, 110, 110)) == [10]
 
 
 def test_a_run_is_forgotten_after_longer_than_forget_without_a_reading() -> None:
