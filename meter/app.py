@@ -213,7 +213,6 @@ class Gateway:
             worker,
             database=self._database,
             operator=await self._operator.wait(),
-            leases=self._leases,
             telemetry=self.telemetry,
             clock=now,
         )

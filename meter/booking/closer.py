@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.closing import Look, blocks, first_due, first_period, look, obstacles, open_periods
 from meter.booking.facts import Facts
+from meter.booking.shards import Held
 from meter.booking.worker import RatingWorker
 from meter.clock import Clock, monotonic_s
 from meter.model.period import Period
@@ -31,7 +32,7 @@ from meter.store.closes import (
     used_sites,
 )
 from meter.store.engine import Database
-from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
+from meter.store.leases import fence
 from meter.telemetry import Telemetry
 
 # Nobody waits for a closing by the second, and a sweep looks at every account.
@@ -62,7 +63,6 @@ class Closer:
         *,
         database: Database,
         operator: str,
-        leases: LeaseKeeper,
         telemetry: Telemetry,
         clock: Clock,
         interval_s: float = SWEEP_INTERVAL_S,
@@ -71,7 +71,6 @@ class Closer:
         self._worker = worker
         self._database = database
         self._operator = operator
-        self._leases = leases
         self._telemetry = telemetry
         self._clock = clock
         self._interval_s = interval_s
@@ -87,24 +86,21 @@ class Closer:
 
         Raises Unavailable where the database is away or a lease was lost; nothing of the share was written then.
         """
-        leases = self._leases.held(self._worker.lease_names)
-        if not leases or (self._sweep is None and monotonic_s() < self._next_s):
-            return False
-        try:
-            return await self._share(leases)
-        except BaseException as error:
-            self._end(self._interval_s)
-            if isinstance(error, LeaseLost):
-                self._leases.drop({lease.name for lease in leases})
-            raise
+        with self._worker.shards.holding() as held:
+            if not held.shards or (self._sweep is None and monotonic_s() < self._next_s):
+                return False
+            try:
+                return await self._share(held)
+            except BaseException:
+                self._end(self._interval_s)
+                raise
 
     def _end(self, pause_s: float) -> None:
         self._sweep = None
         self._next_s = monotonic_s() + pause_s
 
-    async def _share(self, leases: Sequence[Lease]) -> bool:
-        held = {lease.name for lease in leases}
-        shards = frozenset(shard for shard, name in enumerate(self._worker.lease_names) if name in held)
+    async def _share(self, held: Held) -> bool:
+        shards, leases = held
         async with self._database.begin() as connection:
             sweep = self._sweep
             if sweep is None or sweep.shards != shards:  # a shard taken over may stand far behind
@@ -142,7 +138,7 @@ class Closer:
         chunk: list[str] = []
         while left and len(chunk) < SWEEP_ACCOUNTS_MAX:
             account = left.pop()
-            if self._worker.shard_of(account) in shards and account in facts.directory.accounts:
+            if self._worker.shards.of(account) in shards and account in facts.directory.accounts:
                 chunk.append(account)
         return chunk
 

@@ -27,7 +27,7 @@ class RatingRunner:
         self._worker = worker
         self._closer = closer
         self._woken = asyncio.Event()
-        leases.want(worker.lease_names, gained=self.wake)
+        leases.want(worker.shards.lease_names, gained=self.wake)
 
     def wake(self) -> None:
         """Look at the tail now: a hint, without which it is looked at a little later."""

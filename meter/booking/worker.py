@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,13 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.booking.accounts import AccountFold, Accounts
 from meter.booking.books import keep_books, write_books
 from meter.booking.facts import Facts, FactsCache
+from meter.booking.shards import Held, Shards
 from meter.booking.step import Intake, notice_earlier, release_due, sort_in
 from meter.clock import Clock
 from meter.model.charge import Charge
 from meter.store import booking as store
 from meter.store.closes import due_wakes, set_wakes
 from meter.store.engine import Database
-from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
+from meter.store.leases import LeaseKeeper, fence
 from meter.store.unread import change_unread
 from meter.store.usage import Arrived, Cursor, read_tail
 from meter.telemetry import Telemetry
@@ -79,8 +79,7 @@ class RatingWorker:
         """
         self._database = database
         self._operator = operator
-        self._shard_count = shards
-        self._leases = leases
+        self.shards = Shards(operator, shards, leases)
         self._targets = targets
         self._telemetry = telemetry
         self._clock = clock
@@ -91,31 +90,22 @@ class RatingWorker:
         # As noted in the database, where this process has noted it.
         self._wakes: dict[str, datetime | None] = {}
 
-    @property
-    def lease_names(self) -> list[str]:
-        """Return the names of all shards' leases, in the order of the shards."""
-        return [f"rating/{self._operator}/{shard}" for shard in range(self._shard_count)]
-
     async def step(self) -> bool:
         """Do one transaction's work; return whether there was any, so that there may be more.
 
         Raises Unavailable where the database is away or a lease was lost; nothing was written then.
         """
-        leases = self._leases.held(self.lease_names)
-        held = {lease.name for lease in leases}
-        shards = [shard for shard, name in enumerate(self.lease_names) if name in held]
-        if not shards:
-            self._forget()
-            return False
-        try:
-            async with self._database.begin() as connection:
-                reading = await self._reading(connection, shards)
-                step = await self._step(connection, reading, leases)
-        except BaseException as error:
-            self._forget()
-            if isinstance(error, LeaseLost):
-                self._leases.drop(held)
-            raise
+        with self.shards.holding() as held:
+            if not held.shards:
+                self._forget()
+                return False
+            try:
+                async with self._database.begin() as connection:
+                    reading = await self._reading(connection, held.shards)
+                    step = await self._step(connection, reading, held)
+            except BaseException:
+                self._forget()
+                raise
         for shard in reading.shards:
             self._cursors[shard] = step.end
         self._tell(step)
@@ -129,23 +119,23 @@ class RatingWorker:
         self._cursors.clear()
         self._wakes.clear()
 
-    async def _reading(self, connection: AsyncConnection, shards: Sequence[int]) -> _Reading:
+    async def _reading(self, connection: AsyncConnection, shards: frozenset[int]) -> _Reading:
         """Return where to read: shards go together, and one taken over lately alone until it has caught up."""
-        if set(self._cursors) != set(shards):
+        if self._cursors.keys() != shards:
             self._accounts.forget()
             self._cursors = await store.read_cursors(connection, self._operator, shards)
         places = sorted(set(self._cursors.values()))
         behind = frozenset(shard for shard, cursor in self._cursors.items() if cursor == places[0])
         return _Reading(shards=behind, start=places[0], bound=places[1] if len(places) > 1 else None)
 
-    async def _step(self, connection: AsyncConnection, reading: _Reading, leases: Sequence[Lease]) -> _Step:
+    async def _step(self, connection: AsyncConnection, reading: _Reading, held: Held) -> _Step:
         arrived = await read_tail(connection, self._operator, reading.start, events_max=STEP_EVENTS_MAX)
         if reading.bound is not None:
             arrived = [one for one in arrived if one.cursor <= reading.bound]
         requests = [
             request
             for request in await store.due_refolds(connection, self._operator, rows_max=REFOLDS_MAX)
-            if self.shard_of(request.account) in reading.shards
+            if self.shards.of(request.account) in reading.shards
         ]
         end = arrived[-1].cursor if arrived else reading.bound or reading.start
         now = self._clock()
@@ -153,11 +143,11 @@ class RatingWorker:
         woken = [
             account
             for account in await due_wakes(connection, self._operator, now, rows_max=WAKES_MAX)
-            if self.shard_of(account) in reading.shards
+            if self.shards.of(account) in reading.shards
         ]
         if end == reading.start and not requests and not held_due and not woken:
             return _Step(end=end)
-        await fence(connection, leases)
+        await fence(connection, held.leases)
         facts = await self.facts.current(connection)
         if facts is None:
             return _Step(end=reading.start)
@@ -175,7 +165,7 @@ class RatingWorker:
             fresh,
             facts,
             intake,
-            mine=lambda name: self.shard_of(name) in reading.shards,
+            mine=lambda name: self.shards.of(name) in reading.shards,
         )
         await notice_earlier(connection, self._operator, fresh, facts)
         xid_of = {one.event.key: one.cursor.xid for one in arrived}
@@ -227,10 +217,6 @@ class RatingWorker:
         }
         await set_wakes(connection, self._operator, changed)
         self._wakes.update(wakes)
-
-    def shard_of(self, name: str) -> int:
-        """Return the shard of an account, or of an identity that nobody claims."""
-        return zlib.crc32(name.encode()) % self._shard_count
 
     def _tell(self, step: _Step) -> None:
         now = self._clock()

@@ -185,13 +185,10 @@ class Dispatcher:
                 self._moved.set()
 
     async def _step(self, lane: Lane) -> float:
-        held = self._keeper.held([lane.lease_name])
-        if not held:
-            return POLL_INTERVAL_S
         try:
-            return await lane.step(held[0])
+            with self._keeper.holding([lane.lease_name]) as held:
+                return await lane.step(held[0]) if held else POLL_INTERVAL_S
         except LeaseLost as error:
-            self._keeper.drop([lane.lease_name])
             log.warning("lane_lost", target=lane.target, detail=error.detail)
             return POLL_INTERVAL_S
         except Unavailable as error:

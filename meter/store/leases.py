@@ -10,7 +10,8 @@ holder's transactions, is what keeps the books right when both mislead.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -116,10 +117,16 @@ class LeaseKeeper:
             return []
         return [self._held[name] for name in names if name in self._held]
 
-    def drop(self, names: Iterable[str]) -> None:
-        """Forget leases that a fence found to be lost."""
-        for name in names:
-            self._held.pop(name, None)
+    @contextmanager
+    def holding(self, names: Iterable[str]) -> Iterator[list[Lease]]:
+        """Give the leases held among `names`, as `held` does; where a fence inside finds one lost, forget them."""
+        leases = self.held(names)
+        try:
+            yield leases
+        except LeaseLost:
+            for lease in leases:
+                self._held.pop(lease.name, None)
+            raise
 
     async def maintain(self, names: Sequence[str]) -> None:
         """Renew what is held and take what is free among `names`.

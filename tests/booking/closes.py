@@ -50,7 +50,6 @@ class Closes:
             space.worker,
             database=space.database,
             operator="northside",
-            leases=space.leases,
             telemetry=space.telemetry,
             clock=lambda: space.now,
             interval_s=0.0,

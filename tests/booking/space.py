@@ -140,7 +140,7 @@ class Space:
 
     async def rate(self) -> None:
         """Rate until there is nothing to do."""
-        await self.leases.maintain(self.worker.lease_names)
+        await self.leases.maintain(self.worker.shards.lease_names)
         while await self.worker.step():
             pass
 

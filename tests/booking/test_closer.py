@@ -225,7 +225,7 @@ async def test_an_overtaken_process_closes_nothing(database_url: str) -> None:
         with pytest.raises(LeaseLost):
             await closes.closer.step()
         assert await closes.closed() == []
-        assert space.leases.held(space.worker.lease_names) == []
+        assert space.leases.held(space.worker.shards.lease_names) == []
 
 
 async def test_a_fault_of_closing_does_not_hold_up_rating(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ async def test_a_fault_of_closing_does_not_hold_up_rating(database_url: str, mon
 
         monkeypatch.setattr(closes.closer, "step", broken)
         await space.accept([pages("1", "02T09:00", 110)])
-        await space.leases.maintain(space.worker.lease_names)
+        await space.leases.maintain(space.worker.shards.lease_names)
         rating = asyncio.create_task(RatingRunner(space.worker, space.leases, closes.closer).run())
         async with asyncio.timeout(30):
             while not await space.sums():  # noqa: ASYNC110 -- the worker tells nobody in this test

@@ -25,7 +25,7 @@ async def test_rating_goes_on_after_a_fault_of_ours(database_url: str, monkeypat
     monkeypatch.setattr(RatingWorker, "step", broken_once)
     async with open_space(database_url) as space:
         await space.accept([pages("1", "02T09:00", 110)])
-        await space.leases.maintain(space.worker.lease_names)
+        await space.leases.maintain(space.worker.shards.lease_names)
         rating = asyncio.create_task(RatingRunner(space.worker, space.leases).run())
         async with asyncio.timeout(30):
             while not await space.sums():  # noqa: ASYNC110 -- the worker tells nobody in this test

@@ -165,7 +165,7 @@ async def test_a_repriced_month_books_the_difference(space: Space) -> None:
 
 async def test_a_failed_transaction_leaves_nothing_behind(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     await space.accept([pages("1", "02T09:00", 110)])
-    await space.leases.maintain(space.worker.lease_names)
+    await space.leases.maintain(space.worker.shards.lease_names)
 
     async def fail(*_: object, **__: object) -> None:
         raise Unavailable("the database went away")
@@ -181,7 +181,7 @@ async def test_a_failed_transaction_leaves_nothing_behind(space: Space, monkeypa
 
 async def test_an_overtaken_worker_writes_nothing(space: Space) -> None:
     await space.accept([pages("1", "02T09:00", 110)])
-    await space.leases.maintain(space.worker.lease_names)
+    await space.leases.maintain(space.worker.shards.lease_names)
     async with space.database.begin() as connection:
         await connection.execute(text("UPDATE leases SET epoch = epoch + 1"))
     with pytest.raises(Unavailable, match="taken over"):
@@ -190,10 +190,10 @@ async def test_an_overtaken_worker_writes_nothing(space: Space) -> None:
 
 
 async def test_two_workers_share_the_shards_and_book_each_line_once(space: Space) -> None:
-    await space.leases.maintain(space.worker.lease_names[:2])
+    await space.leases.maintain(space.worker.shards.lease_names[:2])
     other_leases = LeaseKeeper(space.database)
     first, second = space.worker, space.new_worker(other_leases)
-    await other_leases.maintain(second.lease_names)
+    await other_leases.maintain(second.shards.lease_names)
     people = ("badge:ADA1", "badge:EFE1", "badge:NEW1")
     await space.accept([pages(f"{who}-{n}", f"02T09:{n:02}", 10, who) for n in range(20) for who in people])
     busy = True
