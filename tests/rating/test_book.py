@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from itertools import permutations
 from typing import Any
 
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 from meter.model.catalog import Site
 from meter.model.charge import Charge, Line
 from meter.model.errors import Broken
-from meter.rating.book import GroupTotals, book
+from meter.rating.book import GroupTotals, book, charge_groups
 from meter.rating.corrections import Difference, bills_the_same, differences, reversed_line
 from tests.rating.world import USE, Ledger, Space, d, per_unit, plan, plan_grant, printed, space, t, taxed, use
 
@@ -50,8 +51,14 @@ class TestDifferences:
 
     def test_two_lines_of_one_key_are_refused(self) -> None:
         lines = where().lines(use("11-02", 1))
-        with pytest.raises(Broken, match="two lines"):
+        with pytest.raises(Broken, match="two lines") as fault:
             differences(standing={}, lines=[*lines, *lines])
+        assert fault.value.code == "line_twice"
+
+    def test_a_line_of_nothing_is_none(self) -> None:
+        first, second = where().lines(use("11-02", 1), use("11-03", 1))
+        nothing = replace(first, quantity=d(0), amount=d(0))
+        assert [found.line for found in differences(standing={}, lines=[nothing, second])] == [second]
 
 
 class TestCorrections:
@@ -74,6 +81,20 @@ class TestCorrections:
         (again,) = ledger.make_good(lines)
         assert (again.role, again.revision, again.corrects) == ("replacement", 2, reversal.id)
         assert ledger.make_good(lines) == []
+
+    def test_go_on_behind_what_stands_though_nothing_else_tells_its_revision(self) -> None:
+        (line,) = where().lines(use("11-02", 5))
+        (original,) = booked(line)
+        change = Difference(key=line.key, standing=dataclasses.replace(original, revision=4), line=None)
+        (reversal,) = book(
+            [change],
+            operator="northside",
+            totals=GroupTotals(),
+            revisions={},
+            booked_at=t("12-01"),
+            invoice_period=line.period,
+        )
+        assert (reversal.role, reversal.revision) == ("reversal", 5)
 
     def test_have_the_same_ids_wherever_they_are_booked(self) -> None:
         lines = where().lines(use("11-02", 5), use("11-03", 5))
@@ -155,6 +176,19 @@ class TestTaxes:
         for quantity in range(1, 40, 2):
             (charge,) = booked(*where("0.13", rate="0.04", inclusive=True).lines(use("11-02", quantity)))
             assert charge.tax_amount == (quantity + 1) // 2 * d("0.01")
+
+    def test_that_the_till_took_are_booked_as_they_are_and_no_part_of_a_group(self) -> None:
+        first, second = where("0.10").lines(use("11-02", 1), use("11-03", 1))
+        assert first.tax is not None
+        settled = replace(first, settlement="paid", tax=replace(first.tax, amount=d("0.03")))
+        ledger = Ledger.empty()
+        assert [charge.tax_amount for charge in ledger.make_good([settled, second])] == [d("0.03"), d("0.02")]
+        (group,) = (charge_groups(second)[1],)
+        assert ledger.totals.rounded == {group: d("0.10")}
+        loaded = GroupTotals()
+        loaded.add_sum(charge_groups(settled)[0], settled=True, exact=d("0.10"), rounded=d("0.10"))
+        loaded.add_sum(charge_groups(second)[0], settled=False, exact=d("0.10"), rounded=d("0.10"))
+        assert loaded == ledger.totals
 
     def test_follow_their_group_when_reversed(self) -> None:
         ledger = Ledger.empty()

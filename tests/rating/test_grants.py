@@ -133,7 +133,9 @@ class TestInstances:
     def test_names_with_slashes_do_not_collide(self) -> None:
         flex = plan(use=per_unit("1"), grants=[plan_grant("b/c", USE, "1"), plan_grant("c", USE, "1")])
         where = space(
-            flex, subscriptions=[subscription(id="a"), subscription(id="a/b")], grants=[given("x/y", USE, "1")]
+            flex,
+            subscriptions=[subscription(id="a"), subscription(id="a/b")],
+            grants=[given("x/y", USE, "1"), given("x%2Fy", USE, "1")],
         )
         assert set(amounts(where, "11-02")) == {
             "a/b%2Fc/2026-11",
@@ -141,6 +143,7 @@ class TestInstances:
             "a%2Fb/b%2Fc/2026-11",
             "a%2Fb/c/2026-11",
             "x%2Fy",
+            "x%252Fy",
         }
         own = plan(use=per_unit("1"), grants=[plan_grant("c", USE, "1", holder="member")])
         where = space(own, links=[Link(member="a/b", account="acme")])

@@ -74,6 +74,15 @@ def test_a_claim_ends_before_its_end() -> None:
     assert placed(entry("11-02 11:59"), claims=claims) == Placed(account="acme", member="ada")
 
 
+def test_a_claim_begins_with_its_start_also_where_the_one_before_has_ended() -> None:
+    claims = [
+        Claim(identity=BADGE, member="bob", span=span("01-01", "06-01")),
+        Claim(identity=BADGE, member="ada", span=span("11-02 12:00")),
+    ]
+    assert placed(entry("11-02 12:00"), claims=claims) == Placed(account="acme", member="ada")
+    assert placed(entry("11-02 11:59"), claims=claims) == Unresolved(identity=BADGE)
+
+
 def test_an_identity_that_nobody_claims_is_unresolved() -> None:
     assert placed(entry("11-02")) == Unresolved(identity=BADGE)
 
@@ -135,6 +144,16 @@ def test_membership_joins_what_several_links_give_and_leaves_out_what_another_ac
     assert membership("ada", "acme", where.directory) == (span("01-01", "05-01"), span("06-01", "09-01"))
     assert membership("ada", "beta", where.directory) == (span("05-01", "06-01"),)
     assert membership("eve", "acme", where.directory) == ()
+
+
+def test_membership_through_a_link_without_a_start_has_none() -> None:
+    away = Link(member="ada", account="acme", span=span(None, "03-01"))
+    again = Link(member="ada", account="acme", span=span("06-01"))
+    where = space(plan(), links=[away, again])
+    assert membership("ada", "acme", where.directory) == (span(None, "03-01"), span("06-01"))
+    alone = space(plan(), links=[away])
+    assert membership("ada", "acme", alone.directory) == (span(None, "03-01"),)
+    assert membership("ada", "beta", alone.directory) == ()
 
 
 def test_the_members_own_subscription_goes_before_the_accounts() -> None:

@@ -3,11 +3,28 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from meter.model.catalog import Meter, Site
 from meter.model.charge import LineTax
 from meter.model.directory import Claim
 from meter.model.event import UsageEvent
-from tests.rating.world import CAFE, DAYS, METERS, Ledger, Space, d, event, given, passed, per_unit, plan, space, taxed
+from tests.rating.world import (
+    CAFE,
+    DAYS,
+    METERS,
+    Ledger,
+    Space,
+    d,
+    event,
+    given,
+    passed,
+    per_unit,
+    plan,
+    space,
+    subscription,
+    taxed,
+)
 
 COFFEE = {"sku": "c", "quantity": 2, "amount": "5.00", "tax": "0.95", "tax_name": "vat"}
 BOOK = {"sku": "b", "quantity": 1, "amount": "10.00", "tax": "0.70", "tax_name": "low"}
@@ -48,6 +65,19 @@ class TestPaidAtTheTill:
         (line,) = rated(shop(), sale(COFFEE, currency="USD"))
         assert (line.currency, line.unpriced, line.amount) == ("USD", False, 5)
 
+    @pytest.mark.parametrize("named", [None, 978])
+    def test_has_the_accounts_currency_where_the_sale_names_none(self, named: Any) -> None:
+        (line,) = rated(shop(), sale(COFFEE, currency=named))
+        assert (line.currency, line.amount) == ("EUR", 5)
+        _, tip = rated(shop(), sale(COFFEE, currency=named, settlement="account", tip="1"))
+        assert (tip.unit, tip.unpriced) == ("EUR", False)
+
+    @pytest.mark.parametrize(("lines", "amount"), [(7, 0), ("coffee", 0), (None, 0), ([7, COFFEE, "x"], 5)])
+    def test_counts_what_of_its_lines_is_one(self, lines: Any, amount: int) -> None:
+        told = sale(total="5")
+        (line,) = rated(space(plan(), terms={"meters": {}}), replace(told, data={**told.data, "lines": lines}))
+        assert (line.meter, line.amount) == ("pos", amount)
+
     def test_draws_nothing_and_does_not_count_to_q(self) -> None:
         where = shop(replace(DAYS, id="visits", event="pos.sale", where=()), grants=[given("gift", CAFE, "100")])
         state = where.fold(sale(COFFEE)).state
@@ -75,6 +105,9 @@ class TestPaidAtTheTill:
         where = space(plan(), terms={"meters": {"cafe": meter}})
         assert where.lines(sale(COFFEE, BOOK, till="bar"))[0].dimensions == {"till": "bar"}
         assert where.lines(sale(COFFEE, COFFEE))[0].dimensions == {"sku": "c"}
+        assert where.lines(sale(COFFEE, COFFEE, BOOK))[0].dimensions == {}
+        free = {"sku": "f", "quantity": 1, "amount": "0"}
+        assert where.lines(sale(COFFEE, free))[0].dimensions == {"sku": "c"}
 
     def test_of_an_unknown_guest_is_the_walk_in_accounts_until_the_identity_is_claimed(self) -> None:
         unknown = sale(COFFEE, by="card:9")
@@ -112,7 +145,7 @@ class TestOnAccount:
 
     def test_its_lines_bring_their_own_tax(self) -> None:
         unknown_name = {"amount": "8", "tax": "1", "tax_name": "state"}
-        nameless = {"amount": "3.00", "tax": "0.20"}
+        nameless = {"amount": "3.00", "tax": "0.20", "tax_name": ["vat"]}
         untaxed = {"amount": "3.00", "tax": "0", "tax_name": "none"}
         silent = {"amount": "3.00"}
         found = self.lines(BOOK, unknown_name, nameless, untaxed, silent)
@@ -138,6 +171,12 @@ class TestOnAccount:
             cafe, cup = rated(where, sale(item, settlement="account"))
             assert (cafe.tax.inclusive, cup.tax.inclusive) == (False, True)
 
+    def test_what_is_free_has_the_tax_of_the_site(self) -> None:
+        cups = Meter(id="cups", event="pos.sale", aggregate="sum", unit="cup", value=("lines", "quantity"))
+        where = space(plan(cups=per_unit("3")), terms={"meters": {"cups": cups}, "taxes": TAXES, "sites": SITES})
+        (line,) = rated(where, sale({"quantity": 1, "amount": "0", "tax": "0.10"}, settlement="account"))
+        assert (line.amount, line.tax.name) == (3, "vat")
+
     def test_its_tip_is_an_untaxed_line(self) -> None:
         coffee, tip = self.lines(COFFEE, tip="1.50")
         assert (tip.key.part, tip.key.element, tip.meter, tip.tax, tip.price) == ("tip", 0, "cafe", None, None)
@@ -146,9 +185,15 @@ class TestOnAccount:
 
     def test_its_tip_is_due_without_a_meter_and_without_a_plan(self) -> None:
         tipped = sale(settlement="account", tip="2")
-        for where in (space(plan(), terms={"meters": {}}), space(plan(), subscriptions=[])):
+        gone = [subscription("gone")]
+        spaces = (
+            space(plan(), terms={"meters": {}}),
+            space(plan(), subscriptions=[]),
+            space(plan(), subscriptions=gone),
+        )
+        for where, under in zip(spaces, ("flex", None, None), strict=True):
             (tip,) = rated(where, tipped)
-            assert (tip.meter, tip.amount, tip.unpriced) == ("pos", 2, False)
+            assert (tip.meter, tip.amount, tip.unpriced, tip.plan) == ("pos", 2, False, under)
 
     def test_its_tip_in_another_currency_is_unpriced(self) -> None:
         _, tip = self.lines(COFFEE, tip="1.50", currency="USD")

@@ -62,7 +62,9 @@ def test_arrays_within_arrays_count_on() -> None:
 
 
 @pytest.mark.parametrize("aggregate", ["sum", "max", "latest", "counter"])
-@pytest.mark.parametrize("value", [None, True, "many", "", ".", "-", "--1", "NaN", "1_000", "\u0663", {}, "1e30"])
+@pytest.mark.parametrize(
+    "value", [None, True, "many", "", ".", "-", "--1", "NaN", d("NaN"), "1_000", "\u0663", {}, "1e30", "1" * 19]
+)
 def test_a_value_that_is_no_number_is_no_reading_and_is_listed(value: Any, aggregate: str) -> None:
     told = event("e", "usage.reported", "11-02", {"quantity": value})
     (found,) = measured(reports(aggregate), told)
