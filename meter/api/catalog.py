@@ -133,7 +133,7 @@ def routes(services: Services) -> list[Route]:
 
 
 async def text_of(request: web.Request, *media_types: str) -> str:
-    """Return the body's text. Raises BadInput: `unsupported_media_type`, `bad_body` where it is not UTF-8."""
+    """Return the body's text. Raises BadInput: `unsupported_media_type`; `bad_json` or `bad_yaml`, not UTF-8."""
     given = request.content_type
     if given not in media_types and not (JSON in media_types and given.endswith("+json")):
         message = f"Content-Type is {given[:80]!r}; send {' or '.join(media_types)}"
@@ -141,7 +141,8 @@ async def text_of(request: web.Request, *media_types: str) -> str:
     try:
         return (await request.read()).decode()
     except UnicodeDecodeError as error:
-        raise BadInput(f"the body is not UTF-8: {error}", code="bad_body") from error
+        code = "bad_yaml" if given in _YAML_TYPES else "bad_json"
+        raise BadInput(f"the body is not UTF-8: {error}", code=code) from error
 
 
 async def _costs(services: Services, loaded: LoadedCatalog, outcome: Outcome, now: datetime) -> list[AccountPreview]:

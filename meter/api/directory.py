@@ -127,8 +127,6 @@ async def _put(services: Services, name: str, text: str, read: ReadEntry, back: 
     faults = Faults()
     root = read_json(text, file="body", faults=faults)
     faults.settle()
-    if root is None:
-        raise BadInput("the body is empty; send an object with the entry's fields", code="bad_body")
     now = services.clock()
     async with services.db.begin() as conn:
         reader = await open_reader(conn, operator, now=now, naming={name, *texts_in(root)})

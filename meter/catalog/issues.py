@@ -46,16 +46,19 @@ class Issue:
 
 
 class CatalogError(BadInput):
-    """A catalog or an entry of the directory that cannot be taken; `issues` holds every fault that was found."""
+    """A catalog or an entry of the directory that cannot be taken; `issues` holds every fault that was found.
+
+    `bad_catalog`: its content is wrong; `bad_json`, `bad_yaml`: it cannot be read to begin with.
+    """
 
     default_code = "bad_catalog"
 
-    def __init__(self, issues: Sequence[Issue]) -> None:
+    def __init__(self, issues: Sequence[Issue], *, code: str | None = None) -> None:
         """Keep the issues; the message shows the first few."""
         self.issues = tuple(issues)
         shown = "; ".join(issue.text for issue in self.issues[:_ISSUES_IN_DETAIL])
         more = len(self.issues) - _ISSUES_IN_DETAIL
-        super().__init__(shown + (f"; and {more} more" if more > 0 else ""))
+        super().__init__(shown + (f"; and {more} more" if more > 0 else ""), code=code)
 
 
 class Faults:

@@ -10,7 +10,7 @@ from typing import Final
 from meter.catalog.build import SECTIONS, read_catalog
 from meter.catalog.draft import DirectoryDraft
 from meter.catalog.entry import Entry, When
-from meter.catalog.issues import Faults, Issue, Place
+from meter.catalog.issues import CatalogError, Faults, Issue, Place
 from meter.catalog.nodes import Item, Node, plain_value, read_json, read_yaml
 from meter.catalog.people import Known, read_people
 from meter.model.catalog import Catalog
@@ -38,12 +38,14 @@ class LoadedCatalog:
 def read_catalog_text(files: Sequence[tuple[str, str]], *, known: Known | None = None) -> LoadedCatalog:
     """Return what `files`, each a name and its YAML text, say together. Raises CatalogError with every fault.
 
-    `known` names what the store holds already, which entries may refer to.
+    Those that are no YAML are told first, as `bad_yaml`. `known` names what the store holds already, which entries may
+    refer to.
     """
     faults = Faults()
-    roots = [
-        root for name, text in files[:FILES_MAX] if (root := read_yaml(text, file=name, faults=faults)) is not None
-    ]
+    trees = [read_yaml(text, file=name, faults=faults) for name, text in files[:FILES_MAX]]
+    roots = [root for root in trees if root is not None]
+    if len(roots) < len(trees):
+        raise CatalogError(faults.issues, code="bad_yaml")
     if len(files) > FILES_MAX or not files:
         faults.add(Place("", None, ""), f"{len(files)} files are given; give 1 to {FILES_MAX}")
     faults.settle()
@@ -51,11 +53,11 @@ def read_catalog_text(files: Sequence[tuple[str, str]], *, known: Known | None =
 
 
 def read_catalog_json(text: str, *, known: Known | None = None) -> LoadedCatalog:
-    """Return what a JSON text with the same sections says. Raises CatalogError with every fault."""
+    """Return what a JSON text with the same sections says. Raises CatalogError with every fault, or as `bad_json`."""
     faults = Faults()
     root = read_json(text, file="body", faults=faults)
     faults.settle()
-    return _load([] if root is None else [root], known or Known(), faults)
+    return _load([root], known or Known(), faults)
 
 
 def _load(roots: Sequence[Node], known: Known, faults: Faults) -> LoadedCatalog:

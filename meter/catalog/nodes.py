@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import yaml
 
-from meter.catalog.issues import Faults, Place
+from meter.catalog.issues import CatalogError, Faults, Issue, Place
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.money import parse_decimal
@@ -106,23 +106,25 @@ def read_yaml(text: str, *, file: str, faults: Faults) -> Node | None:
     return builder.root
 
 
-def read_json(text: str, *, file: str, faults: Faults) -> Node | None:
-    """Return the tree of a JSON text, without lines; None, with faults recorded, where it is none."""
+def read_json(text: str, *, file: str, faults: Faults) -> Node:
+    """Return the tree of a JSON text, without lines. Raises CatalogError (`bad_json`) where it is none."""
     if (fault := _unreadable(text)) is not None:
-        faults.add(Place(file, None, ""), fault)
-        return None
+        raise _no_json(file, fault)
     try:
         value = json.loads(
             text, parse_int=_number, parse_float=_number, parse_constant=_constant, object_pairs_hook=_Pairs
         )
         return node_of(value, file=file, faults=faults)
-    except _Fatal:
-        return None
-    except RecursionError:
-        faults.add(Place(file, None, ""), f"is nested deeper than {DEPTH_MAX} levels")
+    except _Fatal as fatal:
+        raise CatalogError(faults.issues, code="bad_json") from fatal
+    except RecursionError as error:
+        raise _no_json(file, f"is nested deeper than {DEPTH_MAX} levels") from error
     except ValueError as error:
-        faults.add(Place(file, None, ""), f"is not JSON: {error}")
-    return None
+        raise _no_json(file, f"is not JSON: {error}") from error
+
+
+def _no_json(file: str, fault: str) -> CatalogError:
+    return CatalogError([Issue(file, None, "", fault)], code="bad_json")
 
 
 def node_of(value: Any, *, file: str, faults: Faults, path: str = "", depth: int = 0) -> Node:

@@ -263,10 +263,25 @@ async def test_all_faults_of_a_body_are_told(stocked: Api, path: str, body: Any,
     assert sorted(issue["path"] for issue in answer["issues"]) == paths
 
 
-@pytest.mark.parametrize("body", [b"{", b"", b'{"name": 1', b'{"name": "a", "name": "b"}', b"\xff", b'{"name": NaN}'])
-async def test_a_body_that_is_no_json_is_refused(stocked: Api, body: bytes) -> None:
-    answer = await stocked.call("PUT", "/v1/accounts/acme", data=body, headers={"Content-Type": "application/json"})
-    assert answer.status == 422
+@pytest.mark.parametrize("body", [b"{", b"", b'{"name": 1', b"\xff", b'{"name": NaN}', b"[" * 100_000])
+async def test_a_body_that_is_no_json_cannot_be_read(stocked: Api, body: bytes) -> None:
+    for path in ("/v1/accounts/acme", "/v1/catalog"):
+        answer = await stocked.call("PUT", path, data=body, headers={"Content-Type": "application/json"})
+        assert (answer.status, answer.json["code"]) == (400, "bad_json")
+
+
+async def test_a_body_that_says_something_twice_can_be_read_and_is_wrong(stocked: Api) -> None:
+    body, kind = b'{"name": "a", "name": "b"}', {"Content-Type": "application/json"}
+    answer = await stocked.call("PUT", "/v1/accounts/acme", data=body, headers=kind)
+    assert (answer.status, answer.json["code"]) == (422, "bad_catalog")
+    assert [issue["path"] for issue in answer.json["issues"]] == ["name"]
+
+
+@pytest.mark.parametrize(("body", "line"), [(b"operator: [\n", 2), (b"", None), (b"\xff", None)])
+async def test_a_catalog_that_is_no_yaml_cannot_be_read(stocked: Api, body: bytes, line: int | None) -> None:
+    answer = await stocked.call("PUT", "/v1/catalog", data=body, headers=YAML)
+    assert (answer.status, answer.json["code"]) == (400, "bad_yaml")
+    assert [issue["line"] for issue in answer.json.get("issues", [{"line": None}])] == [line]
 
 
 async def test_only_keys_that_may_write_the_catalog_may(stocked: Api) -> None:
