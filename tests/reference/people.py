@@ -141,6 +141,9 @@ class People:
             found.append(sub)
             start = chance.after(start, dates=seats)
             sub["to"] = start
+            for discount in sub.get("discounts", []):
+                if "from" not in discount and chance.yes(0.3):
+                    discount["to"] = start
         if found and chance.yes(0.5):
             found[-1].pop("to")
         return found

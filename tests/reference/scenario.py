@@ -190,10 +190,11 @@ class Maker:
         lines, total = [], Decimal(0)
         settlement = chance.one_of(["paid", "account", "account"])
         # A till takes whole cents.
-        amounts = ["3.20", "12", "7.77", "0.02"] + (["0.015", "3.20", "-2.50"] if settlement == "account" else [])
+        amounts = ["3.20", "12", "7.77", "0.02"]
+        amounts += ["0.015", "3.20", "-2.50", "-7.77"] if settlement == "account" else []
         for n in range(chance.one_of([0, 1, 1, 2, 2, 3])):
             amount = chance.one_of(amounts)
-            line: Doc = {"sku": f"sku{n}", "quantity": chance.one_of([1, 2, 2, "-1" if amount < "0" else 3]),
+            line: Doc = {"sku": f"sku{n}", "quantity": chance.one_of([1, 2, 2, 3] if amount > "0" else [1, "-1", "-2"]),
                          "amount": amount}  # fmt: skip
             if chance.yes(0.5):
                 line["tax_name"] = chance.one_of(["vat", "low", "city"])
