@@ -194,8 +194,8 @@ class Maker:
         amounts += ["0.015", "3.20", "-2.50", "-7.77"] if settlement == "account" else []
         for n in range(chance.one_of([0, 1, 1, 2, 2, 3])):
             amount = chance.one_of(amounts)
-            line: Doc = {"sku": f"sku{n}", "quantity": chance.one_of([1, 2, 2, 3] if amount > "0" else [1, "-1", "-2"]),
-                         "amount": amount}  # fmt: skip
+            quantities: list[int | str] = [1, 2, 2, 3] if amount > "0" else [1, "-1", "-2"]
+            line: Doc = {"sku": f"sku{n}", "quantity": chance.one_of(quantities), "amount": amount}
             if chance.yes(0.5):
                 line["tax_name"] = chance.one_of(["vat", "low", "city"])
             if chance.yes(0.5):
