@@ -74,6 +74,11 @@ class TestFirstFlats:
         where = space(plan(use=flat(per="member")), links=links)
         assert told(where, "11-02") == [(t("10-31 23:00"), "zero", "ada"), (t("11-10"), "zero", "bob")]
 
+    def test_are_due_once_for_each_member(self) -> None:
+        where = space(plan(use=flat(per="member")), subscriptions=[subscription(span=span("11-01"))])
+        lines = where.lines(until="11-20")
+        assert [(line.member, int(line.amount)) for line in lines] == [("ada", 10), ("bob", 10)]
+
     def test_not_while_the_member_has_an_own_plan(self) -> None:
         held = [
             subscription(span=span("10-01")),
@@ -278,6 +283,12 @@ class TestMinimums:
         early, late = subscription(id="z", span=span("11-01", "11-10")), subscription(id="a", span=span("11-10"))
         assert missing(late, early) == missing(early, late) == [30]
         assert missing(late) == [42]  # 21 of 30 days
+
+    def test_are_held_against_what_their_own_period_has(self) -> None:
+        price, held = per_unit("1", period_minimum=d(10)), [subscription(span=span("10-31 23:00"))]
+        where = space(plan(use=price), subscriptions=held, closed=["10-31 23:00", "11-30 23:00"])
+        lines = where.lines(use("11-05", 9), use("12-05", 4), until="12-31 23:00")
+        assert [int(line.amount) for line in lines if line.kind == "minimum"] == [1, 6]
 
     def test_are_of_the_meters_unit(self) -> None:
         price = per_unit("1", period_minimum=d(30))

@@ -6,14 +6,16 @@ from decimal import Decimal
 
 import pytest
 
-from meter.model.catalog import Condition, Fee, Meter, Pairing, Price, Site
+from meter.model.catalog import Condition, Fee, Graduated, Meter, Pairing, Percentage, Price, Site
 from meter.model.charge import Line, LineTax
-from meter.model.directory import Account, GivenGrant
+from meter.model.directory import Account, Discount, GivenGrant
 from meter.model.errors import Broken
 from meter.model.event import UsageEvent
 from meter.rating.fold import TooLate, fold
 from meter.rating.state import AccountState
 from tests.rating.world import (
+    CAFE,
+    DAYS,
     USE,
     Space,
     catalog,
@@ -110,9 +112,109 @@ class TestUnpriced:
         (line,) = space(plan(cafe=passed())).lines(event("s", "pos.sale", "11-02", data))
         assert line.unpriced
 
+    @pytest.mark.parametrize("price", [per_unit("1"), priced(Percentage(path=("total",), rate=Decimal("0.1")))])
+    def test_a_sale_in_another_currency_unless_it_is_counted_in_a_unit_and_priced_by_it(self, price: Price) -> None:
+        data = {"order": "o", "currency": "USD", "settlement": "account", "total": "3"}
+        told = event("s", "pos.sale", "11-02", {**data, "lines": [{"amount": "3", "quantity": 2}]})
+        cups = Meter(id="cups", event="pos.sale", aggregate="sum", unit="cup", value=("lines", "quantity"))
+        where = space(plan(cafe=price, cups=price), terms={"meters": {"cafe": CAFE, "cups": cups}})
+        by_money = isinstance(price.model, Percentage)
+        assert [(line.meter, line.unpriced) for line in where.lines(told)] == [("cafe", True), ("cups", by_money)]
+
+    def test_usage_counted_in_another_currency(self) -> None:
+        dollars = replace(USE, unit="USD")
+        (line,) = space(plan(use=passed()), terms={"meters": {"use": dollars}}).lines(use("11-02", 5))
+        assert (line.unpriced, line.amount) == (True, d(0))
+
     def test_a_plan_that_the_catalog_does_not_have(self) -> None:
         (line,) = space(plan(), subscriptions=[subscription("gone")]).lines(use("11-02", 5))
         assert (line.unpriced, line.plan) == (True, None)
+
+
+class TestTheSubscription:
+    def test_of_a_member_holds_from_its_first_instant_to_before_its_last(self) -> None:
+        hers = subscription("own", id="hers", member="ada", span=span("11-05", "11-08"))
+        where = space(plan(use=per_unit("1")), plan("own", use=per_unit("2")), subscriptions=[subscription(), hers])
+        events = [use(at, 1) for at in ("11-02", "11-04 11:59", "11-05", "11-08 11:59", "11-08", "11-09")]
+        assert where.amounts(*events) == [1, 1, 2, 2, 1, 1]
+
+    def test_of_the_account_ends_before_its_end(self) -> None:
+        held = [subscription(span=span(None, "11-05")), subscription("big", id="again", span=span("11-08"))]
+        where = space(plan(use=per_unit("1")), plan("big", use=per_unit("3")), subscriptions=held)
+        events = [use(at, 1) for at in ("11-02", "11-04 11:59", "11-05", "11-08", "11-09")]
+        assert [(int(line.amount), line.unpriced) for line in where.lines(*events)] == [
+            (1, False),
+            (1, False),
+            (0, True),
+            (3, False),
+            (3, False),
+        ]
+
+    def test_keeps_what_its_discounts_have_lowered_for_itself(self) -> None:
+        welcome = (Discount(id="welcome", amount=d(5)),)
+        held = [
+            subscription(span=span(None, "11-10"), discounts=welcome),
+            subscription(id="again", span=span("11-10"), discounts=welcome),
+        ]
+        where = space(plan(use=per_unit("1")), subscriptions=held)
+        assert where.amounts(use("11-02", 3), use("11-12", 8)) == [0, 3]
+
+
+class TestPercentages:
+    def price(self, *path: str) -> Price:
+        return priced(Percentage(path=path, rate=d("0.1")))
+
+    def test_of_an_event_that_is_covered_in_part_take_the_same_part_of_its_amount(self) -> None:
+        where = space(plan(use=self.price("amount"), grants=[plan_grant("free", USE, "1")]))
+        assert where.amounts(use("11-02", 4, amount="100")) == [d("7.5")]
+
+    @pytest.mark.parametrize(
+        ("path", "expected"), [(("fee",), [1, 2, 1]), (("lines", "fee"), [1, None, 7]), (("none",), [None] * 3)]
+    )
+    def test_read_their_field_from_the_element_and_then_from_the_event(
+        self, path: tuple[str, ...], expected: list[int | None]
+    ) -> None:
+        items = [{"amount": "3", "fee": "10"}, {"amount": "4"}, {"amount": "5", "fee": 10, "lines": {"fee": 70}}]
+        data = {"order": "o", "currency": "EUR", "settlement": "account", "lines": items, "total": "12", "fee": "20"}
+        lines = space(plan(cafe=self.price(*path))).lines(event("s", "pos.sale", "11-02", data))
+        assert [None if line.unpriced else int(line.amount) for line in lines] == expected
+
+
+class TestUnitsOfTime:
+    """A third of an hour has no end; what a line says has 12 places."""
+
+    def test_draws_are_running_differences_of_what_the_instance_gave(self) -> None:
+        hours = replace(USE, unit="hour")
+        where = space(plan(use=per_unit("1")), grants=[given("hour", hours, "1")], terms={"meters": {"use": hours}})
+        lines = where.lines(*(use(f"11-0{day}", "0.3333333333333333") for day in range(2, 5)))
+        third, rest = d("0.333333333333"), d("0.333333333334")
+        assert [[draw.amount for draw in line.draws] for line in lines] == [[third], [rest], [third]]
+        assert [(line.quantity, line.covered, line.billable) for line in lines] == [(third, third, d(0))] * 3
+
+
+def test_what_credit_covers_wholly_begins_no_price() -> None:
+    flat = priced(Graduated(tiers=graduated((None, "1", "10")).tiers, flat_at_zero=True))
+    where = space(
+        plan("guest", use=flat), subscriptions=[], terms={"default_plan": "guest"}, grants=[given("gift", USE, "5")]
+    )
+    assert where.amounts(use("11-02", 5), use("11-03", 1)) == [0, 11]
+
+
+def test_caps_and_discounts_that_change_nothing_are_no_step_to_the_amount() -> None:
+    nothing = subscription(discounts=(Discount(id="nothing", rate=d(0)),))
+    where = space(plan(use=per_unit("1", day_cap=d(50), period_cap=d(90))), subscriptions=[nothing])
+    folded = where.fold(use("11-02", 5), trace=True)
+    assert folded.evidence is not None
+    assert [tuple(evidence.reductions) for evidence in folded.evidence.values()] == [()]
+
+
+def test_a_state_keeps_nothing_that_no_line_can_ask_for() -> None:
+    purse = given("purse", CAFE, "1")
+    where = space(plan(days=per_unit("2", period_cap=d(9)), grants=[plan_grant("free", DAYS, "1")]), grants=[purse])
+    state = where.fold(entered("11-02"), entered("11-03")).state
+    assert state.used == {"sub/free/2026-11": 1, "purse": 1}
+    assert (state.day_sums, state.capped, state.discounted) == ({}, {}, {})
+    assert (state.drawn, state.money, state.paid) == ({}, {}, {})
 
 
 class TestCumulation:

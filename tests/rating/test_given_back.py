@@ -15,7 +15,7 @@ from meter.model.event import UsageEvent
 from meter.model.money import ZERO
 from meter.rating.fold import fold
 from meter.rating.state import AccountState
-from tests.rating.world import CAFE, METERS, Space, d, event, passed, per_unit, plan, space, span, use
+from tests.rating.world import CAFE, METERS, USE, Space, d, event, passed, per_unit, plan, plan_grant, space, span, use
 from tests.rating.world import given as credited
 
 CUPS = Meter(id="cups", event="pos.sale", aggregate="sum", unit="unit", value=("lines", "quantity"))
@@ -130,6 +130,27 @@ class TestOnce:
         lines = where.lines(sale(1, 3, 2), sale(2, 4, -1), refund(1, 5, "2"))
         assert [line.covered for line in lines] == [2, -1]
         assert not any(line.amount for line in lines)
+
+
+def test_what_came_back_too_late_has_the_scope_and_holder_of_its_origin_and_its_place_among_the_rest() -> None:
+    own = plan_grant("own", CUPS, "2", holder="member")
+    where = space(
+        plan(cups=per_unit("1"), use=per_unit("1"), grants=[own]),
+        terms={"meters": {"cups": CUPS, "use": USE}},
+        grants=[credited("gift", CUPS, "10", meters=("cups",))],
+    )
+    again = [
+        event(f"december{n}", "pos.sale", f"12-0{n}", sale(n, 1, 3).data, by=by) for n, by in ((6, "bob"), (7, "ada"))
+    ]
+    lines = where.lines(sale(1, 3, 2), refund(1, 5, "2", month=12), *again, use("12-08", 1))
+    back = "sub/own/2026-11/ada/returned/berlin%2Fdevice/refund1-5"
+    assert [[(draw.grant, int(draw.amount)) for draw in line.draws] for line in lines] == [
+        [("sub/own/2026-11/ada", 2)],
+        [(back, -2)],
+        [("sub/own/2026-12/bob", 2), ("gift", 1)],
+        [("sub/own/2026-12/ada", 2), (back, 1)],
+        [],
+    ]
 
 
 @st.composite
