@@ -1,4 +1,4 @@
-"""Every period of every account computed again from the stored facts, and held against what stands booked."""
+"""Every period of every account computed again from the stored facts, and held against what is booked and listed."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ from meter.model.directory import SINCE_ALWAYS
 from meter.store.audit import SumFault, Waiting, read_waiting, sum_faults
 from meter.store.engine import Database
 from meter.store.tables import accounts
+from meter.store.unread import UnreadChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What an audit found: accounts whose fresh fold differs, sums that do not add up, and work not done yet."""
+    """What an audit found: accounts whose fresh fold differs, sums that do not add up, and work not done yet.
+
+    `unread`: lists of what no meter could count that do not say what a fresh fold says.
+    """
 
     accounts: int
     differing: tuple[AccountPreview, ...]
+    unread: tuple[UnreadChange, ...]
     sums: tuple[SumFault, ...]
     waiting: Waiting
 
     def __bool__(self) -> bool:
         """Tell whether everything agrees."""
-        return not (self.differing or self.sums)
+        return not (self.differing or self.unread or self.sums)
 
 
 async def audit(
@@ -41,10 +46,19 @@ async def audit(
         waiting = await read_waiting(connection, operator)
         sums = [fault async for fault in sum_faults(connection, operator)]
     differing: list[AccountPreview] = []
-    done = 0
+    unread: dict[str, UnreadChange] = {}
+    seen: set[str] = set()
     async for preview in previews(database, operator, facts, dict.fromkeys(names, SINCE_ALWAYS), at=at):
-        done += 1
-        checked(done, len(names))
+        seen.add(preview.account)
+        checked(len(seen), len(names))
         if preview.charges or preview.fault is not None:
             differing.append(preview)
-    return Audit(accounts=len(names), differing=tuple(differing), sums=tuple(sums), waiting=waiting)
+        if preview.unread is not None and (preview.unread.gone or preview.unread.fresh):
+            unread[preview.account] = preview.unread
+    return Audit(
+        accounts=len(names),
+        differing=tuple(differing),
+        unread=tuple(unread.values()),
+        sums=tuple(sums),
+        waiting=waiting,
+    )

@@ -27,6 +27,7 @@ from meter.store.apply import apply_catalog
 from meter.store.catalogs import load_catalogs
 from meter.store.directory import load_directory
 from meter.store.engine import Database
+from meter.store.unread import UnreadChange
 
 T = TypeVar("T")
 
@@ -38,13 +39,15 @@ CHUNK_ACCOUNTS: Final = 50
 class AccountPreview:
     """What would be booked for an account in one currency: nothing where `charges` is empty.
 
-    `differences` are the lines with what stands for them; `fault` says why the account cannot be folded.
+    `differences` are the lines with what stands for them; `unread` is how the account's list of what no meter could
+    count would change, which is the same for each of its currencies; `fault` says why the account cannot be folded.
     """
 
     account: str
     currency: str
     differences: Sequence[Difference]
     charges: Sequence[Charge]
+    unread: UnreadChange | None = None
     fault: str | None = None
 
     @property
@@ -126,6 +129,7 @@ async def previews(
                         currency=one,
                         differences=[d for d in fold.differences if _currency(d) == one],
                         charges=[charge for charge in books.charges if charge.line.currency == one],
+                        unread=fold.unread,
                     )
 
 

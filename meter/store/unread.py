@@ -32,6 +32,11 @@ class UnreadValue(NamedTuple):
     code: UnreadCode
     reason: str
 
+    @property
+    def key(self) -> tuple[datetime, str, str, str, int]:
+        """Return what tells it from everything else on its account's list."""
+        return self.place.time, self.source, self.id, self.meter, self.element
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadChange:

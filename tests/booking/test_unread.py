@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
 from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy import text
 
+from meter.booking.audit import audit
 from tests.booking.space import Space, amend, open_space, pages, sale, void
 from tests.booking.uncounted import HALL, MAIN, MENDED, NO_START, SPACE, door, refund, scan
 
@@ -112,3 +115,34 @@ async def test_each_element_is_listed_by_itself(database_url: str) -> None:
     async with open_space(database_url, SPACE) as space:
         await space.take(scan("1", "02T09:00", 1, "x", 2, "x"))
         assert await space.rows("SELECT element, code FROM unread ORDER BY 1") == [(1, "unread"), (3, "unread")]
+
+
+@pytest.mark.parametrize(
+    ("statement", "gone", "fresh"),
+    [
+        ("UPDATE unread SET reason = 'made up' WHERE id = 'out'", [("acme", "out")], [("acme", "out")]),
+        ("UPDATE unread SET code = 'unread' WHERE id = 'out'", [("acme", "out")], [("acme", "out")]),
+        ("UPDATE unread SET behind_id = 'other' WHERE id = 'early'", [("acme", "early")], [("acme", "early")]),
+        ("UPDATE unread SET account = 'solo' WHERE id = 'out'", [("solo", "out")], [("acme", "out")]),
+        ("UPDATE unread SET id = 'more' WHERE id = 'out'", [("acme", "more")], [("acme", "out")]),
+        ("DELETE FROM unread WHERE id = 'out'", [], [("acme", "out")]),
+    ],
+)
+async def test_an_audit_finds_every_entry_that_was_touched(
+    database_url: str, statement: str, gone: list[tuple[str, str]], fresh: list[tuple[str, str]]
+) -> None:
+    async with open_space(database_url, SPACE) as space:
+        await space.take(
+            door("out", "03T12:00", "out"),
+            scan("bad", "02T09:00", "many"),
+            sale("sale", "04T09:00", "10.00", "badge:ADA1"),
+            refund("early", "01T09:00", "sale", "100.00"),
+        )
+        assert await audit(space.database, "northside", at=space.now)
+        async with space.database.begin() as connection:
+            await connection.execute(text(statement))
+        found = await audit(space.database, "northside", at=space.now)
+        assert not found
+        assert [(change.account, one.id) for change in found.unread for one in change.gone] == gone
+        assert [(change.account, one.id) for change in found.unread for one in change.fresh] == fresh
+        assert (found.differing, found.sums) == ((), ())

@@ -7,10 +7,13 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from meter.cli import app
 from meter.model.errors import Unavailable
+from tests.booking.space import entry, open_space
+from tests.booking.uncounted import NO_START, SPACE, door
 
 
 async def meter(*arguments: str) -> Any:
@@ -44,3 +47,27 @@ async def test_webhooks_that_could_never_arrive_are_named(
     for name in ("METER_WEBHOOKS__SQUARE__TILL: ", "METER_WEBHOOKS__NOBODY: "):
         assert name in detail
     assert "hush" not in result.output
+
+
+async def test_a_deep_check_names_what_is_booked_or_listed_otherwise(
+    database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METER_DATABASE_URL", database_url)
+    monkeypatch.setenv("METER_MQTT_URL", broker_url)
+    async with open_space(database_url, SPACE) as space:
+        await space.take(entry("1", "02T08:00"), door("out", "03T12:00", "out"))
+        good = await meter("check", "--deep", "--json")
+        assert good.exit_code == 0, good.output
+        assert json.loads(good.stdout)[-1] == {"part": "books of 3 accounts", "ok": True, "detail": None}
+        async with space.database.begin() as connection:
+            await connection.execute(text("UPDATE charges SET amount = amount + 1 WHERE event_id = '1'"))
+            await connection.execute(text("UPDATE unread SET code = 'unread', reason = 'made up'"))
+        bad = await meter("check", "--deep", "--json")
+    assert bad.exit_code == 1
+    told = {item["part"]: item["detail"] for item in json.loads(bad.stdout) if not item["ok"]}
+    assert set(told) == {"books of acme", "sums of acme", "unread of acme"}
+    assert "1 line differs by -1 EUR" in told["books of acme"]
+    assert told["unread of acme"] == (
+        "1 entry differs; the first, presence of 2026-03-03T12:00:00Z (berlin/door/main out), is listed with "
+        f"unread: made up and comes to orphan: {NO_START}"
+    )
