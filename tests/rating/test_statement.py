@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +16,7 @@ from meter.model.money import ZERO
 from meter.model.period import Period
 from meter.rating.corrections import reversed_line
 from meter.rating.statement import Statement, StatementLine, charge_net, statement_of
-from tests.booked import MARCH, a_charge, a_fee, a_line
+from tests.booked import MARCH, NOON, a_charge, a_fee, a_line
 
 FEBRUARY = Period(datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
 VAT = LineTax(name="vat19", rate=Decimal("0.19"), inclusive=False)
@@ -80,6 +80,19 @@ def test_usage_is_summed_by_meter_and_what_was_taken_back_is_gone() -> None:
     assert line.meter == "print-pages"
     assert [line.quantity, line.covered, line.billable] == [20, 4, 16]
     assert (line.rounded, line.lines, line.estimated) == (Decimal("1.20"), 2, 1)
+    assert (line.amount, line.time, line.plan, line.price) == (Decimal("1.20"), None, None, None)
+
+
+def test_what_was_replaced_counts_once_and_as_what_it_is_now() -> None:
+    guess = charge("5.00", estimated=True)
+    back = replace(guess, line=reversed_line(guess.line), rounded=Decimal(-5), role="reversal")
+    line = only(statement_of([guess, back, charge("4.00", role="replacement"), charge("1.00", n=1)]), "usage")
+    assert (line.lines, line.estimated, line.rounded) == (2, 0, Decimal("5.00"))
+
+
+def test_usage_under_several_plans_and_prices_is_one_line() -> None:
+    line = only(statement_of([charge("1.00"), charge("2.00", n=1, plan="other", price=None)]), "usage")
+    assert (line.lines, line.rounded) == (2, Decimal("3.00"))
 
 
 def test_fees_stand_each_for_itself() -> None:
@@ -88,6 +101,64 @@ def test_fees_stand_each_for_itself() -> None:
         (Decimal("199.00"), "flex-10"),
         (Decimal("-92.87"), "flex-10"),
     ]
+
+
+def test_fees_stand_in_the_order_of_their_times_and_then_of_their_names() -> None:
+    def due(plan: str, n: int) -> Charge:
+        found = fee("1.00", n)
+        return replace(found, line=with_(found.line, plan=plan))
+
+    statement = statement_of([due("c", 0), due("a", 1), due("b", 0)])
+    assert [(line.plan, line.time) for line in statement.section("fees")] == [
+        ("b", NOON),
+        ("c", NOON),
+        ("a", NOON + timedelta(seconds=1)),
+    ]
+
+
+def test_taxes_stand_by_currency_name_and_rate_and_none_that_comes_to_nothing() -> None:
+    def tax(name: str, rate: str | None, *, inclusive: bool = False) -> LineTax:
+        return LineTax(name=name, rate=None if rate is None else Decimal(rate), inclusive=inclusive)
+
+    taxes = [
+        tax("b", "0.07"),
+        tax("a", "0.19"),
+        tax("a", "0.07", inclusive=True),
+        tax("a", "0.07"),
+        tax("a", None),
+        tax("a", "0"),
+    ]
+    booked = [taxed("1.00", "0.10", one, n=n) for n, one in enumerate(taxes)]
+    booked.append(taxed("1.00", "0.10", tax("z", "0.19"), n=7, currency="CHF"))
+    booked += [taxed("9.00", "1.71", tax("gone", "0.19"), n=8), taxed("-9.00", "-1.71", tax("gone", "0.19"), n=9)]
+    booked += [taxed("9.00", "0", tax("free", "0"), n=10), taxed("0", "0.01", tax("odd", "0.19"), n=11)]
+    expected = [
+        ("CHF", "z", "0.19", False),
+        ("EUR", "a", None, False),
+        ("EUR", "a", "0", False),
+        ("EUR", "a", "0.07", False),
+        ("EUR", "a", "0.07", True),
+        ("EUR", "a", "0.19", False),
+        ("EUR", "b", "0.07", False),
+        ("EUR", "free", "0", False),
+        ("EUR", "odd", "0.19", False),
+    ]
+    for order in (booked, booked[::-1]):
+        found = statement_of(order).taxes
+        assert [(t.currency, t.name, None if t.rate is None else str(t.rate), t.inclusive) for t in found] == expected
+
+
+def test_tips_are_a_part_of_what_is_due() -> None:
+    statement = statement_of([charge("0.50"), charge("2.00", n=2, part="tip"), charge("1.00", n=3, part="tip")])
+    assert (statement.totals_in("EUR").tips, statement.totals_in("EUR").net) == (Decimal("3.00"), Decimal("3.50"))
+
+
+def test_a_till_that_recorded_no_total_owes_the_sum_of_its_figures() -> None:
+    settled = with_(VAT, amount=Decimal("0.19"))
+    first = taxed("1.00", "0.19", settled, settlement="paid", tip=Decimal("0.50"))
+    second = charge("2.00", n=1, settlement="paid", tip=Decimal("0.25"))
+    [till] = statement_of([first, second]).till_totals
+    assert (till.net, till.tips, till.total) == (Decimal("3.00"), Decimal("0.75"), Decimal("3.94"))
 
 
 def test_tax_in_the_price_is_not_put_on_top() -> None:
