@@ -260,7 +260,8 @@ class Account:
             amount -= self.memory.capped[due.period.start, due.plan, due.price["id"], holder]
             if amount <= 0 or not priced:
                 return
-        if due.kind in {"fee", "flat", "minimum"}:
+        # What is in no currency of the account's uses no discount up.
+        if due.kind in {"fee", "flat", "minimum"} and priced:
             amount = self._discounted(due.sub, due.meter, due.discounted, due.period, amount)
             if due.kind == "minimum" and not amount:
                 return

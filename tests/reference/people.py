@@ -67,8 +67,10 @@ class People:
         found = []
         terms = {name: first[name] for name in ("timezone", "currency")} | {"anchor_day": first.get("anchor_day", 1)}
         for month in sorted(chance.random.sample(months, chance.one_of([0, 0, 0, 1, 1, 2]))):
-            other = self.terms() | ({"currency": "USD"} if chance.yes(0.15) else {})
+            other = self.terms()
             changed = terms | {name: other[name] for name in terms if chance.yes(0.5)}
+            if chance.yes(0.6 if self.shop.dollars else 0.1):
+                changed["currency"] = "USD"
             if changed != terms:
                 found.append(changed | {"from": month})
                 terms = changed

@@ -23,6 +23,7 @@ class Maker:
         self.count = events
         self.serial = 0
         self.events: list[Doc] = []
+        self.dollars = 0.07
 
     def make(self) -> Scenario:
         chance = self.chance
@@ -33,6 +34,7 @@ class Maker:
             changed = shop.changed(versions[-1][1])
             dated = versions[1:] == [] or chance.yes(0.6)
             versions.append((chance.date() if dated else versions[-1][0], changed))
+        self.dollars = 0.4 if shop.dollars else 0.07
         puts = People(chance, shop, first).puts()
         self.make_events()
         now = max(event["at"] for event in self.events) + timedelta(seconds=chance.count(0, 30 * 86400))
@@ -204,7 +206,7 @@ class Maker:
                 line["category"] = chance.one_of(VALUES["category"])
             lines.append(line)
             total += Decimal(amount) + Decimal(line.get("tax", "0"))
-        data: Doc = {"order": thing, "currency": "EUR" if chance.yes(0.93) else "USD", "lines": lines,
+        data: Doc = {"order": thing, "currency": "USD" if chance.yes(self.dollars) else "EUR", "lines": lines,
                 "settlement": settlement}  # fmt: skip
         if chance.yes(0.3):
             data["tip"] = chance.one_of(["1.00", "0.5"])

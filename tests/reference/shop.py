@@ -17,6 +17,8 @@ class Shop:
     def __init__(self, chance: Chance) -> None:
         self.chance = chance
         one_of, yes = chance.one_of, chance.yes
+        # Whether prices go over to another currency.
+        self.dollars = yes(0.2)
         self.meters = {name: copy.deepcopy(meter) for name, meter in METERS.items() if yes(0.75)}
         if "data" in self.meters and yes(0.4):
             self.meters["data"]["scale"] = "0.25"
@@ -98,7 +100,10 @@ class Shop:
         names = [name for name in catalog["meters"] if name in UNITS]
         rated = list(catalog["credits"]["rates"])
         if kind == "money":
-            grant = {"unit": "EUR", "amount": chance.one_of(["5", "20.00", "0.37"])}
+            grant = {
+                "unit": chance.one_of(["EUR", "USD"] if self.dollars else ["EUR"]),
+                "amount": chance.one_of(["5", "20.00", "0.37"]),
+            }
             return grant | ({"meters": chance.some(list(catalog["meters"]), 3)} if chance.yes(0.5) else {})
         if kind == "credit" and rated:
             grant = {"unit": "credit", "amount": chance.one_of(["1", "10", "2.5"])}
@@ -211,6 +216,8 @@ class Shop:
 
     def changed(self, before: Doc) -> Doc:
         body = copy.deepcopy(before)
+        if self.dollars and self.chance.yes(0.7):
+            body["currency"] = "USD"
         fresh = self.catalog()
         for section in self.chance.random.sample(
             ["sites", "taxes", "plans", "default_plan", "plan", "meters", "tier"], 2
@@ -222,16 +229,19 @@ class Shop:
             elif section == "tier":
                 self._reprice(body)
             elif section == "meters":
-                for name, meter in body["meters"].items():
-                    if name in {"pages", "data", "rooms", "peak"} and self.chance.yes(0.5):
-                        meter["scale"] = self.chance.one_of(["0.5", "3"])
-                    elif name in {"jobs", "days", "denied"} and self.chance.yes(0.5):
-                        meter.pop("where", None)
+                self._remeter(body)
             elif section in fresh:
                 body[section] = fresh[section]
             else:
                 body.pop(section, None)
         return body
+
+    def _remeter(self, body: Doc) -> None:
+        for name, meter in body["meters"].items():
+            if name in {"pages", "data", "rooms", "peak"} and self.chance.yes(0.5):
+                meter["scale"] = self.chance.one_of(["0.5", "3"])
+            elif name in {"jobs", "days", "denied"} and self.chance.yes(0.5):
+                meter.pop("where", None)
 
     def _reprice(self, body: Doc) -> None:
         """Other figures under the ids that there are."""
