@@ -78,7 +78,7 @@ class Telemetry:
         self._charges = Counter("meter_charges", "Charges booked", ["meter", "kind"], registry=registry)
         self._unpriced = Counter("meter_unpriced_charges", "Charges booked at 0 for want of a price", registry=registry)
         self._unread = Counter(
-            "meter_unread_values", "Events whose metered value is missing", ["meter"], registry=registry
+            "meter_unread_values", "Values that no meter could count, by why", ["meter", "code"], registry=registry
         )
         self._refolds = Counter("meter_refolds", "Accounts folded again from a checkpoint", registry=registry)
         self._fold_failures = Counter("meter_fold_failures", "Accounts whose fold failed", registry=registry)
@@ -164,11 +164,13 @@ class Telemetry:
         if unpriced:
             self._unpriced.inc()
 
-    def value_unread(self, *, meter: str, source: str, event_id: str) -> None:
-        """Count and log an event that a meter looks at and whose value is missing or no number."""
+    def value_unread(self, *, meter: str, code: str, source: str, event_id: str) -> None:
+        """Count and log what is new on the list of what no meter could count (unread, orphan, refund)."""
         label = self._bounded("meter", meter)
-        self._unread.labels(meter=label).inc()
-        self._warn_seldom("value_unread", label, meter=meter, source=source[:120], event_id=event_id[:120])
+        self._unread.labels(meter=label, code=code).inc()
+        self._warn_seldom(
+            "value_unread", f"{label} {code}", meter=meter, code=code, source=source[:120], event_id=event_id[:120]
+        )
 
     def account_refolded(self, *, reason: str, differences: int) -> None:
         """Count and log that an account was folded again, and how many lines differed."""

@@ -235,7 +235,7 @@ class RatingWorker:
             elif fold.folded is not None:
                 if fold.reason is not None:
                     self._telemetry.account_refolded(reason=fold.reason, differences=len(fold.differences))
-                for unread in fold.folded.unread:
+                for unread in () if fold.unread is None else fold.unread.fresh:
                     self._telemetry.value_unread(
-                        meter=unread.meter, source=unread.event.source, event_id=unread.event.id
+                        meter=unread.meter, code=unread.code, source=unread.source, event_id=unread.id
                     )

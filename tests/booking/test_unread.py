@@ -97,6 +97,31 @@ async def test_what_lies_far_back_stays_and_is_still_mended(database_url: str) -
         assert [row[1] for row in await listed(space)] == ["x2", "x3", "more"]
 
 
+async def test_what_comes_onto_the_list_is_counted_once_by_meter_and_code(database_url: str) -> None:
+    def counted(meter: str, code: str) -> float | None:
+        return space.telemetry.registry.get_sample_value("meter_unread_values_total", {"meter": meter, "code": code})
+
+    async with open_space(database_url, SPACE) as space:
+        await space.take(
+            scan("bad", "02T09:00", "many", 1, "few"),
+            door("out", "03T12:00", "out"),
+            sale("sale", "04T09:00", "10.00", "badge:ADA1"),
+            refund("high", "05T09:00", "sale", "100.00"),
+        )
+        expected = [2, 1, 1]
+        kinds = [("scans", "unread"), ("presence", "orphan"), ("pos", "refund")]
+        assert [counted(*kind) for kind in kinds] == expected
+        # Folded again, in memory and from the log, it is what it was.
+        await space.take(pages("late", "01T09:00", 1))
+        space.new_worker()
+        await space.take(pages("later", "01T10:00", 1))
+        assert [counted(*kind) for kind in kinds] == expected
+        # Off the list and onto it again: that is new.
+        await space.take(door("in", "03T09:00", "in"))
+        await space.take(void("v", "06T09:00", "in", MAIN))
+        assert [counted(*kind) for kind in kinds] == [2, 2, 1]
+
+
 async def test_nothing_unread_is_no_statement(database_url: str) -> None:
     async with open_space(database_url, SPACE) as space:
         await space.take(pages("1", "02T09:00", 1))
