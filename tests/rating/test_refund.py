@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -193,6 +194,29 @@ class TestPaidAtTheTill:
         assert sum(line.total or 0 for line in lines) == d("-18.15")
         assert sum(line.amount for line in lines) == -15
 
+    def test_of_all_lines_leaves_the_tip_and_without_one_is_the_whole_sale_its_gap_too(self) -> None:
+        lines = [{"sku": "c", "amount": "5.00"}]
+        tipped = paid(sale(COFFEE, total="6.95", tip="1.00"))
+        (found,) = give(tipped, back(lines=lines))
+        assert (found.lines[0].total, found.lines[0].tip, found.sold.left) == (d("-5.95"), 0, 1)
+        (found,) = give(paid(sale(COFFEE, total="6.00")), back(lines=lines))
+        assert (found.lines[0].total, found.sold.left) == (-6, 0)
+
+    def test_of_lines_adds_up(self) -> None:
+        where = paid(sale(COFFEE, BOOK, total="16.65"))
+        parts = [back(id=str(n), lines=[{"sku": "c", "amount": amount}]) for n, amount in enumerate(("2.00", "1.00"))]
+        assert [one.lines[0].total for one in give(where, *parts)] == [d("-2.38"), d("-1.19")]
+        assert give(where, *parts)[1].sold.items[0].given == Fraction(3, 5)
+
+    def test_of_a_sale_that_charged_nothing_but_its_gap(self) -> None:
+        where = paid(sale({"amount": "0"}, total="9.00"))
+        half, rest = give(where, back("4.00", id="1"), back("5.00", id="2"))
+        assert [(one.lines[0].total, *figures(one)[0]) for one in (half, rest)] == [(-4, 0, 0), (-5, 0, 0)]
+
+    def test_of_a_tax_as_high_as_the_price(self) -> None:
+        (found,) = give(paid(sale({"amount": "2.00", "tax": "2.00"}, total="4.00")), back("2.00"))
+        assert figures(found) == [(-1, -1)]
+
 
 class TestOnAccount:
     def drawn(self) -> Sold:
@@ -348,6 +372,68 @@ class TestWhatCounts:
         assert (found.lines[0].amount, found.notes) == (-5, ("more of 'c' than is left of it",))
         again = give(found.sold, back(id="2", lines=[{"sku": "c", "quantity": 2, "amount": "1.00"}]))[0]
         assert (again.lines, again.notes) == ((), ("more of 'c' than is left of it",))
+
+    @pytest.mark.parametrize(
+        ("lines", "said"),
+        [
+            ([{"sku": "c"}, {"sku": "c", "amount": "x"}], ["lines.amount is missing or not a number"] * 2),
+            ([{"sku": "c", "amount": "5.00"}], []),
+            ([{"name": "Book", "amount": "99"}], ["more of 'Book' than is left of it"]),
+            ([{"sku": "c", "amount": "-1"}], ["the amount of 'c' has another sign than the sale's"]),
+            ([{"amount": "1.00"}], ["no line of the sale is '': spread over all of them"]),
+            ([{"amount": "0"}], ["lines.amount is no number above 0"]),
+        ],
+    )
+    def test_what_is_wrong_with_its_lines_is_listed(self, lines: Any, said: list[str]) -> None:
+        assert list(notes(self.where, back(lines=lines))) == said
+
+    def test_a_zero_of_what_was_sold_is_no_other_sign(self) -> None:
+        (found,) = give(self.where, back(lines=[{"sku": "c", "amount": "0"}]))
+        assert (found.notes, found.lines) == ((), ())
+
+    def test_exactly_what_is_left_is_not_too_much(self) -> None:
+        first, rest = give(self.where, back("16.00", id="1"), back("0.65", id="2"))
+        assert (first.notes, rest.notes, rest.sold.left) == ((), (), 0)
+
+    def test_nothing_is_spread_over_a_sale_that_has_come_back(self) -> None:
+        whole, more = back("16.65", id="1"), back(id="2", lines=[{"sku": "z", "amount": "1.00"}])
+        assert give(self.where, whole, more)[1].notes == ("nothing is left to refund",)
+        most, little = back("16.00", id="1"), back(id="2", lines=[{"sku": "z", "amount": "0.10"}])
+        assert len(give(self.where, most, little)[1].lines) == 1
+
+    def test_lines_without_a_number_match_by_name_and_without_a_name_by_none(self) -> None:
+        tea, nameless = {"name": "Tea", "amount": "3.00"}, {"amount": "2.00"}
+        where = paid(sale(tea | {"name": "Milk"}, tea, nameless, total="8.00"))
+        (found,) = give(where, back(lines=[{"name": "Tea", "amount": "3.00"}]))
+        assert [item.given for item in found.sold.items] == [0, 1, 0]
+        (found,) = give(where, back(lines=[{"amount": "4.00"}]))
+        assert [item.given for item in found.sold.items] == [Fraction(1, 2)] * 3
+
+    def test_a_part_of_equal_lines_is_of_the_first_that_has_something_left(self) -> None:
+        twice = paid(sale(COFFEE, COFFEE, total="11.90"))
+        parts = [back(id=str(n), lines=[{"sku": "c", "amount": "4.00"}]) for n in range(2)]
+        first, second = give(twice, *parts)
+        assert [item.given for item in first.sold.items] == [Fraction(4, 5), 0]
+        assert [item.given for item in second.sold.items] == [1, Fraction(3, 5)]
+        assert (first.notes, second.notes) == ((), ())
+
+    def test_equal_free_lines_come_back_one_after_the_other(self) -> None:
+        free = {"sku": "f", "quantity": 1, "amount": "0"}
+        where = paid(sale(free, free, BOOK, total="10.70"))
+        parts = [
+            back(id=str(n), lines=[{"sku": "f", **more, "amount": "0"}]) for n, more in enumerate(({"quantity": 1}, {}))
+        ]
+        first, second = give(where, *parts)
+        assert [[item.given for item in one.sold.items] for one in (first, second)] == [[1, 0, 0], [1, 1, 0]]
+
+    def test_shares_are_no_longer_than_40_digits_however_many_refunds_there_are(self) -> None:
+        where = paid(sale(COFFEE | {"amount": "97.00"}, BOOK | {"amount": "89.00"}, total="188"))
+        for n in range(30):
+            lines = [{"sku": "cb"[n % 2], "amount": "0.01"}]
+            where = give(where, back("0.13", id=f"a{n}"), back(id=f"b{n}", lines=lines))[-1].sold
+        longest = max(item.given.denominator for item in where.items)
+        assert 10**30 < longest <= 10**40
+        assert give(where, back("999"))[0].sold.left == 0
 
     def test_a_free_line_comes_back_by_its_quantity(self) -> None:
         free = {"sku": "f", "quantity": 4, "amount": "0"}
