@@ -79,7 +79,9 @@ class Items:
         self.till.expect(events)
         last = self.base.position
         if events:
-            self.first, self.last = events[0].event.time, events[-1].event.position
+            # A refund stands behind its sale at the earliest: no account begins with one.
+            self.first = next((placed.event.time for placed in events if placed.event.type != REFUND), None)
+            self.last = events[-1].event.position
         # Before everything else: two refunds behind one sale keep their own order.
         for waiting in self.till.waiting():
             self._stand_behind(waiting)

@@ -170,6 +170,15 @@ class TestTheFirstPeriod:
         gift = GivenGrant(id="gift", account="acme", unit="unit", amount=d(5), span=span("11-20"))
         assert space(with_fee(plan()), grants=[gift]).lines(until="12-15") == ()
 
+    def test_is_not_that_of_a_refund_from_before_its_sale(self) -> None:
+        where = space(with_fee(plan()))
+        sold = {"order": "o", "currency": "EUR", "settlement": "account", "lines": [{"amount": "9"}], "total": "9"}
+        told = {"refund": "r", "sale": {"source": "berlin/device", "order": "o"}, "currency": "EUR", "amount": "9"}
+        for status in ("completed", "failed"):
+            refund = event("r", "pos.refund", "10-20", {**told, "status": status})
+            lines = where.lines(refund, event("s", "pos.sale", "11-05", sold), until="11-20")
+            assert [line.period.start for line in lines if line.kind == "fee"] == [t("10-31 23:00")], status
+
     @pytest.mark.parametrize("first", ["pack", "sub", "again"])
     def test_of_several_is_the_earliest_whatever_comes_last(self, first: str) -> None:
         begins = {"pack": "11-05", "sub": "11-06", "again": "11-07", first: "10-15"}
