@@ -178,7 +178,7 @@ class TestTaxes:
             assert charge.tax_amount == (quantity + 1) // 2 * d("0.01")
 
     def test_that_the_till_took_are_booked_as_they_are_and_no_part_of_a_group(self) -> None:
-        first, second = where("0.10").lines(use("11-02", 1), use("11-03", 1))
+        first, second = where("0.10").lines(use("11-02", 2), use("11-03", 1))
         assert first.tax is not None
         settled = replace(first, settlement="paid", tax=replace(first.tax, amount=d("0.03")))
         ledger = Ledger.empty()
@@ -186,9 +186,12 @@ class TestTaxes:
         (group,) = (charge_groups(second)[1],)
         assert ledger.totals.rounded == {group: d("0.10")}
         loaded = GroupTotals()
-        loaded.add_sum(charge_groups(settled)[0], settled=True, exact=d("0.10"), rounded=d("0.10"))
+        loaded.add_sum(charge_groups(settled)[0], settled=True, exact=d("0.20"), rounded=d("0.20"))
         loaded.add_sum(charge_groups(second)[0], settled=False, exact=d("0.10"), rounded=d("0.10"))
         assert loaded == ledger.totals
+        untaxed = GroupTotals()
+        untaxed.add_sum(charge_groups(replace(first, tax=None))[0], settled=False, exact=d("0.20"), rounded=d("0.20"))
+        assert untaxed.rounded == {}
 
     def test_follow_their_group_when_reversed(self) -> None:
         ledger = Ledger.empty()

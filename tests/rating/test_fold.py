@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -158,6 +159,63 @@ class TestTheSubscription:
         ]
         where = space(plan(use=per_unit("1")), subscriptions=held)
         assert where.amounts(use("11-02", 3), use("11-12", 8)) == [0, 3]
+
+
+class TestTheClock:
+    """What it alone changes, and what it has settled before all was known."""
+
+    def hall(self, **more: Any) -> Space:
+        presence = Meter(
+            id="hall",
+            event="door.access",
+            aggregate="duration",
+            unit="hour",
+            pairing=Pairing(
+                start=(Condition(path=("in",), operator="=", value=True),),
+                end=(Condition(path=("in",), operator="=", value=False),),
+                missing_end="cap",
+                max_s=14 * 3600,
+            ),
+        )
+        return space(plan(hall=per_unit("1")), terms={"meters": {"hall": presence}}, **more)
+
+    def door(self, at: str, way: str, *, by: str = "ada") -> UsageEvent:
+        return event(f"{by} {way}", "door.access", at, {"in": way == "in"}, by=by)
+
+    def test_wakes_an_account_when_something_falls_due(self) -> None:
+        fee = replace(plan(use=per_unit("1")), fee=Fee(amount=d(30), timing="arrears"))
+        where = space(fee, subscriptions=[subscription(span=span("11-05", "11-20"))])
+        expected = [("11-02", "11-05"), ("11-06", "11-20"), ("11-21", "11-30 23:00"), ("12-05", "12-31 23:00")]
+        assert [where.fold(until=now).wakes for now, _ in expected] == [t(wakes) for _, wakes in expected]
+        assert space(plan(use=per_unit("1"))).fold(use("11-02", 1), until="11-05").wakes is None
+        assert where.fold(use("11-02", 1)).wakes is None
+
+    def test_wakes_an_account_when_a_session_is_over_and_not_again(self) -> None:
+        doors = [self.door("11-02 09:00", "in"), self.door("11-02 10:00", "in", by="bob")]
+        expected = [("11-02 12:00", "11-02 23:00"), ("11-02 23:00", "11-03 00:00"), ("11-03 00:00", None)]
+        found = [self.hall().fold(*doors, until=now) for now, _ in expected]
+        assert [one.wakes for one in found] == [None if wakes is None else t(wakes) for _, wakes in expected]
+        assert [len(one.lines) for one in found] == [0, 1, 2]
+
+    @pytest.mark.parametrize(("who", "first"), [(("ada", "bob"), "ada"), (("bob",), "bob")])
+    def test_an_end_that_comes_after_the_estimate_asks_for_a_fold_from_before_its_start(
+        self, who: tuple[str, ...], first: str
+    ) -> None:
+        where = self.hall()
+        doors = {by: self.door(f"11-02 {at}", "in", by=by) for by, at in (("ada", "09:00"), ("bob", "10:00"))}
+        state = where.fold(*doors.values(), until="11-03 12:00").state
+        ends = where.placed([self.door("11-02 20:00", "out", by=by) for by in who])
+        with pytest.raises(TooLate) as caught:
+            fold(where.facts, state, ends, until=t("11-03 12:00"))
+        assert caught.value.position == doors[first].position
+
+    def test_what_it_settled_stays_where_nothing_else_is_known(self) -> None:
+        where = self.hall()
+        state = where.fold(self.door("11-02 09:00", "in"), until="11-03 12:00").state
+        again = AccountState.from_json(json.loads(json.dumps(state.to_json())))
+        assert (
+            fold(where.facts, again, where.placed([self.door("11-05 09:00", "in")]), until=t("11-05 12:00")).lines == ()
+        )
 
 
 class TestPercentages:

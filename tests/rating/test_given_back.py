@@ -153,6 +153,19 @@ def test_what_came_back_too_late_has_the_scope_and_holder_of_its_origin_and_its_
     ]
 
 
+def test_money_that_came_back_too_late_pays_and_covers_nothing() -> None:
+    where = bar(credited("purse", CAFE, "10", span=span(None, "11-10")), meter=CAFE)
+    again = event("december", "pos.sale", "12-06", sale(6, 1, 4).data)
+    lines = where.lines(sale(1, 3, 10), refund(1, 5, "10", month=12), again)
+    assert [figure for line in lines for figure in (line.covered, line.amount)] == [0] * 6
+    back = "purse/returned/berlin%2Fdevice/refund1-5"
+    assert [(draw.grant, int(draw.amount)) for line in lines for draw in line.draws] == [
+        ("purse", 10),
+        (back, -10),
+        (back, 4),
+    ]
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[UsageEvent]:
     """Sales of cups, corrections of sales, and refunds of some, all on different days, in order."""
