@@ -19,7 +19,7 @@ from meter.model.period import Period
 from meter.rating.facts import AccountFacts
 from meter.rating.grants import Orders, orders
 from meter.rating.measure import CAN_FALL
-from meter.rating.price import Tariff, compile_price
+from meter.rating.price import Tariff, compile_price, falls
 from meter.rating.sale import line_tax
 from meter.rating.state import TotalKey
 
@@ -129,7 +129,6 @@ def _lane(
     discounts = tuple(discounts_on(subscription, meter.id))
     drawn = orders(facts, meter=meter, member=member, subscription=subscription, period=period)
     tariffs = {price.id: compile_price(price, per) for price in prices}
-    falls = meter.aggregate in CAN_FALL or any(tariff.falls for tariff in tariffs.values())
     return Lane(
         catalog=catalog,
         meter=meter,
@@ -144,7 +143,7 @@ def _lane(
         orders=drawn,
         rates=catalog.credit_rates.get(meter.id, ()),
         discounts=discounts,
-        falls=falls,
+        falls=meter.id in _falling(facts),
         minimums=minimums,
         sole=prices[0] if len(prices) == 1 and prices[0].when is None and not prices[0].match else None,
         in_money=frozenset(
@@ -160,6 +159,22 @@ def _lane(
             and price.period_cap is None
         ),
     )
+
+
+def _falling(facts: AccountFacts) -> frozenset[str]:
+    """Return the meters of which some quantity or some price's amount can be negative in any version of the catalog.
+
+    A negative one gives back what was paid or drawn for the meter under any plan, so all of that is remembered.
+    """
+    found: frozenset[str] | None = facts.memo.get("falling")
+    if found is None:
+        meters = set()
+        for version in facts.catalogs.versions:
+            meters |= {meter.id for meter in version.meters.values() if meter.aggregate in CAN_FALL}
+            for plan in version.plans.values():
+                meters |= {meter for meter, prices in plan.prices.items() if any(falls(p.model) for p in prices)}
+        found = facts.memo["falling"] = frozenset(meters)
+    return found
 
 
 def _minimums(facts: AccountFacts, plan: str, meter: str) -> frozenset[str]:

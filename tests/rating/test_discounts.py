@@ -129,6 +129,21 @@ class TestMinimums:
             assert {line.kind: int(line.amount) for line in where.lines(until="12-02")} == {"fee": 0, "minimum": 9}
 
 
+class TestFeesInArrears:
+    """30 a month, due when November is over."""
+
+    def fee(self, *discounts: Discount, end: str | None = None) -> Decimal:
+        flex = replace(plan(use=per_unit("1")), fee=Fee(amount=d(30), timing="arrears"))
+        where = space(flex, subscriptions=[sub(*discounts, end=end)])
+        return next(line.amount for line in where.lines(until="12-02"))
+
+    def test_have_the_discounts_of_the_last_moment(self) -> None:
+        assert self.fee(off("november", "0.1", start=NOVEMBER, end=DECEMBER)) == 27
+        assert self.fee(off("december", "0.1", start=DECEMBER)) == 30
+        assert self.fee(off("early", "0.1", end="11-20")) == 30
+        assert self.fee(off("until", "0.1", end="11-15 23:00"), end="11-15 23:00") == Decimal("13.5")
+
+
 class TestUnusedDays:
     """30 a month in advance, and an end on 21 November: 10 of 30 days come back."""
 

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from meter.model.catalog import Condition, Fee, Graduated, Meter, Pairing, Percentage, Price, Site
+from meter.model.catalog import (
+    Condition,
+    Fee,
+    Graduated,
+    Meter,
+    Pairing,
+    Percentage,
+    Price,
+    Site,
+    Tier,
+    Volume,
+)
 from meter.model.charge import Line, LineTax
 from meter.model.directory import Account, Discount, GivenGrant
 from meter.model.errors import Broken
@@ -484,6 +495,27 @@ def test_a_falling_amount_lowers_what_was_paid_before_it_returns_money_drawn() -
         lines = in_two(where, *events, cut=cut)
         figures = [(int(line.amount), sum(int(draw.amount) for draw in line.draws)) for line in lines]
         assert figures == [(4, 6), (-3, 0), (-1, -4)]
+
+
+def test_a_falling_amount_lowers_what_was_paid_under_another_plan_too() -> None:
+    # Ada's price falls by 8 with the third unit; Bob's never does.
+    volume = Volume(tiers=(Tier(up_to=d(2), unit_price=d(10)), Tier(up_to=None, unit_price=d(4))))
+    plans = (plan(use=per_unit("10")), plan("own", use=priced(volume)))
+    count = Meter(id="use", event="usage.reported", aggregate="count", unit="unit")
+    where = space(
+        *plans,
+        subscriptions=[subscription(), subscription("own", id="hers", member="ada")],
+        grants=[GivenGrant(id="cash", account="acme", member="ada", unit="EUR", amount=d(20))],
+        terms={"meters": {"use": count}},
+    )
+    events = [use("11-02", 1, by="bob"), use("11-03", 1), use("11-04", 1), use("11-05", 1)]
+    lines = where.lines(*events)
+    assert [(int(line.amount), sum(int(draw.amount) for draw in line.draws)) for line in lines] == [
+        (10, 0),
+        (0, 10),
+        (0, 10),
+        (-8, 0),
+    ]
 
 
 def test_a_days_cap_holds_for_its_date_across_the_end_of_a_period_and_of_every_site() -> None:

@@ -113,12 +113,21 @@ class Dues:
         if fee.get("in", "advance") == "advance":
             self._days(sub, fee, part[0], period, period.between(part[0], period.end), part[0])
             if part[1] < period.end:
-                self._days(sub, fee, part[1], period, -period.between(part[1], period.end), part[0])
+                self._days(sub, fee, part[1], period, -period.between(part[1], period.end), part[0], part[0])
         else:
-            self._days(sub, fee, part[1], period, period.between(*part), part[0])
+            # A fee in arrears: the discounts of the part's last moment.
+            last = part[1] - timedelta(microseconds=1)
+            self._days(sub, fee, part[1], period, period.between(*part), part[0], last)
 
     def _days(  # noqa: PLR0917 -- as the rules name them
-        self, sub: Doc, fee: Doc, at: datetime, period: Period, days: int, judged: datetime
+        self,
+        sub: Doc,
+        fee: Doc,
+        at: datetime,
+        period: Period,
+        days: int,
+        judged: datetime,
+        lowered: datetime | None = None,
     ) -> None:
         share = Fraction(days * (sub.get("seats") or 1), period.days)
         if days:
@@ -128,7 +137,7 @@ class Dues:
                     period=period, plan=sub["plan"], sub=sub, member=sub["member"], quantity=rounded(share, 6),
                     amount=rounded(exact(fee["amount"]) * share, 12), tax=self._tax(fee.get("tax"), judged),
                     # Unused days come back at what they were charged at.
-                    unit="month", judged=judged, lowered=judged if days < 0 else None,
+                    unit="month", judged=judged, lowered=lowered,
                 )
             )  # fmt: skip
 
@@ -144,17 +153,16 @@ class Dues:
                 yield meter, price
 
     def _flats(self, sub: Doc, part: Span, period: Period) -> None:
-        """The zero lines: P(0) at the later of the period's and the subscription's start, or each member's."""
+        """The zero lines: P(0) at the later of the period's and the subscription's start, or each of a member's."""
         plan = sub["plan"]
         for meter, price in self._prices(plan, part[0]):
             if price.get("flat_at_zero") and total_price(price, ZERO) and price.get("per") != "member":
                 self._flat(plan, sub, sub["member"], meter, price, part[0], period)
         for member in self.facts.linked():
-            spans = self.facts.under(sub, self.account, member, part)
-            if spans:
-                for meter, price in self._prices(plan, spans[0][0]):
+            for start, _ in self.facts.under(sub, self.account, member, part):
+                for meter, price in self._prices(plan, start):
                     if price.get("flat_at_zero") and total_price(price, ZERO) and price.get("per") == "member":
-                        self._flat(plan, sub, member, meter, price, spans[0][0], period)
+                        self._flat(plan, sub, member, meter, price, start, period)
 
     def _flat(  # noqa: PLR0917 -- as the rules name them
         self, plan: str, sub: Doc, member: str | None, meter: str, price: Doc, at: datetime, period: Period

@@ -32,7 +32,7 @@ def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: 
         return
     (catalog, plan, fee), days = terms, facts.account.periods.days(period)
 
-    def line(time: datetime, name: str, active: int) -> Beat:
+    def line(time: datetime, name: str, active: int, *, discounts_at: datetime) -> Beat:
         seats = Decimal(subscription.seats or 1)
         return Beat(
             time=time,
@@ -48,8 +48,7 @@ def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: 
             member=subscription.member,
             plan=plan,
             subscription=subscription,
-            # What was charged for a day that is not used comes back, whatever discounts have ended or begun since.
-            discounts_at=part.start if active < 0 else None,
+            discounts_at=discounts_at,
             days=Days(active, days.month),
             each=fee.amount,
             currency=facts.currency_at(period.start),
@@ -58,11 +57,15 @@ def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: 
 
     begun = part.start.isoformat()
     if fee.timing == "arrears":
-        yield line(part.end, f"{begun}/arrears", days.between(part.start, part.end))
+        # It is due when the part is over: discounts of its last moment lower it, not those that begin behind it.
+        last = part.end - datetime.resolution
+        yield line(part.end, f"{begun}/arrears", days.between(part.start, part.end), discounts_at=last)
         return
-    yield line(part.start, begun, days.between(part.start, period.end))
+    yield line(part.start, begun, days.between(part.start, period.end), discounts_at=part.start)
     if part.end < period.end:
-        yield line(part.end, f"{begun}/unused", -days.between(part.end, period.end))
+        # What was charged for a day that is not used comes back, whatever discounts have ended or begun since.
+        unused = -days.between(part.end, period.end)
+        yield line(part.end, f"{begun}/unused", unused, discounts_at=part.start)
 
 
 def deposits(facts: AccountFacts, subscription: Subscription, period: Period) -> Iterator[Beat]:

@@ -31,7 +31,7 @@ class Tariff:
     """A price made ready for quantities in base units, `per` of them to a unit of the price: build once, use often.
 
     `charge` and `steps` as `price_quantity` and `steps_between`. `at` is P(Q), None for models that price each event by
-    itself. `first_flat` and `falls` as the functions.
+    itself. `first_flat` as the function.
     """
 
     price: Price
@@ -40,13 +40,12 @@ class Tariff:
     steps: Steps
     at: Callable[[Decimal], Decimal] | None
     first_flat: Decimal
-    falls: bool
 
 
 def compile_price(price: Price, per: Decimal = ONE) -> Tariff:
     """Return the price made ready. It takes about as long as ten charges."""
     rule = _rule(price.model, per)
-    return Tariff(price, per, rule.charge, rule.steps, rule.at, first_flat(price.model), falls(price.model))
+    return Tariff(price, per, rule.charge, rule.steps, rule.at, first_flat(price.model))
 
 
 def price_quantity(
