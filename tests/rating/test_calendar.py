@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meter.model.catalog import Fee, Graduated, Plan, Price, Site, Tax
-from meter.model.directory import Account, Discount, GivenGrant, Link, Purchase, Subscription
+from meter.model.directory import Account, GivenGrant, Link, Purchase, Subscription
 from meter.rating.calendar import Beat, beats, is_empty, starts
 from tests.rating.world import (
     Ledger,
@@ -192,12 +192,6 @@ class TestFees:
         held = [subscription("own", id="hers", member="ada", span=span("11-05"))]
         where = space(plan(), with_fee(plan("own")), subscriptions=held)
         assert [(beat.kind, beat.member) for beat in due(where, "11-02")] == [("fee", "ada")]
-
-    def test_in_arrears_have_the_discounts_of_the_day_on_which_they_fall_due(self) -> None:
-        late = replace(plan(), fee=Fee(amount=d(30), timing="arrears"))
-        half = Discount(id="half", rate=d("0.5"), span=span("11-10"))
-        where = space(late, subscriptions=[subscription(span=span("10-31 23:00"), discounts=(half,))])
-        assert [line.amount for line in where.lines(until="12-01")] == [15]
 
     def test_of_a_space_with_several_sites_are_at_none(self) -> None:
         berlin, hamburg = (

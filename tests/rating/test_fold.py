@@ -18,6 +18,7 @@ from meter.model.catalog import (
     Site,
     Tier,
     Volume,
+    Window,
 )
 from meter.model.charge import Line, LineTax
 from meter.model.directory import Account, Discount, GivenGrant
@@ -28,6 +29,7 @@ from meter.rating.state import AccountState
 from tests.rating.world import (
     CAFE,
     DAYS,
+    PAGES,
     USE,
     Space,
     catalog,
@@ -133,6 +135,20 @@ class TestUnpriced:
         by_money = isinstance(price.model, Percentage)
         assert [(line.meter, line.unpriced) for line in where.lines(told)] == [("cafe", True), ("cups", by_money)]
 
+    def test_usage_outside_the_hours_of_the_only_price(self) -> None:
+        mondays = per_unit("1", when=Window(days=frozenset({0})))
+        lines = space(plan(use=mondays)).lines(use("11-02", 5), use("11-03", 5))
+        assert [line.unpriced for line in lines] == [False, True]
+
+    def test_each_meter_by_itself(self) -> None:
+        where = space(plan(grants=[plan_grant("free", USE, "3"), plan_grant("paper", PAGES, "1")]))
+        lines = where.lines(printed("11-02", 6), use("11-03", 3), use("11-04", -2))
+        assert [(line.meter, int(line.covered), line.unpriced) for line in lines] == [
+            ("pages", 1, True),
+            ("use", 3, False),
+            ("use", -2, False),
+        ]
+
     def test_usage_counted_in_another_currency(self) -> None:
         dollars = replace(USE, unit="USD")
         (line,) = space(plan(use=passed()), terms={"meters": {"use": dollars}}).lines(use("11-02", 5))
@@ -170,6 +186,16 @@ class TestTheSubscription:
         ]
         where = space(plan(use=per_unit("1")), subscriptions=held)
         assert where.amounts(use("11-02", 3), use("11-12", 8)) == [0, 3]
+
+    def test_has_the_discounts_in_force_whatever_stands_before_them(self) -> None:
+        over, acting = Discount(id="over", rate=d(1), span=span(None, "11-01")), Discount(id="acting", rate=d("0.5"))
+        where = space(plan(use=per_unit("1")), subscriptions=[subscription(discounts=(over, acting))])
+        assert where.amounts(use("11-02", 8)) == [4]
+
+    def test_holds_a_plan_that_earlier_versions_of_the_catalog_do_not_have(self) -> None:
+        versions = [catalog(), catalog(plan(use=per_unit("1")), version=2, effective="11-01")]
+        where = space(subscriptions=[subscription()], catalogs=versions)
+        assert where.amounts(use("10-20", 1), use("11-02", 1)) == [0, 1]
 
 
 class TestTheClock:
@@ -275,6 +301,20 @@ def test_caps_and_discounts_that_change_nothing_are_no_step_to_the_amount() -> N
     folded = where.fold(use("11-02", 5), trace=True)
     assert folded.evidence is not None
     assert [tuple(evidence.reductions) for evidence in folded.evidence.values()] == [()]
+
+
+def test_caps_and_discounts_are_steps_to_the_amount_in_their_order() -> None:
+    half = subscription(discounts=(Discount(id="half", rate=d("0.5")),))
+    where = space(plan(use=per_unit("1", day_cap=d(4), period_cap=d(5))), subscriptions=[half])
+    folded = where.fold(use("11-02", 6), use("11-03", 6), trace=True)
+    assert folded.evidence is not None
+    steps = [
+        [(one.kind, one.before, one.after) for one in evidence.reductions] for evidence in folded.evidence.values()
+    ]
+    assert steps == [
+        [("day_cap", 6, 4), ("discount", 4, 2)],
+        [("day_cap", 6, 4), ("period_cap", 4, 1), ("discount", 1, d("0.5"))],
+    ]
 
 
 def test_a_state_keeps_nothing_that_no_line_can_ask_for() -> None:
@@ -516,6 +556,15 @@ def test_a_falling_amount_lowers_what_was_paid_under_another_plan_too() -> None:
         (0, 10),
         (-8, 0),
     ]
+
+
+def test_a_price_that_falls_with_usage_returns_money_too() -> None:
+    falling = Price(id="falling", model=Volume(tiers=graduated(("1", "10"), (None, "3")).tiers))
+    never = per_unit("1", id="never", match={"door": "never"})
+    money = GivenGrant(id="cash", account="acme", unit="EUR", amount=d(10))
+    where = space(plan(days=[never, falling]), grants=[money])
+    lines = where.lines(entered("11-02"), entered("11-03"))
+    assert [(int(line.amount), [int(draw.amount) for draw in line.draws]) for line in lines] == [(0, [10]), (0, [-4])]
 
 
 def test_a_days_cap_holds_for_its_date_across_the_end_of_a_period_and_of_every_site() -> None:

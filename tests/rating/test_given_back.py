@@ -9,13 +9,28 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.model.catalog import CreditRate, Meter
+from meter.model.catalog import CreditRate, Meter, PlanGrant
 from meter.model.charge import Draw, Line
 from meter.model.event import UsageEvent
 from meter.model.money import ZERO
 from meter.rating.fold import fold
 from meter.rating.state import AccountState
-from tests.rating.world import CAFE, METERS, USE, Space, d, event, passed, per_unit, plan, plan_grant, space, span, use
+from tests.rating.world import (
+    CAFE,
+    METERS,
+    USE,
+    Space,
+    d,
+    event,
+    passed,
+    per_unit,
+    plan,
+    plan_grant,
+    space,
+    span,
+    subscription,
+    use,
+)
 from tests.rating.world import given as credited
 
 CUPS = Meter(id="cups", event="pos.sale", aggregate="sum", unit="unit", value=("lines", "quantity"))
@@ -151,6 +166,25 @@ def test_what_came_back_too_late_has_the_scope_and_holder_of_its_origin_and_its_
         [("sub/own/2026-12/ada", 2), (back, 1)],
         [],
     ]
+
+
+def test_what_was_paid_before_money_came_back_is_lowered_before_that_goes_back_again() -> None:
+    money = PlanGrant(id="money", unit="EUR", amount=d(10), meters=("cafe",))
+    where = space(
+        plan(cafe=passed(), grants=[money]),
+        plan("bare", cafe=passed()),
+        subscriptions=[
+            subscription(span=span(None, "11-30 23:00")),
+            subscription("bare", id="after", span=span("11-30 23:00")),
+        ],
+    )
+    december = [
+        event(f"december{day}", "pos.sale", f"12-0{day}", sale(day, 1, cups).data)
+        for day, cups in ((2, 5), (6, 6), (7, -8))
+    ]
+    lines = where.lines(sale(1, 3, 10), december[0], refund(1, 5, "10", month=12), *december[1:])
+    assert [line.amount for line in lines] == [0, 5, 0, 0, -5]
+    assert drawn(lines) == [("sale1", 10), ("refund1-5", -10), ("december6", 6), ("december7", -3)]
 
 
 def test_money_that_came_back_too_late_pays_and_covers_nothing() -> None:
