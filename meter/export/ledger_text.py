@@ -150,14 +150,9 @@ def _beancount_declarations(entry: JournalEntry) -> tuple[str, ...]:
 
 
 def _beancount_entry(entry: JournalEntry) -> str:
-    currency = commodity(entry.currency)
     lines = [f"{entry.day} * {_quoted(entry.dimensions.get('account', ''))} {_quoted(entry.narration)}"]
     lines += [f"  {key}: {_quoted(value)}" for key, value in _tags(entry)]
-    lines += [
-        f"  {beancount_account(posting.account)}  {amount_text(posting.amount, entry.currency)} {currency}"
-        for posting in entry.postings
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_postings(entry, beancount_account, indent="  ")]) + "\n"
 
 
 BEANCOUNT: Final = Dialect(
@@ -193,14 +188,9 @@ def _hledger_declarations(entry: JournalEntry) -> tuple[str, ...]:
 
 
 def _hledger_entry(entry: JournalEntry) -> str:
-    currency = commodity(entry.currency)
     tags = ", ".join(f"{key}:{clean(value, _UNSAFE_TAG)}" for key, value in _tags(entry))
     lines = [f"{entry.day} * {_payee(entry)} | {clean(entry.narration, _UNSAFE_TEXT)}", f"    ; {tags}"]
-    lines += [
-        f"    {hledger_account(posting.account)}  {amount_text(posting.amount, entry.currency)} {currency}"
-        for posting in entry.postings
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_postings(entry, hledger_account, indent="    ")]) + "\n"
 
 
 HLEDGER: Final = Dialect(
@@ -214,6 +204,14 @@ HLEDGER: Final = Dialect(
     declarations=_hledger_declarations,
     entry=_hledger_entry,
 )
+
+
+def _postings(entry: JournalEntry, account: Callable[[str], str], *, indent: str) -> list[str]:
+    currency = commodity(entry.currency)
+    return [
+        f"{indent}{account(posting.account)}  {amount_text(posting.amount, entry.currency)} {currency}"
+        for posting in entry.postings
+    ]
 
 
 def _tags(entry: JournalEntry) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Final, TypeAlias
 from urllib.parse import unquote
 
@@ -11,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from meter.clock import Clock, now
-from meter.ingest.arrival import Arrival, Receipt
+from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.batcher import Batcher
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import UNREADABLE, Parsed, Refusal, read_batch, read_event, structured
@@ -40,19 +41,8 @@ def event_receiver(
     async def receive(request: web.Request, principal: Principal) -> web.StreamResponse:
         await require_operator(operator)
         body = await request.read()
-        origin = f"{request.method} {request.path}"
         parsed, unreadable = _parse(request, body)
-        arrivals = [
-            Arrival(
-                parsed=item,
-                channel="http",
-                origin=origin,
-                received_at=clock(),
-                content_type=request.headers.get("Content-Type", "")[:200] or None,
-                site=principal.site,
-            )
-            for item in parsed
-        ]
+        arrivals = arrivals_of(request, parsed, channel="http", received_at=clock(), site=principal.site)
         receipts = await committed(batcher, arrivals)
         if unreadable is not None:
             raise unreadable
@@ -65,6 +55,25 @@ async def require_operator(operator: OperatorName) -> None:
     """Raise Unavailable (`no_catalog`) before the first catalog: whose events these are is not known yet."""
     if await operator() is None:
         raise Unavailable(NO_CATALOG, code="no_catalog")
+
+
+def arrivals_of(
+    request: web.Request, items: Sequence[Parsed], *, channel: Channel, received_at: datetime, site: str | None
+) -> list[Arrival]:
+    """Return what came in by one request, each item as an arrival."""
+    origin = f"{request.method} {request.path}"
+    content_type = request.headers.get("Content-Type", "")[:200] or None
+    return [
+        Arrival(
+            parsed=item,
+            channel=channel,
+            origin=origin,
+            received_at=received_at,
+            content_type=content_type,
+            site=site,
+        )
+        for item in items
+    ]
 
 
 async def committed(batcher: Batcher, arrivals: Sequence[Arrival]) -> Sequence[Receipt]:

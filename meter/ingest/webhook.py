@@ -12,7 +12,7 @@ from meter.clock import Clock, monotonic_s, now
 from meter.config import WebhookSettings, variable_of
 from meter.ingest.arrival import Arrival
 from meter.ingest.batcher import Batcher, QueueFull
-from meter.ingest.http import OperatorName, committed, refused, require_operator, results_answer
+from meter.ingest.http import OperatorName, arrivals_of, committed, refused, require_operator, results_answer
 from meter.ingest.sources import VENDORS, Vendor
 from meter.model.errors import BadInput
 from meter.model.wire import Parsed
@@ -44,26 +44,15 @@ def hook_receiver(
         vendor, settings = _configured(sources, vendor_name, source)
         await require_operator(operator)
         body = await request.read()
-        origin = f"{request.method} {request.path}"
 
-        def arrivals_of(items: Sequence[Parsed]) -> list[Arrival]:
-            return [
-                Arrival(
-                    parsed=item,
-                    channel="webhook",
-                    origin=origin,
-                    received_at=clock(),
-                    content_type=request.headers.get("Content-Type", "")[:200] or None,
-                    site=settings.site,
-                )
-                for item in items
-            ]
+        def arrivals(items: Sequence[Parsed]) -> list[Arrival]:
+            return arrivals_of(request, items, channel="webhook", received_at=clock(), site=settings.site)
 
         if not vendor.verify(settings, request.headers, body):
             telemetry.webhook_refused(vendor=vendor_name, source=source, reason="bad_signature")
             error = BadInput("the signature does not fit the body; check the signing key and url", code="bad_signature")
             if samples.take():
-                _keep_sample(batcher, arrivals_of([refused(error, body[:SAMPLE_BYTES_MAX])]))
+                _keep_sample(batcher, arrivals([refused(error, body[:SAMPLE_BYTES_MAX])]))
             raise error
         try:
             parsed = vendor.read(body, site=settings.site or "", source=source)
@@ -71,7 +60,7 @@ def hook_receiver(
             parsed = [refused(unreadable, body)]
         if not parsed:
             telemetry.events_received(channel="webhook", outcome="ignored")
-        return results_answer(await committed(batcher, arrivals_of(parsed)))
+        return results_answer(await committed(batcher, arrivals(parsed)))
 
     return receive
 
