@@ -16,7 +16,7 @@ from meter.api.catalog import outcome_json
 from meter.booking.preview import AccountPreview, facts_with
 from meter.catalog.issues import CatalogError, Issue
 from meter.catalog.load import LoadedCatalog, read_catalog_text
-from meter.cli.common import connect, err, out, print_json, run
+from meter.cli.common import AsJson, connect, err, out, print_json, run
 from meter.cli.costs import cost_json, cost_of, show_cost
 from meter.clock import now
 from meter.model.directory import SINCE_ALWAYS
@@ -28,7 +28,6 @@ from meter.store.engine import Database
 _NAMES_SHOWN_MAX = 6
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Catalog files, YAML; read together as one.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 def apply(

@@ -15,7 +15,7 @@ from rich.progress import Progress
 from meter.booking.closing import Look, Obstacle, Prospect, has_minimum, look, prospects
 from meter.booking.facts import Facts
 from meter.booking.preview import facts_now, previews
-from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.cli.common import AsJson, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
 from meter.clock import monotonic_s, now
 from meter.config import load_settings
@@ -47,7 +47,7 @@ def close(
     force: Annotated[bool, typer.Option("--force", help="Also what is not complete yet; asks for a reason.")] = False,
     reason: Annotated[str | None, typer.Option("--reason", metavar="R", help="Why; kept with the period.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and do nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Close a billing period: what differs later becomes adjustments of the next open one.
 

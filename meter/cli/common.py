@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
+import typer
 from rich.console import Console
 
 from meter.config import Settings, load_settings
@@ -21,8 +22,25 @@ from meter.store.engine import Database
 
 T = TypeVar("T")
 
+F = TypeVar("F", bound=Callable[..., None])
+
 out: Final = Console()
 err: Final = Console(stderr=True)
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+def by_default(group: typer.Typer) -> Callable[[F], F]:
+    """Return a decorator of the command that runs where none of `group` is named."""
+
+    def decorated(command: F) -> F:
+        @group.callback(invoke_without_command=True)
+        def default(context: typer.Context) -> None:
+            if context.invoked_subcommand is None:
+                command()
+
+        return command
+
+    return decorated
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

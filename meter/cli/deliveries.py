@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from meter.api.deliveries import DeliveryJson, delivery_json, shown_json
-from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.cli.common import AsJson, by_default, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
 from meter.model.errors import BadInput
 from meter.store.deliveries import Delivery, State, list_deliveries, retry_dead, show_delivery
@@ -19,17 +19,11 @@ _STATES: Final[tuple[State, ...]] = get_args(State)
 # Named ones are settled in one transaction up to this many.
 _PAGE_DELIVERIES: Final = 500
 
-app = typer.Typer(name="deliveries", help="What the export targets are sent.", invoke_without_command=True)
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+app = typer.Typer(name="deliveries", help="What the export targets are sent.")
 Id = Annotated[int, typer.Argument(min=1, help="The delivery's number, as the list shows it.")]
 
 
-@app.callback()
-def _default(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        show_all()
-
-
+@by_default(app)
 @app.command("list")
 def show_all(
     *,

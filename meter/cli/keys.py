@@ -8,13 +8,12 @@ import typer
 from rich.markup import escape
 
 from meter.api.keys import key_fields
-from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.cli.common import AsJson, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
 from meter.clock import now
 from meter.store.keys import SCOPES, ApiKey, create_key, list_keys, revoke_key
 
 app = typer.Typer(name="keys", help="Keys of the HTTP interface.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 @app.command()

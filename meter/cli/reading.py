@@ -17,7 +17,7 @@ from meter.api.explain import explain_charge
 from meter.api.facts import FactsReader
 from meter.api.unresolved import when
 from meter.booking.facts import Facts
-from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.cli.common import AsJson, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
 from meter.clock import now
 from meter.model.charge import Charge
@@ -32,7 +32,6 @@ from meter.store.usage import BEGINNING, Cursor
 TABLE_CHARGES: Final = 100
 _PAGE_CHARGES: Final = 500
 
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 Instant = "a date (midnight in the account's zone) or RFC 3339"
 
 

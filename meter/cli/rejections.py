@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from meter.api.rejections import RejectionJson, held_json, rejection_json
-from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.cli.common import AsJson, by_default, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
 from meter.config import load_settings
 from meter.ingest.accept import Acceptor
@@ -29,17 +29,11 @@ from meter.telemetry import Telemetry
 _SHOWN_MAX: Final = 100
 _PAGE: Final = 500
 
-app = typer.Typer(name="rejections", help="What was refused, with its reason and bytes.", invoke_without_command=True)
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+app = typer.Typer(name="rejections", help="What was refused, with its reason and bytes.")
 Number = Annotated[int, typer.Argument(help="The rejection's id, as listed.")]
 
 
-@app.callback()
-def _default(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        show_all()
-
-
+@by_default(app)
 @app.command("list")
 def show_all(
     *,

@@ -9,7 +9,7 @@ import typer
 
 from meter.booking import rerate as booking
 from meter.booking.preview import AccountPreview, facts_after, facts_now
-from meter.cli.common import connect, out, print_json, require_operator, run
+from meter.cli.common import AsJson, connect, out, print_json, require_operator, run
 from meter.cli.costs import cost_json, cost_of, show_cost
 from meter.cli.reading import instant_given
 from meter.clock import now
@@ -24,7 +24,7 @@ def rerate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show every line that it would book, and book none.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Rate again with today's catalog from an instant on, and book what differs."""
     done, found = run(_rerate(since, account=account, reason=reason, dry_run=dry_run))

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from meter.api.unread import UnreadJson, place_of, unread_json
-from meter.cli.common import connect, print_json, require_operator, run
+from meter.cli.common import AsJson, connect, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
 from meter.store.unread import UnreadAt, unread_values
 
@@ -20,7 +20,7 @@ def unread(
     *,
     account: Annotated[str | None, typer.Option(help="Of this account only.")] = None,
     meter: Annotated[str | None, typer.Option(help="Of this meter only.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List what no meter could count: missing values, ends without a start, refunds of more than is left."""
     found = run(_all(account, meter))

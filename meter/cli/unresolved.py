@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from meter.api.unresolved import IdentityJson, identity_json, when
-from meter.cli.common import connect, err, out, print_json, require_operator, run
+from meter.cli.common import AsJson, by_default, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
 from meter.clock import now
 from meter.model.identity import normalise_identity
@@ -18,16 +18,10 @@ from meter.store.unresolved import claim_identity, unresolved_identities
 
 _PAGE_IDENTITIES: Final = 500
 
-app = typer.Typer(name="unresolved", help="Identities that nobody has claimed.", invoke_without_command=True)
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+app = typer.Typer(name="unresolved", help="Identities that nobody has claimed.")
 
 
-@app.callback()
-def _default(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        show()
-
-
+@by_default(app)
 @app.command("list")
 def show(*, as_json: AsJson = False) -> None:
     """List identities that nobody has claimed, with what waits for them."""
