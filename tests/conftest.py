@@ -20,6 +20,7 @@ from meter.embedded.child import Child, Program
 from meter.embedded.partdir import LOOPBACK, choose_port, is_free
 from meter.embedded.postgres import EmbeddedPostgres
 from meter.embedded.runas import RunAs
+from meter.store.engine import Database
 from tests.tools import need_tool
 
 # No test says how fast this machine is; a failing example can be repeated from what is printed.
@@ -88,6 +89,14 @@ async def database_url(pg_server: EmbeddedPostgres, migrated_template: str) -> A
     """A fresh migrated database for one test (some 30 ms)."""
     async with _database(pg_server, template=migrated_template) as url:
         yield url
+
+
+@pytest_asyncio.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The gateway's way into that database."""
+    made = Database(database_url)
+    yield made
+    await made.dispose()
 
 
 @pytest_asyncio.fixture

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
-
-import pytest
 
 from meter.api.explain import explained, find_charge
 from meter.booking.facts import FactsCache
@@ -16,12 +13,6 @@ from tests.booking.space import CATALOG, Space, amend, open_space, pages, sale, 
 HALL = "berlin/print/hall"
 BAR = "berlin/pos/bar"
 OFFICE = "berlin/office"
-
-
-@pytest.fixture
-async def space(database_url: str) -> AsyncIterator[Space]:
-    async with open_space(database_url) as opened:
-        yield opened
 
 
 async def test_the_event_before_counts_again_when_the_latest_on_its_thing_is_voided(space: Space) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from itertools import permutations
 from typing import Any
-
-import pytest_asyncio
 
 from meter.booking.facts import FactsCache
 from meter.booking.history import History, entangled_sales, load_history
@@ -17,12 +14,6 @@ from meter.store.usage import ORIGIN
 from tests.booking.space import CATALOG, Space, amend, event, open_space, sale, void
 
 BAR = "berlin/pos/bar"
-
-
-@pytest_asyncio.fixture
-async def space(database_url: str) -> AsyncIterator[Space]:
-    async with open_space(database_url) as space:
-        yield space
 
 
 def refund(event_id: str, time: str, order: Any = "s", status: str = "completed", **more: Any) -> bytes:

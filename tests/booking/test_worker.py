@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
@@ -19,19 +18,12 @@ from tests.booking.space import (
     Space,
     amend,
     entry,
-    open_space,
     pages,
     sale,
     void,
 )
 
 HALL = "berlin/print/hall"
-
-
-@pytest.fixture
-async def space(database_url: str) -> AsyncIterator[Space]:
-    async with open_space(database_url) as opened:
-        yield opened
 
 
 async def test_credit_is_used_first_and_the_rest_is_priced(space: Space) -> None:

@@ -50,15 +50,13 @@ async def machine(*arguments: str) -> Any:
     return json.loads(result.stdout)
 
 
-async def test_apply_loads_and_says_what_it_did(files: Path, database_url: str) -> None:
+async def test_apply_loads_and_says_what_it_did(files: Path, database: Database) -> None:
     result = await meter("apply", "plans.yaml", "people.yaml")
     assert result.exit_code == 0, result.output
     assert "northside: version 1 is in force since always" in result.stdout
     assert "plans.yaml:7: plans.flex.deposit: does nothing here" in result.stderr
-    database = Database(database_url)
     async with database.begin() as conn:
         assert set((await load_directory(conn, "northside")).accounts) == {"acme"}
-    await database.dispose()
     again = await meter("apply", "plans.yaml", "people.yaml")
     assert (again.exit_code, "nothing changes" in again.stdout) == (0, True)
 

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from meter.cli import app
 from meter.model.errors import BadInput
 from meter.store.deliveries import Change, record
-from meter.store.engine import Database
 from meter.store.outbox import add_items
 from tests.booking.space import Space, open_space
 from tests.export.books import entry, items_of
@@ -25,12 +24,10 @@ async def space(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     monkeypatch.setenv("METER_DATABASE_URL", database_url)
     monkeypatch.setenv("COLUMNS", "250")
     async with open_space(database_url) as opened:
-        database = Database(database_url)
-        async with database.begin() as conn:
+        async with opened.database.begin() as conn:
             await add_items(conn, items_of(*(entry(f"ch_{n}") for n in range(4))))
             dead = [Change(id=n, state="dead", fault="no such [customer]") for n in (1, 3)]
             await record(conn, "northside", [*dead, Change(id=2, state="delivered")])
-        await database.dispose()
         yield opened
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import text
 
 from meter.export import delivery
@@ -60,41 +59,34 @@ class FakeTarget:
         return None
 
 
-@pytest_asyncio.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    yield database
-    await database.dispose()
-
-
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between attempts."""
     monkeypatch.setattr(delivery, "BACKOFF_FIRST_S", 0.0)
 
 
-async def book(db: Database, *items: OutboxItem) -> list[str]:
-    async with db.begin() as conn:
+async def book(database: Database, *items: OutboxItem) -> list[str]:
+    async with database.begin() as conn:
         await add_items(conn, items)
     return [item.key for item in items]
 
 
-async def deliveries(db: Database) -> list[Delivery]:
-    async with db.begin() as conn:
+async def deliveries(database: Database) -> list[Delivery]:
+    async with database.begin() as conn:
         return (await list_deliveries(conn, OPERATOR, deliveries_max=1000))[::-1]
 
 
-async def states(db: Database) -> list[State]:
-    return [shown.state for shown in await deliveries(db)]
+async def states(database: Database) -> list[State]:
+    return [shown.state for shown in await deliveries(database)]
 
 
 @asynccontextmanager
 async def lane_of(
-    db: Database, target: FakeTarget, telemetry: Telemetry | None = None
+    database: Database, target: FakeTarget, telemetry: Telemetry | None = None
 ) -> AsyncIterator[tuple[Lane, Lease]]:
     """A lane and its lease, for stepping by hand."""
-    lane = Lane(db, operator=OPERATOR, target="ledger", exporter=target, telemetry=telemetry or Telemetry())
-    keeper = LeaseKeeper(db)
+    lane = Lane(database, operator=OPERATOR, target="ledger", exporter=target, telemetry=telemetry or Telemetry())
+    keeper = LeaseKeeper(database)
     await keeper.maintain([lane.lease_name])
     [lease] = keeper.held([lane.lease_name])
     try:
@@ -111,122 +103,125 @@ async def run_dry(lane: Lane, lease: Lease) -> float:
             return wait_s
 
 
-async def test_items_are_sent_once_and_in_the_order_of_booking(db: Database) -> None:
+async def test_items_are_sent_once_and_in_the_order_of_booking(database: Database) -> None:
     target, telemetry = FakeTarget(items_max=3), Telemetry()
-    keys = await book(db, *items_of(*(entry(str(n)) for n in range(8))))
-    async with lane_of(db, target, telemetry) as (lane, lease):
+    keys = await book(database, *items_of(*(entry(str(n)) for n in range(8))))
+    async with lane_of(database, target, telemetry) as (lane, lease):
         await run_dry(lane, lease)
     assert target.held == target.sends == keys
     assert target.asked == []
-    shown = await deliveries(db)
+    shown = await deliveries(database)
     assert all(one.state == "delivered" and one.attempts == 1 and one.delivered_at for one in shown)
     assert [one.remote_id for one in shown] == [f"remote-{key[:4]}" for key in keys]
     count = telemetry.registry.get_sample_value("meter_deliveries_total", {"target": "ledger", "outcome": "delivered"})
     assert count == 8.0
 
 
-async def test_an_item_that_has_to_wait_holds_up_those_behind_it(db: Database) -> None:
+async def test_an_item_that_has_to_wait_holds_up_those_behind_it(database: Database) -> None:
     target = FakeTarget(items_max=1)
-    first, second = await book(db, *items_of(entry("a"), entry("b")))
+    first, second = await book(database, *items_of(entry("a"), entry("b")))
     target.behave = lambda _item: Retry("busy")
-    async with lane_of(db, target) as (lane, lease):
+    async with lane_of(database, target) as (lane, lease):
         wait_s = await run_dry(lane, lease)
         assert 0 < wait_s <= 0.5
         assert target.sends == [first]
-        assert [(one.state, one.fault) for one in await deliveries(db)] == [("pending", "busy"), ("pending", None)]
+        assert [(one.state, one.fault) for one in await deliveries(database)] == [
+            ("pending", "busy"),
+            ("pending", None),
+        ]
         target.behave = lambda _item: None
-        await make_due(db)
+        await make_due(database)
         await run_dry(lane, lease)
     assert target.held == [first, second]
 
 
-async def make_due(db: Database) -> None:
-    async with db.begin() as conn:
+async def make_due(database: Database) -> None:
+    async with database.begin() as conn:
         await conn.execute(text("UPDATE outbox SET due_at = clock_timestamp()"))
 
 
-async def test_a_refused_item_is_dead_with_its_reason_and_lives_again_as_a_revision(db: Database) -> None:
+async def test_a_refused_item_is_dead_with_its_reason_and_lives_again_as_a_revision(database: Database) -> None:
     target = FakeTarget()
-    bad, good = await book(db, *items_of(entry("a"), entry("b")))
+    bad, good = await book(database, *items_of(entry("a"), entry("b")))
     target.behave = lambda item: Refused("no such customer") if item.key == bad else None
-    async with lane_of(db, target) as (lane, lease):
+    async with lane_of(database, target) as (lane, lease):
         await run_dry(lane, lease)
-        dead, delivered = await deliveries(db)
+        dead, delivered = await deliveries(database)
         assert (dead.state, dead.fault, delivered.state) == ("dead", "no such customer", "delivered")
-        async with db.begin() as conn:
+        async with database.begin() as conn:
             revised = await retry_dead(conn, OPERATOR, dead.id)
         assert (revised.revision, revised.state, revised.batch) == (1, "pending", dead.batch)
         assert revised.key not in {bad, good}
         await run_dry(lane, lease)
     assert target.held == [good, revised.key]
-    assert await states(db) == ["superseded", "delivered", "delivered"]
+    assert await states(database) == ["superseded", "delivered", "delivered"]
 
 
 @pytest.mark.parametrize("fault", [Uncertain("timed out"), ConnectionResetError("reset"), TimeoutError()])
 async def test_when_the_answer_is_lost_the_target_is_asked_before_anything_is_sent_again(
-    db: Database, fault: Outcome | BaseException
+    database: Database, fault: Outcome | BaseException
 ) -> None:
     target = FakeTarget()
-    keys = await book(db, *items_of(entry("a")))
+    keys = await book(database, *items_of(entry("a")))
     target.after_taking = lambda _item: fault
-    async with lane_of(db, target) as (lane, lease):
+    async with lane_of(database, target) as (lane, lease):
         await run_dry(lane, lease)
     assert (target.sends, target.asked, target.held) == (keys, keys, keys)
-    assert await states(db) == ["delivered"]
+    assert await states(database) == ["delivered"]
 
 
-async def test_what_the_target_does_not_hold_is_sent_again_after_a_while(db: Database) -> None:
+async def test_what_the_target_does_not_hold_is_sent_again_after_a_while(database: Database) -> None:
     target = FakeTarget()
-    [key] = await book(db, *items_of(entry("a")))
+    [key] = await book(database, *items_of(entry("a")))
     target.behave = lambda _item: Uncertain("timed out")
-    async with lane_of(db, target) as (lane, lease):
+    async with lane_of(database, target) as (lane, lease):
         assert await run_dry(lane, lease) > 0
         assert (target.sends, target.asked, target.held) == ([key], [key], [])
         target.behave = lambda _item: None
-        await make_due(db)
+        await make_due(database)
         await run_dry(lane, lease)
     assert (target.sends, target.held) == ([key, key], [key])
-    assert [(one.state, one.attempts) for one in await deliveries(db)] == [("delivered", 2)]
+    assert [(one.state, one.attempts) for one in await deliveries(database)] == [("delivered", 2)]
 
 
-async def test_a_target_that_gives_fewer_answers_than_it_got_items_is_asked(db: Database) -> None:
+async def test_a_target_that_gives_fewer_answers_than_it_got_items_is_asked(database: Database) -> None:
     target = FakeTarget()
-    keys = await book(db, *items_of(entry("a"), entry("b")))
+    keys = await book(database, *items_of(entry("a"), entry("b")))
     send = target.send
 
     async def short(items: Sequence[OutboxItem]) -> Sequence[Outcome]:
         return (await send(items))[:1]
 
     target.send = short  # type: ignore[method-assign]
-    async with lane_of(db, target) as (lane, lease):
+    async with lane_of(database, target) as (lane, lease):
         await run_dry(lane, lease)
     assert (target.held, target.asked) == (keys, keys)
 
 
 @pytest.mark.parametrize("taken", [True, False])
-async def test_what_a_dead_process_was_sending_is_asked_about(db: Database, *, taken: bool) -> None:
+async def test_what_a_dead_process_was_sending_is_asked_about(database: Database, *, taken: bool) -> None:
     target = FakeTarget()
-    [key] = await book(db, *items_of(entry("a")))
+    [key] = await book(database, *items_of(entry("a")))
     if taken:
         target.after_taking = lambda _item: Killed()
     else:
         target.behave = lambda _item: Killed()
-    async with lane_of(db, target) as (lane, lease):
+    async with lane_of(database, target) as (lane, lease):
         with pytest.raises(Killed):
             await lane.step(lease)
-    assert await states(db) == ["sending"]
+    assert await states(database) == ["sending"]
     target.behave = target.after_taking = lambda _item: None
-    async with lane_of(db, target) as (lane, lease):
+    async with lane_of(database, target) as (lane, lease):
         await run_dry(lane, lease)
-        await make_due(db)
+        await make_due(database)
         await run_dry(lane, lease)
     assert (target.asked, target.held) == ([key], [key])
     assert target.sends == [key] * (1 if taken else 2)
 
 
-async def test_a_lane_that_was_overtaken_while_it_sent_records_nothing(db: Database) -> None:
+async def test_a_lane_that_was_overtaken_while_it_sent_records_nothing(database: Database) -> None:
     target = FakeTarget()
-    [key] = await book(db, *items_of(entry("a")))
+    [key] = await book(database, *items_of(entry("a")))
     entered, go_on = asyncio.Event(), asyncio.Event()
     slow = FakeTarget()
 
@@ -236,28 +231,30 @@ async def test_a_lane_that_was_overtaken_while_it_sent_records_nothing(db: Datab
         return [Refused("too late")] * len(items)
 
     slow.send = send  # type: ignore[method-assign]
-    async with lane_of(db, slow) as (overtaken, old):
+    async with lane_of(database, slow) as (overtaken, old):
         step = asyncio.create_task(overtaken.step(old))
         await asyncio.wait_for(entered.wait(), SOON_S)
-        async with db.begin() as conn:
+        async with database.begin() as conn:
             await conn.execute(text("UPDATE leases SET expires_at = clock_timestamp() - interval '1 second'"))
-        async with lane_of(db, target) as (lane, lease):
+        async with lane_of(database, target) as (lane, lease):
             await run_dry(lane, lease)
             go_on.set()
             with pytest.raises(LeaseLost):
                 await step
-            await make_due(db)
+            await make_due(database)
             with pytest.raises(LeaseLost):
                 await overtaken.step(old)
             await run_dry(lane, lease)
     assert (target.asked, target.held) == ([key], [key])
-    assert await states(db) == ["delivered"]
+    assert await states(database) == ["delivered"]
 
 
 @asynccontextmanager
-async def running(db: Database, target: FakeTarget, telemetry: Telemetry | None = None) -> AsyncIterator[Dispatcher]:
+async def running(
+    database: Database, target: FakeTarget, telemetry: Telemetry | None = None
+) -> AsyncIterator[Dispatcher]:
     dispatcher = Dispatcher(
-        db, operator=OPERATOR, exporters={"ledger": target}, telemetry=telemetry or Telemetry(), holder="test"
+        database, operator=OPERATOR, exporters={"ledger": target}, telemetry=telemetry or Telemetry(), holder="test"
     )
     task = asyncio.create_task(dispatcher.run())
     try:
@@ -268,10 +265,10 @@ async def running(db: Database, target: FakeTarget, telemetry: Telemetry | None 
             await task
 
 
-async def until_settled(db: Database) -> None:
+async def until_settled(database: Database) -> None:
     async with asyncio.timeout(SOON_S):
         while True:
-            async with db.begin() as conn:
+            async with database.begin() as conn:
                 if not await backlogs(conn, OPERATOR):
                     return
             await asyncio.sleep(0.01)
@@ -287,33 +284,33 @@ def shown(telemetry: Telemetry) -> float | None:
     return telemetry.registry.get_sample_value("meter_outbox_pending", {"target": "ledger"})
 
 
-async def test_a_gateway_delivers_what_is_booked_while_it_runs_and_shows_its_backlog(db: Database) -> None:
+async def test_a_gateway_delivers_what_is_booked_while_it_runs_and_shows_its_backlog(database: Database) -> None:
     target, telemetry = FakeTarget(), Telemetry()
-    async with running(db, target, telemetry) as dispatcher:
-        first = await book(db, *items_of(entry("a")))
+    async with running(database, target, telemetry) as dispatcher:
+        first = await book(database, *items_of(entry("a")))
         dispatcher.wake()
-        await until_settled(db)
-        second = await book(db, *items_of(entry("b")))  # by another process: no wake
-        await until_settled(db)
+        await until_settled(database)
+        second = await book(database, *items_of(entry("b")))  # by another process: no wake
+        await until_settled(database)
         await until(lambda: shown(telemetry) == 0)
         target.behave = lambda _item: Retry("busy")
-        await book(db, *items_of(entry("c"), entry("d")))
+        await book(database, *items_of(entry("c"), entry("d")))
         dispatcher.wake()
         await until(lambda: shown(telemetry) == 2)
     assert target.held == first + second
 
 
-async def test_two_gateways_deliver_each_item_once(db: Database) -> None:
+async def test_two_gateways_deliver_each_item_once(database: Database) -> None:
     target = FakeTarget(items_max=2)
-    keys = await book(db, *items_of(*(entry(str(n)) for n in range(20))))
-    async with running(db, target), running(db, target):
-        await until_settled(db)
+    keys = await book(database, *items_of(*(entry(str(n)) for n in range(20))))
+    async with running(database, target), running(database, target):
+        await until_settled(database)
     assert target.sends == keys
 
 
-async def test_a_gateway_that_stops_finishes_what_it_was_sending(db: Database) -> None:
+async def test_a_gateway_that_stops_finishes_what_it_was_sending(database: Database) -> None:
     target = FakeTarget()
-    await book(db, *items_of(entry("a")))
+    await book(database, *items_of(entry("a")))
     entered, go_on = asyncio.Event(), asyncio.Event()
     send = target.send
 
@@ -323,7 +320,7 @@ async def test_a_gateway_that_stops_finishes_what_it_was_sending(db: Database) -
         return await send(items)
 
     target.send = slowly  # type: ignore[method-assign]
-    dispatcher = Dispatcher(db, operator=OPERATOR, exporters={"ledger": target}, telemetry=Telemetry())
+    dispatcher = Dispatcher(database, operator=OPERATOR, exporters={"ledger": target}, telemetry=Telemetry())
     task = asyncio.create_task(dispatcher.run())
     await asyncio.wait_for(entered.wait(), SOON_S)
     task.cancel()
@@ -331,13 +328,13 @@ async def test_a_gateway_that_stops_finishes_what_it_was_sending(db: Database) -
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await states(db) == ["delivered"]
+    assert await states(database) == ["delivered"]
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_under_any_faults_each_item_is_held_once(db: Database, at_once: None, seed: int) -> None:
+async def test_under_any_faults_each_item_is_held_once(database: Database, at_once: None, seed: int) -> None:
     dice, target = random.Random(seed), FakeTarget(items_max=4)  # noqa: S311 -- faults, not secrets
-    keys = await book(db, *items_of(*(entry(str(n)) for n in range(24))))
+    keys = await book(database, *items_of(*(entry(str(n)) for n in range(24))))
     faults: list[Outcome | BaseException] = [Uncertain("timed out"), Killed(), OSError("reset")]
 
     def fault(_item: OutboxItem) -> Outcome | BaseException | None:
@@ -346,25 +343,26 @@ async def test_under_any_faults_each_item_is_held_once(db: Database, at_once: No
     target.behave = target.after_taking = fault
     kills = 0
     while True:
-        async with lane_of(db, target) as (lane, lease):
+        async with lane_of(database, target) as (lane, lease):
             try:
                 await run_dry(lane, lease)
                 break
             except Killed:
                 kills += 1
     assert sorted(target.held) == sorted(keys)
-    assert set(await states(db)) == {"delivered"}
+    assert set(await states(database)) == {"delivered"}
     assert kills > 0
     assert len(target.sends) > len(keys)
 
 
-async def test_nothing_of_another_operator_is_touched(db: Database) -> None:
+async def test_nothing_of_another_operator_is_touched(database: Database) -> None:
     target = FakeTarget()
     await book(
-        db, OutboxItem(operator="southside", target="ledger", operation="journal", batch="b", key="k", payload=b"")
+        database,
+        OutboxItem(operator="southside", target="ledger", operation="journal", batch="b", key="k", payload=b""),
     )
-    async with lane_of(db, target) as (lane, lease):
+    async with lane_of(database, target) as (lane, lease):
         await run_dry(lane, lease)
     assert target.sends == []
-    async with db.begin() as conn:
+    async with database.begin() as conn:
         assert [backlog.items for backlog in await backlogs(conn, "southside")] == [1]

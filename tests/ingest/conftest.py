@@ -18,13 +18,6 @@ from tests.ingest.square import KEYS, URL
 
 
 @pytest_asyncio.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    made = Database(database_url)
-    yield made
-    await made.dispose()
-
-
-@pytest_asyncio.fixture
 async def batcher(database: Database) -> AsyncIterator[Batcher]:
     made = Batcher(acceptor(database).accept)
     running = asyncio.create_task(made.run())

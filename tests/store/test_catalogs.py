@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -93,10 +92,8 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(database_url: str) -> AsyncIterator[Shop]:
-    database = Database(database_url)
-    yield Shop(database=database)
-    await database.dispose()
+def shop(database: Database) -> Shop:
+    return Shop(database=database)
 
 
 async def test_the_first_version_is_in_force_since_always_whatever_it_says(shop: Shop) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 import pytest_asyncio
 
@@ -27,14 +25,12 @@ def item(key: str, *, operator: str = "northside", target: str = "ledger") -> Ou
 
 
 @pytest_asyncio.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
+async def db(database: Database) -> Database:
     async with database.begin() as conn:
         await add_items(
             conn, [item("a"), item("b"), item("x", target="xero"), item("c"), item("s", operator="southside")]
         )
-    yield database
-    await database.dispose()
+    return database
 
 
 async def ids(db: Database, target: str = "ledger") -> list[int]:

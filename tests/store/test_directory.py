@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -123,15 +122,13 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(database_url: str) -> AsyncIterator[Shop]:
+async def shop(database: Database) -> Shop:
     """A shop with people and usage."""
-    database = Database(database_url)
     shop = Shop(database=database)
     await shop.put(PEOPLE)
     await shop.refolds()
     await shop.event(utc(2026, 3, 9))
-    yield shop
-    await database.dispose()
+    return shop
 
 
 # --- what is put is what is loaded ------------------------------------------------------------------------------------

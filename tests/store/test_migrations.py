@@ -24,7 +24,7 @@ from meter.store.usage import refunds_of
 from meter.store.xid8 import Xid8
 
 
-async def test_the_migrations_make_exactly_the_tables(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_migrations_make_exactly_the_tables(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ischema_names, "xid8", Xid8)
 
     def differences(connection: Connection) -> list[Any]:
@@ -32,10 +32,8 @@ async def test_the_migrations_make_exactly_the_tables(database_url: str, monkeyp
         found: list[Any] = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
         return found
 
-    database = Database(database_url)
     async with database.begin() as connection:
         assert await connection.run_sync(differences) == []
-    await database.dispose()
 
 
 async def test_two_gateways_that_start_together_migrate_once(empty_database_url: str) -> None:

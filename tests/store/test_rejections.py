@@ -1,8 +1,5 @@
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-import pytest_asyncio
 
 from meter.store.engine import Database
 from meter.store.rejections import (
@@ -15,13 +12,6 @@ from meter.store.rejections import (
 )
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-
-
-@pytest_asyncio.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    made = Database(database_url)
-    yield made
-    await made.dispose()
 
 
 def rejection(body: bytes = b"\x00\xff", **changes: Any) -> Rejection:

@@ -16,11 +16,10 @@ def value(place: Position, source: str, id: str, reason: str = "why") -> UnreadV
     return UnreadValue(place, source, id, "pages", 0, "unread", reason)
 
 
-async def test_what_lies_after_a_place_is_told_by_where_it_stands(database_url: str) -> None:
+async def test_what_lies_after_a_place_is_told_by_where_it_stands(database: Database) -> None:
     """A refund stands behind its sale, though its own source and id come before the place at the same instant."""
     own = value(Position(NOON, "berlin/door", "1"), "berlin/door", "1")
     behind = value(Position(NOON, "berlin/pos", "sale"), "berlin/bar", "refund")
-    database = Database(database_url)
     async with database.begin() as conn:
         await change_unread(conn, "o", [UnreadChange(account="acme", gone=(), fresh=(own, behind))])
         for after, expected in (
@@ -33,15 +32,12 @@ async def test_what_lies_after_a_place_is_told_by_where_it_stands(database_url: 
             assert found == ({"acme": expected} if expected else {})
         assert await unread_after(conn, "o", ["beta"], after=ORIGIN) == {}
         assert await unread_after(conn, "other", ["acme"], after=ORIGIN) == {}
-    await database.dispose()
 
 
-async def test_an_entry_with_another_reason_takes_the_place_of_the_old_one(database_url: str) -> None:
+async def test_an_entry_with_another_reason_takes_the_place_of_the_old_one(database: Database) -> None:
     place = Position(NOON, "berlin/door", "1")
     first, second = value(place, "berlin/door", "1"), value(place, "berlin/door", "1", "another")
-    database = Database(database_url)
     async with database.begin() as conn:
         await change_unread(conn, "o", [UnreadChange(account="acme", gone=(), fresh=(first,))])
         await change_unread(conn, "o", [UnreadChange(account="acme", gone=(first,), fresh=(second,))])
         assert await unread_after(conn, "o", ["acme"], after=ORIGIN) == {"acme": {second}}
-    await database.dispose()
