@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from meter.api.charge_json import PeriodJson, csv_cell, csv_text, period_json
 from meter.api.routing import DecimalText, InstantText, Model
 from meter.model.charge import Kind
-from meter.model.instant import instant_text
+from meter.model.instant import instant_text, local_date
 from meter.model.money import plain
 from meter.rating.statement import Section, StatementLine, StatementTax, StatementTotals, TillTotals
 
@@ -145,6 +146,14 @@ class StatementJson(Model, kw_only=True):
     totals: StatementTotalsJson
     other_totals: list[StatementTotalsJson]
     till: StatementTillJson
+
+    def day(self, instant: str) -> date:
+        """Return the date of an instant in the account's zone, for people."""
+        return local_date(datetime.fromisoformat(instant), self.timezone)
+
+    def last_day(self, end: str) -> date:
+        """Return the last date before `end` in the account's zone."""
+        return local_date(datetime.fromisoformat(end) - timedelta(microseconds=1), self.timezone)
 
 
 # What is on account, in the order in which it is shown.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from hashlib import sha256
@@ -14,7 +13,6 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from meter.api.statement_json import StatementJson
 from meter.export.ledger_text import amount_text
-from meter.model.instant import local_date
 from meter.model.money import plain
 
 _PAGE: Final = files("meter.api") / "page"
@@ -28,14 +26,7 @@ POLICY: Final = (
 
 def statement_page(statement: StatementJson) -> str:
     """Return the page. Every text in it is escaped; days are those of the account's zone."""
-
-    def day(instant: str) -> date:
-        return local_date(datetime.fromisoformat(instant), statement.timezone)
-
-    def last_day(end: str) -> date:
-        return local_date(datetime.fromisoformat(end) - timedelta(microseconds=1), statement.timezone)
-
-    return _template().render(it=statement, style=_STYLE, day=day, last_day=last_day)
+    return _template().render(it=statement, style=_STYLE, day=statement.day, last_day=statement.last_day)
 
 
 @cache

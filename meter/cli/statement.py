@@ -52,12 +52,11 @@ async def _statement(account: str, period: str) -> StatementJson:
 
 
 def _show(found: StatementJson) -> None:
-    out.print(
-        escape(f"{found.name} ({found.account}), {found.period.name}, {found.period.start} to {found.period.end}")
-    )
+    days = f"{found.day(found.period.start)} to {found.last_day(found.period.end)}, {found.timezone}"
+    out.print(escape(f"{found.name} ({found.account}), {found.period.name}: {days}"))
     lines = _table("what", "quantity", "covered", "net", "tax")
     for section in ON_ACCOUNT:
-        _add_section(lines, section, getattr(found, section))
+        _add_section(lines, section, found)
     if lines.row_count:
         out.print(lines)
     _show_credits(found)
@@ -75,11 +74,14 @@ def _show(found: StatementJson) -> None:
     out.print(totals)
 
 
-def _add_section(table: Table, section: str, lines: Sequence[StatementLineJson]) -> None:
+def _add_section(table: Table, section: str, found: StatementJson) -> None:
+    lines: Sequence[StatementLineJson] = getattr(found, section)
     for line in lines:
-        about = [line.meter, line.plan or "", line.time or ""]
+        about = [line.meter, line.plan or "", "" if line.time is None else str(found.day(line.time))]
         if section == "adjustments":
-            about.append(f"of {line.period.start}")
+            about.append(f"of {found.day(line.period.start)}")
+        if line.estimated:
+            about.append(f"({line.estimated} estimated)")
         if line.unpriced:
             about.append("not priced yet")
         table.add_row(

@@ -48,7 +48,7 @@ async def done(*arguments: str) -> str:
 async def test_the_table_says_what_is_due_and_what_was_paid() -> None:
     printed = await done("acme", "--period", "2026-03")
     rows = [" ".join(line.split()) for line in printed.splitlines()]
-    assert rows[0] == "ACME (acme), 2026-03, 2026-02-28T23:00:00Z to 2026-03-31T22:00:00Z"
+    assert rows[0] == "ACME (acme), 2026-03: 2026-03-01 to 2026-03-31, Europe/Berlin"
     assert "usage: print-pages 120 page 100 1.00 EUR 0.19 EUR" in rows
     assert "acme-flex/pages/2026-03 100 100 0 page" in rows
     assert "due on account 9.40 EUR 1.79 EUR 11.19 EUR" in rows
