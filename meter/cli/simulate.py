@@ -73,9 +73,10 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="The summary for machines.")] = False,
 ) -> None:
     """Send realistic events: doors, printers, Wi-Fi, tills and rooms of coworking days, the same for the same seed."""
-    if catalog is not None:
-        catalog.write_text(example_tariff() + directory_text(sites=sites, members=members), encoding="utf-8")
     first = start.date() if start else now().date() - timedelta(days=days)
+    if catalog is not None:
+        people = directory_text(sites=sites, members=members, since=first.replace(day=1))
+        catalog.write_text(example_tariff() + people, encoding="utf-8")
     happened = events_of(start_day=first, sites=sites, members=members, days=days, seed=seed)
     deliveries = deliver(happened, seed=seed, faults=NO_FAULTS if clean else Faults())
     with ExitStack() as stack:

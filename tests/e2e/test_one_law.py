@@ -87,7 +87,7 @@ async def test_the_bill_is_a_function_of_the_set_of_events(session_dir: Path) ->
         expected = await _outcome(gateway, events=len(day))
     assert len(expected["charges"]) > 40, "the day has become too quiet to show anything"
     billed = {row[2] for row in expected["charges"]}
-    assert billed >= {"presence", "doors-used", "membership", "credit", "cafe", "print-pages", "wifi-data"}
+    assert billed >= {"presence", "stay", "doors-used", "membership", "credit", "cafe", "print-pages", "wifi-data"}
     assert expected["ledger"], "nothing reached the ledger"
 
     chance = random.Random(7)  # noqa: S311 -- the same shuffle each time

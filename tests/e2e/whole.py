@@ -1,16 +1,16 @@
-"""The example's space under a catalog that says everything that can be said: sessions, counters, fees, caps, credit."""
+"""The example's space under a catalog that says everything that can be said, more than the example has."""
 
 from __future__ import annotations
 
 from meter.examples import example_catalog
 
 _METERS = """
-  presence: {event: door.access, where: {granted: true}, aggregate: duration, unit: hour, key: member,
-             start: {direction: in}, end: {direction: out}, increment: 15m, max: 14h, missing_end: close_at}
+  stay: {event: door.access, where: {granted: true}, aggregate: duration, unit: minute, key: member,
+         start: {direction: in}, end: {direction: out}, minimum: 10m, max: 14h, missing_end: last_seen}
   doors-used: {event: door.access, where: {granted: true}, aggregate: unique, value: door, unit: door}
 """
 _PRICES = """
-      presence: [{id: presence, model: per_unit, unit_price: "1.50", cap: {amount: "6.00", every: day}}]
+      stay: [{id: stay, model: per_unit, unit_price: "0.025", cap: {amount: "6.00", every: day}}]
       doors-used: [{id: doors, model: volume, tiers: [{up_to: 1, unit_price: "0.40"}, {unit_price: "0.10"}]}]
 """
 _RATES = """
@@ -28,7 +28,6 @@ grants:
 
 def whole_catalog() -> str:
     """Return the example's catalog with more meters, prices, fees and credit."""
-    fee = 'fee: {amount: "99.00", every: month, in: advance, tax: vat19}'
     share = 'cafe: [{id: cafe, model: percentage, field: amount, rate: "1", free_events: 1}]'
     text = example_catalog() + _RATES
     for old, new in (
@@ -36,11 +35,9 @@ def whole_catalog() -> str:
         ("\nplans:\n", _METERS + "\nplans:\n"),
         ('where: {status: stop}, aggregate: sum, value: bytes_in, scale: "1e-9", unit: GB}',
          'aggregate: counter, value: bytes_in, key: session, from_zero: true, scale: "1e-9", unit: GB, forget: 2d}'),
-        ("    name: Flex 10\n", f"    name: Flex 10\n    {fee}\n"),
-        ("    name: Team\n", '    name: Team\n    fee: {amount: "310.00", every: month, in: arrears, tax: vat7}\n'),
-        ('amount: "10", meters: [day-passes], every: month, for: member}',
-         'amount: "10", meters: [day-passes], every: month, for: member, rollover: {max: "3", periods: 2}}'),
-        ("from: 2026-01-01}]}", "from: 2026-09-10}]}"),
+        ('fee: {amount: "59.00", in: advance, tax: vat19}', 'fee: {amount: "59.00", in: arrears, tax: vat7}'),
+        ('rollover: {max: "2"}', 'rollover: {max: "3", periods: 2}'),
+        ("from: 2026-10-01", "from: 2026-09-10"),
         ("      cafe: [{id: cafe, model: pass_through}]\n",
          f"      {share}\n" + _PRICES.lstrip("\n")),
     ):  # fmt: skip

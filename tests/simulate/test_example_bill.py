@@ -9,11 +9,10 @@ from decimal import Decimal
 
 import pytest
 
-from meter.catalog.load import read_catalog_text
 from meter.examples import example_catalog
 from meter.model.catalog import CatalogTimeline
 from meter.model.charge import Line
-from meter.model.directory import Account, Claim, Directory, GivenGrant, Link, Member, Subscription
+from meter.model.directory import Directory
 from meter.model.event import UsageEvent
 from meter.model.wire import WireEvent, read_event, read_message
 from meter.rating.effective import effective
@@ -22,6 +21,7 @@ from meter.rating.fold import PlacedEvent, fold
 from meter.rating.resolve import Placed, Unresolved, place
 from meter.rating.state import AccountState
 from meter.simulate import Faults, TrueEvent, deliver, simulate
+from tests.rating.stories.telling import Story
 
 WEEK = date(2026, 11, 16)
 
@@ -50,47 +50,9 @@ def accepted(events: Iterable[TrueEvent]) -> list[UsageEvent]:
 
 @pytest.fixture(scope="module")
 def known() -> tuple[Directory, CatalogTimeline]:
-    """The example catalog's people and prices, all in force since always."""
-    loaded = read_catalog_text([("northside.yaml", example_catalog())])
-    draft = loaded.directory
-    links, claims, subscriptions, grants = defaultdict(list), defaultdict(list), defaultdict(list), defaultdict(list)
-    for link in draft.links:
-        links[link.member].append(Link(member=link.member, account=link.account))
-    for claim in draft.claims:
-        claims[claim.identity].append(Claim(identity=claim.identity, member=claim.member))
-    for held in draft.subscriptions:
-        holder = ("member", held.member) if held.member else ("account", held.account or "")
-        subscriptions[holder].append(Subscription(id=held.id, plan=held.plan, account=held.account, member=held.member))
-    for grant in draft.grants:
-        given = GivenGrant(
-            id=grant.id,
-            account=grant.account,
-            member=grant.member,
-            unit=grant.unit,
-            amount=grant.amount,
-            meters=grant.meters,
-            priority=grant.priority,
-        )
-        grants[grant.account].append(given)
-    directory = Directory(
-        version=1,
-        accounts={
-            account.id: Account(
-                id=account.id,
-                name=account.name,
-                currency="EUR",
-                timezone=account.timezone or "Europe/Berlin",
-                anchor_day=account.anchor_day,
-            )
-            for account in draft.accounts
-        },
-        members={member.id: Member(id=member.id, name=member.name) for member in draft.members},
-        links={name: tuple(found) for name, found in links.items()},
-        claims={name: tuple(found) for name, found in claims.items()},
-        subscriptions={name: tuple(found) for name, found in subscriptions.items()},
-        grants={name: tuple(found) for name, found in grants.items()},
-    )
-    return directory, CatalogTimeline(versions=(loaded.catalog,))
+    """The example catalog's people and prices."""
+    example = Story(example_catalog())
+    return example.directory, example.catalogs
 
 
 def bill(events: Iterable[UsageEvent], known: tuple[Directory, CatalogTimeline]) -> list[Line]:
@@ -123,8 +85,9 @@ def test_the_door_takes_every_message_on_bad_lines() -> None:
 @pytest.mark.parametrize("weekday", range(5))
 def test_a_single_working_day_is_billed_for_every_kind(weekday: int, known: tuple[Directory, CatalogTimeline]) -> None:
     lines = bill(accepted(simulate(start_day=date(2026, 11, 16 + weekday))), known)
-    assert {line.meter for line in lines} == {"day-passes", "print-pages", "wifi-data", "room-hours", "cafe"}
-    assert {"print-pages", "wifi-data", "cafe"} <= {line.meter for line in lines if line.amount > 0}
+    used = {"day-passes", "presence", "print-pages", "wifi-data", "room-hours", "cafe"}
+    assert {line.meter for line in lines} >= used | {"membership"}
+    assert {"presence", "print-pages", "wifi-data", "cafe"} <= {line.meter for line in lines if line.amount > 0}
     assert any(line.draws for line in lines)
     assert not any(line.unpriced for line in lines)
     assert any(line.account == "walk-in-berlin" and line.amount > 0 for line in lines)
@@ -133,9 +96,9 @@ def test_a_single_working_day_is_billed_for_every_kind(weekday: int, known: tupl
 def test_pools_run_dry_within_a_month(known: tuple[Directory, CatalogTimeline]) -> None:
     lines = bill(accepted(simulate(start_day=date(2026, 11, 2), days=28)), known)
     drawn = {line.meter for line in lines if line.draws}
-    assert drawn == {"day-passes", "print-pages", "room-hours"}
+    assert drawn == {"day-passes", "presence", "print-pages", "room-hours"}
     short = {line.meter for line in lines if line.draws and line.billable > 0}
-    assert "print-pages" in short, "no line is split between credit and price"
+    assert {"presence", "print-pages"} <= short, "no line is split between credit and price"
     assert sum((line.amount for line in lines), Decimal(0)) > 1000
 
 
