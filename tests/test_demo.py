@@ -61,10 +61,18 @@ async def test_a_demo_bills_every_kind_of_event_and_the_next_one_goes_on(data_di
     async with demo(data_dir) as first:
         said = await played(first)
         pages = await first.get("/v1/charges", limit="1000")
-        assert {charge["event"]["type"] for charge in pages["charges"]} == KINDS
-        assert f"{len(pages['charges'])} lines" in said
+        assert {charge["event"]["type"] for charge in pages["charges"] if charge["event"]} == KINDS
+        without_event = {charge["meter"] for charge in pages["charges"] if not charge["event"]}
+        assert without_event == {"membership", "credit"}
+        assert f"{len(pages['charges'])} lines" in said, "the fees of a first demo are among its lines"
+        assert "lines in all" not in said
         due = sum(Decimal(charge["rounded"]) for charge in pages["charges"] if charge["settlement"] != "paid")
         assert f" {due:.2f} EUR to invoice" in said
+        explained = {charge["id"]: charge for charge in pages["charges"] if f"meter explain {charge['id']}" in said}
+        assert {charge["meter"] for charge in explained.values()} == {"membership", "presence"}
+        assert {charge["account"] for charge in explained.values()} == {"acme"}
+        assert f"meter plan {data_dir / 'northside.yaml'}" in said
+        assert (data_dir / "northside.yaml").exists()
         assert str(data_dir / "admin.key") in said
         assert "/docs" in said
         booked = await charges(first)
@@ -78,7 +86,7 @@ async def test_a_demo_bills_every_kind_of_event_and_the_next_one_goes_on(data_di
         assert str(data_dir / "ledger" / book) in said
         assert (data_dir / "ledger" / book).exists()
     async with demo(data_dir) as second:
-        await played(second)
+        assert "lines in all" in await played(second)
         again = await charges(second)
         assert {charge for charge, _, _ in booked} < {charge for charge, _, _ in again}
         assert len({charge for charge, _, _ in again}) == len(again)

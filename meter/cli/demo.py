@@ -10,8 +10,9 @@ import asyncio
 import secrets
 import shlex
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,17 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.live import Live
 
-from meter.cli.demo_day import SIGNATURE_HEADER, SITE, ZONE, DemoDay, choose_day, square_payment, square_signature
-from meter.cli.demo_play import Playing
+from meter.cli.demo_day import (
+    SIGNATURE_HEADER,
+    SITE,
+    ZONE,
+    DemoDay,
+    choose_day,
+    demo_catalog,
+    square_payment,
+    square_signature,
+)
+from meter.cli.demo_play import SHOWN_ACCOUNT, Playing
 from meter.cli.demo_view import Progress, money, tally_table
 from meter.clock import now
 from meter.config import Settings, WebhookSettings
@@ -35,6 +45,16 @@ _WEBHOOK_PATH: Final = f"/hooks/square/{_WEBHOOK_NAME}"
 # As registered with the vendor, which signs it along; nobody looks it up.
 _WEBHOOK_URL: Final = f"https://demo.example{_WEBHOOK_PATH}"
 _LINE_INTERVAL_S: Final = 5.0
+_CATALOG: Final = "northside.yaml"
+_WORDS: Final = {"membership": "a fee", "presence": "somebody's hours, from the way in to the way out"}
+
+
+def leave_catalog(data_dir: Path) -> tuple[str, str]:
+    """Return name and text of the catalog that is played, left in the data directory to be edited and applied."""
+    path, text = data_dir / _CATALOG, demo_catalog(today=_today())
+    data_dir.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return str(path), text
 
 
 class Demo:
@@ -117,7 +137,7 @@ class Demo:
         progress, show = playing.progress, self._console
         if playing.before or not show.is_terminal:  # else the live view stands there already
             show.print(tally_table(progress.sent, progress.tallies, before=playing.before))
-        for line in _where_to_look(self.settings, addresses):
+        for line in _where_to_look(self.settings, addresses, playing.explained):
             show.print(line, highlight=False, markup=False, soft_wrap=True)
         show.print(
             f"demo finished: {progress.sent.total()} events, {progress.lines} lines, "
@@ -131,25 +151,32 @@ async def _choose_day(database_url: str) -> DemoDay:
     database = Database(database_url)
     try:
         async with database.begin() as connection:
-            return await choose_day(connection, today=now().astimezone(ZONE).date())
+            return await choose_day(connection, today=_today())
     finally:
         await database.dispose()
 
 
-def _where_to_look(settings: Settings, addresses: Addresses) -> list[str]:
+def _today() -> date:
+    return now().astimezone(ZONE).date()
+
+
+def _where_to_look(settings: Settings, addresses: Addresses, explained: Mapping[str, str]) -> list[str]:
     key_file = admin_key_path(settings.data_dir)
     meter = _program(settings.data_dir)
+    catalogs = [path for path in [settings.data_dir / _CATALOG] if path.is_file()]
     key = "$METER_ADMIN_KEY" if settings.admin_key is not None else f"$(cat {key_file})"
     bearer = f'curl -H "Authorization: Bearer {key}"'
+    page = f"{addresses.http}/v1/accounts/{SHOWN_ACCOUNT}/statement"
     return [
-        f'statement      {bearer} -H "Accept: text/html" {addresses.http}/v1/accounts/acme/statement > statement.html',
+        f'statement      {bearer} -H "Accept: text/html" {page} > statement.html',
         f"API documents  {addresses.http}/docs",
         f"metrics        {addresses.http}/metrics",
         f"charges        {bearer} {addresses.http}/v1/charges",
-        f"commands       {meter} charges --account acme",
-        f"               {meter} balance acme",
-        f"               {meter} statement acme",
-        f"               {meter} explain CHARGE",
+        f"commands       {meter} statement {SHOWN_ACCOUNT}",
+        f"               {meter} balance {SHOWN_ACCOUNT}",
+        f"               {meter} charges --account {SHOWN_ACCOUNT}",
+        *(f"               {meter} explain {charge}  # {_WORDS[about]}" for about, charge in sorted(explained.items())),
+        *(f"               {meter} plan {catalog}  # once a price in it is changed" for catalog in catalogs),
         *(f"ledger         {path}" for path in _main_files(settings.data_dir / "ledger")),
     ]
 

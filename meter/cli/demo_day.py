@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -16,16 +16,18 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.examples import example_tariff
 from meter.model.errors import BadInput
 from meter.model.event import EventKey
 from meter.model.instant import instant_text
-from meter.simulate import Delivery, Faults, TrueEvent, deliver, population, simulate
+from meter.simulate import Delivery, Faults, TrueEvent, deliver, directory_text, population, simulate
 from meter.store.accept import standing_hashes
 from meter.store.directory import current_operator
 
 # What `meter/examples/northside.yaml` knows.
 EXAMPLE_OPERATOR: Final = "northside"
 SITE: Final = "berlin"
+_MAIN_DOOR: Final = f"{SITE}/door/main"
 ZONE: Final = ZoneInfo("Europe/Berlin")
 _MEMBERS: Final = 40
 # The days of one working week: played from the oldest on, so that a second demo goes forward in time.
@@ -59,7 +61,52 @@ class DemoDay:
     def deliveries(self) -> list[Delivery]:
         """Return how its events arrive: nothing later than the end of the day, when every line is back."""
         arriving = deliver(self.events, seed=self.seed, faults=_FAULTS)
-        return [replace(delivery, at=min(delivery.at, self.end)) for delivery in arriving]
+        return [replace(delivery, at=min(delivery.at, self.end)) for delivery in _by_visit(arriving, self.end)]
+
+
+def _by_visit(deliveries: Iterable[Delivery], end: datetime) -> Iterator[Delivery]:
+    """Yield the deliveries with each way in held back until the way out, and to `end` where the badge shows none.
+
+    A gateway that sees a day as it happens knows the way out long before the space closes. Of a day that is over every
+    deadline has passed: a way in would be booked as an estimate at once, and taken back a second later.
+    """
+    inside: dict[str, list[Delivery]] = {}
+    for delivery in deliveries:
+        swipe = _swipe(delivery)
+        if swipe is None:
+            yield delivery
+            continue
+        badge, direction = swipe
+        inside.setdefault(badge, []).append(delivery)
+        if direction == "out":
+            yield _together(inside.pop(badge), delivery.at)
+    for visit in inside.values():
+        yield _together(visit, end)
+
+
+def _swipe(delivery: Delivery) -> tuple[str, str] | None:
+    """Return badge and direction of somebody who passes the main door; None for what a device sends after an outage."""
+    if delivery.source != _MAIN_DOOR or len(delivery.events) > 1:
+        return None
+    event = msgspec.json.decode(delivery.events[0].body)
+    if event["type"] != "door.access" or not event["data"]["granted"]:
+        return None
+    return event["subject"], event["data"]["direction"]
+
+
+def _together(visit: Sequence[Delivery], at: datetime) -> Delivery:
+    events = dict.fromkeys(event for delivery in visit for event in delivery.events)
+    return Delivery(at=at, source=_MAIN_DOOR, events=tuple(events))
+
+
+def demo_catalog(*, today: date) -> str:
+    """Return the example's catalog, of which everybody is a member since the month before the first day that is played.
+
+    So one month has gone by, whose unused credit rolled over, and not one for each since the example was written.
+    """
+    month = _working_days_before(today)[0].replace(day=1)
+    since = (month - timedelta(days=1)).replace(day=1)
+    return example_tariff() + directory_text(sites=1, members=_MEMBERS, since=since)
 
 
 async def choose_day(connection: AsyncConnection, *, today: date) -> DemoDay:

@@ -23,7 +23,10 @@ from meter.simulate import Delivery, Playback, to_http, to_mqtt
 
 # Tills and the room calendar live in a cloud of their own, and post; everything in the building publishes.
 _OVER_HTTP: Final = frozenset({"pos", "room"})
-_WATCHED_ACCOUNTS: Final = ("acme", "inkwell", "elif")
+SHOWN_ACCOUNT: Final = "acme"
+_WATCHED_ACCOUNTS: Final = (SHOWN_ACCOUNT, "inkwell", "elif")
+# Of the account that the summary shows: what is worth an explanation, a fee for the account and a member's session.
+_EXPLAINED: Final = {"membership": False, "presence": True}
 _CHARGES_WAIT_S: Final = 10
 _CHARGES_PAGE: Final = 1000
 _ANSWER_S_MAX: Final = 30 + _CHARGES_WAIT_S
@@ -44,10 +47,12 @@ class Playing:
         self._addresses = addresses
         self._http = http
         self._key = key
+        self._speed = speed
         self._playback = Playback(start=day.start, speed=speed)
         self._figures_before: Mapping[str, float] = {}
         self._cursor = ""
         self.before: dict[str, Tally] = defaultdict(Tally)
+        self.explained: dict[str, str] = {}
         self.progress = Progress(clock=day.start, starts=day.start, ends=day.end)
 
     async def run(self, webhook: Coroutine[Any, Any, None]) -> None:
@@ -56,9 +61,7 @@ class Playing:
         Raises Unavailable where that does not happen.
         """
         self._figures_before = await self._subscribed()
-        while page := await self._pull(wait_s=0):
-            for charge in page:
-                self.before[event_type_of(charge)].add(charge)
+        await self._take_before()
         async with _meanwhile(self._watch_charges(), self._watch_figures()):
             deliveries = self._day.deliveries()
             posted = [delivery for delivery in deliveries if _kind(delivery) in _OVER_HTTP]
@@ -69,6 +72,18 @@ class Playing:
                 group.create_task(webhook)
             self.progress.clock = self._day.end
             await self._settled()
+
+    async def _take_before(self) -> None:
+        """Tally apart what earlier playings booked. Where there was none, the fees booked so far belong to this one."""
+        before: list[dict[str, Any]] = []
+        while page := await self._pull(wait_s=0):
+            before += page
+        played_before = any(map(event_type_of, before))
+        for charge in before:
+            if played_before:
+                self.before[event_type_of(charge)].add(charge)
+            else:
+                self.progress.book(charge)
 
     async def _subscribed(self) -> dict[str, float]:
         """Return the figures once the gateway listens: what is published to nobody is gone, by MQTT's rules."""
@@ -88,6 +103,8 @@ class Playing:
         """Return when a delivery is due, and count it as sent then."""
         delay_s = self._playback(delivery)
         due = now() + timedelta(seconds=max(delay_s, 0.0))
+        # A sink asks for the next delivery long before its turn, so what it asks for does not tell the time.
+        self.progress.clock = min(delivery.at - timedelta(seconds=delay_s * self._speed), self._day.end)
         for event in delivery.events:
             self.progress.published.setdefault(EventKey(event.source, event.id), due)
         self.progress.count(delivery)
@@ -113,6 +130,10 @@ class Playing:
         page = await self._get("/v1/charges", query)
         self._cursor = page["next"]
         charges: list[dict[str, Any]] = page["charges"]
+        for charge in charges:
+            stands = charge["account"] == SHOWN_ACCOUNT and charge["role"] != "reversal"
+            if stands and _EXPLAINED.get(charge["meter"]) == (charge["member"] is not None):
+                self.explained[charge["meter"]] = charge["id"]
         return charges
 
     async def _watch_figures(self) -> None:

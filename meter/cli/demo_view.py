@@ -27,7 +27,7 @@ _KINDS: Final = (
     ("Wi-Fi", "wifi", "wifi.session"),
     ("tills", "pos", "pos.sale"),
     ("rooms", "room", "room.booking"),
-    ("fees", "", ""),
+    ("(fees, passes)", "", ""),
 )
 _BAR_CELLS: Final = 40
 _CREDIT_SHOWN_MAX: Final = 6
@@ -53,10 +53,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credit:
-    """One grant of an account."""
+    """What the grants of one kind leave an account: `use` names the meters that draw them."""
 
     account: str
     unit: str
+    use: str
     amount: Decimal
     remaining: Decimal
 
@@ -87,7 +88,6 @@ class Progress:
 
     def count(self, delivery: Delivery) -> None:
         """Count a delivery as sent."""
-        self.clock = max(self.clock, delivery.at)
         for event in delivery.events:
             self.sent[event.kind] += 1
 
@@ -159,7 +159,8 @@ def tally_table(
         table.add_column(name, justify="right")
     for label, kind, event_type in _KINDS:
         tally = tallies.get(event_type, Tally())
-        row = [label, str(sent.get(kind, 0)), str(tally.lines), money(tally.invoiced), money(tally.paid)]
+        events = str(sent.get(kind, 0)) if kind else ""
+        row = [label, events, str(tally.lines), money(tally.invoiced), money(tally.paid)]
         if before:
             row.append(str(tally.lines + before.get(event_type, Tally()).lines))
         table.add_row(*row)
@@ -172,17 +173,19 @@ def money(amount: Decimal) -> str:
 
 
 def credits_of(account: str, grants: Iterable[Mapping[str, Any]]) -> list[Credit]:
-    """Return an account's credit by unit: the grants of several members are summed."""
-    sums: dict[str, tuple[Decimal, Decimal]] = {}
+    """Return an account's credit by unit and use: what is several members', and what rolled over, is summed."""
+    sums: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
     for grant in grants:
-        amount, remaining = sums.get(grant["unit"], (Decimal(0), Decimal(0)))
-        sums[grant["unit"]] = (amount + Decimal(grant["amount"]), remaining + Decimal(grant["remaining"]))
+        kind = (grant["unit"], ", ".join(grant["scope"] or ["anything"]))
+        amount, remaining = sums.get(kind, (Decimal(0), Decimal(0)))
+        sums[kind] = (amount + Decimal(grant["amount"]), remaining + Decimal(grant["remaining"]))
     return [
-        Credit(account=account, unit=unit, amount=amount, remaining=remaining)
-        for unit, (amount, remaining) in sums.items()
+        Credit(account=account, unit=unit, use=use, amount=amount, remaining=remaining)
+        for (unit, use), (amount, remaining) in sums.items()
     ]
 
 
 def _credit(credit: Credit) -> Text:
     style = "red" if credit.remaining == 0 else ""
-    return Text(f"{credit.account}: {plain(credit.remaining)} of {plain(credit.amount)} {credit.unit}s", style=style)
+    left = f"{plain(credit.remaining)} of {plain(credit.amount)} {credit.unit}s"
+    return Text(f"{credit.account}: {left} for {credit.use}", style=style)

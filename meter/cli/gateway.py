@@ -20,12 +20,11 @@ from meter.app import Gateway, Parts
 from meter.cli.books import check_books
 from meter.cli.catalog import read_files, take_in
 from meter.cli.common import connect, database_url, err, out, print_json, require_operator
-from meter.cli.demo import DEMO_S, Demo
+from meter.cli.demo import DEMO_S, Demo, leave_catalog
 from meter.clock import now
 from meter.config import ROLES, Settings, listen_address, load_settings
 from meter.embedded.broker import EmbeddedBroker
 from meter.embedded.postgres import EmbeddedPostgres
-from meter.examples import example_catalog
 from meter.export.ledger import LedgerTarget
 from meter.ingest.mqtt_address import broker_address
 from meter.ingest.webhook import source_faults
@@ -211,7 +210,7 @@ async def _apply(url: str, settings: Settings, *, demo: bool) -> None:
         if not files and demo:
             async with database.begin() as connection:
                 if await current_operator(connection) is None:
-                    files = [("examples/northside.yaml", example_catalog())]
+                    files = [leave_catalog(settings.data_dir)]
         if files:
             loaded, _ = await take_in(database, files, reason="meter up", dry_run=False, at=now())
             for warning in loaded.warnings:
