@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from meter.cli import app
 from meter.examples import example_catalog
 from meter.store.directory import load_directory
 from meter.store.engine import Database
+from tests.cli.command import machine, meter
 
 CATALOG = """operator: northside
 currency: EUR
@@ -38,16 +35,6 @@ def files(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "plans.yaml").write_text(CATALOG)
     (tmp_path / "people.yaml").write_text(PEOPLE)
     return tmp_path
-
-
-async def meter(*arguments: str) -> Result:
-    return await asyncio.to_thread(lambda: CliRunner().invoke(app, arguments))
-
-
-async def machine(*arguments: str) -> Any:
-    result = await meter(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 async def test_apply_loads_and_says_what_it_did(files: Path, database: Database) -> None:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from typing import Any
 
 import pytest
 from sqlalchemy import text
-from typer.testing import CliRunner
 
-from meter.cli import app
 from meter.model.errors import Unavailable
 from tests.booking.space import entry, open_space
 from tests.booking.uncounted import NO_START, SPACE, door
-
-
-async def meter(*arguments: str) -> Any:
-    return await asyncio.to_thread(lambda: CliRunner().invoke(app, arguments))
+from tests.cli.command import meter
 
 
 async def test_a_database_without_a_schema_is_a_line_of_its_own(

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from typer.testing import CliRunner
 
-from meter.cli import app
 from meter.cli import closing as closing_module
 from meter.model.errors import BadInput
 from tests.booking.closes import ACME_MARCH, Closes, heartbeat
 from tests.booking.space import CATALOG, Space, open_space, pages
+from tests.cli import command
+
+meter = partial(command.meter, "close")
+machine = partial(command.machine, "close")
 
 
 @pytest_asyncio.fixture
@@ -31,17 +32,6 @@ async def space(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         monkeypatch.setattr(closing_module, "_RATED_WAIT_S", 0.2)
         await Closes.of(opened)
         yield opened
-
-
-async def meter(*arguments: str) -> Any:
-    return await asyncio.to_thread(lambda: CliRunner().invoke(app, ("close", *arguments)))
-
-
-async def machine(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
-    result = await meter(*arguments, "--json")
-    assert result.exit_code == exit_code, (result.output, result.exception)
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
 
 
 async def closes(space: Space) -> list[tuple[Any, ...]]:

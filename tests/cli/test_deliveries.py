@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from functools import partial
 
 import pytest
 import pytest_asyncio
-from typer.testing import CliRunner
 
-from meter.cli import app
 from meter.model.errors import BadInput
 from meter.store.deliveries import Change, record
 from meter.store.outbox import add_items
 from tests.booking.space import Space, open_space
+from tests.cli import command
 from tests.export.books import entry, items_of
+
+meter = partial(command.meter, "deliveries")
+done = partial(command.done, "deliveries")
 
 
 @pytest_asyncio.fixture
@@ -29,17 +30,6 @@ async def space(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
             dead = [Change(id=n, state="dead", fault="no such [customer]") for n in (1, 3)]
             await record(conn, "northside", [*dead, Change(id=2, state="delivered")])
         yield opened
-
-
-async def meter(*arguments: str) -> Any:
-    return await asyncio.to_thread(lambda: CliRunner().invoke(app, ["deliveries", *arguments]))
-
-
-async def done(*arguments: str) -> str:
-    result = await meter(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    printed: str = result.stdout
-    return printed
 
 
 async def states() -> dict[str, str]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
-from typer.testing import CliRunner
 
-from meter.cli import app
 from meter.cli import reading as reading_module
 from meter.model.errors import BadInput
 from tests.booking.space import Space, entry, open_space, pages
 from tests.booking.uncounted import SINCE_JANUARY, door, scan
+from tests.cli.command import done, machine, meter
 
 
 @pytest_asyncio.fixture
@@ -26,21 +23,6 @@ async def space(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     monkeypatch.setenv("COLUMNS", "250")
     async with open_space(database_url) as opened:
         yield opened
-
-
-async def meter(*arguments: str) -> Any:
-    return await asyncio.to_thread(lambda: CliRunner().invoke(app, arguments))
-
-
-async def done(*arguments: str) -> str:
-    result = await meter(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    printed: str = result.stdout
-    return printed
-
-
-async def machine(*arguments: str) -> Any:
-    return json.loads(await done(*arguments, "--json"))
 
 
 async def test_charges_as_json_are_the_apis_page(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:

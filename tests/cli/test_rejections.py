@@ -1,19 +1,19 @@
 from __future__ import annotations
 
-import asyncio
-import json
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from typer.testing import CliRunner
 
-from meter.cli import app
 from meter.cli import rejections as rejections_module
 from tests.booking.space import Space, open_space
+from tests.cli import command
 from tests.ingest.bodies import acceptor, arrival
+
+meter = partial(command.meter, "rejections")
 
 
 @pytest_asyncio.fixture
@@ -25,14 +25,8 @@ async def space(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield opened
 
 
-async def meter(*arguments: str) -> Any:
-    return await asyncio.to_thread(lambda: CliRunner().invoke(app, ["rejections", *arguments]))
-
-
 async def listed(*arguments: str) -> list[dict[str, Any]]:
-    result = await meter("list", "--json", *arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    found: list[dict[str, Any]] = json.loads(result.stdout)["rejections"]
+    found: list[dict[str, Any]] = (await command.machine("rejections", "list", *arguments))["rejections"]
     return found
 
 
