@@ -19,7 +19,7 @@ from rich.table import Table
 from meter.app import Gateway, Parts
 from meter.cli.books import check_books
 from meter.cli.catalog import read_files, take_in
-from meter.cli.common import connect, database_url, err, out, print_json, require_operator
+from meter.cli.common import AsJson, connect, database_url, err, out, print_json, require_operator
 from meter.cli.demo import DEMO_S, Demo, leave_catalog
 from meter.clock import now
 from meter.config import ROLES, Settings, listen_address, load_settings
@@ -91,7 +91,7 @@ def serve(
     _run_loop(_serve(settings, chosen))
 
 
-def migrate(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def migrate(*, as_json: AsJson = False) -> None:
     """Bring the database to this version. Safe to run twice, and while the older version serves."""
     url = database_url(load_settings())
     asyncio.run(schema.upgrade(url))
@@ -106,7 +106,7 @@ def check(
     deep: Annotated[
         bool, typer.Option("--deep", help="Compute every period again too, and tell any difference to the books.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell whether settings, database, broker and each target answer, one line each."""
     results = asyncio.run(_check())

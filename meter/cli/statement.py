@@ -15,7 +15,7 @@ from rich.table import Table
 from meter.api.facts import FactsReader
 from meter.api.statement import find_statement
 from meter.api.statement_json import ON_ACCOUNT, StatementJson, StatementLineJson, statement_csv
-from meter.cli.common import connect, out, print_json, require_operator, run
+from meter.cli.common import AsJson, connect, out, print_json, require_operator, run
 from meter.cli.tables import listing
 from meter.clock import now
 from meter.export.ledger_text import amount_text
@@ -29,7 +29,7 @@ def statement(
         str, typer.Option(metavar="YYYY-MM", help="The month in which the period starts; unset: the one that runs.")
     ] = "",
     as_csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a period comes to: fees, usage, credit, taxes, totals."""
     if as_csv and as_json:

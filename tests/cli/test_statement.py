@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
 
 import pytest
 import pytest_asyncio
-from typer.testing import CliRunner
 
-from meter.cli import app
 from meter.cli import statement as statement_module
 from meter.model.errors import BadInput
 from tests.booking.space import Space, open_space, pages, sale
+from tests.cli import command
+
+meter = partial(command.meter, "statement")
+done = partial(command.done, "statement")
 
 
 @pytest_asyncio.fixture
@@ -31,17 +32,6 @@ async def space(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
             sale("s2", "05T12:00", "8.40", "badge:ADA1", "account"),
         )
         yield opened
-
-
-async def meter(*arguments: str) -> Any:
-    return await asyncio.to_thread(lambda: CliRunner().invoke(app, ["statement", *arguments]))
-
-
-async def done(*arguments: str) -> str:
-    result = await meter(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    printed: str = result.stdout
-    return printed
 
 
 @pytest.mark.usefixtures("space")
