@@ -46,6 +46,7 @@ class Sale:
         self.nets = [number(item["amount"]) or ZERO for item in self.items]
         self.total = number(event["data"]["total"]) or ZERO
         self.done = Fractions()
+        self.till = (ZERO, ZERO)  # net and tax that the till has given back
         self.paid: Line | None = None
         self.lines: list[_Original] = []
         self.tip: Line | None = None
@@ -206,8 +207,11 @@ class Sale:
         after = self.parts()
         tax = rounded(after[1], places) - rounded(before[1], places)
         tip = rounded(after[2], places) - rounded(before[2], places)
-        # The till gives back whole cents: what rounding leaves over is net.
+        # The till gives back whole cents: of an amount the net is what is left over, of lines each sum is rounded.
         net = rounded(sum(after, ZERO), places) - rounded(sum(before, ZERO), places) - tax - tip
+        if refund["data"].get("amount") is None:
+            net, tax = rounded(after[0], places) - self.till[0], rounded(after[1], places) - self.till[1]
+        self.till = (self.till[0] + net, self.till[1] + tax)
         total = self.done.gross - gross
         if not total:
             total = net + tax
