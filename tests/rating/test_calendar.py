@@ -111,6 +111,12 @@ class TestFirstFlats:
         held = [subscription("own", id="hers", member="ada", span=span("11-05"))]
         where = space(plan(), plan("own", use=prices), subscriptions=held)
         assert told(where, "11-02") == [(t("11-05"), "zero", "ada")] * 2
+        lines = where.lines(use("11-06", 1), until="11-08")
+        assert [(line.member, line.price, int(line.amount)) for line in lines] == [
+            ("ada", "flat", 10),
+            ("ada", "own", 10),
+            ("ada", "flat", 1),
+        ]
 
     def test_are_only_of_prices_that_ask_for_them(self) -> None:
         tiers = graduated(("5", "1", "10"), (None, "0.5"))
@@ -240,6 +246,21 @@ class TestDeposits:
             found = self.taken(where)
             assert len(found) == payers.get(account, 0)
             assert {member for _, member, *_ in found} <= {"ada"}
+
+
+def test_a_line_names_the_plan_of_a_fee_and_the_price_of_what_that_asks_for() -> None:
+    flex = with_fee(plan(use=flat(period_minimum=d(99))))
+    held = [subscription(span=span("10-31 23:00"), deposit=d(5))]
+    where = space(flex, subscriptions=held, grants=[pack(start="11-05")], closed=["10-31 23:00"])
+    lines = [line for line in where.lines(until="11-30 23:00") if line.period.start == t("10-31 23:00")]
+    assert [(line.meter, line.kind, line.price) for line in lines] == [
+        ("deposit", "fee", None),
+        ("membership", "fee", "flex"),
+        ("use", "usage", "flat"),
+        ("credit", "fee", None),
+        ("use", "minimum", "flat"),
+    ]
+    assert {(line.key.source, line.event_type, line.events) for line in lines} == {("", "", ())}
 
 
 class TestPurchases:

@@ -263,6 +263,19 @@ class TestPercentages:
         where = space(plan(use=self.price("amount"), grants=[plan_grant("free", USE, "1")]))
         assert where.amounts(use("11-02", 4, amount="100")) == [d("7.5")]
 
+    def test_of_an_event_that_is_covered_wholly_ask_for_no_amount(self) -> None:
+        where = space(plan(use=self.price("amount"), grants=[plan_grant("free", USE, "4")]))
+        (line,) = where.lines(use("11-02", 4))
+        assert (line.covered, line.unpriced) == (d(4), False)
+
+    def test_without_their_field_count_as_what_no_price_fits(self) -> None:
+        where = space(plan(use=self.price("amount"), grants=[plan_grant("free", USE, "3")]))
+        tallies = where.fold(use("11-02", 5), use("11-03", 2), use("11-04", 9, amount="1")).state.tallies
+        assert {(key.price, key.meter): int(tally.quantity) for key, tally in tallies.items()} == {
+            ("", "use"): 4,
+            ("price", ""): 9,
+        }
+
     @pytest.mark.parametrize(
         ("path", "expected"), [(("fee",), [1, 2, 1]), (("lines", "fee"), [1, None, 7]), (("none",), [None] * 3)]
     )
@@ -401,6 +414,11 @@ class TestTax:
         low = space(plan(use=per_unit("1", tax="low")), terms=terms)
         assert self.tax(low) == LineTax(name="low", rate=d("0.07"), inclusive=True)
         assert self.tax(plain, site="hamburg") is None
+
+    def test_is_within_money_that_is_passed_through_where_the_catalog_says_so(self) -> None:
+        terms = {"taxes": taxed("0.07", name="low", inclusive=True), "meters": {"use": replace(USE, unit="EUR")}}
+        tax = self.tax(space(plan(use=passed(tax="low")), terms=terms))
+        assert tax == LineTax(name="low", rate=d("0.07"), inclusive=True)
 
 
 def test_events_out_of_order_are_refused_and_change_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -29,6 +30,7 @@ from tests.rating.world import (
     space,
     span,
     subscription,
+    t,
     use,
 )
 from tests.rating.world import given as credited
@@ -185,6 +187,34 @@ def test_what_was_paid_before_money_came_back_is_lowered_before_that_goes_back_a
     lines = where.lines(sale(1, 3, 10), december[0], refund(1, 5, "10", month=12), *december[1:])
     assert [line.amount for line in lines] == [0, 5, 0, 0, -5]
     assert drawn(lines) == [("sale1", 10), ("refund1-5", -10), ("december6", 6), ("december7", -3)]
+
+
+def test_hours_come_back_as_running_differences() -> None:
+    rooms = Meter(id="rooms", event="pos.sale", aggregate="sum", unit="hour", value=("lines", "quantity"))
+    thirds = [refund(1, day, "0.30") for day in (4, 5, 6)]
+    lines = bar(credited("pack", rooms, "2"), meter=rooms).lines(sale(1, 3, 1, each="0.90"), *thirds)
+    third, rest = d("0.333333333333"), d("0.333333333334")
+    assert [(draw.grant, draw.unit, draw.amount) for line in lines for draw in line.draws] == [
+        ("pack", "hour", d(1)),
+        ("pack", "hour", -third),
+        ("pack", "hour", -rest),
+        ("pack", "hour", -third),
+    ]
+
+
+def test_what_came_back_too_late_comes_back_too_late_again() -> None:
+    pack = credited("pack", CUPS, "10", span=span(None, "11-10"))
+    december = event("december", "pos.sale", "12-06", sale(2, 1, 4).data)
+    soon, late = refund(2, 10, "2", month=12), replace(refund(2, 11, "2"), time=t("2026-12-31T23:00:00Z"))
+    lines = bar(pack).lines(sale(1, 3, 10), refund(1, 5, "10", month=12), december, soon, late)
+    back = "pack/returned/berlin%2Fdevice/refund1-5"
+    assert [(draw.grant, int(draw.amount)) for line in lines for draw in line.draws] == [
+        ("pack", 10),
+        (back, -10),
+        (back, 4),
+        (back, -2),
+        (f"{back}/returned/berlin%2Fdevice/refund2-11", -2),
+    ]
 
 
 def test_money_that_came_back_too_late_pays_and_covers_nothing() -> None:

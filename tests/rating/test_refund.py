@@ -142,6 +142,7 @@ class TestPaidAtTheTill:
         found = give(where, back("5.00", id="1"), back("6.15", id="2"), back("7.00", id="3"))
         lines = [line for one in found for line in one.lines]
         assert [line.total for line in lines] == [d("-5.00"), d("-6.15"), d("-7.00")]
+        assert lines[0].tip == d("-0.41")
         assert sum(line.amount for line in lines) == -15
         assert sum(line.tax.amount for line in lines if line.tax and line.tax.amount) == d("-1.65")
         assert sum(line.tip for line in lines if line.tip) == d("-1.50")
@@ -193,6 +194,11 @@ class TestPaidAtTheTill:
         lines = [line for one in give(where, *parts) for line in one.lines]
         assert sum(line.total or 0 for line in lines) == d("-18.15")
         assert sum(line.amount for line in lines) == -15
+
+    def test_of_a_sale_without_a_tax_has_none(self) -> None:
+        event = sale({"amount": "4.00"}, total="4.00")
+        where = sold(event, [Billed(billed(event, "4.00", tax=None))], member=None, currency="EUR")
+        assert [(line.amount, line.tax) for line in give(where, back("1.00"))[0].lines] == [(-1, None)]
 
     def test_of_all_lines_leaves_the_tip_and_without_one_is_the_whole_sale_its_gap_too(self) -> None:
         lines = [{"sku": "c", "amount": "5.00"}]
@@ -278,6 +284,19 @@ class TestOnAccount:
             -10,
             d("-1.5"),
         ]
+
+    def test_of_thirds_gives_a_third_of_the_tip_each(self) -> None:
+        event = sale(COFFEE, BOOK, total="18.15", tip="1.50")
+        tip = Billed(billed(event, "1.50", part="tip", tax=None))
+        found = give(on_account(event, tip), *(back("6.05", id=str(n)) for n in range(3)))
+        assert [line.amount for one in found for line in one.lines] == [d("-0.5")] * 3
+
+    def test_of_what_is_unpriced_is_unpriced_too(self) -> None:
+        item = {"quantity": 3, "amount": "9.00"}
+        event = sale(item, total="9.00")
+        line = billed(event, "0", quantity=d(3), covered=d(1), billable=d(2), unit="cup", unpriced=True)
+        (found,) = give(on_account(event, Billed(line, [covered("pack", "1")], item)), back("9.00"))
+        assert [(line.unpriced, line.covered) for line in found.lines] == [(True, -1)]
 
     def test_prices_that_fell_give_back_what_the_line_cost(self) -> None:
         event = sale(COFFEE, total="5.95")

@@ -106,6 +106,7 @@ class TestPaidAtTheTill:
         assert where.lines(sale(COFFEE, BOOK, till="bar"))[0].dimensions == {"till": "bar"}
         assert where.lines(sale(COFFEE, COFFEE))[0].dimensions == {"sku": "c"}
         assert where.lines(sale(COFFEE, COFFEE, BOOK))[0].dimensions == {}
+        assert where.lines(sale(COFFEE, {"quantity": 1, "amount": "1.00"}))[0].dimensions == {}
         free = {"sku": "f", "quantity": 1, "amount": "0"}
         assert where.lines(sale(COFFEE, free))[0].dimensions == {"sku": "c"}
 

@@ -23,6 +23,7 @@ from meter.rating.state import (
     SaleKey,
     SessionKey,
     Settled,
+    SoldPart,
     TotalKey,
     give_back,
     remember,
@@ -44,7 +45,7 @@ def sale(order: str) -> UsageEvent:
 
 def drawn(instance: str) -> Drawn:
     first = Drawn(instance, "credit", d("0.5"), d(2), d(10), None)
-    return Drawn(instance, "unit", d(3), d(3), d(20), first)
+    return Drawn(instance, "unit", d(3), d(3), d(20), first, SoldPart(SaleKey("berlin/device", "1"), 2))
 
 
 def full() -> AccountState:
