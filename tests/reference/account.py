@@ -49,6 +49,8 @@ class Booked:
     item: Doc | None
     covers: list[Drawn]
     payments: list[Drawn]
+    # Of what is covered, in one unit of the line: seconds for units of time.
+    factor: int
 
 
 class Account:
@@ -126,7 +128,7 @@ class Account:
             events=[(at.event["source"], at.event["id"]), *one.ends],
         )
         self.lines.append(line)
-        return Booked(line=line, item=one.item, covers=covers, payments=payments)
+        return Booked(line=line, item=one.item, covers=covers, payments=payments, factor=factor)
 
     def _foreign(self, price: Doc, meter: Doc, at: Placed) -> bool:
         """Money of another currency than the account's is never priced."""
@@ -156,13 +158,11 @@ class Account:
             amount = total - self.memory.booked[key]
             self.memory.booked[key] = total
             return amount
-        if billable <= 0:
-            return ZERO
+        base = ZERO if price["model"] == "flat" else self._base(price["field"], one)
+        if base is None or billable <= 0:
+            return None if base is None else ZERO
         if price["model"] == "flat":
             return rounded(exact(price["amount"]), 12)
-        base = self._base(price["field"], one)
-        if base is None:
-            return None
         return rounded(self.memory.events[key].fee(price, base * billable / one.quantity), 12)
 
     @staticmethod

@@ -159,6 +159,8 @@ class Measure:
         meter = placed.catalog["meters"][name]
         for element, value, item in readings(name, placed.event, placed.catalog):
             quantity = self._quantity(name, meter, placed, value)
+            if aggregate_of(meter) == "counter" and keyless(meter, placed.event["data"]):
+                quantity = None
             if quantity is None:
                 self.unread.add((placed.event["source"], placed.event["id"], name))
             elif quantity:
@@ -223,6 +225,12 @@ class Measure:
             return reading
         self._runs[key] = (placed.time, highest)
         return ZERO
+
+
+def keyless(meter: Doc, data: Doc) -> bool:
+    """Whether what would tell runs and sessions apart is missing."""
+    path = meter.get("key")
+    return path not in {None, "member"} and look(data, path)[1] is None
 
 
 def key_of(meter: Doc, data: Doc) -> str | None:

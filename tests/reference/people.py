@@ -136,7 +136,7 @@ class People:
                 sub["from"] = start
             if seats and chance.yes(0.5):
                 sub["seats"] = chance.count(1, 3)
-            if seats and start is not None and chance.yes(0.2):
+            if start is not None and chance.yes(0.2):
                 sub["deposit"] = "200.00"
             if chance.yes(0.4):
                 sub["discounts"] = [self.discount(f"d{n}") for n in range(chance.count(1, 2))]

@@ -91,7 +91,7 @@ class Rater:
         for one in usage:
             measure.event(one)
         sessions.all(usage)
-        self.bill.unread |= measure.unread
+        self.bill.unread |= measure.unread | sessions.unread
         self.bill.orphans |= sessions.orphans
         sales = [one for one in placed if one.event["type"] == "pos.sale"]
         items: list[Item] = [(_due_place(n, due), due) for n, due in enumerate(dues.found)]

@@ -35,6 +35,7 @@ class _Original:
     amount: Fraction
     covers: list[tuple[Drawn, Fraction, Fraction]]  # draw, quantity, value
     payments: list[tuple[Drawn, Fraction]]
+    uncovered: Fraction = ZERO
 
 
 class Sale:
@@ -62,7 +63,9 @@ class Sale:
             net = number(item["amount"]) if item is not None else sum(self.nets, ZERO)
             each = (net or ZERO) / line.quantity
         each = max(each, ZERO)
-        covers = [(draw, draw.covered, draw.covered * each) for draw in booked.covers if draw.covered > 0]
+        covers = [
+            (draw, draw.covered, draw.covered * each / booked.factor) for draw in booked.covers if draw.covered > 0
+        ]
         payments = [(draw, draw.amount) for draw in booked.payments if draw.amount > 0]
         self.lines.append(_Original(booked, line.amount, covers, payments))
 
@@ -84,7 +87,7 @@ class Sale:
     def advance(self, data: Doc) -> None:
         """Count the refund, never more than what is left."""
         if data.get("amount") is not None:
-            self.done.gross = max(ZERO, min(self.total, self.done.gross + exact(data["amount"])))
+            self.done.gross = max(self.done.gross, min(self.total, self.done.gross + exact(data["amount"])))
             return
         for line in data["lines"]:
             name = line.get("sku") or line.get("name")
@@ -192,7 +195,9 @@ class Sale:
         if line.period == period:
             account.memory.paid[period.start, line.meter, line.currency] -= amount
         quantity = rounded(line.quantity * after, 12) - rounded(line.quantity * before, 12)
-        covered = sum((draw.covered for draw in back), ZERO)
+        gone, factor = one.uncovered, one.booked.factor
+        one.uncovered += sum((draw.covered for draw in back), ZERO)
+        covered = rounded(one.uncovered / factor, 12) - rounded(gone / factor, 12)
         self._book(account, line, refund, at, period, part, -amount, shown,
                    behind=behind, quantity=-quantity, covered=covered)  # fmt: skip
 

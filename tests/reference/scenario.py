@@ -37,7 +37,9 @@ class Maker:
         self.dollars = 0.4 if shop.dollars else 0.07
         puts = People(chance, shop, first).puts()
         self.make_events()
-        now = max(event["at"] for event in self.events) + timedelta(seconds=chance.count(0, 30 * 86400))
+        last = max(event["at"] for event in self.events)
+        # Now and then some events are still to come.
+        now = last + timedelta(seconds=chance.count(-10 if chance.yes(0.1) else 0, 30) * 86400 + chance.count(0, 86400))
         found = Scenario(versions=versions, puts=puts, now=now, start=chance.start, events=self.events)
         found.closes = self.closes(Facts(versions, puts, [], now=now))
         return found
@@ -135,6 +137,8 @@ class Maker:
         for status in chance.one_of(["start interim stop", "start interim interim", "start stop", "interim stop",
                                      "start", "start interim start stop"]).split():  # fmt: skip
             data: Doc = {"session": session, "status": status, "ap": chance.one_of(["ap1", "ap2"])}
+            if chance.yes(0.03):
+                data.pop("session")
             if chance.yes(0.85):
                 read = max(0, read + chance.count(-300, 2500))
                 data["bytes_in"] = read
@@ -155,6 +159,8 @@ class Maker:
                 refund["lines"] = [{"sku": line["sku"], "quantity": 1, "amount": chance.one_of(["1", line["amount"]])}]
             else:
                 refund["amount"] = chance.one_of(["1.00", "0.33", "5.95", data["total"]])
+            if chance.yes(0.05):
+                refund |= chance.one_of([{"currency": "JPY"}, {"sale": refund["sale"] | {"order": "unknown"}}])
             at = sale["at"] + timedelta(seconds=chance.one_of([-3600, 60, 86400, chance.count(0, 30 * 86400)]))
             at = min(at, chance.start + timedelta(days=DAYS + 20))
             self.add("pos.refund", refund, source=sale["source"], subject=None, at=at)
@@ -165,7 +171,8 @@ class Maker:
         chance = self.chance
         thing = f"t{chance.count(0, 9)}" if chance.yes(0.15) else f"u{self.serial}"
         if kind == "print.job":
-            data: Doc = {"printer": "p", "job": thing, "impressions": chance.one_of([0, 1, 2, 3, 7, 29, 30, 64]),
+            count = chance.one_of([0, 1, 2, 3, 7, 29, 30, 64, "many"])
+            data: Doc = {"printer": "p", "job": thing, "impressions": count,
                          "status": chance.one_of(["completed"] * 4 + ["cancelled"])}  # fmt: skip
             return data | {name: chance.one_of(VALUES[name]) for name in ("color", "paper") if chance.yes(0.7)}
         if kind == "door.access":
@@ -204,6 +211,8 @@ class Maker:
                 line["tax"] = chance.one_of(["0.61", "0.22", "0"])
             if chance.yes(0.6):
                 line["category"] = chance.one_of(VALUES["category"])
+            if chance.yes(0.3):
+                line["detail"] = {"kg": chance.one_of(["0.25", 2, "some"])}
             lines.append(line)
             total += Decimal(amount) + Decimal(line.get("tax", "0"))
         data: Doc = {"order": thing, "currency": "USD" if chance.yes(self.dollars) else "EUR", "lines": lines,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from tests.reference.counting import Contribution, Placed, aggregate_of, dimensions_of, factor, fits, key_of
+from tests.reference.counting import Contribution, Placed, aggregate_of, dimensions_of, factor, fits, key_of, keyless
 from tests.reference.dates import NEVER, next_closing, seconds_of
 from tests.reference.facts import Facts
 from tests.reference.values import SECONDS, Doc
@@ -36,6 +36,7 @@ class Sessions:
         self.facts = facts
         self.found: list[Contribution] = []
         self.orphans: set[tuple[str, str, str]] = set()
+        self.unread: set[tuple[str, str, str]] = set()
 
     def all(self, events: list[Placed]) -> None:
         streams: dict[tuple[str, str | None, str, str | None], list[Placed]] = {}
@@ -43,7 +44,11 @@ class Sessions:
             for name, meter in placed.catalog["meters"].items():
                 if aggregate_of(meter) != "duration" or meter["event"] != placed.event["type"]:
                     continue
-                if fits(meter.get("where", {}), placed.event["data"]):
+                if not fits(meter.get("where", {}), placed.event["data"]):
+                    continue
+                if keyless(meter, placed.event["data"]):
+                    self.unread.add((placed.event["source"], placed.event["id"], name))
+                else:
                     key = (name, placed.member, placed.site, key_of(meter, placed.event["data"]))
                     streams.setdefault(key, []).append(placed)
         for (name, *_), stream in streams.items():

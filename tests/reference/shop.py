@@ -8,7 +8,8 @@ from tests.reference.chance import METERS, SITES, UNITS, VALUES, Chance
 from tests.reference.values import Doc
 
 FIELDS = {"pages": "impressions", "jobs": "impressions", "peak": "level", "plants": "level", "data": "quantity",
-          "cafe": "amount", "items": "amount", "receipts": "total", "rooms": "hours"}  # fmt: skip
+          "cafe": "amount", "items": "amount", "laundry": "quantity", "weight": "amount", "receipts": "total",
+          "rooms": "hours"}  # fmt: skip
 
 
 class Shop:
@@ -220,12 +221,14 @@ class Shop:
             body["currency"] = "USD"
         fresh = self.catalog()
         for section in self.chance.random.sample(
-            ["sites", "taxes", "plans", "default_plan", "plan", "meters", "tier"], 2
+            ["sites", "taxes", "plans", "default_plan", "plan", "meters", "tier", "credits", "gone"], 2
         ):
             if section == "plan":
                 body["plans"]["one"] = self.plan(body)
             elif section == "plans":
-                body["plans"] = {name: self.plan(body) for name in ("one", "two")}
+                body["plans"] = {name: self.plan(body) for name in body["plans"]}
+            elif section == "gone":
+                body["plans"].pop("two", None)
             elif section == "tier":
                 self._reprice(body)
             elif section == "meters":
@@ -242,6 +245,9 @@ class Shop:
                 meter["scale"] = self.chance.one_of(["0.5", "3"])
             elif name in {"jobs", "days", "denied"} and self.chance.yes(0.5):
                 meter.pop("where", None)
+            elif name in {"presence", "online"} and self.chance.yes(0.5):
+                meter |= {"max": self.chance.one_of(["1h", "20h"]), "increment": self.chance.one_of(["1s", "10m"]),
+                          "missing_end": self.chance.one_of(["cap", "last_seen", "none"])}  # fmt: skip
 
     def _reprice(self, body: Doc) -> None:
         """Other figures under the ids that there are."""
