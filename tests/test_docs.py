@@ -215,5 +215,8 @@ async def test_the_readmes_commands_run_beside_a_gateway(data_dir: Path) -> None
         assert {fee["meter"] for fee in fees} == {"membership"}
         # A second or less is a quarter of an hour, at 3.00 an hour 0.75; here the team has hours left.
         assert (charge["member"], charge["meter"], charge["covered"]) == ("ada", "presence", "0.25")
-        assert charge["id"] in await shell(readme_block(containing="meter charges"))
+        looked = await shell(readme_block(containing="meter charges"))
+        assert charge["id"] in looked
+        # A fee stands on its day in the account's zone, in a narrow window below its name.
+        assert re.search(r"fees: membership team[^:]*? \d{4}-\d\d-01 ", looked)
         assert "Computed again" in await shell(f".venv/bin/meter explain {charge['id']}")

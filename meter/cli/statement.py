@@ -20,6 +20,7 @@ from meter.cli.tables import listing
 from meter.clock import now
 from meter.export.ledger_text import amount_text
 from meter.model.errors import BadInput
+from meter.model.money import plain
 
 
 def statement(
@@ -62,15 +63,15 @@ def _show(found: StatementJson) -> None:
     _show_credits(found)
     totals = _table("", "net", "tax", "gross")
     for tax in found.taxes:
-        rate = "" if tax.rate is None else f" {tax.rate}"
+        rate = "" if tax.rate is None else f" {plain(Decimal(tax.rate) * 100)} %"
         totals.add_row(escape(f"{tax.name}{rate}"), _money(tax.net, tax.currency), _money(tax.amount, tax.currency), "")
     for sums in (found.totals, *found.other_totals):
         figures = [_money(figure, sums.currency) for figure in (sums.net, sums.tax, sums.due)]
         totals.add_row("due on account", *figures, style="bold")
     for paid in found.till.totals:
-        totals.add_row(
-            "paid at the till", *(_money(figure, paid.currency) for figure in (paid.net, paid.tax, paid.total))
-        )
+        tips = "" if paid.tips == "0" else f" (tips {_money(paid.tips, paid.currency)})"
+        figures = [_money(figure, paid.currency) for figure in (paid.net, paid.tax, paid.total)]
+        totals.add_row(f"paid at the till{tips}", *figures)
     out.print(totals)
 
 

@@ -41,6 +41,7 @@ async def test_the_table_says_what_is_due_and_what_was_paid() -> None:
     assert rows[0] == "ACME (acme), 2026-03: 2026-03-01 to 2026-03-31, Europe/Berlin"
     assert "usage: print-pages 120 page 100 1.00 EUR 0.19 EUR" in rows
     assert "acme-flex/pages/2026-03 100 100 0 page" in rows
+    assert "vat19 19 % 9.40 EUR 1.79 EUR" in rows
     assert "due on account 9.40 EUR 1.79 EUR 11.19 EUR" in rows
     assert "paid at the till 3.00 EUR 0.57 EUR 3.57 EUR" in rows
 
