@@ -482,8 +482,8 @@ def test_one_date_counts_once_across_the_end_of_a_period() -> None:
     assert [line.key.time for line in lines] == [t("10-31 22:00"), t("11-01 10:00")]
 
 
-def test_a_refund_of_no_sale_that_is_known_books_nothing() -> None:
-    sale = {"source": "berlin/device", "order": "o"}
+@pytest.mark.parametrize("sale", [{"source": "berlin/device", "order": "o"}, {"order": "o"}, {}, "o", None])
+def test_a_refund_of_no_sale_that_is_known_books_nothing(sale: Any) -> None:
     data = {"refund": "r", "sale": sale, "currency": "EUR", "status": "completed", "amount": "1"}
     assert space(plan(use=per_unit("1"))).lines(event("r", "pos.refund", "11-02", data)) == ()
 
@@ -534,6 +534,13 @@ class TestRefundsAndStates:
             "pos",
             "the refund is in USD, its sale in EUR",
         )
+        assert (unread.code, unread.element) == ("refund", 0)
+        torn = self.refund("r", "11-06", "1")
+        torn = replace(torn, data={**torn.data, "amount": None, "lines": [{}, {"sku": "z", "amount": "1"}]})
+        (unread,) = self.WHERE.fold(self.sale({"amount": "9"}), torn).unread
+        assert unread.reason == (
+            "lines.amount is missing or not a number; no line of the sale is 'z': spread over all of them"
+        )
 
 
 def in_two(where: Space, *events: UsageEvent, cut: int) -> list[Line]:
@@ -583,6 +590,22 @@ def test_a_price_that_falls_with_usage_returns_money_too() -> None:
     where = space(plan(days=[never, falling]), grants=[money])
     lines = where.lines(entered("11-02"), entered("11-03"))
     assert [(int(line.amount), [int(draw.amount) for draw in line.draws]) for line in lines] == [(0, [10]), (0, [-4])]
+
+
+def test_a_falling_amount_returns_money_that_somebody_else_of_the_account_drew() -> None:
+    cash = GivenGrant(id="cash", account="acme", member="ada", unit="EUR", amount=d(20))
+    lines = space(plan(use=per_unit("1")), grants=[cash]).lines(use("11-02", 5), use("11-03", -3, by="bob"))
+    assert [(int(line.amount), [int(draw.amount) for draw in line.draws]) for line in lines] == [(0, [5]), (0, [-3])]
+
+
+def test_a_meter_that_cannot_fall_any_more_gives_back_what_it_drew_while_it_could() -> None:
+    flex = plan(use=per_unit("1"), grants=[plan_grant("free", USE, "5")])
+    versions = [
+        catalog(flex),
+        catalog(flex, version=2, effective="12-01", meters={"use": replace(USE, aggregate="count")}),
+    ]
+    where = space(subscriptions=[subscription()], catalogs=versions)
+    assert [int(line.covered) for line in where.lines(use("11-02", 5), use("11-03", -2))] == [5, -2]
 
 
 def test_a_days_cap_holds_for_its_date_across_the_end_of_a_period_and_of_every_site() -> None:

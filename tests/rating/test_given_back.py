@@ -94,6 +94,32 @@ class TestOnce:
         assert drawn(lines)[4:] == [("refund2-6", -4), ("sale4", -6)]
         assert drawn(bar(self.pack).lines(self.other, *events, refund(1, 8, "10")))[6:] == [("refund1-8", -7)]
 
+    def test_each_element_of_a_sale_and_each_draw_of_it_by_itself(self) -> None:
+        lines = bar(self.pack).lines(self.other, sale(1, 3, 4, 6), sale(2, 4, -7), refund(1, 5, "10"))
+        assert [(line.key.element, sum(int(draw.amount) for draw in line.draws)) for line in lines[1:]] == [
+            (0, 4),
+            (1, 6),
+            (0, -7),
+            (0, -3),
+        ]
+        packs = [credited("a", CUPS, "4"), credited("b", CUPS, "100")]
+        lines = bar(*packs).lines(sale(1, 3, 10), sale(2, 4, -7), refund(1, 5, "10"))
+        assert [[(draw.grant, int(draw.amount)) for draw in line.draws] for line in lines] == [
+            [("a", 4), ("b", 6)],
+            [("b", -6), ("a", -1)],
+            [("a", -3)],
+        ]
+
+    def test_what_has_come_back_whole_is_passed_over(self) -> None:
+        packs = [credited("a", CUPS, "5"), credited("b", CUPS, "100")]
+        lines = bar(*packs).lines(sale(1, 2, 5), sale(2, 3, 10), refund(2, 4, "10"), sale(3, 5, -4))
+        assert [(draw.grant, int(draw.amount)) for draw in lines[-1].draws] == [("a", -4)]
+
+    def test_draws_of_one_instance_are_one_whether_refunds_speak_of_their_sales_or_not(self) -> None:
+        lines = bar(self.pack).lines(sale(1, 3, 3), sale(2, 4, 4), sale(3, 5, -6), refund(2, 6, "1"))
+        assert [(draw.grant, int(draw.amount)) for draw in lines[2].draws] == [("pack", -6)]
+        assert lines[2].covered == -6
+
     def test_a_correction_within_the_sale_counts(self) -> None:
         lines = bar(self.pack).lines(self.other, sale(1, 3, 10, -4), refund(1, 5, "6"))
         assert drawn(lines)[1:] == [("sale1", 10), ("sale1", -4), ("refund1-5", -6)]
@@ -217,16 +243,67 @@ def test_what_came_back_too_late_comes_back_too_late_again() -> None:
     ]
 
 
+def test_what_comes_back_at_the_end_of_the_credit_has_come_too_late() -> None:
+    for end, grant in (("11-05 12:01", "pack"), ("11-05 12:00", "pack/returned/berlin%2Fdevice/refund1-5")):
+        where = bar(credited("pack", CUPS, "10", span=span(None, end)))
+        assert [draw.grant for draw in where.lines(sale(1, 3, 10), refund(1, 5, "10"))[-1].draws] == [grant]
+
+
+def test_only_what_was_paid_on_account_for_a_meter_and_came_back_counts_as_not_paid() -> None:
+    where = bar(credited("purse", CAFE, "10", span=span("11-08")), meter=CAFE)
+    at_the_till = event("till", "pos.sale", "11-03", {**sale(2, 3, 7).data, "settlement": "paid"})
+    tipped = event("tipped", "pos.sale", "11-04", {**sale(3, 4, 4).data, "tip": "3", "total": "7"})
+    back = [refund(2, 5, "7"), refund(3, 6, "7")]
+    lines = where.lines(sale(1, 2, 5), at_the_till, tipped, *back, sale(4, 9, 10), sale(5, 10, -7))
+    assert [(line.key.id, int(line.amount)) for line in lines] == [
+        ("sale1", 5),
+        ("till", 7),
+        ("tipped", 4),
+        ("tipped", 3),
+        ("refund2-5", -7),
+        ("refund3-6", -4),
+        ("refund3-6", -3),
+        ("sale4", 0),
+        ("sale5", -5),
+    ]
+    assert drawn(lines) == [("sale4", 10), ("sale5", -2)]
+
+
+def test_a_refund_of_a_line_is_of_that_line() -> None:
+    told = refund(1, 5, "0")
+    told = replace(
+        told, data={**{k: v for k, v in told.data.items() if k != "amount"}, "lines": [{"sku": "c1", "amount": "6"}]}
+    )
+    folded = bar().fold(sale(1, 3, 4, 6), told)
+    assert [(line.key.element, int(line.amount)) for line in folded.lines] == [(0, 4), (1, 6), (1, -6)]
+    assert folded.unread == ()
+
+
+def test_what_comes_back_is_told_with_the_balance_around_it() -> None:
+    def told(pack: Any, day: int, *, month: int = 11) -> list[Any]:
+        folded = bar(pack).fold(sale(1, 3, 4, 2), refund(1, day, "7", month=month), trace=True)
+        assert folded.evidence is not None
+        found = [folded.evidence[line.key] for line in folded.lines if line.kind == "refund"]
+        assert [evidence.note for evidence in found] == ["only 6 is left of the sale"] * 2
+        assert [evidence.per for evidence in found] == [1, 1]
+        return [(int(s.amount), int(s.balance), int(s.granted)) for evidence in found for s in evidence.draws]
+
+    assert told(credited("pack", CUPS, "10"), 5) == [(-4, 4, 10), (-2, 8, 10)]
+    assert told(credited("pack", CUPS, "10", span=span(None, "11-10")), 5, month=12) == [(-4, 0, 6), (-2, 4, 6)]
+
+
 def test_money_that_came_back_too_late_pays_and_covers_nothing() -> None:
-    where = bar(credited("purse", CAFE, "10", span=span(None, "11-10")), meter=CAFE)
-    again = event("december", "pos.sale", "12-06", sale(6, 1, 4).data)
+    purses = credited("purse", CAFE, "10", span=span(None, "11-10")), credited("gift", CAFE, "100")
+    where = bar(*purses, meter=CAFE)
+    again = event("december", "pos.sale", "12-06", sale(6, 1, 14).data)
     lines = where.lines(sale(1, 3, 10), refund(1, 5, "10", month=12), again)
     assert [figure for line in lines for figure in (line.covered, line.amount)] == [0] * 6
     back = "purse/returned/berlin%2Fdevice/refund1-5"
     assert [(draw.grant, int(draw.amount)) for line in lines for draw in line.draws] == [
         ("purse", 10),
         (back, -10),
-        (back, 4),
+        (back, 10),
+        ("gift", 4),
     ]
 
 

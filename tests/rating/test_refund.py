@@ -257,6 +257,19 @@ class TestOnAccount:
             (0, (("old", 1),)),
         ]
 
+    def test_a_draw_is_worth_the_price_of_the_line_whatever_the_till_asked(self) -> None:
+        item = {"quantity": 10, "amount": "30.00"}
+        event = sale(item, total="30.00")
+        line = billed(event, "3.00", quantity=d(10), covered=d(6), billable=d(4), unit="cup")
+        draws = [covered("old", "2"), covered("new", "4"), Step("gift", "EUR", d(5), d(5))]
+        parts = [back(amount, id=amount) for amount in ("3.00", "9.00", "18.00")]
+        steps = give(on_account(event, Billed(line, draws, item)), *parts)
+        assert [(step.lines[0].amount, step.returns) for step in steps] == [
+            (-2, ()),
+            (-1, (("gift", 5),)),
+            (0, (("new", 4), ("old", 2))),
+        ]
+
     def test_credits_come_back_in_credits(self) -> None:
         item = {"quantity": 3, "amount": "9.00"}
         event = sale(item, total="9.00")
@@ -345,6 +358,39 @@ class TestOnAccount:
         assert [line.meter for line in found.lines] == ["cafe"]
 
 
+class TestARecord:
+    """What is kept of a sale, and how much of it has come back."""
+
+    def kept(self, without: str, *items: Mapping[str, Any], **more: Any) -> Sold:
+        told = sale(*items, **more)
+        data = {name: value for name, value in told.data.items() if name != without}
+        return sold(replace(told, data=data), [], member=None, currency="CHF")
+
+    def test_has_what_the_sale_says_and_what_stands_in_for_it(self) -> None:
+        assert (self.kept("tip", COFFEE).currency, self.kept("currency", COFFEE).currency) == ("EUR", "CHF")
+        assert (self.kept("tip", COFFEE).settlement, self.kept("settlement", COFFEE).settlement) == ("paid", "account")
+        assert (self.kept("total", COFFEE).left, self.kept("total", COFFEE, tip="1").left) == (d("5.95"), d("6.95"))
+        assert self.kept("lines", COFFEE, total="9").items == ()
+        assert len(self.kept("tip", COFFEE, 7, "x").items) == 1  # type: ignore[arg-type]
+        assert [item.sku for item in self.kept("tip", {"sku": True}, {"sku": 7}, {"sku": [7]}).items] == [
+            None,
+            "7",
+            None,
+        ]
+
+    def test_of_free_things_counts_them_and_of_nothing_the_tip(self) -> None:
+        free = {"sku": "f", "amount": "0"}, {"sku": "g", "amount": "0"}
+        (found,) = give(self.kept("x", *free, total="4"), back(lines=[{"sku": "f", "amount": "0"}]))
+        assert found.sold.share == Fraction(1, 2)
+        (found,) = give(self.kept("x", total="4", tip="4"), back("1.00"))
+        assert found.sold.share == Fraction(1, 4)
+
+    def test_of_a_discount_that_comes_back_is_no_less(self) -> None:
+        voucher = {"name": "Voucher", "amount": "-2.00"}
+        (found,) = give(self.kept("x", COFFEE, voucher, total="3.95"), back(lines=[voucher]))
+        assert ([item.given for item in found.sold.items], found.sold.share) == ([0, 1], 0)
+
+
 class TestWhatCounts:
     where = paid(sale(COFFEE, BOOK, total="16.65"))
 
@@ -379,6 +425,8 @@ class TestWhatCounts:
         assert figures(found) == [(-3, d("-0.33"))]
         (rest,) = give(found.sold, back("99", id="2"))
         assert figures(rest) == [(-12, d("-1.32"))]
+        (again,) = give(found.sold, back(id="2", lines=[{"sku": "z", "amount": "3.00"}]))
+        assert [item.given for item in again.sold.items] == [Fraction(2, 5)] * 2
 
     def test_equal_lines_are_given_back_one_after_the_other(self) -> None:
         twice = paid(sale(COFFEE, COFFEE, total="11.90"))
