@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from meter.model.catalog import Catalog, Meter, PassThrough, Price, Tax
 from meter.model.charge import TIP_PART, Line, LineKey, LineTax
 from meter.model.event import SALE, Json, UsageEvent
-from meter.model.money import ONE, ZERO, round_quantity
+from meter.model.money import ONE, ZERO, round_amount, round_quantity, unit_scale
 from meter.model.period import Period
 from meter.rating.measure import Contribution, Memory, Scene, Unread, measure
 from meter.rating.values import number, same
@@ -47,6 +47,8 @@ def _counted(event: UsageEvent, meters: Sequence[Meter], scene: Scene) -> _Count
         parts = [part for part in measured if isinstance(part, Contribution) and part.quantity]
         quantity = sum((part.quantity for part in parts), ZERO)
         if quantity:
+            scale = unit_scale(meter.unit)
+            quantity = quantity if scale == ONE else round_amount(quantity / scale)
             return _Counted(meter.id, quantity, meter.unit, _shared([part.dimensions for part in parts]))
     return _Counted(POS, ONE, "sale", {})
 

@@ -54,6 +54,11 @@ class TestPaidAtTheTill:
         assert [line.quantity, line.amount, line.tip, line.total] == [15, 15, d("1.50"), d("18.15")]
         assert line.tax == LineTax(name="low, vat", rate=None, inclusive=False, amount=d("1.65"))
 
+    def test_says_its_quantity_in_the_unit_of_its_meter(self) -> None:
+        hours = Meter(id="booth", event="pos.sale", aggregate="sum", value=("lines", "quantity"), unit="hour")
+        (line,) = rated(shop(hours), sale({"quantity": "1.5", "amount": "6"}))
+        assert (line.meter, line.quantity, line.billable, line.unit) == ("booth", d("1.5"), d("1.5"), "hour")
+
     def test_keeps_the_rate_where_there_is_one_tax(self) -> None:
         (line,) = rated(shop(), sale(COFFEE))
         assert line.tax == LineTax(name="vat", rate=d("0.19"), inclusive=False, amount=d("0.95"))
