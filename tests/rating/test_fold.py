@@ -21,10 +21,11 @@ from meter.model.catalog import (
     Window,
 )
 from meter.model.charge import Line, LineTax
-from meter.model.directory import Account, Discount, GivenGrant
+from meter.model.directory import Account, Discount, GivenGrant, Purchase
 from meter.model.errors import Broken
 from meter.model.event import UsageEvent
 from meter.rating.fold import TooLate, fold
+from meter.rating.measure import open_sessions
 from meter.rating.state import AccountState
 from tests.rating.world import (
     CAFE,
@@ -217,7 +218,7 @@ class TestTheClock:
         return space(plan(hall=per_unit("1")), terms={"meters": {"hall": presence}}, **more)
 
     def door(self, at: str, way: str, *, by: str = "ada") -> UsageEvent:
-        return event(f"{by} {way}", "door.access", at, {"in": way == "in"}, by=by)
+        return event(f"{by} {way} {at}", "door.access", at, {"in": way == "in"}, by=by)
 
     def test_wakes_an_account_when_something_falls_due(self) -> None:
         fee = replace(plan(use=per_unit("1")), fee=Fee(amount=d(30), timing="arrears"))
@@ -253,6 +254,63 @@ class TestTheClock:
         assert (
             fold(where.facts, again, where.placed([self.door("11-05 09:00", "in")]), until=t("11-05 12:00")).lines == ()
         )
+
+
+class TestStatesAlongTheWay:
+    """Whoever goes on from one has the lines of the whole fold."""
+
+    NOISE = event("noise", "no.meter", "11-10", {})
+
+    def test_one_is_kept_behind_every_event_but_the_last_whether_it_makes_a_line_or_not(self) -> None:
+        where = space(plan(use=per_unit("1")))
+        later = replace(self.NOISE, id="later", time=t("11-12"))
+        placed = where.placed([use("11-02", 1), self.NOISE, later])
+        folded = fold(where.facts, AccountState(), placed, stride=1)
+        assert [rung.position for rung in folded.rungs] == [one.event.position for one in placed[:2]]
+        assert len(fold(where.facts, AccountState(), placed, stride=2).rungs) == 1
+
+    def test_what_fell_due_before_an_event_without_a_line_is_in_the_state(self) -> None:
+        flat = priced(Graduated(tiers=graduated((None, "1", "10")).tiers, flat_at_zero=True))
+        where = space(plan(use=flat), subscriptions=[subscription(span=span("11-05"))])
+        events = where.placed([self.NOISE, use("11-20", 1), use("11-21", 1)])
+        folded = fold(where.facts, AccountState(), events, stride=1)
+        assert [int(line.amount) for line in folded.lines] == [10, 1, 1]
+        stopped = fold(where.facts, AccountState(), events[:1]).state
+        for state in (folded.rungs[0], stopped):
+            assert [int(line.amount) for line in fold(where.facts, state, events[1:]).lines] == [1, 1]
+
+    def test_they_know_what_became_of_the_sessions_that_were_open(self) -> None:
+        clock = TestTheClock()
+        where = clock.hall()
+        doors = [clock.door("11-02 09:00", "in"), clock.door("11-02 10:00", "in", by="bob")]
+        doors += [clock.door("11-02 11:00", "out"), clock.door("11-05 11:00", "in")]
+        events = where.placed(doors)
+        whole = fold(where.facts, AccountState(), events, until=t("11-05 12:00"), stride=1)
+        assert [(line.member, line.estimated) for line in whole.lines] == [("ada", False), ("bob", True)]
+        for n, rung in enumerate(whole.rungs, 1):
+            state = AccountState.from_json(json.loads(json.dumps(rung.to_json())))
+            lines = fold(where.facts, state, events[n:], until=t("11-05 12:00")).lines
+            assert lines == tuple(line for line in whole.lines if line.key[:3] > events[n - 1].event.position)
+        assert [each.event.key for each in open_sessions(whole.state.memory)] == [doors[3].key]
+
+    def test_one_that_the_clock_has_brought_into_a_period_is_behind_what_is_before_it(self) -> None:
+        bought = GivenGrant(
+            id="pack", account="acme", unit="unit", amount=d(5), span=span("11-05"), bought=Purchase(price=d(9))
+        )
+        for grants, late in (([bought], True), ([], False)):
+            where = space(plan(use=per_unit("1")), grants=grants)
+            state = where.fold(use("11-02", 1), until="12-05").state
+            rest = where.placed([use("11-20", 1)])
+            if late:
+                with pytest.raises(Broken, match="out of order"):
+                    fold(where.facts, state, rest)
+            else:
+                assert len(fold(where.facts, state, rest).lines) == 1
+
+    def test_what_cannot_be_read_of_several_sales_is_listed_for_each(self) -> None:
+        torn = {"currency": "EUR", "settlement": "paid", "lines": [{"amount": "?"}], "total": "1"}
+        sales = [event(id, "pos.sale", at, {"order": id, **torn}) for id, at in (("a", "11-02"), ("b", "11-03"))]
+        assert [unread.event.id for unread in space(plan()).fold(*sales).unread] == ["a", "b"]
 
 
 class TestPercentages:

@@ -88,6 +88,8 @@ def test_what_was_replaced_counts_once_and_as_what_it_is_now() -> None:
     back = replace(guess, line=reversed_line(guess.line), rounded=Decimal(-5), role="reversal")
     line = only(statement_of([guess, back, charge("4.00", role="replacement"), charge("1.00", n=1)]), "usage")
     assert (line.lines, line.estimated, line.rounded) == (2, 0, Decimal("5.00"))
+    guesses = [charge("5.00", n=n, estimated=True) for n in range(3)]
+    assert only(statement_of(guesses), "usage").estimated == 3
 
 
 def test_usage_under_several_plans_and_prices_is_one_line() -> None:
@@ -114,6 +116,13 @@ def test_fees_stand_in_the_order_of_their_times_and_then_of_their_names() -> Non
         ("c", NOON),
         ("a", NOON + timedelta(seconds=1)),
     ]
+
+
+def test_fees_that_are_alike_stand_each_for_itself_too() -> None:
+    first = fee("1.00")
+    second = replace(first, line=with_(first.line, key=first.line.key._replace(id="zzz")), rounded=Decimal(2))
+    for order in ([first, second], [second, first]):
+        assert [line.rounded for line in statement_of(order).section("fees")] == [1, 2]
 
 
 def test_taxes_stand_by_currency_name_and_rate_and_none_that_comes_to_nothing() -> None:
