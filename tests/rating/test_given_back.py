@@ -218,7 +218,10 @@ def test_what_was_paid_before_money_came_back_is_lowered_before_that_goes_back_a
 def test_hours_come_back_as_running_differences() -> None:
     rooms = Meter(id="rooms", event="pos.sale", aggregate="sum", unit="hour", value=("lines", "quantity"))
     thirds = [refund(1, day, "0.30") for day in (4, 5, 6)]
-    lines = bar(credited("pack", rooms, "2"), meter=rooms).lines(sale(1, 3, 1, each="0.90"), *thirds)
+    folded = bar(credited("pack", rooms, "2"), meter=rooms).fold(sale(1, 3, 1, each="0.90"), *thirds, trace=True)
+    lines, evidence = folded.lines, folded.evidence or {}
+    assert [evidence[line.key].per for line in lines] == [3600] * 4
+    assert [int(step.balance) for line in lines for step in evidence[line.key].draws] == [7200, 3600, 4800, 6000]
     third, rest = d("0.333333333333"), d("0.333333333334")
     assert [(draw.grant, draw.unit, draw.amount) for line in lines for draw in line.draws] == [
         ("pack", "hour", d(1)),
@@ -232,7 +235,10 @@ def test_what_came_back_too_late_comes_back_too_late_again() -> None:
     pack = credited("pack", CUPS, "10", span=span(None, "11-10"))
     december = event("december", "pos.sale", "12-06", sale(2, 1, 4).data)
     soon, late = refund(2, 10, "2", month=12), replace(refund(2, 11, "2"), time=t("2026-12-31T23:00:00Z"))
-    lines = bar(pack).lines(sale(1, 3, 10), refund(1, 5, "10", month=12), december, soon, late)
+    folded = bar(pack).fold(sale(1, 3, 10), refund(1, 5, "10", month=12), december, soon, late, trace=True)
+    lines, evidence = folded.lines, folded.evidence or {}
+    told = [(int(step.balance), int(step.granted)) for line in lines for step in evidence[line.key].draws]
+    assert told == [(10, 10), (0, 10), (10, 10), (6, 10), (0, 2)]
     back = "pack/returned/berlin%2Fdevice/refund1-5"
     assert [(draw.grant, int(draw.amount)) for line in lines for draw in line.draws] == [
         ("pack", 10),

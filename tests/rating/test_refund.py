@@ -493,6 +493,11 @@ class TestWhatCounts:
         first, second = give(where, *parts)
         assert [[item.given for item in one.sold.items] for one in (first, second)] == [[1, 0, 0], [1, 1, 0]]
 
+    def test_a_free_line_without_a_quantity_comes_back_whole(self) -> None:
+        where = paid(sale({"sku": "f", "amount": "0"}, BOOK, total="10.70"))
+        (found,) = give(where, back(lines=[{"sku": "f", "quantity": 1, "amount": "0"}]))
+        assert [item.given for item in found.sold.items] == [1, 0]
+
     def test_shares_are_no_longer_than_40_digits_however_many_refunds_there_are(self) -> None:
         where = paid(sale(COFFEE | {"amount": "97.00"}, BOOK | {"amount": "89.00"}, total="188"))
         for n in range(30):
@@ -511,7 +516,7 @@ class TestWhatCounts:
         assert found.returns == (("pack", 1),)
 
     @pytest.mark.parametrize(
-        "lines", [[], {}, "x", [7], [{}], [{"amount": "x"}], [{"sku": "c", "amount": "-5"}], [{"amount": "-1"}]]
+        "lines", [[], {}, "x", 7, [7], [{}], [{"amount": "x"}], [{"sku": "c", "amount": "-5"}], [{"amount": "-1"}]]
     )
     def test_lines_that_say_nothing_give_nothing(self, lines: Any) -> None:
         (found,) = give(self.where, back(lines=lines))
