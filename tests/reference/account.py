@@ -9,7 +9,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
-from tests.reference.counting import Contribution, Placed, look
+from tests.reference.counting import Contribution, Placed, beside
 from tests.reference.credit import Credit, Drawn, scope
 from tests.reference.dates import Period, day_of
 from tests.reference.dues import Due
@@ -158,21 +158,15 @@ class Account:
             amount = total - self.memory.booked[key]
             self.memory.booked[key] = total
             return amount
-        base = ZERO if price["model"] == "flat" else self._base(price["field"], one)
+        base: Fraction | None = ZERO
+        if price["model"] == "percentage":
+            meter = one.at.catalog["meters"][one.meter]
+            base = number(beside(price["field"], meter.get("value", ""), one.at.event["data"], one.item)[1])
         if base is None or billable <= 0:
             return None if base is None else ZERO
         if price["model"] == "flat":
             return rounded(exact(price["amount"]), 12)
         return rounded(self.memory.events[key].fee(price, base * billable / one.quantity), 12)
-
-    @staticmethod
-    def _base(path: str, one: Contribution) -> Fraction | None:
-        """The amount of money at the path, in the element first."""
-        for place in (one.item, one.at.event["data"]):
-            there, value = look(place, path) if place is not None else (False, None)
-            if there:
-                return number(value)
-        return None
 
     def _capped(self, price: Doc, key: Any, day: Any, amount: Fraction) -> Fraction:
         """What the caps leave of the amount: by local date, then by period."""

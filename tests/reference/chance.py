@@ -44,17 +44,17 @@ METERS: Doc = {
     "rooms": {"event": "room.booking", "where": {"status": {"in": ["booked", "used"]}}, "aggregate": "sum",
               "value": "hours", "unit": "hour", "group_by": ["resource"]},
     "cafe": {"event": "pos.sale", "aggregate": "sum", "value": "lines.amount", "unit": "EUR", "group_by": ["category"]},
-    "laundry": {"event": "pos.sale", "where": {"settlement": "account"}, "aggregate": "sum",
+    "laundry": {"event": "pos.sale", "aggregate": "sum",
                 "value": "lines.quantity", "scale": "7", "unit": "minute"},
     "weight": {"event": "pos.sale", "aggregate": "sum", "value": "lines.detail.kg", "unit": "kg",
-               "group_by": ["category"]},
+               "group_by": ["lines.category"]},
     "items": {"event": "pos.sale", "aggregate": "sum", "value": "lines.quantity", "unit": "item"},
     "receipts": {"event": "pos.sale", "aggregate": "count", "unit": "receipt"},
     "data": {"event": "usage.reported", "unit": "GB", "group_by": ["kind"]},
 }  # fmt: skip
 VALUES: dict[str, list[Any]] = {
     "color": [True, False], "paper": ["a4", "a3"], "door": ["main", "back"], "category": ["food", "drink"],
-    "kind": ["up", 1], "ap": ["ap1", "ap2"], "resource": ["big", "small"],
+    "lines.category": ["food", "drink"], "kind": ["up", 1], "ap": ["ap1", "ap2"], "resource": ["big", "small"],
 }  # fmt: skip
 UNITS = {name: meter["unit"] for name, meter in METERS.items() if meter["unit"] != "EUR"}
 

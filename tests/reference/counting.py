@@ -72,12 +72,20 @@ def fits(where: Doc, data: Doc) -> bool:
 def dimensions_of(meter: Doc, data: Doc, item: Doc | None) -> Doc:
     found: Doc = {}
     for name in meter.get("group_by", []):
-        for place in (item or {}, data):
-            there, value = look(place, name)
-            if there:
-                found[name] = value
-                break
+        there, value = beside(name, meter.get("value", ""), data, item)
+        if there:
+            found[name] = value
     return found
+
+
+def beside(path: str, value: str, data: Doc, item: Doc | None) -> tuple[bool, Any]:
+    """What is at the path: in the element first, with or without the array's name, then in the event."""
+    array = value.partition(".")[0]
+    for place, name in ((item, path), (item, path.removeprefix(f"{array}.")), (data, path)):
+        there, found = look(place, name)
+        if there:
+            return there, found
+    return False, None
 
 
 @dataclass(frozen=True, kw_only=True)

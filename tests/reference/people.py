@@ -70,7 +70,7 @@ class People:
             other = self.terms()
             changed = terms | {name: other[name] for name in terms if chance.yes(0.5)}
             if chance.yes(0.6 if self.shop.dollars else 0.1):
-                changed["currency"] = "USD"
+                changed["currency"] = self.shop.money
             if changed != terms:
                 found.append(changed | {"from": month})
                 terms = changed

@@ -23,7 +23,7 @@ class Maker:
         self.count = events
         self.serial = 0
         self.events: list[Doc] = []
-        self.dollars = 0.07
+        self.dollars, self.money = 0.07, "USD"
 
     def make(self) -> Scenario:
         chance = self.chance
@@ -34,7 +34,7 @@ class Maker:
             changed = shop.changed(versions[-1][1])
             dated = versions[1:] == [] or chance.yes(0.6)
             versions.append((chance.date() if dated else versions[-1][0], changed))
-        self.dollars = 0.4 if shop.dollars else 0.07
+        self.dollars, self.money = (0.4, shop.money) if shop.dollars else (0.07, "USD")
         puts = People(chance, shop, first).puts()
         self.make_events()
         last = max(event["at"] for event in self.events)
@@ -127,7 +127,7 @@ class Maker:
             if direction != "-":
                 data["direction"] = direction
             self.add("door.access", data, subject=subject, source=f"{site}/door-access", at=at)
-            at += timedelta(seconds=chance.one_of([1, 45, 3600, 7200, 30_000, 60_000, chance.count(1, 90_000)]))
+            at += timedelta(seconds=chance.one_of([0, 1, 45, 3600, 7200, 30_000, 60_000, chance.count(1, 90_000)]))
 
     def wifi(self) -> None:
         """A session with its readings, now and then with one that falls or comes late."""
@@ -137,8 +137,8 @@ class Maker:
         for status in chance.one_of(["start interim stop", "start interim interim", "start stop", "interim stop",
                                      "start", "start interim start stop"]).split():  # fmt: skip
             data: Doc = {"session": session, "status": status, "ap": chance.one_of(["ap1", "ap2"])}
-            if chance.yes(0.03):
-                data.pop("session")
+            if chance.yes(0.05):
+                data.pop("ap")
             if chance.yes(0.85):
                 read = max(0, read + chance.count(-300, 2500))
                 data["bytes_in"] = read
@@ -156,9 +156,11 @@ class Maker:
                            "status": chance.one_of(["completed"] * 4 + ["pending", "failed"])}  # fmt: skip
             if by_lines:
                 line = chance.one_of(several)
-                refund["lines"] = [{"sku": line["sku"], "quantity": 1, "amount": chance.one_of(["1", line["amount"]])}]
+                refund["lines"] = [
+                    {"sku": line["sku"], "quantity": 1, "amount": in_cents(chance.one_of(["1", line["amount"]]))}
+                ]
             else:
-                refund["amount"] = chance.one_of(["1.00", "0.33", "5.95", data["total"]])
+                refund["amount"] = in_cents(chance.one_of(["1.00", "0.33", "5.95", data["total"]]))
             if chance.yes(0.05):
                 refund |= chance.one_of([{"currency": "JPY"}, {"sale": refund["sale"] | {"order": "unknown"}}])
             at = sale["at"] + timedelta(seconds=chance.one_of([-3600, 60, 86400, chance.count(0, 30 * 86400)]))
@@ -171,8 +173,7 @@ class Maker:
         chance = self.chance
         thing = f"t{chance.count(0, 9)}" if chance.yes(0.15) else f"u{self.serial}"
         if kind == "print.job":
-            count = chance.one_of([0, 1, 2, 3, 7, 29, 30, 64, "many"])
-            data: Doc = {"printer": "p", "job": thing, "impressions": count,
+            data: Doc = {"printer": "p", "job": thing, "impressions": chance.one_of([0, 1, 2, 3, 7, 29, 30, 64]),
                          "status": chance.one_of(["completed"] * 4 + ["cancelled"])}  # fmt: skip
             return data | {name: chance.one_of(VALUES[name]) for name in ("color", "paper") if chance.yes(0.7)}
         if kind == "door.access":
@@ -215,8 +216,10 @@ class Maker:
                 line["detail"] = {"kg": chance.one_of(["0.25", 2, "some"])}
             lines.append(line)
             total += Decimal(amount) + Decimal(line.get("tax", "0"))
-        data: Doc = {"order": thing, "currency": "USD" if chance.yes(self.dollars) else "EUR", "lines": lines,
-                "settlement": settlement}  # fmt: skip
+        other = chance.yes(self.dollars)
+        # No till takes parts of a yen.
+        currency = chance.one_of(["USD", self.money if settlement == "account" else "USD"]) if other else "EUR"
+        data: Doc = {"order": thing, "currency": currency, "lines": lines, "settlement": settlement}
         if chance.yes(0.3):
             data["tip"] = chance.one_of(["1.00", "0.5"])
         total += Decimal(data.get("tip", "0"))
@@ -224,6 +227,11 @@ class Maker:
             total = Decimal("9.99")
         data["total"] = str(total)
         return data
+
+
+def in_cents(amount: str) -> str:
+    """What a till can give back."""
+    return str(Decimal(amount).quantize(Decimal("0.01")))
 
 
 def wire(event: Doc) -> bytes:

@@ -8,7 +8,7 @@ from tests.reference.chance import METERS, SITES, UNITS, VALUES, Chance
 from tests.reference.values import Doc
 
 FIELDS = {"pages": "impressions", "jobs": "impressions", "peak": "level", "plants": "level", "data": "quantity",
-          "cafe": "amount", "items": "amount", "laundry": "quantity", "weight": "amount", "receipts": "total",
+          "cafe": "amount", "items": "amount", "laundry": "quantity", "weight": "lines.amount", "receipts": "total",
           "rooms": "hours"}  # fmt: skip
 
 
@@ -20,24 +20,33 @@ class Shop:
         one_of, yes = chance.one_of, chance.yes
         # Whether prices go over to another currency.
         self.dollars = yes(0.2)
+        self.money = one_of(["USD", "USD", "JPY"])
         self.meters = {name: copy.deepcopy(meter) for name, meter in METERS.items() if yes(0.75)}
         if "data" in self.meters and yes(0.4):
             self.meters["data"]["scale"] = "0.25"
+        self._sessions()
+        if "traffic" in self.meters:
+            self.meters["traffic"] |= {"from_zero": yes(0.5), "reset": one_of(["none", "below"])}
+            if yes(0.2):
+                self.meters["traffic"]["key"] = "ap"
+            if yes(0.3):
+                self.meters["traffic"]["forget"] = one_of(["2h", "3d"])
+        for name in ("peak", "plants"):
+            if name in self.meters and yes(0.4):
+                self.meters[name]["per"] = "member"
+
+    def _sessions(self) -> None:
+        one_of, yes = self.chance.one_of, self.chance.yes
         for name in ("presence", "online"):
             if name in self.meters:
                 self.meters[name] |= {"max": one_of(["2h", "14h", "24h"]),
                                       "missing_end": one_of(["cap", "close_at", "last_seen", "none"]),
                                       "increment": one_of(["1s", "15m", "30s/6s"]),
                                       "minimum": one_of(["0s", "20s", "1h"])}  # fmt: skip
+                if name == "online" and yes(0.2):
+                    self.meters[name]["key"] = "ap"
                 if self.meters[name]["missing_end"] == "last_seen" and yes(0.5):
                     self.meters[name]["idle"] = one_of(["20m", "3h"])
-        if "traffic" in self.meters:
-            self.meters["traffic"] |= {"from_zero": yes(0.5), "reset": one_of(["none", "below"])}
-            if yes(0.3):
-                self.meters["traffic"]["forget"] = one_of(["2h", "3d"])
-        for name in ("peak", "plants"):
-            if name in self.meters and yes(0.4):
-                self.meters[name]["per"] = "member"
 
     def catalog(self) -> Doc:
         chance = self.chance
@@ -102,7 +111,7 @@ class Shop:
         rated = list(catalog["credits"]["rates"])
         if kind == "money":
             grant = {
-                "unit": chance.one_of(["EUR", "USD"] if self.dollars else ["EUR"]),
+                "unit": chance.one_of(["EUR", self.money] if self.dollars else ["EUR"]),
                 "amount": chance.one_of(["5", "20.00", "0.37"]),
             }
             return grant | ({"meters": chance.some(list(catalog["meters"]), 3)} if chance.yes(0.5) else {})
@@ -218,15 +227,17 @@ class Shop:
     def changed(self, before: Doc) -> Doc:
         body = copy.deepcopy(before)
         if self.dollars and self.chance.yes(0.7):
-            body["currency"] = "USD"
+            body["currency"] = self.money
         fresh = self.catalog()
         for section in self.chance.random.sample(
-            ["sites", "taxes", "plans", "default_plan", "plan", "meters", "tier", "credits", "gone"], 2
+            ["sites", "taxes", "plans", "default_plan", "plan", "meters", "tier", "credits", "gone", "zones"], 2
         ):
             if section == "plan":
                 body["plans"]["one"] = self.plan(body)
             elif section == "plans":
                 body["plans"] = {name: self.plan(body) for name in body["plans"]}
+            elif section == "zones":
+                self.chance.one_of(list(body["sites"].values()))["timezone"] = "Asia/Kathmandu"
             elif section == "gone":
                 body["plans"].pop("two", None)
             elif section == "tier":
