@@ -120,9 +120,18 @@ class _Run:
                 first = due if first is None else min(first, due)
             if first is None:
                 return
-            state.enter(self.facts.account.periods.at(first))
+            period = self.facts.account.periods.at(first)
+            self._check_nothing_was_due(period)
+            state.enter(period)
         if state.period is not None:
             self._beats = self._due(state.period)
+
+    def _check_nothing_was_due(self, period: Period) -> None:
+        """Raise TooLate where something is due before the base, which knew only refunds that wait and no period yet."""
+        base = self.base.position
+        early = [] if base is None else [beat for beat in calendar.beats(self.facts, period) if beat.time <= base.time]
+        if early:
+            raise TooLate(early[0].position)
 
     def _due(self, period: Period) -> Sequence[calendar.Beat]:
         """Return the beats of `period` that come after the base."""

@@ -461,7 +461,7 @@ def arrivals(draw: st.DrawFn, *, till: bool = False) -> tuple[Facts, History, li
     late = sorted(draw(st.lists(st.integers(0, len(known.late)), min_size=count, max_size=count)))
     backs = draw(st.lists(st.integers(0, 4), min_size=count, max_size=count))
     steps = [
-        Step(batch, first + clock * timedelta(hours=1), number, back)
+        Step(batch, min(first + clock * timedelta(hours=1), history.until), number, back)
         for batch, clock, number, back in zip(batches, clocks, late, backs, strict=True)
     ]
     steps.append(Step([], history.until, len(known.late), 0))

@@ -583,6 +583,16 @@ class TestRefundsAndStates:
             fold(self.WHERE.facts, state, placed[1:])
         assert caught.value.position == placed[0].event.position
 
+    def test_a_state_that_knew_only_a_refund_cannot_be_gone_on_from_where_a_fee_was_due_before(self) -> None:
+        flex = replace(plan(cafe=passed()), fee=Fee(amount=d(30)))
+        where = space(flex)
+        placed = where.placed([self.refund("r", "11-04", "1"), self.sale({"amount": "9"})])
+        state = fold(where.facts, AccountState(), placed[:1]).state
+        with pytest.raises(TooLate) as caught:
+            fold(where.facts, state, placed[1:])
+        fee, *_ = fold(where.facts, AccountState(), placed).lines
+        assert (fee.meter, caught.value.position) == ("membership", fee.key[:3])
+
     def test_what_a_refund_says_wrong_is_listed(self) -> None:
         foreign = self.refund("r", "11-06", "1")
         foreign = replace(foreign, data={**foreign.data, "currency": "USD"})
