@@ -80,6 +80,11 @@ def test_a_price_by_the_hour_meets_its_tiers_to_the_second() -> None:
     assert booked(volume(("2", "6"), (None, "3")), [7200, 1], per=HOUR) == [12, d("-5.999166666667")]
 
 
+def test_flats_and_what_is_free_are_the_same_by_the_hour() -> None:
+    assert booked(volume(("2", "6", "5"), (None, "3", "7")), [3600, 7200], per=HOUR) == [11, 5]
+    assert booked(Package(size=d(1), price=d(10), free=d(2)), [7200, 1, 3599, 1], per=HOUR) == [0, 10, 0, 10]
+
+
 @pytest.mark.parametrize("model", [graduated(("10", "1.5", "7"), (None, "1")), PerUnit(unit_price=d("1.5"))])
 def test_below_0_it_is_the_first_unit_price(model: Model) -> None:
     assert booked(model, [-4, 4]) == [-6, 6]
@@ -124,6 +129,12 @@ def test_a_full_return_gives_back_packages_and_flats() -> None:
 def test_amounts_are_rounded_to_12_places_so_that_they_telescope() -> None:
     third = PerUnit(unit_price=d("0.333333333333333333"))
     assert booked(third, [1, 1, 1]) == [d("0.333333333333"), d("0.333333333334"), d("0.333333333333")]
+
+
+def test_one_package_and_one_event_are_rounded_too() -> None:
+    tiny, least = d("0.0000000000005"), d("0.000000000001")
+    assert booked(Package(size=d(1), price=tiny), [1, 1]) == [least, 0]
+    assert booked(Flat(amount=tiny), [1, 1]) == [least, least]
 
 
 def test_p_at_0_is_rounded_as_p_is_anywhere() -> None:

@@ -25,6 +25,22 @@ def test_an_hours_price_shows_hours() -> None:
     assert found == [step("units", "0.333333333333", 6, 2)]
 
 
+def test_an_hours_price_shows_its_tiers_and_packages_in_hours() -> None:
+    tiers = ("2", "6", "1"), (None, "3", "5")
+    assert steps(graduated(*tiers), 3600, 7200, per=HOUR) == [
+        step("tier", 1, 6, 6, up_to=2),
+        step("tier", 1, 3, 8, flat=5, above=2),
+    ]
+    assert steps(graduated(*tiers), 3600, 3600, per=HOUR) == [step("tier", 1, 6, 6, up_to=2)]
+    assert steps(volume(*tiers), 7200, 1800, per=HOUR) == [
+        step("volume", -2, 6, -13, flat=-1, up_to=2),
+        step("volume", "2.5", 3, "12.5", flat=5, above=2),
+    ]
+    assert steps(Package(size=d(1), price=d(10)), None, 3601, per=HOUR) == [step("package", 2, 10, 20, size=1)]
+    zero = graduated(("2", "6", "1"), flat_at_zero=True)
+    assert steps(zero, None, -1800, per=HOUR) == [step("tier", "-0.5", 6, -3)]
+
+
 def test_graduated_shows_the_tiers_that_differ() -> None:
     found = steps(FLATS, 7, 6)
     assert found == [
