@@ -372,6 +372,7 @@ def test_caps_and_discounts_that_change_nothing_are_no_step_to_the_amount() -> N
     folded = where.fold(use("11-02", 5), trace=True)
     assert folded.evidence is not None
     assert [tuple(evidence.reductions) for evidence in folded.evidence.values()] == [()]
+    assert where.fold(use("11-02", 5)).evidence is None
 
 
 def test_caps_and_discounts_are_steps_to_the_amount_in_their_order() -> None:
