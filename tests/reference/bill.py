@@ -76,7 +76,7 @@ def balances(facts: Facts, account: Account, at: datetime) -> dict[str, Balance]
                 used[name] += amount
     found = {}
     for name, one in instances(facts, account, at).items():
-        amount = one.amount / one.factor
+        amount = rounded(one.amount / one.factor, 12)
         used[name] += account.credit.begun[name] / one.factor
         left, rolled = amount - used[name], ZERO
         if at >= one.expires:
