@@ -12,6 +12,7 @@ from meter.model.catalog import (
     Fee,
     Graduated,
     Meter,
+    MissingEnd,
     Pairing,
     Percentage,
     Price,
@@ -76,6 +77,11 @@ class TestALine:
         (line,) = where.lines(use("11-02", 5))
         assert [line.quantity, line.covered, line.billable, line.amount] == [5, 5, 0, 0]
         assert not line.unpriced
+
+    def test_of_anything_but_a_sale_has_no_tip_and_is_paid_by_nobody(self) -> None:
+        where = space(plan(use=per_unit("1")))
+        (line,) = where.lines(use("11-02", 5, tip="2", settlement="paid"))
+        assert (line.meter, int(line.amount), line.settlement) == ("use", 5, "account")
 
     def test_is_not_there_for_a_meter_that_the_plan_neither_prices_nor_grants(self) -> None:
         where = space(plan(pages=per_unit("1")), grants=[given("gift", USE, "10")])
@@ -202,7 +208,7 @@ class TestTheSubscription:
 class TestTheClock:
     """What it alone changes, and what it has settled before all was known."""
 
-    def hall(self, **more: Any) -> Space:
+    def hall(self, missing_end: MissingEnd = "cap", **more: Any) -> Space:
         presence = Meter(
             id="hall",
             event="door.access",
@@ -211,11 +217,12 @@ class TestTheClock:
             pairing=Pairing(
                 start=(Condition(path=("in",), operator="=", value=True),),
                 end=(Condition(path=("in",), operator="=", value=False),),
-                missing_end="cap",
+                missing_end=missing_end,
                 max_s=14 * 3600,
             ),
         )
-        return space(plan(hall=per_unit("1")), terms={"meters": {"hall": presence}}, **more)
+        terms = {"meters": {"hall": presence, "use": USE}}
+        return space(plan(hall=per_unit("1"), use=per_unit("1")), terms=terms, **more)
 
     def door(self, at: str, way: str, *, by: str = "ada") -> UsageEvent:
         return event(f"{by} {way} {at}", "door.access", at, {"in": way == "in"}, by=by)
@@ -234,6 +241,26 @@ class TestTheClock:
         found = [self.hall().fold(*doors, until=now) for now, _ in expected]
         assert [one.wakes for one in found] == [None if wakes is None else t(wakes) for _, wakes in expected]
         assert [len(one.lines) for one in found] == [0, 1, 2]
+        assert [one.orphans for one in found] == [(), (), ()]
+
+    def test_a_session_stands_at_its_start_before_what_happened_in_it(self) -> None:
+        doors = [self.door("11-02 09:00", "in"), self.door("11-02 11:00", "out")]
+        lines = self.hall().lines(*doors, use("11-02 10:00", 1, by="bob"))
+        assert [line.meter for line in lines] == ["hall", "use"]
+
+    def test_a_session_is_open_until_the_clock_or_its_last_instant_has_passed(self) -> None:
+        start, other = self.door("11-02 09:00", "in"), self.door("11-02 23:00", "in", by="bob")
+        where = self.hall()
+        assert len(list(open_sessions(where.fold(start, replace(other, time=t("11-05"))).state.memory))) == 2
+        state = where.fold(start, other, until="11-02 23:00").state
+        end = replace(self.door("11-02 23:00", "out"), source="berlin/zzz")
+        with pytest.raises(TooLate):
+            fold(where.facts, state, where.placed([end]), until=t("11-02 23:00"))
+
+    def test_a_session_that_counts_nothing_was_not_taken_for_granted(self) -> None:
+        where = self.hall("none")
+        state = where.fold(self.door("11-02 09:00", "in")).state
+        assert fold(where.facts, state, where.placed([self.door("11-02 10:00", "in")])).lines == ()
 
     @pytest.mark.parametrize(("who", "first"), [(("ada", "bob"), "ada"), (("bob",), "bob")])
     def test_an_end_that_comes_after_the_estimate_asks_for_a_fold_from_before_its_start(
@@ -268,6 +295,8 @@ class TestStatesAlongTheWay:
         folded = fold(where.facts, AccountState(), placed, stride=1)
         assert [rung.position for rung in folded.rungs] == [one.event.position for one in placed[:2]]
         assert len(fold(where.facts, AccountState(), placed, stride=2).rungs) == 1
+        first = where.placed([self.NOISE, later, use("11-20", 1)])
+        assert len(fold(where.facts, AccountState(), first, stride=1).rungs) == 2
 
     def test_what_fell_due_before_an_event_without_a_line_is_in_the_state(self) -> None:
         flat = priced(Graduated(tiers=graduated((None, "1", "10")).tiers, flat_at_zero=True))
@@ -405,6 +434,13 @@ class TestCumulation:
         where = space(plan(use=self.TIERS))
         assert where.amounts(use("11-02", 10), use("11-30 22:59", 4), use("11-30 23:00", 4)) == [10, 2, 4]
 
+    def test_q_begins_with_the_period_of_the_first_event_though_something_is_due_later(self) -> None:
+        bought = GivenGrant(
+            id="pack", account="acme", unit="page", amount=d(5), span=span("11-05"), bought=Purchase(price=d(9))
+        )
+        where = space(plan(use=self.TIERS), grants=[bought])
+        assert where.amounts(use("10-20", 10), use("11-06", 4)) == [10, 9, 4]
+
     def test_q_is_the_accounts(self) -> None:
         assert space(plan(use=self.TIERS)).amounts(use("11-02", 10), use("11-03", 4, by="bob")) == [10, 2]
 
@@ -490,6 +526,15 @@ def test_events_out_of_order_are_refused_and_change_nothing() -> None:
             fold(where.facts, state, [late])
         assert caught.value.code == "fold_order"
     assert state.to_json() == before
+    with pytest.raises(Broken, match="out of order"):
+        fold(where.facts, AccountState(), [second, first])
+
+
+def test_without_a_clock_what_is_due_is_billed_up_to_the_last_event() -> None:
+    flex = replace(plan(use=per_unit("1")), fee=Fee(amount=d(30)))
+    where = space(flex, subscriptions=[subscription(span=span("10-15"))])
+    assert [line.meter for line in where.lines(use("12-02", 1))] == ["membership"] * 3 + ["use"]
+    assert where.fold().lines == ()
 
 
 def test_what_falls_due_at_an_instant_comes_before_every_event_of_it() -> None:

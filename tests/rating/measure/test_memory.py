@@ -159,6 +159,28 @@ def test_an_open_session_keeps_the_whole_of_its_start() -> None:
     assert session.event.position == start.position
 
 
+def test_an_open_session_keeps_its_last_reading() -> None:
+    memory, seen = Memory(), door("11-02 10:00", "seen")
+    measured(presence("last_seen"), door("11-02 09:00", "in"), seen, memory=memory)
+    assert [session.last for session in open_sessions(told_and_saved(memory))] == [seen.time]
+
+
+def test_a_copy_knows_the_days_and_values_that_were_seen() -> None:
+    memory = Memory()
+    for meter in (reports("unique"), reports("unique_days", "day")):
+        measured(meter, told("11-05", 5), memory=memory)
+    assert memory.copy() == memory
+    assert (len(memory.copy().seen), len(memory.copy().days)) == (1, 1)
+
+
+def test_a_value_seen_in_a_period_is_known_when_that_is_entered_again() -> None:
+    memory = Memory()
+    measured(reports("unique"), told("12-02", "a"), memory=memory)
+    memory = told_and_saved(memory)
+    memory.enter(scene(door("12-03", "in")).period)
+    assert measured(reports("unique"), told("12-03", "a"), memory=memory) == []
+
+
 def test_numbers_are_written_as_strings() -> None:
     _, memory = gone_through([(door("11-02 09:00", "in", **DATA), "ada")], Memory())
 
