@@ -90,6 +90,8 @@ class Dues:
                 whole = [(start, end)]
                 spans = whole if sub["account"] else self.facts.membership(sub["member"], self.account, (start, end))
                 starts += [span[0] for span in spans if span[0] < span[1]]
+        # What lies ahead of the clock has not been.
+        starts = [start for start in starts if start <= self.facts.now]
         return self.facts.period(self.account, min(starts)) if starts else None
 
     def _period(self, period: Period) -> None:
