@@ -228,6 +228,7 @@ def test_an_event_without_the_key_is_listed_and_changes_nothing() -> None:
     (found,) = measured(presence(terms={"key": ("desk",)}), door("11-02 09:00", "in"), memory=memory)
     assert isinstance(found, Unread)
     assert found.reason.startswith("desk is missing")
+    assert (found.element, found.code) == (0, "unread")
     assert memory == Memory()
 
 

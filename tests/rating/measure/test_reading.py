@@ -69,7 +69,7 @@ def test_a_value_that_is_no_number_is_no_reading_and_is_listed(value: Any, aggre
     told = event("e", "usage.reported", "11-02", {"quantity": value})
     (found,) = measured(reports(aggregate), told)
     assert isinstance(found, Unread)
-    assert (found.event, found.meter, found.element) == (told.key, "told", 0)
+    assert (found.event, found.meter, found.element, found.code) == (told.key, "told", 0, "unread")
     assert found.reason == f"quantity is {str(value)!r}, not a number"
 
 
