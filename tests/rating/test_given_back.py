@@ -110,6 +110,21 @@ class TestOnce:
             [("a", -3)],
         ]
 
+    def test_each_meter_of_a_sale_by_itself(self) -> None:
+        mugs = replace(CUPS, id="mugs")
+        packs = [credited("a", CUPS, "100", meters=("cups",)), credited("b", mugs, "100", meters=("mugs",))]
+        terms = {"meters": {"cups": CUPS, "mugs": mugs}}
+        where = space(plan(cups=per_unit("1"), mugs=per_unit("2")), grants=packs, terms=terms)
+        lines = where.lines(sale(1, 3, 10), sale(2, 4, -4), refund(1, 5, "10"))
+        assert [(draw.grant, int(draw.amount)) for line in lines for draw in line.draws] == [
+            ("a", 10),
+            ("b", 10),
+            ("a", -4),
+            ("b", -4),
+            ("a", -6),
+            ("b", -6),
+        ]
+
     def test_what_has_come_back_whole_is_passed_over(self) -> None:
         packs = [credited("a", CUPS, "5"), credited("b", CUPS, "100")]
         lines = bar(*packs).lines(sale(1, 2, 5), sale(2, 3, 10), refund(2, 4, "10"), sale(3, 5, -4))

@@ -269,6 +269,7 @@ class TestOnAccount:
             (-1, (("gift", 5),)),
             (0, (("new", 4), ("old", 2))),
         ]
+        assert [step.lines[0].covered for step in steps] == [0, 0, -6]
 
     def test_credits_come_back_in_credits(self) -> None:
         item = {"quantity": 3, "amount": "9.00"}
