@@ -58,6 +58,8 @@ class TestPaidAtTheTill:
         hours = Meter(id="booth", event="pos.sale", aggregate="sum", value=("lines", "quantity"), unit="hour")
         (line,) = rated(shop(hours), sale({"quantity": "1.5", "amount": "6"}))
         assert (line.meter, line.quantity, line.billable, line.unit) == ("booth", d("1.5"), d("1.5"), "hour")
+        (line,) = rated(shop(hours), sale({"quantity": "0.3333333333333333", "amount": "6"}))
+        assert line.quantity == d("0.333333333333")
 
     def test_keeps_the_rate_where_there_is_one_tax(self) -> None:
         (line,) = rated(shop(), sale(COFFEE))
