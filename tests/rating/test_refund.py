@@ -271,6 +271,16 @@ class TestOnAccount:
         ]
         assert [step.lines[0].covered for step in steps] == [0, 0, -6]
 
+    def test_a_draw_is_worth_the_price_of_the_line_however_little_that_is(self) -> None:
+        item = {"quantity": 6, "amount": "6.00"}
+        event = sale(item, total="6.00")
+        line = billed(event, "0.50", quantity=d(6), covered=d(2), billable=d(4), unit="cup")
+        half, rest = give(
+            on_account(event, Billed(line, [covered("pack", "2")], item)), back("3.00"), back("3.00", id="2")
+        )
+        assert (half.lines[0].amount, half.returns) == (d("-0.375"), ())
+        assert (rest.lines[0].amount, rest.returns) == (d("-0.125"), (("pack", d(2)),))
+
     def test_credits_come_back_in_credits(self) -> None:
         item = {"quantity": 3, "amount": "9.00"}
         event = sale(item, total="9.00")
