@@ -31,8 +31,10 @@ from meter.model.directory import Claim, Discount, GivenGrant, Purchase
 from meter.model.event import Revision, UsageEvent
 from meter.model.period import Periods, Terms
 from meter.rating.explain import Explanation, explain, resolution_of, short_text
+from meter.rating.explain.words import local_text
 from tests.rating.arithmetic import adds_up
 from tests.rating.world import (
+    CAFE,
     PAGES,
     USE,
     Ledger,
@@ -594,6 +596,45 @@ def test_a_refund_says_what_of_the_credit_had_come_back_before() -> None:
     assert drawn == {"grant": "sub/credits/2026-11", "unit": "EUR", "amount": "15", "back": "4"}
 
 
+def test_a_refund_says_what_share_of_each_line_comes_back() -> None:
+    visits = Meter(id="visits", event="pos.sale", aggregate="count", unit="visit")
+    where = space(plan(cafe=passed(), visits=per_unit("6")), terms={"meters": {"cafe": CAFE, "visits": visits}})
+    sold = sale("account", [{"sku": "c", "amount": "5"}, {"sku": "b", "amount": "10"}], tip="3", total="18")
+    first = refund("11-05", lines=[{"sku": "b", "amount": "4"}])
+    second = replace(refund("11-06", refund="r-2", amount="7"), id="zz", thing="r-2")
+    scene = booked(where, sold, first, second)
+    told = [
+        (charge.line.meter, charge.line.key.element, charge.line.key.of_tip, core(scene, n)[1])
+        for n, charge in enumerate(scene.ledger.charges)
+        if charge.line.kind == "refund"
+    ]
+    then = "charged first, then the credit, the last drawn first"
+    assert told == [
+        ("cafe", 1, False, f"  40 % of its line: the 10 EUR {then}"),
+        ("visits", 0, False, f"  26.6667 % of its line: the 6 EUR {then}"),
+        ("cafe", 0, False, f"  50 % of its line: the 5 EUR {then}"),
+        ("cafe", 0, True, f"  50 % of its line: the 3 EUR {then}"),
+        ("cafe", 1, False, f"  30 % of its line, 40 % before: the 10 EUR {then}"),
+        ("visits", 0, False, f"  36.6667 % of its line, 26.6667 % before: the 6 EUR {then}"),
+    ]
+
+
+def test_a_till_says_its_tip_and_its_gap_where_there_are_any() -> None:
+    tipped = booked(space(plan()), sale("paid", COFFEE, total="12.50", tip="0.50"), refund("11-05", amount="6.25"))
+    assert core(tipped, 0)[0] == "Till: 10 net + 1.9 tax + 0.5 tip EUR; 12.5 in all, 0.1 of it rounding"
+    assert core(tipped, 1)[1] == "  as the till took it: 5 net, 0.95 tax, 0.25 tip"
+    assert (
+        core(booked(space(plan()), sale("paid", COFFEE, total="11.90")))[0] == "Till: 10 net + 1.9 tax EUR; 11.9 in all"
+    )
+    assert core(booked(space(plan()), sale("paid", [{"amount": "3"}])))[0] == "Till: 3 net EUR"
+
+
+def test_the_clock_shows_seconds_only_where_there_are_some() -> None:
+    instants = ("2026-11-02T09:00:00Z", "2026-11-02T09:00:07Z", "2026-11-02T09:00:00.000005Z")
+    shown = [local_text(t(instant), "UTC") for instant in instants]
+    assert shown == ["2026-11-02 09:00", "2026-11-02 09:00:07", "2026-11-02 09:00:00.000005"]
+
+
 def test_an_odd_cent_has_its_reason() -> None:
     where = space(plan(use=per_unit("0.004", tax="vat")), terms={"taxes": taxed("10")})
     assert core(booked(where, use("11-02", 1), use("11-03", 1)))[-2:] == [
@@ -791,4 +832,31 @@ def test_the_short_text_of_each_kind_of_charge() -> None:
         f"takes back 8 unit, 0 EUR ({ledger.charges[0].id})",
         f"takes back 4 unit, 1 EUR ({ledger.charges[1].id})",
         "1 unit; no price applies yet",
+    ]
+
+
+def test_the_short_text_of_what_falls_due_and_of_sales() -> None:
+    flex = replace(plan(cafe=passed(period_minimum=d(99))), fee=Fee(amount=d(30)))
+    pack = GivenGrant(
+        id="pack", account="acme", unit="unit", amount=d(5), span=span("11-04"), bought=Purchase(price=d(9))
+    )
+    held = [subscription(span=span(NOVEMBER), deposit=d(50))]
+    where = space(flex, subscriptions=held, grants=[pack], closed=[NOVEMBER])
+    events = [sale("account", [{"amount": "5"}], tip="1", total="6"), refund("11-05", amount="6")]
+    ledger = booked(where, *events, until="11-30 22:59").ledger
+    assert [short_text(charge) for charge in ledger.charges] == [
+        "deposit: 50 EUR",
+        "1 month of plan flex: 30 EUR",
+        "5 EUR; price passed: 5 EUR",
+        "tip: 1 EUR",
+        "5 unit bought in advance: 9 EUR",
+        "gives back 5 EUR",
+        "gives back tip 1 EUR",
+    ]
+    ledger = booked(where, until="11-30 23:00").ledger
+    assert "missing to the minimum of price passed: 99 EUR" in [short_text(charge) for charge in ledger.charges]
+    paid = booked(space(plan()), sale("paid", COFFEE, tip="1", total="12.90"), refund("11-05", amount="12.90"))
+    assert [short_text(charge) for charge in paid.ledger.charges] == [
+        "paid at the till: 10 EUR net, plus 1.9 vat, tip 1",
+        "gives back 10 EUR net",
     ]
