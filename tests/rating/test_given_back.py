@@ -244,6 +244,7 @@ def test_hours_come_back_as_running_differences() -> None:
         ("pack", "hour", -rest),
         ("pack", "hour", -third),
     ]
+    assert [line.covered for line in lines] == [1, -third, -rest, -third]
 
 
 def test_what_came_back_too_late_comes_back_too_late_again() -> None:

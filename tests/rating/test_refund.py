@@ -357,6 +357,7 @@ class TestOnAccount:
         where = where.with_line(line.with_draw(line.draws[0].returned(d(11), d(11))))
         half, rest = give(where, back("11.90", id="1"), back("11.90", id="2"))
         assert (half.returns, half.lines[0].amount) == ((("pack", 4),), -5)
+        assert half.lines[0].covered == -4
         assert (rest.returns, rest.lines) == ((), ())
         assert Sold.from_json(json.loads(json.dumps(rest.sold.to_json()))) == rest.sold
 
