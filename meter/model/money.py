@@ -22,7 +22,7 @@ QUANTITY_PLACES: Final = 6
 EXACT: Final = Context(prec=96, rounding=ROUND_HALF_UP)
 DIGITS_MAX: Final = 18
 
-# Units of time by their seconds: usage in them is rated in seconds throughout, so credit in hours covers minutes, too.
+# Units of time by their seconds: usage in them is rated in seconds throughout.
 TIME_UNITS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("second", "seconds", "s"), 1),
     **dict.fromkeys(("minute", "minutes", "min"), 60),

@@ -204,7 +204,6 @@ class _Run:
             state.position = _later(state.position, self.items.last)
         self.unread += self.till.unread
         self.items.forget_settled(state.position)
-        state.memory = self.items.memory
         state.settled = self.items.settled_of(self.items.memory)
         if state.position is not None:
             self.till.keep(state, state.position)

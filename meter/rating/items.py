@@ -170,7 +170,7 @@ class Items:
                 raise TooLate(min(changed))
             if self._outcomes:
                 # What the base settled is in its lines already.
-                self.queue = [item for item in self.queue if item[0][:3] > base or not _is_session(item[1])]
+                self.queue = [item for item in self.queue if item[0][:3] > base]
         items = self.queue
         if any(items[n][0] > items[n + 1][0] for n in range(len(items) - 1)):
             items.sort(key=itemgetter(0))
@@ -197,10 +197,6 @@ class Items:
 
 def _key(event: UsageEvent, meter: str) -> LineKey:
     return LineKey(event.time, event.source, event.id, meter)
-
-
-def _is_session(payload: Payload) -> bool:
-    return isinstance(payload, Contribution) and payload.meter.pairing is not None
 
 
 def _session_key(session: Session) -> SessionKey:

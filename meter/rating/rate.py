@@ -102,22 +102,20 @@ class Rater:
         if not quantity or not lane.billed:
             return None
         price, note = _price(lane, part)
-        total = lane.total_key(price, member)
+        base = fault = None
+        if price is not None and isinstance(price.model, Percentage):
+            base = _base(price.model, part)
+            fault = f"{'.'.join(price.model.path)} is missing or not a number" if base is None else None
+        total = lane.total_key(None if fault else price, member)
         before = state.tallies.get(total) or Tally()
         credit, sold = self._credit, None if sale is None else SoldPart(sale, part.element)
         steps = credit.cover(lane, part, sold) if quantity > ZERO else credit.uncover(lane, quantity, before.quantity)
         covered = sum([step.covered for step in steps], ZERO) if steps else ZERO
         billable = quantity - covered
-        base = None
-        if price is not None and billable and isinstance(price.model, Percentage):
-            path = price.model.path
-            base = _base(price.model, part)
-            if base is None:
-                price, note = None, f"{'.'.join(path)} is missing or not a number"
-                total = lane.total_key(None, member)
-                before = state.tallies.get(total) or Tally()
-            elif covered:
-                base = base * billable / quantity
+        if base is not None and covered:
+            base = base * billable / quantity
+        if fault and billable:
+            price, note = None, fault
         left = _NOTHING
         if not billable:
             pass
@@ -151,7 +149,6 @@ class Rater:
 
     def beat(self, beat: Beat) -> Line | None:
         """Return the line of something due without an event; None if it comes to nothing."""
-        self.steps = ()
         left: Payable
         # Nothing is converted: what a catalog asks for in another currency than the account's is booked at 0.
         foreign = beat.asked not in {None, beat.currency}
@@ -172,7 +169,7 @@ class Rater:
             left = self._discounted_beat(beat, missing, beat.meter)
         if not left.amount and not beat.quantity and not left.money:
             return None
-        named = beat.price or (beat.plan if beat.kind == "fee" else None)
+        named = beat.price or beat.plan
         line = Line(
             key=LineKey(beat.time, "", beat.id, beat.meter),
             account=self.facts.account.id,
@@ -196,10 +193,9 @@ class Rater:
             draws=_draws(left.money),
             unpriced=foreign,
         )
-        self.steps = tuple(left.money)
         if self.evidence is not None:
             self.evidence[line.key] = Evidence(
-                draws=self.steps, price=beat.price, reductions=tuple(left.reductions), beat=beat
+                draws=tuple(left.money), price=beat.price, reductions=tuple(left.reductions), beat=beat
             )
         return line
 

@@ -227,7 +227,7 @@ class _Given(NamedTuple):
     draws: tuple[_OfDraw, ...]
 
 
-def _given(line: SoldLine, sale: Sold, share: Fraction) -> _Given:
+def _given(line: SoldLine, share: Fraction) -> _Given:
     """Return what `share` of the line's value is: first the money charged, then the draws, the last one first.
 
     The value of a line is what was charged and what its draws were worth. Where nothing or less was charged, the money
@@ -235,7 +235,7 @@ def _given(line: SoldLine, sale: Sold, share: Fraction) -> _Given:
     """
     if share == ALL:
         return _Given(line.amount, line.quantity, tuple(_OfDraw(draw.amount, draw.covered) for draw in line.draws))
-    worths = _worths(line, sale)
+    worths = _worths(line)
     charged = max(Fraction(line.amount), NOTHING)
     rest = (charged + sum(worths, NOTHING)) * share
     money = min(charged, rest)
@@ -265,17 +265,14 @@ def _before_money(line: SoldLine) -> Decimal:
     return max(line.amount, ZERO) + sum((draw.amount for draw in line.draws if draw.money), ZERO)
 
 
-def _worths(line: SoldLine, sale: Sold) -> list[Fraction]:
+def _worths(line: SoldLine) -> list[Fraction]:
     """Return what each draw was worth: a money draw its amount, another what it covered at the price of the line.
 
-    That price is what the rest of the line cost before money grants; if there was no rest, the till's own.
+    That price is what the rest of the line cost before money grants; without a rest any will do, for then all the worth
+    is theirs.
     """
     whole = _before_money(line)
-    if line.billable > ZERO and whole > ZERO:
-        price = Fraction(whole) / Fraction(line.billable)
-    else:
-        net = sale.net if line.item is None else sale.items[line.item].net
-        price = Fraction(net) / Fraction(line.quantity) if net > ZERO and line.quantity > ZERO else ALL
+    price = Fraction(whole) / Fraction(line.billable) if line.billable > ZERO and whole > ZERO else ALL
     measure = sum((draw.covered for draw in line.draws if not draw.money), ZERO)
     covered = Fraction(line.covered) * price
     return [
@@ -327,8 +324,8 @@ class _Writer:
 
     def on_account(self, line: SoldLine) -> Line | None:
         """Return the line of what a line gets back; None where that is nothing."""
-        earlier = _given(line, self.before, _share_of(line, self.before))
-        now = _given(line, self.after, _share_of(line, self.after))
+        earlier = _given(line, _share_of(line, self.before))
+        now = _given(line, _share_of(line, self.after))
         after, draws = line, []
         # The last drawn is returned first.
         for draw, new, old in reversed(list(zip(line.draws, now.draws, earlier.draws, strict=True))):

@@ -493,6 +493,11 @@ class TestNegativeQuantities:
         where = space(plan(grants=[plan_grant("free", USE, "3")]))
         assert self.figures(where, 5, -2, -1) == [(3, 2, 0), (0, -2, 0), (-1, 0, 0)]
 
+    def test_lower_what_a_percentage_could_not_price(self) -> None:
+        share = priced(Percentage(rate=d("0.1"), path=("fare",)))
+        where = space(plan(use=share, grants=[plan_grant("free", USE, "3")]))
+        assert self.figures(where, 5, -2, -1) == [(3, 2, 0), (0, -2, 0), (-1, 0, 0)]
+
 
 class TestTax:
     def tax(self, where: Space, *, site: str = "berlin") -> LineTax | None:

@@ -124,7 +124,7 @@ def _package(model: Package, per: Decimal) -> Curve:
     size, free = model.size * per, model.free * per
 
     def packages(quantity: Decimal) -> Decimal:
-        if quantity <= free or quantity <= ZERO:
+        if quantity <= free:
             return ZERO
         whole, rest = EXACT.divmod(EXACT.subtract(quantity, free), size)
         return whole + ONE if rest else whole

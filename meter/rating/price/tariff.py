@@ -19,7 +19,7 @@ from meter.model.catalog import (
     Volume,
 )
 from meter.model.money import ONE, ZERO
-from meter.rating.price.models import Curved, by_curve, curve, first_flat
+from meter.rating.price.models import Curved, by_curve, curve
 from meter.rating.price.per_event import flat, percentage
 from meter.rating.price.rule import Charge, Rule, Steps
 from meter.rating.price.steps import Step
@@ -31,7 +31,7 @@ class Tariff:
     """A price made ready for quantities in base units, `per` of them to a unit of the price: build once, use often.
 
     `charge` and `steps` as `price_quantity` and `steps_between`. `at` is P(Q), None for models that price each event by
-    itself. `first_flat` as the function.
+    itself.
     """
 
     price: Price
@@ -39,13 +39,12 @@ class Tariff:
     charge: Charge
     steps: Steps
     at: Callable[[Decimal], Decimal] | None
-    first_flat: Decimal
 
 
 def compile_price(price: Price, per: Decimal = ONE) -> Tariff:
     """Return the price made ready. It takes about as long as ten charges."""
     rule = _rule(price.model, per)
-    return Tariff(price, per, rule.charge, rule.steps, rule.at, first_flat(price.model))
+    return Tariff(price, per, rule.charge, rule.steps, rule.at)
 
 
 def price_quantity(

@@ -162,7 +162,7 @@ def test_a_tariff_says_what_its_price_says() -> None:
     assert tariff.charge(before, d(1)) == Priced(d(50), before._replace(quantity=d(18_001)))
     assert tariff.at is not None
     assert tariff.at(HOUR * 7) == 150
-    assert (tariff.first_flat, tariff.per) == (d(100), HOUR)
+    assert tariff.per == HOUR
     assert compile_price(price(Flat(amount=d(1)))).at is None
 
 
