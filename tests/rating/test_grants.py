@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from meter.model.catalog import CreditRate, Rollover
-from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Account, Link, Span
+from meter.model.directory import Account, Link, Span
 from meter.model.event import UsageEvent
+from meter.model.period import Period
 from meter.rating.grants import (
     GrantBalance,
     balances,
@@ -176,9 +177,11 @@ class TestParts:
         assert amounts(half, "11-20") == {"sub/free/2026-11": d("0.000001")}
 
     def test_spans_that_only_meet_have_nothing_in_common(self) -> None:
-        assert overlap(span("11-01", "11-10"), span("11-05")) == span("11-05", "11-10")
-        assert overlap(span("11-01", "11-05"), span("11-05", "11-10")) is None
-        assert overlap(Span(), Span()) == Span(start=SINCE_ALWAYS, end=FOR_EVER)
+        part = Period(t("11-01"), t("11-10"))
+        assert overlap(part, span("11-05")) == Period(t("11-05"), t("11-10"))
+        assert overlap(part, span("11-10", "11-20")) is None
+        assert overlap(part, span(None, "11-01")) is None
+        assert overlap(part, Span()) == part
 
     def test_a_subscription_that_is_over_gives_nothing_and_leaves_nothing(self) -> None:
         rolling = plan_grant("free", USE, "100", rollover=Rollover(most=d(50)))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from meter.model.catalog import Plan
-from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span, Subscription
+from meter.model.directory import FOR_EVER, Subscription
 from meter.model.period import Period
 from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, BeatKind, Days, end_of
 from meter.rating.calendar.fees import Terms, deposits, fees, purchases, purchases_of
@@ -54,8 +54,8 @@ def starts(facts: AccountFacts) -> datetime | None:
         for subscription in subscriptions_of(facts):
             start = subscription.span.start
             if start is not None:
-                parts = parts_of(facts, subscription, Span(start=start, end=FOR_EVER))
-                instants += [part.start for part in parts if part.start is not None]
+                parts = parts_of(facts, subscription, Period(start, FOR_EVER))
+                instants += [part.start for part in parts]
         facts.memo["calendar"] = min(instants, default=None)
     found: datetime | None = facts.memo["calendar"]
     return found
@@ -92,8 +92,8 @@ def _charges(facts: AccountFacts, subscription: Subscription) -> bool:
 def _subscribed(facts: AccountFacts, period: Period) -> Iterator[Beat]:
     for subscription in subscriptions_of(facts):
         yield from deposits(facts, subscription, period)
-        for part in parts_of(facts, subscription, Span(start=period.start, end=period.end)):
-            catalog = facts.catalogs.at(part.start or SINCE_ALWAYS)
+        for part in parts_of(facts, subscription, period):
+            catalog = facts.catalogs.at(part.start)
             plan = catalog.plans.get(subscription.plan)
             if plan is not None and plan.fee is not None:
                 yield from fees(facts, Terms(catalog, plan, plan.fee), subscription, period, part)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from meter.model.catalog import Catalog, Fee, Plan
-from meter.model.directory import GivenGrant, Span, Subscription
+from meter.model.directory import GivenGrant, Subscription
 from meter.model.money import ONE, round_amount, round_quantity
 from meter.model.period import Period
 from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, Days
@@ -26,10 +26,8 @@ class Terms(NamedTuple):
     fee: Fee
 
 
-def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: Period, part: Span) -> Iterator[Beat]:
+def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: Period, part: Period) -> Iterator[Beat]:
     """In advance: from the part's start to the period's end, and what was too much back; in arrears: at its end."""
-    if part.start is None or part.end is None:
-        return
     (catalog, plan, fee), days = terms, facts.account.periods.days(period)
 
     def line(time: datetime, name: str, active: int, *, discounts_at: datetime) -> Beat:

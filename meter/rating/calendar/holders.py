@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from meter.model.catalog import Catalog
 from meter.model.charge import LineTax
-from meter.model.directory import SINCE_ALWAYS, Span, Subscription
+from meter.model.directory import Span, Subscription
+from meter.model.period import Period
 from meter.rating.facts import AccountFacts
 from meter.rating.grants import member_spans, overlap
 
@@ -16,7 +17,7 @@ def subscriptions_of(facts: AccountFacts) -> list[Subscription]:
     return [subscription for holder in holders for subscription in directory.subscriptions.get(holder, ())]
 
 
-def parts_of(facts: AccountFacts, subscription: Subscription, within: Span) -> list[Span]:
+def parts_of(facts: AccountFacts, subscription: Subscription, within: Period) -> list[Period]:
     """Return the parts of `within` in which the account has the subscription, or the member who has it."""
     part = overlap(within, subscription.span)
     if part is None:
@@ -24,7 +25,7 @@ def parts_of(facts: AccountFacts, subscription: Subscription, within: Span) -> l
     return [part] if subscription.member is None else member_spans(facts, subscription.member, part)
 
 
-def under(facts: AccountFacts, member: str, part: Span) -> list[Span]:
+def under(facts: AccountFacts, member: str, part: Period) -> list[Period]:
     """Return when in the part the member's usage falls under the account's plan: not while there is an own one."""
     spans = member_spans(facts, member, part)
     for own in facts.directory.subscriptions.get(("member", member), ()):
@@ -32,7 +33,7 @@ def under(facts: AccountFacts, member: str, part: Span) -> list[Span]:
         before = [] if start is None else [overlap(span, Span(end=start)) for span in spans]
         after = [] if end is None else [overlap(span, Span(start=end)) for span in spans]
         spans = [span for span in [*before, *after] if span is not None]
-    return sorted(spans, key=lambda span: span.start or SINCE_ALWAYS)
+    return spans
 
 
 def only_site(catalog: Catalog) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from meter.model.catalog import Catalog, Graduated, Holder, Plan, Price
-from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span, Subscription
+from meter.model.directory import Subscription
 from meter.model.money import ZERO
 from meter.model.period import Period
 from meter.rating.calendar.beat import Beat, BeatKind, Days
@@ -20,7 +20,7 @@ class _Held(NamedTuple):
     """A part of a period in which a plan was held by a subscription."""
 
     subscription: Subscription
-    part: Span
+    part: Period
 
 
 class _Priced(NamedTuple):
@@ -41,7 +41,7 @@ def _flat_at_zero(price: Price) -> bool:
     return isinstance(price.model, Graduated) and price.model.flat_at_zero
 
 
-def first_flats(facts: AccountFacts, subscription: Subscription, period: Period, part: Span) -> Iterator[Beat]:
+def first_flats(facts: AccountFacts, subscription: Subscription, period: Period, part: Period) -> Iterator[Beat]:
     """What the first tiers cost without usage: for the account, or for each member whose usage falls under the plan.
 
     By the prices that are in force at that instant, as the usage that follows is.
@@ -106,10 +106,10 @@ def _beat(
 
 
 def _holders(
-    facts: AccountFacts, subscription: Subscription, part: Span
+    facts: AccountFacts, subscription: Subscription, part: Period
 ) -> Iterator[tuple[Holder, str | None, datetime]]:
     """Give whose quantities add up in the part, each with the instant at which that begins."""
-    start = part.start or SINCE_ALWAYS
+    start = part.start
     # Of a member's own subscription it is hers, credit and all, also where the quantities of all add up.
     yield "account", subscription.member, start
     if subscription.member is not None:
@@ -117,21 +117,20 @@ def _holders(
         return
     for member in facts.directory.members_of(facts.account.id):
         for span in under(facts, member, part):
-            yield "member", member, span.start or start
+            yield "member", member, span.start
 
 
 def minimums(facts: AccountFacts, period: Period) -> Iterator[Beat]:
     """What is missing to the minimums of a closed period, by plan: its days under any of its subscriptions count."""
     if period.start not in facts.closed:
         return
-    whole = Span(start=period.start, end=period.end)
     by_plan: dict[str, list[_Held]] = {}
     for subscription in subscriptions_of(facts):
-        for part in parts_of(facts, subscription, whole):
+        for part in parts_of(facts, subscription, period):
             by_plan.setdefault(subscription.plan, []).append(_Held(subscription, part))
     for name in sorted(by_plan):
-        held = sorted(by_plan[name], key=lambda one: (one.part.start or SINCE_ALWAYS, one.subscription.id))
-        for priced in _prices(facts, name, held[0].part.start or SINCE_ALWAYS):
+        held = sorted(by_plan[name], key=lambda one: (one.part.start, one.subscription.id))
+        for priced in _prices(facts, name, held[0].part.start):
             least = priced.price.period_minimum
             if least is None:
                 continue
@@ -149,7 +148,7 @@ def minimums(facts: AccountFacts, period: Period) -> Iterator[Beat]:
                 )
                 yield beat._replace(
                     # Nobody fills the gap later than in the last instant that counts.
-                    discounts_at=(last.part.end or period.end) - datetime.resolution,
+                    discounts_at=last.part.end - datetime.resolution,
                     days=_days(facts, [part for _, part in parts], period),
                     each=least,
                 )
@@ -173,14 +172,14 @@ def _by_holder(facts: AccountFacts, held: list[_Held], price: Price) -> dict[str
 def _until(held: _Held) -> tuple[datetime, bool, datetime, str]:
     """Return a key that is greatest for what holds last: of several the account's own, then what began last."""
     subscription, part = held
-    return part.end or FOR_EVER, subscription.member is None, part.start or SINCE_ALWAYS, subscription.id
+    return part.end, subscription.member is None, part.start, subscription.id
 
 
-def _days(facts: AccountFacts, spans: list[Span], period: Period) -> Days:
+def _days(facts: AccountFacts, spans: list[Period], period: Period) -> Days:
     """Return on how many days of the period any of `spans` holds."""
     days = facts.account.periods.days(period)
     seen: set[int] = set()
     for span in spans:
-        begin, end = (days.between(period.start, instant or period.start) for instant in (span.start, span.end))
+        begin, end = (days.between(period.start, instant) for instant in (span.start, span.end))
         seen.update(range(begin, end))
     return Days(len(seen), days.month)

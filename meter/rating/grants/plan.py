@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from meter.model.catalog import PlanGrant
-from meter.model.directory import FOR_EVER, SINCE_ALWAYS, Span, Subscription
+from meter.model.directory import SINCE_ALWAYS, Subscription
 from meter.model.money import ZERO, round_quantity, unit_scale
 from meter.model.period import Period
 from meter.rating.facts import AccountFacts
@@ -22,7 +22,7 @@ class Part(NamedTuple):
 
     subscription: Subscription
     period: Period
-    span: Span
+    span: Period
 
 
 def plan_instances(
@@ -33,8 +33,8 @@ def plan_instances(
     A member's own subscription gives to that member, whatever the grant's holder, for the days of belonging to the
     account.
     """
-    span = overlap(Span(start=period.start, end=period.end), subscription.span)
-    if span is None or span.start is None:
+    span = overlap(period, subscription.span)
+    if span is None:
         return []
     plan = facts.catalogs.at(span.start).plans.get(subscription.plan)
     part = Part(subscription, period, span)
@@ -52,14 +52,14 @@ def plan_instances(
 
 
 def _planned(  # noqa: PLR0917 -- a grant, whose it is, and how much
-    facts: AccountFacts, grant: PlanGrant, part: Part, holder: str | None, amount: Decimal, first: Span
+    facts: AccountFacts, grant: PlanGrant, part: Part, holder: str | None, amount: Decimal, first: Period
 ) -> Instance:
     account, subscription, end = facts.account, part.subscription, part.span.end
     name = account.periods.name(part.period)
     tail = "" if holder is None else f"/{segment(account.id if subscription.member is not None else holder)}"
     scale = unit_scale(grant.unit)
     rollover = grant.rollover if end == part.period.end else None
-    lasts = end or FOR_EVER
+    lasts = end
     for _ in range(0 if rollover is None else rollover.periods):
         lasts = account.periods.at(lasts).end
     return Instance(
@@ -99,11 +99,11 @@ def _seated(facts: AccountFacts, part: Part, member: str) -> bool:
     return member in seated
 
 
-def _amount(facts: AccountFacts, grant: PlanGrant, part: Part, spans: Sequence[Span]) -> Decimal:
+def _amount(facts: AccountFacts, grant: PlanGrant, part: Part, spans: Sequence[Period]) -> Decimal:
     """Return the instance's amount: times seats with `per_seat`; for a part of the period active days / days of it."""
     amount, period = grant.amount, part.period
     if grant.per_seat and part.subscription.seats is not None:
         amount *= part.subscription.seats
     days = facts.account.periods.days(period)
-    active = sum(days.between(span.start or period.start, span.end or period.end) for span in spans)
+    active = sum(days.between(span.start, span.end) for span in spans)
     return amount if active == days.month else round_quantity(amount * active / days.month)

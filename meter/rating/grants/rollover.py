@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from meter.model.directory import FOR_EVER, Span, Subscription
+from meter.model.directory import FOR_EVER, Subscription
 from meter.model.money import ZERO
 from meter.model.period import Period
 from meter.rating.facts import AccountFacts
@@ -22,7 +22,7 @@ def rolled_instances(
     facts: AccountFacts, subscription: Subscription, period: Period, member: str | None
 ) -> list[Instance]:
     """Return what earlier periods of the same subscription left over to `period`, whatever is left of it."""
-    part = overlap(Span(start=period.start, end=period.end), subscription.span)
+    part = overlap(period, subscription.span)
     if part is None or part.start != period.start:
         return []  # it begins in this period, or is over: nothing was before
     found: list[Instance] = []
@@ -56,7 +56,7 @@ def rolled(old: Instance, now: Instance, age: int, subscription: Subscription) -
     )
 
 
-def _as_if_now(facts: AccountFacts, old: Instance, period: Period, part: Span) -> Instance | None:
+def _as_if_now(facts: AccountFacts, old: Instance, period: Period, part: Period) -> Instance | None:
     """Return the instance of `period` beside which what is left of `old` is drawn, whether it exists or not."""
     spans = [part] if old.member is None else member_spans(facts, old.member, part)
     if not spans:
