@@ -107,7 +107,7 @@ class Account:
             amount = self._discounted(sub, one.meter, at.time, at.period, amount)
             payments, paid = self.showing(lambda: self._pay(one.meter, at, sub, amount or ZERO))
             amount -= sum((draw.amount for draw in payments), ZERO)
-            self.memory.paid[at.period.start, one.meter, at.period.terms.currency] += amount
+            self.memory.paid[at.period.start, one.meter] += amount
             shown |= paid
         line = Line(
             account=self.name,
@@ -207,7 +207,7 @@ class Account:
     ) -> list[Drawn]:
         drawn = self.memory.payments[period.start, meter]
         if amount < 0:
-            paid = max(self.memory.paid[period.start, meter, period.terms.currency], ZERO)
+            paid = max(self.memory.paid[period.start, meter], ZERO)
             return self.credit.give_back_money(drawn, -amount - paid)
         instances = self.credit.eligible(member, sub, period, meter, at)
         found = self.credit.pay(instances, period.terms.currency, amount)
@@ -264,7 +264,7 @@ class Account:
             sub, member = due.sub, due.member or (due.sub or {}).get("member")
             payments, shown = self.showing(lambda: self._pay_at(due.meter, member, at, due.period, sub, amount))
             amount -= sum((draw.amount for draw in payments), ZERO)
-            self.memory.paid[due.period.start, due.meter, due.currency] += amount
+            self.memory.paid[due.period.start, due.meter] += amount
             if not amount and not shown:
                 return
         self.lines.append(

@@ -1,13 +1,12 @@
 """Sales and refunds of the second rater.
 
-A refund is a fraction of its sale, or of lines of it. What each line of the sale has given back so far is a function of
-the fraction so far; a refund books the difference that it makes.
+A refund takes a share of what is left of each line of its sale, or of those that it names. What a line gives back in
+all is a function of its share so far; a refund books the difference that it makes.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from urllib.parse import quote
@@ -20,14 +19,6 @@ from tests.reference.values import PLACES, ZERO, Doc, exact, number, rounded
 
 
 @dataclass
-class Fractions:
-    """How much of a sale is refunded: of the whole by amount, and of its lines by what they cost."""
-
-    gross: Fraction = ZERO
-    net: dict[int, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
-
-
-@dataclass
 class _Original:
     """What a line of the sale was worth when it was booked."""
 
@@ -36,6 +27,11 @@ class _Original:
     covers: list[tuple[Drawn, Fraction, Fraction]]  # draw, quantity, value
     payments: list[tuple[Drawn, Fraction]]
     uncovered: Fraction = ZERO
+
+    def back(self) -> Fraction:
+        """What has come back of what the line says that credit covered, below 0."""
+        whole = sum((quantity for _, quantity, _ in self.covers), ZERO)
+        return rounded(self.booked.line.covered * self.uncovered / whole, 12) if whole else ZERO
 
 
 class Sale:
@@ -46,8 +42,12 @@ class Sale:
         self.items: list[Doc] = event["data"]["lines"]
         self.nets = [number(item["amount"]) or ZERO for item in self.items]
         self.total = number(event["data"]["total"]) or ZERO
-        self.done = Fractions()
-        self.till = (ZERO, ZERO)  # net and tax that the till has given back
+        # How much of each line and of the tip (-1) is refunded; the gross amount; its net, tax and tip in cents.
+        self.given: dict[int, Fraction] = dict.fromkeys(range(-1, len(self.items)), ZERO)
+        self.gross = ZERO
+        self.back = (ZERO, ZERO, ZERO)
+        taxes = [number(item.get("tax")) or ZERO for item in self.items]
+        self.whole = (sum(self.nets, ZERO), sum(taxes, ZERO), number(event["data"].get("tip")) or ZERO)
         self.paid: Line | None = None
         self.lines: list[_Original] = []
         self.tip: Line | None = None
@@ -73,43 +73,66 @@ class Sale:
 
     def share(self, element: int | None) -> Fraction:
         """How much of a line, of the tip (-1) or of a line of the whole sale (None) is refunded."""
-        whole = self.done.gross / self.total if self.total > 0 else ZERO
-        if element == -1:
-            return whole
-        if element is None:
-            sold = [(n, net) for n, net in enumerate(self.nets) if net > 0]
-            net = sum((one for _, one in sold), ZERO)
-            return sum((self.share(n) * one for n, one in sold), ZERO) / net if net else whole
-        net = self.nets[element]
-        own = self.done.net[element] / net if net else ZERO
-        return min(Fraction(1), whole + own)
+        if element is not None:
+            return self.given[element]
+        sold = [(n, net) for n, net in enumerate(self.nets) if net > 0]
+        net = sum((one for _, one in sold), ZERO)
+        if not net:
+            return self.gross / self.total if self.total > 0 else ZERO
+        return sum((self.given[n] * one for n, one in sold), ZERO) / net
 
     def advance(self, data: Doc) -> None:
         """Count the refund, never more than what is left."""
+        given, left = dict(self.given), self.total - self.gross
+        places = PLACES.get(self.event["data"]["currency"], 2)
         if data.get("amount") is not None:
-            self.done.gross = max(self.done.gross, min(self.total, self.done.gross + exact(data["amount"])))
-            return
-        for line in data["lines"]:
-            name = line.get("sku") or line.get("name")
-            wanted = exact(line["amount"])
-            sold = [n for n, net in enumerate(self.nets) if net > 0]
-            named = [n for n in range(len(self.items)) if name is not None and name == self._name(n)]
-            if not named:
-                # The sale has no such line: it is of all of them, each by what it cost.
-                whole = sum((self.nets[n] for n in sold), ZERO)
-                for n in sold:
-                    self._take(n, wanted * self.nets[n] / whole)
-            for n in named:
-                wanted -= self._take(n, wanted) if n in sold else ZERO
+            amount = min(exact(data["amount"]), left)
+            if amount > 0:
+                self._take(list(self.given), amount / left)
+                self.gross += amount
+                net, tax, tip = self.parts()
+                rest = rounded(self.gross * sum(self.whole) / self.total, places)
+                tip = rounded(rest * tip / (net + tax + tip), places) if net + tax + tip else ZERO
+                tax = rounded((rest - tip) * tax / (net + tax), places) if net + tax else ZERO
+                self.back = (rest - tip - tax, tax, tip)
+        else:
+            for line in data["lines"]:
+                self._take_line(line)
+            if self.given == given:
+                return
+            net, tax = (rounded(part, places) for part in self.parts()[:2])
+            self.gross = min(self.total, self.gross + net + tax - self.back[0] - self.back[1])
+            self.back = (net, tax, self.back[2])
+        # The last part gives the rest.
+        parts = [n for n in self.given if n >= 0 or self.whole[2] or not self.items]
+        if self.given != given and all(self.given[n] == 1 for n in parts):
+            self.gross, self.back = self.total, self.whole
+
+    def _take_line(self, line: Doc) -> None:
+        name, wanted = line.get("sku") or line.get("name"), exact(line["amount"])
+        named = [n for n in range(len(self.items)) if name is not None and name == self._name(n)]
+        if not named:
+            # The sale has no such line: it is of all of them.
+            rest = sum((self._left(n) for n in range(len(self.items))), ZERO)
+            if rest > 0 and wanted > 0:
+                self._take(list(range(len(self.items))), min(Fraction(1), wanted / rest))
+        for n in named:
+            part = min(wanted, self._left(n))
+            if part > 0:
+                self._take([n], part / self._left(n))
+                wanted -= part
+
+    def _left(self, n: int) -> Fraction:
+        return self.nets[n] * (1 - self.given[n])
 
     def _name(self, n: int) -> str | None:
         found: str | None = self.items[n].get("sku") or self.items[n].get("name")
         return found
 
-    def _take(self, n: int, wanted: Fraction) -> Fraction:
-        part = max(ZERO, min(wanted, self.nets[n] - self.done.net[n]))
-        self.done.net[n] += part
-        return part
+    def _take(self, several: list[int], share: Fraction) -> None:
+        """Give back a share of what is left of each."""
+        for n in several:
+            self.given[n] += share * (1 - self.given[n])
 
     def parts(self) -> tuple[Fraction, Fraction, Fraction]:
         """Net, tax and tip that are refunded so far."""
@@ -124,11 +147,11 @@ class Sale:
         if refund["data"]["currency"] != self.event["data"]["currency"]:
             return
         before = {n: self.share(n) for n in (-1, None, *range(len(self.items)))}
-        parts, gross = self.parts(), self.done.gross
+        back, gross = self.back, self.gross
         self.advance(refund["data"])
         part = f"refund/{quote(refund['source'], safe='')}/{quote(refund['id'], safe='')}" if behind else "refund"
         if self.paid is not None:
-            self._till(account, refund, at, period, part, parts, gross, before[None], behind=behind)
+            self._till(account, refund, at, period, part, back, gross, before[None], behind=behind)
             return
         for one in self.lines:
             element = one.booked.line.key[4] if one.booked.item is not None else None
@@ -190,16 +213,15 @@ class Sale:
                     found.append(account.credit.refund(draw, units, back, at, period.end, refund))
             return found
 
+        earlier = one.back()
         back, shown = account.showing(give)
+        one.uncovered += sum((draw.covered for draw in back), ZERO)
         line = one.booked.line
         if line.period == period:
-            account.memory.paid[period.start, line.meter, line.currency] -= amount
+            account.memory.paid[period.start, line.meter] -= amount
         quantity = rounded(line.quantity * after, 12) - rounded(line.quantity * before, 12)
-        gone, factor = one.uncovered, one.booked.factor
-        one.uncovered += sum((draw.covered for draw in back), ZERO)
-        covered = rounded(one.uncovered / factor, 12) - rounded(gone / factor, 12)
         self._book(account, line, refund, at, period, part, -amount, shown,
-                   behind=behind, quantity=-quantity, covered=covered)  # fmt: skip
+                   behind=behind, quantity=-quantity, covered=one.back() - earlier)  # fmt: skip
 
     def _till(  # noqa: PLR0917 -- as the rules name them
         self, account: Account, refund: Doc, at: datetime, period: Period, part: str,
@@ -208,16 +230,8 @@ class Sale:
         """Net, tax and tip of a sale paid at the till go back as the till gave them."""
         line = self.paid
         assert line is not None
-        places = PLACES.get(line.currency, 2)
-        after = self.parts()
-        tax = rounded(after[1], places) - rounded(before[1], places)
-        tip = rounded(after[2], places) - rounded(before[2], places)
-        # The till gives back whole cents: of an amount the net is what is left over, of lines each sum is rounded.
-        net = rounded(sum(after, ZERO), places) - rounded(sum(before, ZERO), places) - tax - tip
-        if refund["data"].get("amount") is None:
-            net, tax = rounded(after[0], places) - self.till[0], rounded(after[1], places) - self.till[1]
-        self.till = (self.till[0] + net, self.till[1] + tax)
-        total = self.done.gross - gross
+        net, tax, tip = (now - was for now, was in zip(self.back, before, strict=True))
+        total = self.gross - gross
         if not total:
             total = net + tax
         if not (net or tax or tip or total):

@@ -149,12 +149,11 @@ class Maker:
         """Some refunds of one sale: by amount, or of its lines."""
         chance, data = self.chance, sale["data"]
         several = [line for line in data["lines"] if not line["amount"].startswith("-")]
-        by_lines = chance.yes(0.4) and several
         for n in range(chance.count(1, 3)):
             refund: Doc = {"refund": f"f{self.serial}-{n if chance.yes(0.85) else 0}",
                            "sale": {"source": sale["source"], "order": data["order"]}, "currency": data["currency"],
                            "status": chance.one_of(["completed"] * 4 + ["pending", "failed"])}  # fmt: skip
-            if by_lines:
+            if several and chance.yes(0.4):
                 line = chance.one_of(several)
                 refund["lines"] = [
                     {"sku": line["sku"], "quantity": 1, "amount": in_cents(chance.one_of(["1", line["amount"]]))}
