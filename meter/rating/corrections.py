@@ -42,8 +42,9 @@ def differences(*, standing: Mapping[LineKey, Charge], lines: Iterable[Line]) ->
 
 
 def is_nothing(line: Line) -> bool:
-    """Tell whether there is nothing to book: quantity 0 and amount 0, and no credit that paid for it."""
-    return not line.quantity and not line.amount and not line.draws
+    """Tell whether there is nothing to book: every figure is 0, the till's among them, and no credit paid for it."""
+    settled = line.tip or line.total or (line.tax is not None and line.tax.amount)
+    return not (line.quantity or line.amount or line.draws or settled)
 
 
 def bills_the_same(left: Line, right: Line) -> bool:

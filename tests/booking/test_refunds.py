@@ -118,3 +118,21 @@ async def test_a_sale_that_is_released_later_than_its_refund_is_refunded(databas
         await space.rate()
         expected = [("acme", "refund", "paid", D(-1)), ("acme", "usage", "paid", D(4))]
         assert await stories(space) == {"s": expected}
+
+
+async def test_a_refund_of_the_tip_alone_is_booked(database_url: str) -> None:
+    """The first one takes all that was sold; of the second only the tip is left."""
+    tipped = {**sale_data("o", "paid"), "tip": "0.50", "total": "4.50"}
+    whole = {"refund": "r1", "sale": {"source": BAR, "order": "o"}, "currency": "EUR", "status": "completed"}
+    bodies = [
+        event("pos.sale", "s", "02T09:00", "badge:ADA1", BAR, tipped),
+        event("pos.refund", "r1", "03T09:00", None, BAR, {**whole, "lines": tipped["lines"]}),
+        refund("r2", "04T09:00", "o", "5.95"),
+    ]
+    for order in ((0, 1, 2), (2, 0, 1), (2, 1, 0)):
+        async with open_space(database_url) as space:
+            await space.forget()
+            for n in order:
+                await space.take(bodies[n])
+            assert await space.rows("SELECT sum(amount), sum(tip), sum(total) FROM charges") == [(D(0), D(0), D(0))]
+            assert (await space.books())["journal"] == []

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from meter.model.catalog import Site
-from meter.model.charge import Charge, Line
+from meter.model.charge import Charge, Line, LineTax
 from meter.model.errors import Broken
 from meter.rating.book import GroupTotals, book, charge_groups
 from meter.rating.corrections import Difference, bills_the_same, differences, reversed_line
@@ -59,6 +59,9 @@ class TestDifferences:
         first, second = where().lines(use("11-02", 1), use("11-03", 1))
         nothing = replace(first, quantity=d(0), amount=d(0))
         assert [found.line for found in differences(standing={}, lines=[nothing, second])] == [second]
+        tax = LineTax(name="vat", rate=None, inclusive=False, amount=d(1))
+        for till in (replace(nothing, tip=d("0.5")), replace(nothing, total=d(1)), replace(nothing, tax=tax)):
+            assert [found.line for found in differences(standing={}, lines=[till])] == [till]
 
 
 class TestCorrections:
