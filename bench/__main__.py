@@ -33,9 +33,14 @@ HTTP_BATCH: Final = 250
 NAIVE_EVENTS_MAX: Final = 2000
 _BUSY: Final = 0.5
 
+# A session's line stands at its start and is known at its end, the last of the events that it names.
 _LIVE: Final = """
-    SELECT extract(epoch FROM pg_xact_commit_timestamp(xid::text::bigint::text::xid) - event_time)
-      FROM charges WHERE operator = $1 AND event_time >= $2 AND role = 'original' AND source <> ''
+    SELECT extract(epoch FROM
+             pg_xact_commit_timestamp(line.xid::text::bigint::text::xid) - coalesce(last.time, line.event_time))
+      FROM charges AS line
+      LEFT JOIN events AS last ON last.operator = line.operator
+       AND last.source = line.events -> -1 ->> 0 AND last.id = line.events -> -1 ->> 1
+     WHERE line.operator = $1 AND line.event_time >= $2 AND line.role = 'original' AND line.source <> ''
 """
 
 _BILL: Final = """
