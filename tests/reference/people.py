@@ -92,11 +92,13 @@ class People:
         calendar = self.calendars[account]
         if len(calendar.eras) == 1:
             return entry
-        dates = {
+        dates: Doc = {
             name: text_of(instant_of(entry[name], calendar, ALWAYS))
             for name in ("from", "to", "effective", "expires")
             if name in entry
         }
+        if "discounts" in entry:
+            dates["discounts"] = [self.dated(discount, account) for discount in entry["discounts"]]
         return entry | dates
 
     def claims(self) -> list[Doc]:
