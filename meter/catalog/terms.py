@@ -59,9 +59,13 @@ def _replaced(before: Account, terms: Terms, at: datetime) -> tuple[Replaced, ..
 
 
 def terms_warning(before: Account | None, after: Account) -> str | None:
-    """Return since when other terms hold; None where nothing changes, or they hold from the start."""
-    if before is None or not after.replaced or (before.terms, before.replaced) == (after.terms, after.replaced):
+    """Return since when other terms hold; None where they hold from the start, or nothing new comes of it."""
+    if before is None or not after.replaced:
         return None
+    kept = len(after.replaced)
+    earlier = [*(one.terms for one in before.replaced), before.terms]
+    if after.replaced == before.replaced[:kept] and after.terms == earlier[kept]:
+        return None  # as they were, or what had not begun is taken back
     terms, until = after.replaced[-1]
     period = after.periods.named(until)
     day = local_date(period.start, terms.timezone)

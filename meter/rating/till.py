@@ -88,7 +88,7 @@ class Till:
     def paid(self, placed: PlacedEvent, period: Period) -> tuple[Line, list[Unread]]:
         """Return the line of a sale paid at the till, and what of it could not be read."""
         event, facts = placed.event, self.facts
-        catalog = self.facts.catalogs.at(event.time)
+        catalog = facts.catalogs.at(event.time)
         line, unread = paid_line(
             event,
             account=facts.account.id,

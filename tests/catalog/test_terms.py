@@ -97,6 +97,12 @@ def test_a_warning_says_since_when() -> None:
     )
     assert terms_warning(after, replace(after, name="ACME")) is None
     assert terms_warning(None, before) is None
+    # What is taken back leaves the terms that hold: they began long ago, and are no news.
+    moved = account(Terms("BGN", SOFIA, 15), Replaced(LEV, "2025-10"))
+    pending = put(moved, on(11, 20), anchor_day=20)
+    assert terms_warning(moved, pending) is not None
+    assert terms_warning(pending, put(pending, on(11, 20), anchor_day=15)) is None
+    assert terms_warning(pending, put(pending, on(11, 20), anchor_day=25)) is not None
     assert terms_warning(before, account(Terms("BGN", SOFIA, 15))) is None
 
 
