@@ -11,7 +11,7 @@ ITSELF := $(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench lock clean
+.PHONY: help run test lint format docs bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import rules
 format: $(VENV)/dev.stamp ## what ruff can mend by itself
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+docs: $(VENV)/dev.stamp ## docs/sources.md anew from the registry of sources
+	@$(BIN)/python -c "from meter.sources.page import page; print(page(), end='')" >docs/sources.md
 
 bench: $(VENV)/dev.stamp ## throughput and latency beside their limits (ARGS="--short")
 	@$(BIN)/python -m bench $(ARGS)

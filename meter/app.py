@@ -32,6 +32,7 @@ from meter.ingest.batcher import DRAIN_S, Batcher
 from meter.ingest.http import event_receiver
 from meter.ingest.mqtt import MqttIngest
 from meter.ingest.retry import retry_rejection
+from meter.ingest.setups import Sources
 from meter.ingest.topics import Topics
 from meter.ingest.webhook import hook_receiver
 from meter.model.errors import BadInput, Unavailable
@@ -108,6 +109,7 @@ class Gateway:
         self._operator = OperatorName(self._database)
         self._leases = LeaseKeeper(self._database, holder=f"{os.uname().nodename}-{os.getpid()}")
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sources = Sources(settings.webhooks)
         self._accepted = Wakeup()
         self._booked = Wakeup()
         self._batcher: Batcher | None = None
@@ -316,9 +318,7 @@ class Gateway:
             receive_events=None if batcher is None else event_receiver(batcher, operator=self._operator),
             receive_hook=None
             if batcher is None
-            else hook_receiver(
-                batcher, sources=self._settings.webhooks, operator=self._operator, telemetry=self.telemetry
-            ),
+            else hook_receiver(batcher, sources=self._sources, operator=self._operator, telemetry=self.telemetry),
         )
         runner = web.AppRunner(create_app(services), shutdown_timeout=_HTTP_CLOSE_S, **SERVER_OPTIONS)
         await runner.setup()

@@ -57,8 +57,18 @@ class WebhookSettings(_Strict):
     """The URL as registered with the vendor, where the vendor signs it."""
     site: str | None = None
     """The site that the source's events belong to."""
+    timezone: str = "UTC"
+    """The IANA zone of the vendor's times that name none."""
     api_base: str | None = None
+    """Where the vendor's API answers; unset: the vendor's own address, where it has one."""
     api_key: SecretStr | None = None
+    """With what the vendor's API is asked; unset: nothing is fetched."""
+    every_s: Annotated[int, Field(ge=5, le=86400)] | None = None
+    """Seconds between two polls; unset: as the vendor bears it."""
+    apply: bool = False
+    """Whether drafts of members and memberships are applied by themselves."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The vendor's own settings."""
 
 
 class TargetSettings(_Strict):

@@ -10,6 +10,8 @@ from meter.catalog.entry import Entry
 from meter.catalog.prices import read_dimensions
 from meter.model.catalog import CreditRate, Meter, Site, Tax, TopicMap
 from meter.model.money import ONE, ZERO
+from meter.sources.options import options_of
+from meter.sources.registry import DECODERS, VENDORS, vendor_of_decoder
 
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00", re.ASCII)
 _LEDGER_ACCOUNT: Final = re.compile(r"[^\W_][\w -]*(:[^\W_][\w -]*)+")
@@ -61,7 +63,22 @@ def read_topics(root: Entry, sites: Collection[str]) -> tuple[TopicMap, ...]:
         if "topic" in entry and not _is_filter(topic):
             entry.fault("topic", f"{topic[:60]!r} is no MQTT topic filter; + and # stand alone between slashes, # last")
         decoder, site = entry.text("decoder") or "", entry.reference("site", sites, "site") or ""
-        found.append(TopicMap(topic=topic, decoder=decoder, site=site))
+        if "decoder" in entry and decoder not in DECODERS:
+            entry.warn("decoder", f"nothing is read by {decoder[:60]!r}; there are {', '.join(sorted(DECODERS))}")
+        options = entry.plain("options") if entry.is_map("options") else {}
+        vendor = VENDORS.get(vendor_of_decoder(decoder))
+        for fault in options_of({} if vendor is None else vendor.options, options)[1]:
+            entry.fault("options", fault)
+        found.append(
+            TopicMap(
+                topic=topic,
+                decoder=decoder,
+                site=site,
+                name=entry.id("name"),
+                timezone=entry.timezone("timezone"),
+                options=options,
+            )
+        )
         entry.done()
     return tuple(found)
 

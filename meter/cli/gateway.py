@@ -27,7 +27,7 @@ from meter.embedded.broker import EmbeddedBroker
 from meter.embedded.postgres import EmbeddedPostgres
 from meter.export.ledger import LedgerTarget
 from meter.ingest.mqtt_address import broker_address
-from meter.ingest.webhook import source_faults
+from meter.ingest.setups import Sources
 from meter.model.errors import BadInput, MeterError, Unavailable
 from meter.rundir import Addresses, admin_key, forget_addresses, read_addresses, write_addresses
 from meter.store import migrate as schema
@@ -243,7 +243,7 @@ async def _serve(settings: Settings, roles: Sequence[str]) -> None:
 
 def _say_source_faults(settings: Settings) -> None:
     """Say which webhooks could never arrive; what else is metered must not wait for them."""
-    for fault in source_faults(settings.webhooks):
+    for fault in Sources(settings.webhooks).faults:
         err.print(fault, style="yellow")
 
 
@@ -264,7 +264,7 @@ async def _check() -> list[tuple[str, str | None]]:
         for name, target in settings.targets.items()
         if target.enabled
     ]
-    results: list[tuple[str, str | None]] = [("settings", "\n".join(source_faults(settings.webhooks)) or None)]
+    results: list[tuple[str, str | None]] = [("settings", "\n".join(Sources(settings.webhooks).faults) or None)]
     for part, answers in checks:
         try:
             await answers()

@@ -16,6 +16,7 @@ from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.batcher import Batcher
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import UNREADABLE, Parsed, Refusal, read_batch, read_event, structured
+from meter.sources.make import refused
 from meter.store.directory import NO_CATALOG
 from meter.store.keys import Principal
 
@@ -89,11 +90,6 @@ async def committed(batcher: Batcher, arrivals: Sequence[Arrival]) -> Sequence[R
 def results_answer(receipts: Sequence[Receipt]) -> web.Response:
     """Return one result for each event, in order."""
     return web.Response(body=msgspec.json.encode({"results": receipts}), content_type="application/json")
-
-
-def refused(error: BadInput, body: bytes) -> Refusal:
-    """Return a body that holds no event as a refusal."""
-    return Refusal(code=error.code, detail=error.detail, body=body)
 
 
 def _parse(request: web.Request, body: bytes) -> tuple[Sequence[Parsed], BadInput | None]:

@@ -22,8 +22,8 @@ from meter.model.errors import BadInput
 from meter.model.event import HEARTBEAT, EventKey
 from meter.model.instant import instant_text, parse_instant
 from meter.model.wire import Refusal, WireEvent
-from meter.store.accept import Entry
 from meter.store.edges import NO_BOOT, EdgeReport, Heartbeat
+from meter.store.entry import Entry
 from meter.store.rejections import ORIGIN_CHARS_MAX, Rejection
 
 # rating.md, section 2.

@@ -10,7 +10,7 @@ import asyncio
 import random
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -25,7 +25,9 @@ from meter.ingest.mqtt_address import BrokerAddress, broker_address
 from meter.ingest.mqtt_session import MqttSession, ProtocolRefused
 from meter.ingest.topics import Topics, ack_topic
 from meter.model.errors import BadInput, Unavailable
-from meter.model.wire import BODY_BYTES_MAX, Refusal
+from meter.model.wire import BODY_BYTES_MAX
+from meter.sources.make import refused
+from meter.sources.spec import Message
 from meter.telemetry import Telemetry, log
 
 _BACKOFF_FIRST_S: Final = 0.2
@@ -174,22 +176,31 @@ class MqttIngest:
     def _arrivals(self, message: MQTTMessage) -> list[Arrival] | None:
         """Return what a message holds; None where it is one of our own acknowledgements."""
         origin, site, content_type = "", None, None
+        received_at = self._clock()
         try:
             origin = message.topic
             reading = self._topics.reading(origin)
             if reading is None:
                 return None
-            site = reading.site
+            site = reading.setup.site
+            properties: Mapping[str, str] = {}
             if message.properties is not None:
                 content_type = getattr(message.properties, "ContentType", None)
-            parsed = reading.decode(message)
+                properties = dict(getattr(message.properties, "UserProperty", ()))
+            told = Message(
+                topic=origin,
+                payload=bytes(message.payload),
+                content_type=content_type or "",
+                properties=properties,
+                received_at=received_at,
+            )
+            parsed = reading.decode(reading.setup, told).items
         except BadInput as error:
-            parsed = [Refusal(code=error.code, detail=error.detail, body=bytes(message.payload[:BODY_BYTES_MAX]))]
+            parsed = [refused(error, bytes(message.payload[:BODY_BYTES_MAX]))]
         except Exception as error:  # noqa: BLE001 -- one message must not stop the reader; its bytes are kept
             log.exception("decoding_failed", origin=origin[:120])
             detail = f"the decoder failed on this message ({type(error).__name__}); report it with these bytes"
-            parsed = [Refusal(code="undecodable", detail=detail, body=bytes(message.payload[:BODY_BYTES_MAX]))]
-        received_at = self._clock()
+            parsed = [refused(BadInput(detail, code="undecodable"), bytes(message.payload[:BODY_BYTES_MAX]))]
         return [
             Arrival(
                 parsed=item,

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, TypeAlias
 
-from paho.mqtt.client import MQTTMessage, topic_matches_sub
+from paho.mqtt.client import topic_matches_sub
 
 from meter.model.catalog import TopicMap
 from meter.model.errors import BadInput
-from meter.model.wire import Parsed, read_event, read_message, structured
+from meter.sources import cloudevents
+from meter.sources import spec as sources
+from meter.sources.options import options_of
+from meter.sources.registry import DECODERS, VENDORS, vendor_of_decoder
 
 # A message on a topic to what it holds; raises BadInput where it cannot be read at all.
-Decoder: TypeAlias = Callable[[MQTTMessage], Sequence[Parsed]]
+Decoder: TypeAlias = Callable[[sources.Setup, sources.Message], sources.Reading]
 
 _ROOT: Final = "spaces"
 _ACKS: Final = "acks"
-# CloudEvents 1.0.2, MQTT binding: without them a message is not in binary mode.
-_MANDATORY: Final = frozenset(("specversion", "id", "source", "type"))
-
-
-def read_cloudevents(message: MQTTMessage) -> Sequence[Parsed]:
-    """Return the events of a message in structured or batched mode or, with MQTT 5 user properties, in binary mode."""
-    payload = bytes(message.payload)
-    properties = message.properties
-    if properties is not None:
-        content_type = getattr(properties, "ContentType", "")
-        attributes = dict(getattr(properties, "UserProperty", ()))
-        if not content_type.startswith("application/cloudevents") and attributes.keys() >= _MANDATORY:
-            return [read_event(structured(attributes, content_type, payload))]
-    return read_message(payload)
-
-
-# By the name that a catalog's `mqtt:` section uses.
-DECODERS: Final[Mapping[str, Decoder]] = {"cloudevents": read_cloudevents}
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9._~-]+")
 
 
 def ack_topic(site: str, edge: str) -> str:
@@ -43,14 +31,14 @@ def ack_topic(site: str, edge: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TopicReading:
     """How a topic is read: for which site, and by which decoder."""
 
-    site: str
+    setup: sources.Setup
     decode: Decoder
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Topics:
     """What to subscribe to and how to read it: the filters of our own scheme, and the catalog's maps."""
 
@@ -60,16 +48,24 @@ class Topics:
     @property
     def subscriptions(self) -> list[str]:
         """Return every filter, once."""
-        return list(dict.fromkeys([*self.filters, *(item.topic for item in self.maps if item.decoder in DECODERS)]))
+        return list(dict.fromkeys([*self.filters, *(topic for topic, _ in self._mapped)]))
 
-    def reading(self, topic: str) -> Reading | None:
+    @cached_property
+    def _mapped(self) -> list[tuple[str, TopicReading]]:
+        return [
+            (item.topic, TopicReading(setup_of(item), DECODERS[item.decoder]))
+            for item in self.maps
+            if item.decoder in DECODERS
+        ]
+
+    def reading(self, topic: str) -> TopicReading | None:
         """Return how `topic` is read; None for our own acknowledgements.
 
         Raises BadInput (`unknown_topic`): it matches no map and is not of the form spaces/{site}/{kind}/{device}.
         """
-        for item in self.maps:
-            if item.decoder in DECODERS and topic_matches_sub(item.topic, topic):
-                return Reading(item.site, DECODERS[item.decoder])
+        for mapped, reading in self._mapped:
+            if topic_matches_sub(mapped, topic):
+                return reading
         levels = topic.split("/")
         if len(levels) != 4 or levels[0] != _ROOT or not all(levels):
             message = (
@@ -77,4 +73,20 @@ class Topics:
                 "the catalog's mqtt section"
             )
             raise BadInput(message, code="unknown_topic")
-        return None if levels[2] == _ACKS else Reading(levels[1], read_cloudevents)
+        if levels[2] == _ACKS:
+            return None
+        return TopicReading(sources.Setup(vendor="cloudevents", name="", site=levels[1]), cloudevents.read)
+
+
+def setup_of(item: TopicMap) -> sources.Setup:
+    """Return the source behind a map; without a name it is named by its topic's last word."""
+    vendor = vendor_of_decoder(item.decoder)
+    named = [level for level in item.topic.split("/") if level not in {"+", "#"}]
+    options, _faults = options_of(VENDORS[vendor].options if vendor in VENDORS else {}, item.options)
+    return sources.Setup(
+        vendor=vendor,
+        name=item.name or _NO_NAME.sub("-", named[-1] if named else item.decoder),
+        site=item.site,
+        timezone=item.timezone or "UTC",
+        options=options,
+    )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from aiohttp import web
 
 from meter.clock import Clock, monotonic_s, now
-from meter.config import WebhookSettings, variable_of
 from meter.ingest.arrival import Arrival
 from meter.ingest.batcher import Batcher, QueueFull
-from meter.ingest.http import OperatorName, arrivals_of, committed, refused, require_operator, results_answer
-from meter.ingest.sources import VENDORS, Vendor
+from meter.ingest.http import OperatorName, arrivals_of, committed, require_operator, results_answer
+from meter.ingest.setups import ConfiguredSource, Sources
 from meter.model.errors import BadInput
 from meter.model.wire import Parsed
+from meter.sources.make import refused
+from meter.sources.signature import require_token
+from meter.sources.spec import Delivery, Hook, Lines, Reading, Reply, Setup, Vendor
 from meter.telemetry import Telemetry, log
 
 # What is kept of forged webhooks for the operator to look at: enough to see who and what, too little to fill a disk.
@@ -25,73 +27,92 @@ _HOUR_S: Final = 3600
 
 
 def hook_receiver(
-    batcher: Batcher,
-    *,
-    sources: Mapping[str, Mapping[str, WebhookSettings]],
-    operator: OperatorName,
-    telemetry: Telemetry,
-    clock: Clock = now,
+    batcher: Batcher, *, sources: Sources, operator: OperatorName, telemetry: Telemetry, clock: Clock = now
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Return the handler behind `/hooks/...`. `sources` are the settings by vendor and name.
+    """Return the handler behind `/hooks/...`.
 
-    It raises BadInput (`not_found`, `bad_signature`) and Unavailable. A body that is signed and cannot be read is kept
-    among the rejections and answered 200: sending it again would not help.
+    It raises BadInput (`not_found`, `bad_signature`, `stale`) and Unavailable. A body that is signed and cannot be read
+    is kept among the rejections and answered 200: sending it again would not help.
     """
     samples = _Samples()
 
     async def receive(request: web.Request) -> web.StreamResponse:
-        vendor_name, source = request.match_info["vendor"], request.match_info["source"]
-        vendor, settings = _configured(sources, vendor_name, source)
+        source = _configured(sources, request.match_info["vendor"], request.match_info["source"])
+        setup, hook = source.setup, hook_of(source.vendor)
         await require_operator(operator)
-        body = await request.read()
+        delivery = Delivery(
+            method=request.method,
+            path=request.path,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            query=dict(request.query),
+            body=await request.read(),
+            received_at=clock(),
+        )
 
         def arrivals(items: Sequence[Parsed]) -> list[Arrival]:
-            return arrivals_of(request, items, channel="webhook", received_at=clock(), site=settings.site)
+            return arrivals_of(request, items, channel="webhook", received_at=delivery.received_at, site=setup.site)
 
-        if not vendor.verify(settings, request.headers, body):
-            telemetry.webhook_refused(vendor=vendor_name, source=source, reason="bad_signature")
-            error = BadInput("the signature does not fit the body; check the signing key and url", code="bad_signature")
-            if samples.take():
-                _keep_sample(batcher, arrivals([refused(error, body[:SAMPLE_BYTES_MAX])]))
-            raise error
+        greeting = hook.greet(setup, delivery)
+        if greeting is not None:
+            return _answer(greeting)
         try:
-            parsed = vendor.read(body, site=settings.site or "", source=source)
-        except BadInput as unreadable:
-            parsed = [refused(unreadable, body)]
-        if not parsed:
+            hook.check(setup, delivery)
+        except BadInput as error:
+            telemetry.webhook_refused(vendor=setup.vendor, source=setup.name, reason=error.code)
+            if samples.take():
+                _keep_sample(batcher, arrivals([refused(error, delivery.body[:SAMPLE_BYTES_MAX])]))
+            raise
+        reading = _read(hook, setup, delivery)
+        if not reading.items:
             telemetry.events_received(channel="webhook", outcome="ignored")
-        return results_answer(await committed(batcher, arrivals(parsed)))
+        receipts = await committed(batcher, arrivals(reading.items))
+        return results_answer(receipts) if reading.reply is None else _answer(reading.reply)
 
     return receive
 
 
-def _configured(
-    sources: Mapping[str, Mapping[str, WebhookSettings]], vendor_name: str, source: str
-) -> tuple[Vendor, WebhookSettings]:
-    settings = sources.get(vendor_name, {}).get(source)
-    vendor = VENDORS.get(vendor_name)
-    if settings is None or vendor is None:
-        raise BadInput("no webhooks are received here; see METER_WEBHOOKS in the settings", code="not_found")
-    if not vendor.configured(settings):
-        log.warning("webhook_not_configured", vendor=vendor_name, source=source)
-        raise BadInput("no webhooks are received here; see METER_WEBHOOKS in the settings", code="not_found")
-    return vendor, settings
+def _read(hook: Hook, setup: Setup, delivery: Delivery) -> Reading:
+    """Return what the body holds; what cannot be read, or makes the reader fail, is a refusal with its bytes."""
+    try:
+        return hook.read(setup, delivery)
+    except BadInput as unreadable:
+        return Reading([refused(unreadable, delivery.body)])
+    except Exception as error:  # noqa: BLE001 -- the vendor would send it again for days; its bytes are kept
+        log.exception("reading_failed", vendor=setup.vendor, source=setup.name)
+        message = f"reading this body failed ({type(error).__name__}); report it with these bytes"
+        return Reading([refused(BadInput(message, code="undecodable"), delivery.body)])
 
 
-def source_faults(sources: Mapping[str, Mapping[str, WebhookSettings]]) -> list[str]:
-    """Return a line for each source that could never receive anything, with the setting at fault."""
-    faults = []
-    for vendor_name, named in sources.items():
-        vendor = VENDORS.get(vendor_name)
-        if vendor is None:
-            place, known = variable_of("webhooks", vendor_name), ", ".join(VENDORS)
-            faults.append(f"{place}: no webhooks of this vendor are received; of these they are: {known}")
-            continue
-        for name, settings in named.items():
-            if not vendor.configured(settings):
-                place = variable_of("webhooks", vendor_name, name)
-                faults.append(f"{place}: needs secrets, url (as registered with the vendor) and site")
-    return faults
+def hook_of(vendor: Vendor) -> Hook:
+    """Return how posts are read: the vendor's webhooks, or lines of a log behind the source's secret."""
+    if vendor.hook is not None:
+        return vendor.hook
+    read_lines = vendor.lines
+    if read_lines is None:
+        message = "this vendor posts nothing; see docs/sources.md for how it is read"
+        raise BadInput(message, code="not_found")
+
+    def read(setup: Setup, delivery: Delivery) -> Reading:
+        lines = Lines(
+            name=delivery.query.get("name", ""), lines=delivery.body.splitlines(), received_at=delivery.received_at
+        )
+        return read_lines(setup, lines)
+
+    return Hook(check=require_token, read=read)
+
+
+def _answer(reply: Reply) -> web.Response:
+    return web.Response(status=reply.status, headers=dict(reply.headers), body=reply.body)
+
+
+def _configured(sources: Sources, vendor: str, name: str) -> ConfiguredSource:
+    source = sources.get(vendor, name)
+    if source is None:
+        raise BadInput("no webhooks are received here; see METER_WEBHOOKS in the settings", code="not_found")
+    if source.faults:
+        log.warning("webhook_not_configured", vendor=vendor, source=name)
+        raise BadInput("no webhooks are received here; see METER_WEBHOOKS in the settings", code="not_found")
+    return source
 
 
 class _Samples:

@@ -310,11 +310,18 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicMap:
-    """Messages on topics that match `topic` (an MQTT filter) are decoded by `decoder` and belong to `site`."""
+    """Messages on topics that match `topic` (an MQTT filter) are decoded by `decoder` and belong to `site`.
+
+    `name` becomes part of the events' source (None: the topic's last word), `timezone` is that of devices that name
+    none (None: UTC), `options` are the decoder's own.
+    """
 
     topic: str
     decoder: str
     site: str
+    name: str | None = None
+    timezone: str | None = None
+    options: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,9 @@ HEARTBEAT: Final = "edge.heartbeat"
 REPORTED: Final = "usage.reported"
 SALE: Final = "pos.sale"
 REFUND: Final = "pos.refund"
+# What a source learned that is no usage (decision 0011): an object to fetch, and what somebody's directory says.
+SOURCE_CHANGED: Final = "source.changed"
+DRAFT: Final = "directory.draft"
 
 # The field of `data` that names the thing an event speaks of: of several on one thing, the latest in order counts.
 THING_FIELDS: Final[Mapping[str, str]] = {

@@ -225,6 +225,20 @@ KNOWN_TYPES: Final[Mapping[str, tuple[Field, ...]]] = {
         Field("data", _object, required=True),
         Field("reason", _text),
     ),
+    "source.changed": (
+        Field("vendor", _name, required=True),
+        Field("name", _name, required=True),
+        Field("kind", _name, required=True),
+        Field("object", _name, required=True),
+    ),
+    "directory.draft": (
+        Field("vendor", _name, required=True),
+        Field("name", _name, required=True),
+        Field("kind", _one_of("member", "account", "subscription"), required=True),
+        Field("id", _name, required=True),
+        Field("body", _object, required=True),
+        Field("note", _text),
+    ),
     "edge.heartbeat": (
         Field("complete_until", _instant, required=True),
         Field("spooled", _whole_number),

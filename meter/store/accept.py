@@ -6,8 +6,7 @@ Every statement writes its rows in the order of their keys: overlapping batches 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -16,27 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.event import AMENDED, REFUND, VOIDED, EventKey
 from meter.model.instant import instant_text
-from meter.model.wire import WireEvent
 from meter.store.bulk import insert_many, insert_rows
 from meter.store.engine import encode_json
+from meter.store.entry import Entry
+from meter.store.source_work import note_work
 from meter.store.tables import event_keys, events, held_events, refunds, revisions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """An event about to be written. `time` counts: corrected, or the receipt time. `held`: ahead of the clock."""
-
-    event: WireEvent
-    key: EventKey = field(init=False)
-    time: datetime
-    channel: str
-    received_at: datetime
-    held: bool = False
-
-    def __post_init__(self) -> None:
-        """Keep the event's key within the operator: rows are sorted and looked up by it."""
-        object.__setattr__(self, "key", EventKey(self.event.source, self.event.id))
-
 
 _KEYS: Final = insert_many(
     event_keys,
@@ -119,7 +102,7 @@ def _rendered(row: Row[Any]) -> bytes:
 
 
 async def write_events(connection: AsyncConnection, operator: str, entries: Sequence[Entry]) -> None:
-    """Write events whose keys this transaction has claimed, with what is held, what they revise and what they refund.
+    """Write events whose keys this transaction has claimed, with what they revise, refund and leave to do.
 
     Listeners on `meter_events` are told at the commit.
     """
@@ -144,6 +127,7 @@ async def write_events(connection: AsyncConnection, operator: str, entries: Sequ
     await insert_rows(
         connection, refunds, [_refund_row(operator, entry) for entry in ordered if entry.event.type == REFUND]
     )
+    await note_work(connection, operator, ordered)
     await connection.execute(_NOTIFY)
 
 

@@ -9,6 +9,7 @@ from meter.config import WebhookSettings
 from meter.ingest.batcher import Batcher
 from meter.ingest.http import event_receiver
 from meter.ingest.retry import retry_rejection
+from meter.ingest.setups import Sources
 from meter.ingest.webhook import hook_receiver
 from meter.store.engine import Database
 from meter.telemetry import Telemetry
@@ -37,7 +38,9 @@ async def door(database_url: str, database: Database, batcher: Batcher) -> Async
         receive_events=event_receiver(batcher, operator=northside, clock=lambda: NOW),
         receive_hook=hook_receiver(
             batcher,
-            sources={"square": {"till": till, "unfinished": WebhookSettings(url=URL)}, "nobody": {"till": till}},
+            sources=Sources(
+                {"square": {"till": till, "unfinished": WebhookSettings(url=URL)}, "nobody": {"till": till}}
+            ),
             operator=northside,
             telemetry=telemetry,
             clock=lambda: NOW,

@@ -1,20 +1,18 @@
 import asyncio
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from paho.mqtt.client import MQTTMessage
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from meter.ingest import topics
 from meter.ingest.mqtt import MqttIngest
 from meter.ingest.mqtt_address import broker_address
 from meter.ingest.topics import Topics
 from meter.model.errors import BadInput
-from meter.model.wire import Parsed
+from meter.sources import cloudevents
+from meter.sources.spec import Message, Reading, Setup
 from meter.store.engine import Database
 from meter.store.tables import events, rejections
 from tests.ingest.bodies import body, poisonous
@@ -192,14 +190,14 @@ async def test_a_decoder_that_fails_costs_one_message(
     url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = new_site()
-    working = topics.read_cloudevents
+    working = cloudevents.read
 
-    def failing(told: MQTTMessage) -> Sequence[Parsed]:
+    def failing(setup: Setup, told: Message) -> Reading:
         if told.payload == b"boom":
             raise RuntimeError("boom")
-        return working(told)
+        return working(setup, told)
 
-    monkeypatch.setattr(topics, "read_cloudevents", failing)
+    monkeypatch.setattr(cloudevents, "read", failing)
     async with gateway(url, database, operator=site) as gate:
         await publish(url, [message(site, b"boom"), door(site, 1)])
         await until(lambda: len(gate.statuses) == 2)

@@ -5,7 +5,7 @@ from square.utils.webhooks_helper import verify_signature
 
 from meter.ingest import webhook as webhooks
 from meter.ingest.batcher import Batcher
-from meter.ingest.signature import square_signature
+from meter.sources.pos.square import signature as square_signature
 from meter.store.engine import Database
 from meter.store.tables import events, rejections
 from tests.api.conftest import Answer, Api

@@ -11,6 +11,7 @@ from meter.store.tables.directory import accounts, grants, identities, member_ac
 from meter.store.tables.incoming import edges, event_keys, events, held_events, refunds, revisions
 from meter.store.tables.progress import checkpoints, leases, rating_cursors, refolds, wakes
 from meter.store.tables.schema import metadata
+from meter.store.tables.sources import drafts, feeds, fetches, sessions_due, wifi_readings
 from meter.store.tables.tenant import api_keys, catalogs, operators
 from meter.store.tables.worklists import rejections, unread, unresolved
 
@@ -21,10 +22,13 @@ __all__ = [
     "charges",
     "checkpoints",
     "closes",
+    "drafts",
     "draws",
     "edges",
     "event_keys",
     "events",
+    "feeds",
+    "fetches",
     "grants",
     "held_events",
     "identities",
@@ -40,8 +44,10 @@ __all__ = [
     "refunds",
     "rejections",
     "revisions",
+    "sessions_due",
     "subscriptions",
     "unread",
     "unresolved",
     "wakes",
+    "wifi_readings",
 ]

@@ -29,6 +29,7 @@ members = Table(
     Column("member", Id, nullable=False),
     Column("name", Text, nullable=False),
     Column("email", Text),
+    Column("merged_into", Id),  # the member that this one turned out to be
     PrimaryKeyConstraint("operator", "member"),
 )
 

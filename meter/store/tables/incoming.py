@@ -36,7 +36,7 @@ events = Table(
     Column("boot", BigInteger),
     Column("sequence", BigInteger),
     Column("offset_ms", BigInteger),
-    Column("channel", Text, nullable=False),  # mqtt, http, webhook
+    Column("channel", Text, nullable=False),  # by which it came: mqtt, http, webhook, fetch, ...
     Column("received_at", When, nullable=False),
     Column("attributes", JSONB),  # further CloudEvents attributes, as sent
     Column("data", JSONB, nullable=False),

@@ -31,6 +31,8 @@ operators = Table(
         server_default=text("replace((gen_random_uuid())::text, '-'::text, ''::text)"),
     ),
     Column("created_at", When, nullable=False, server_default=NOW),
+    # Tells whether a gateway hashes identities with the same key as those before it.
+    Column("identity_check", LargeBinary),
 )
 
 catalogs = Table(

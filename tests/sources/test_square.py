@@ -4,13 +4,15 @@ from typing import Any
 import pytest
 from square.types.payment_created_event import PaymentCreatedEvent
 
-from meter.ingest.sources.square import read
 from meter.model.wire import WireEvent
+from meter.sources.pos.square import read
 from tests.ingest.square import webhook
+from tests.sources.case import delivery
+from tests.sources.cases.square import CASE
 
 
 def sale(kind: str = "payment.created", **changes: Any) -> WireEvent:
-    (event,) = read(webhook(kind, **changes), site="berlin", source="till")
+    (event,) = read(CASE.setup, delivery(webhook(kind, **changes))).items
     assert isinstance(event, WireEvent), event
     return event
 

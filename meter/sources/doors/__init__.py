@@ -1,0 +1,1 @@
+"""Doors: who came in, by which credential."""

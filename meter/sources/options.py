@@ -1,0 +1,30 @@
+"""Vendors' own settings: defaults filled in, and what is wrong with what was given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from meter.model.event import Json
+from meter.sources.spec import Option
+
+_NAMES = {bool: "true or false", int: "an integer", str: "a string", list: "an array", dict: "an object"}
+
+
+def options_of(known: Mapping[str, Option], given: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
+    """Return every known option with its value, and a fault for each given one that is unknown or of another kind.
+
+    What is at fault keeps its default.
+    """
+    options: dict[str, Json] = {name: option.default for name, option in known.items()}
+    faults = []
+    for name, value in given.items():
+        option = known.get(name)
+        if option is None:
+            faults.append(f"{name}: no such option; there are {', '.join(sorted(known)) or 'none'}")
+        elif type(value) is not type(option.default):
+            faults.append(f"{name}: needs {_NAMES[type(option.default)]}")
+        elif option.choices and value not in option.choices:
+            faults.append(f"{name}: is none of {', '.join(option.choices)}")
+        else:
+            options[name] = value
+    return options, faults

@@ -1,0 +1,1 @@
+"""Tills: sales and refunds."""

@@ -1,0 +1,1 @@
+"""Printers: jobs, and counters to compare them with."""

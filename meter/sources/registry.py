@@ -1,0 +1,25 @@
+"""Every vendor, by the name that routes, settings and catalogs use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from meter.sources import cloudevents
+from meter.sources.pos.square import SQUARE
+from meter.sources.spec import Message, Reading, Setup, Vendor
+
+VENDORS: Final[Mapping[str, Vendor]] = {
+    "square": SQUARE,
+}
+
+# By the name that a catalog's `mqtt:` section uses.
+DECODERS: Final[Mapping[str, Callable[[Setup, Message], Reading]]] = {
+    "cloudevents": cloudevents.read,
+    **{name: read for vendor in VENDORS.values() for name, read in vendor.decoders.items()},
+}
+
+
+def vendor_of_decoder(name: str) -> str:
+    """Return the vendor that a decoder belongs to; the decoder's own name where it is nobody's."""
+    return next((vendor for vendor, described in VENDORS.items() if name in described.decoders), name)

@@ -1,0 +1,1 @@
+"""Booking and membership systems: bookings become events, people become drafts."""

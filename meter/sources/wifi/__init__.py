@@ -1,0 +1,1 @@
+"""Wi-Fi: sessions with their seconds and octets."""

@@ -1,0 +1,53 @@
+"""What accepted notices and drafts leave to do, written in the transaction that stores them (decision 0011)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.model.event import DRAFT, SOURCE_CHANGED
+from meter.store.bulk import columns_of, insert_many
+from meter.store.entry import Entry
+from meter.store.tables import drafts, fetches
+
+_FETCHES: Final = insert_many(
+    fetches,
+    ("operator", "vendor", "name", "kind", "object", "wanted", "due_at"),
+    "ON CONFLICT (operator, vendor, name, kind, object) DO UPDATE SET wanted = excluded.wanted,"
+    " notices = fetches.notices + 1, attempts = 0, due_at = least(fetches.due_at, excluded.due_at)",
+)
+# The latest in the order of events counts, in whatever order they come; what was decided stays so until it changes.
+_DRAFTS: Final = insert_many(
+    drafts,
+    ("operator", "vendor", "name", "kind", "id", "body", "note", "time", "event_id"),
+    "ON CONFLICT (operator, vendor, name, kind, id) DO UPDATE SET body = excluded.body, note = excluded.note,"
+    " time = excluded.time, event_id = excluded.event_id, fault = NULL,"
+    " state = CASE WHEN drafts.body = excluded.body THEN drafts.state ELSE 'open' END"
+    " WHERE (excluded.time, excluded.event_id) > (drafts.time, drafts.event_id)",
+)
+
+
+async def note_work(connection: AsyncConnection, operator: str, entries: Sequence[Entry]) -> None:
+    """Write what new events leave to do: objects to fetch, drafts to decide on."""
+    wanted: dict[tuple[str, ...], dict[str, Any]] = {}
+    drafted: dict[tuple[str, ...], dict[str, Any]] = {}
+    for entry in entries:
+        data = entry.event.data
+        if entry.event.type == SOURCE_CHANGED:
+            row = {"operator": operator, **{name: str(data[name]) for name in ("vendor", "name", "kind", "object")}}
+            wanted[tuple(row.values())] = {**row, "wanted": data, "due_at": entry.received_at}
+        elif entry.event.type == DRAFT:
+            row = {"operator": operator, **{name: str(data[name]) for name in ("vendor", "name", "kind", "id")}}
+            key = tuple(row.values())
+            made = {**row, "body": data["body"], "note": data.get("note"), "time": entry.time}
+            made["event_id"] = entry.event.id
+            before = drafted.get(key)
+            if before is None or (before["time"], before["event_id"]) < (made["time"], made["event_id"]):
+                drafted[key] = made
+    # Sorted, so that two batches never wait for each other in a ring.
+    if wanted:
+        await connection.execute(_FETCHES, columns_of(fetches, [wanted[key] for key in sorted(wanted)]))
+    if drafted:
+        await connection.execute(_DRAFTS, columns_of(drafts, [drafted[key] for key in sorted(drafted)]))

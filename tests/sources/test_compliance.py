@@ -1,0 +1,303 @@
+"""The one suite that every source passes (decision 0011)."""
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from meter.ingest.webhook import hook_of
+from meter.model.errors import BadInput
+from meter.model.wire import Parsed, Refusal
+from meter.sources.registry import DECODERS, VENDORS
+from meter.sources.spec import Delivery, Hook, Lines, Message
+from tests.sources.case import KEYS, RECEIVED, Case, Sample, events
+
+CASES: Mapping[str, Case] = {
+    vendor: importlib.import_module(f"tests.sources.cases.{vendor.replace('-', '_')}").CASE for vendor in VENDORS
+}
+SAMPLES = [(case, sample) for case in CASES.values() for sample in case.samples]
+HOOKED = [case for case in CASES.values() if case.sign is not None]
+# A token in the address signs no body, and most signatures hold no time.
+_TAMPERED = [case for case in HOOKED if case.tamper]
+_TIMED = [case for case in HOOKED if case.signed_time]
+
+
+def _json_of(sample: Sample) -> Any:
+    return json.loads(sample.body)
+
+
+def _is_json(sample: Sample) -> bool:
+    try:
+        return isinstance(_json_of(sample), dict | list)
+    except ValueError:
+        return False
+
+
+_names = [f"{case.vendor}-{sample.name}" for case, sample in SAMPLES]
+
+each_sample = pytest.mark.parametrize(("case", "sample"), SAMPLES, ids=_names)
+each_json = pytest.mark.parametrize(
+    ("case", "sample"),
+    [(case, sample) for case, sample in SAMPLES if _is_json(sample)],
+    ids=[f"{case.vendor}-{sample.name}" for case, sample in SAMPLES if _is_json(sample)],
+)
+each_hook = pytest.mark.parametrize("case", HOOKED, ids=[case.vendor for case in HOOKED])
+
+
+def hook(case: Case) -> Hook:
+    return hook_of(VENDORS[case.vendor])
+
+
+def read(case: Case, sample: Sample, body: bytes, *, after: timedelta = timedelta(0)) -> Sequence[Parsed]:
+    """What comes of `body` in the sample's place, by the sample's route."""
+    at = RECEIVED + after
+    if sample.topic is not None:
+        decode = DECODERS[sample.by or case.vendor]
+        return decode(case.setup, Message(topic=sample.topic, payload=body, received_at=at)).items
+    if sample.lines:
+        reader = VENDORS[case.vendor].lines
+        assert reader is not None
+        return reader(case.setup, Lines(name=sample.name, lines=body.splitlines(), received_at=at)).items
+    return hook(case).read(case.setup, case.signed(sample, body=body, at=at)).items
+
+
+def refused_or_read(case: Case, sample: Sample, body: bytes) -> Sequence[Parsed]:
+    """What comes of a body that may be anything: nothing but BadInput may leave a source."""
+    try:
+        return read(case, sample, body)
+    except BadInput as error:
+        if error.code == BadInput.default_code:
+            pytest.fail("a source's refusals have a code of their own")
+        return [Refusal(code=error.code, detail=error.detail, body=body)]
+
+
+def accepts(case: Case, delivery: Delivery) -> bool:
+    try:
+        hook(case).check(case.setup, delivery)
+    except BadInput as error:
+        if error.code not in {"bad_signature", "stale"}:
+            raise
+        return False
+    return True
+
+
+# --- what comes of it -------------------------------------------------------------------------------------------------
+
+
+@each_sample
+def test_a_sample_becomes_what_is_documented(case: Case, sample: Sample) -> None:
+    assert [(event.type, event.subject) for event in events(read(case, sample, sample.body))] == list(sample.becomes)
+
+
+@each_sample
+def test_the_same_fact_has_the_same_id_and_content(case: Case, sample: Sample) -> None:
+    first = events(read(case, sample, sample.body))
+    for body in (sample.body, sample.again):
+        if body is None:
+            continue
+        again = events(read(case, sample, body, after=sample.again_after))
+        assert [(e.source, e.id, e.content_hash) for e in again] == [(e.source, e.id, e.content_hash) for e in first]
+
+
+@each_sample
+def test_events_belong_to_the_sources_site(case: Case, sample: Sample) -> None:
+    for event in events(read(case, sample, sample.body)):
+        assert event.site == case.setup.site
+        assert event.source.startswith(f"{case.setup.site}/")
+
+
+@each_sample
+def test_what_is_sent_shows_no_secret(case: Case, sample: Sample) -> None:
+    for event in events(read(case, sample, sample.body)):
+        assert not any(secret.encode() in event.body for secret in case.setup.secrets)
+
+
+# --- what is spoilt ---------------------------------------------------------------------------------------------------
+
+
+def _without(value: Any, path: str) -> bytes:
+    made = json.loads(json.dumps(value))
+    *parents, last = path.split(".")
+    place = made
+    for name in parents:
+        place = place[int(name)] if isinstance(place, list) else place[name]
+    if isinstance(place, list):
+        place.pop(int(last))
+    else:
+        del place[last]
+    return json.dumps(made).encode()
+
+
+_REQUIRED = [(case, sample, path) for case, sample in SAMPLES for path in sample.required]
+
+
+@pytest.mark.parametrize(
+    ("case", "sample", "path"),
+    _REQUIRED,
+    ids=[f"{case.vendor}-{sample.name}-{path}" for case, sample, path in _REQUIRED],
+)
+def test_a_required_field_that_is_missing_is_refused(case: Case, sample: Sample, path: str) -> None:
+    items = refused_or_read(case, sample, _without(_json_of(sample), path))
+    assert any(isinstance(item, Refusal) for item in items), items
+
+
+def _with_unknown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {**{name: _with_unknown(part) for name, part in value.items()}, "added_by_the_vendor": {"x": [1, None]}}
+    return [_with_unknown(part) for part in value] if isinstance(value, list) else value
+
+
+@each_json
+def test_unknown_fields_change_nothing(case: Case, sample: Sample) -> None:
+    value = _json_of(sample)
+    first = events(read(case, sample, sample.body))
+    again = events(read(case, sample, json.dumps(_with_unknown(value)).encode()))
+    assert [(e.type, e.subject, e.time) for e in again] == [(e.type, e.subject, e.time) for e in first]
+
+
+_GARBAGE = {
+    "empty": b"",
+    "blank": b" \n",
+    "text": b"hello",
+    "null": b"null",
+    "number": b"17",
+    "string": b'"text"',
+    "array": b"[]",
+    "object": b"{}",
+    "half": b'{"type":',
+    "not UTF-8": b'{"type":"\xff\xfe"}',
+    "latin-1": "Käffchen".encode("latin-1"),
+    "NUL": b'{"type":"a\\u0000b"}',
+    "lone surrogate": b'{"type":"\\ud800"}',
+    "NaN": b'{"type":NaN}',
+    "huge number": b'{"type":1e400}',
+    "twice": b'{"type":1,"type":2}',
+    "deep": b'{"data":' + b"[" * 3_000 + b"]" * 3_000 + b"}",
+    "oversize": b'{"type":"' + b"x" * 1_000_000 + b'"}',
+    "binary": bytes(range(256)),
+}
+
+
+@each_sample
+@pytest.mark.parametrize("garbage", _GARBAGE.values(), ids=_GARBAGE.keys())
+def test_garbage_is_refused_and_never_fails(case: Case, sample: Sample, garbage: bytes) -> None:
+    for item in refused_or_read(case, sample, garbage):
+        assert isinstance(item, Refusal) or sample.topic is not None, item
+
+
+@each_json
+def test_any_field_may_hold_anything(case: Case, sample: Sample) -> None:
+    """Each field in turn becomes something else; what comes of it is an event or a refusal, and no failure."""
+    for spoilt in _spoilt(_json_of(sample)):
+        refused_or_read(case, sample, json.dumps(spoilt).encode())
+
+
+_INSTEAD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    2.5,
+    10**30,
+    "",
+    "x" * 300,
+    "\x07",
+    "2026-13-45T99:99:99Z",
+    [],
+    {},
+    [[]],
+    {"a": {}},
+)
+
+
+def _spoilt(value: Any) -> list[Any]:
+    made: list[Any] = []
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        for other in (*_INSTEAD, *_spoilt(part)):
+            copied = dict(value) if isinstance(value, dict) else list(value)
+            copied[name] = other
+            made.append(copied)
+    return made
+
+
+# --- who may send it --------------------------------------------------------------------------------------------------
+
+
+@each_hook
+def test_the_right_signature_passes_with_either_key(case: Case) -> None:
+    for sample in case.samples:
+        if sample.topic is None:
+            for key in KEYS:
+                assert accepts(case, case.signed(sample, key=key)), sample.name
+
+
+@each_hook
+def test_a_wrong_or_missing_signature_is_refused(case: Case) -> None:
+    for sample in case.samples:
+        if sample.topic is not None:
+            continue
+        assert not accepts(case, case.signed(sample, key="another-key"))
+        right = case.signed(sample)
+        bare = Delivery(method=right.method, path=right.path, body=right.body, received_at=right.received_at)
+        assert not accepts(case, bare)
+        for name in set(right.headers) - set(sample.headers):
+            for wrong in ("", "x", "=", "\u00e4", "\udc80", right.headers[name][:-1], right.headers[name] + "0"):
+                spoilt = {**right.headers, name: wrong}
+                assert not accepts(
+                    case,
+                    Delivery(
+                        method=right.method,
+                        path=right.path,
+                        headers=spoilt,
+                        query=right.query,
+                        body=right.body,
+                        received_at=right.received_at,
+                    ),
+                ), (name, wrong)
+
+
+@pytest.mark.parametrize("case", _TAMPERED, ids=[case.vendor for case in _TAMPERED])
+def test_a_flipped_byte_is_refused(case: Case) -> None:
+    for sample in case.samples:
+        right = case.signed(sample)
+        for place in {0, len(right.body) // 2, len(right.body) - 1}:
+            flipped = bytearray(right.body)
+            flipped[place] ^= 1
+            spoilt = Delivery(
+                method=right.method,
+                path=right.path,
+                headers=right.headers,
+                query=right.query,
+                body=bytes(flipped),
+                received_at=right.received_at,
+            )
+            assert not accepts(case, spoilt)
+
+
+@pytest.mark.parametrize("case", _TIMED, ids=[case.vendor for case in _TIMED])
+def test_an_old_signature_is_refused_where_it_holds_a_time(case: Case) -> None:
+    for sample in case.samples:
+        old = case.signed(sample, at=RECEIVED)
+        late = Delivery(
+            method=old.method,
+            path=old.path,
+            headers=old.headers,
+            query=old.query,
+            body=old.body,
+            received_at=RECEIVED + timedelta(hours=1),
+        )
+        assert not accepts(case, late)
+
+
+@each_hook
+def test_without_a_secret_nothing_passes(case: Case) -> None:
+    """A source that was set up without one, or with an empty one, is open to nobody."""
+    for secrets in ((), ("",)):
+        unguarded = replace(case, setup=replace(case.setup, secrets=secrets))
+        for sample in unguarded.samples:
+            if sample.topic is None:
+                assert not accepts(unguarded, unguarded.signed(sample, key=""))
