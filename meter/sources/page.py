@@ -22,13 +22,13 @@ _INTRODUCTION: Final = """\
 # Sources
 
 What the systems of a space send, and what becomes of it. This page is made from the registry in `meter/sources` (`make
-docs`). **done**: read, with tests of every law in decision [0011](decisions/0011-sources.md); **partly**: read as far as the
-note says; **not**: acknowledged, counted as `ignored`, and nothing else.
+docs`). **done**: read, with tests of every law in decision [0011](decisions/0011-sources.md); **partly**: read as far
+as the note says; **not**: acknowledged, counted as `ignored`, and nothing else.
 
-A source is configured as `[webhooks.VENDOR.NAME]` ([settings.md](settings.md)) and receives at `/hooks/VENDOR/NAME`; what
-comes over MQTT is mapped by the catalog's `mqtt:` section ([catalog.md](catalog.md)). *Needs* names the settings without
-which nothing could arrive. A vendor that signs nothing shows the source's secret as a bearer token or as `?token=`.
-Vendors' own settings go into `options`.
+A source is configured as `[webhooks.VENDOR.NAME]` ([settings.md](settings.md)) and receives at `/hooks/VENDOR/NAME`;
+what comes over MQTT is mapped by the catalog's `mqtt:` section ([catalog.md](catalog.md)). *Needs* names the settings
+without which nothing could arrive. A vendor that signs nothing shows the source's secret as a bearer token or as
+`?token=`. Vendors' own settings go into `options`.
 
 | vendor | by | state |
 | --- | --- | --- |

@@ -1,0 +1,1 @@
+"""Asking vendors: what a notice named, and what a poll brings (decision 0011)."""
