@@ -29,6 +29,9 @@ from meter.export.dispatcher import Dispatcher
 from meter.export.ledger import LedgerTarget
 from meter.ingest.accept import Acceptor
 from meter.ingest.batcher import DRAIN_S, Batcher
+from meter.ingest.fetching.files import FileTransport
+from meter.ingest.fetching.http import HttpTransport
+from meter.ingest.fetching.worker import SourceWorker
 from meter.ingest.http import event_receiver
 from meter.ingest.mqtt import MqttIngest
 from meter.ingest.retry import retry_rejection
@@ -229,6 +232,25 @@ class Gateway:
         await stack.enter_async_context(self._background("batcher", batcher.run(), finish=batcher.stop))
         if self._parts.mqtt_url is not None:
             await stack.enter_async_context(self._background("mqtt", self._mqtt(self._parts.mqtt_url, batcher)))
+        await stack.enter_async_context(self._background("sources", self._ask_sources(batcher)))
+
+    async def _ask_sources(self, batcher: Batcher) -> None:
+        """Fetch what notices named and poll what sends nothing."""
+        http = HttpTransport()
+        try:
+            worker = SourceWorker(
+                self._database,
+                operator=await self._operator.wait(),
+                sources=self._sources,
+                leases=self._leases,
+                receive=batcher.receive,
+                transports={"http": http, "file": FileTransport()},
+                telemetry=self.telemetry,
+            )
+            batcher.on_commit.append(lambda outcome: worker.wake() if "webhook" in outcome.channels else None)
+            await worker.run()
+        finally:
+            await http.close()
 
     async def _mqtt(self, url: str, batcher: Batcher) -> None:
         """Hold the ingest shard's session for as long as this process holds its lease."""

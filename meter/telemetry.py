@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -102,6 +103,18 @@ class Telemetry:
         self._retained = Counter("meter_mqtt_retained", "Retained messages ignored", registry=registry)
         self._webhook_refusals = Counter(
             "meter_webhook_refusals", "Webhooks refused for their signature", ["vendor"], registry=registry
+        )
+        self._source_requests = Counter(
+            "meter_source_requests", "Questions to vendors, by outcome", ["vendor", "outcome"], registry=registry
+        )
+        self._source_pending = Gauge(
+            "meter_source_pending", "Objects of vendors still to be fetched", ["vendor"], registry=registry
+        )
+        self._source_polled = Gauge(
+            "meter_source_polled_seconds",
+            "Unix time at which a poll was last answered",
+            ["vendor", "source"],
+            registry=registry,
         )
         self._http = Histogram(
             "meter_http_request_seconds",
@@ -208,6 +221,20 @@ class Telemetry:
         label = self._bounded("vendor", vendor)
         self._webhook_refusals.labels(vendor=label).inc()
         self._warn_seldom("webhook_refused", label, vendor=vendor, source=source[:60], reason=reason)
+
+    def source_asked(self, *, vendor: str, outcome: str) -> None:
+        """Count a question to a vendor: answered, unavailable, declined (a setting is wrong) or unreadable."""
+        self._source_requests.labels(vendor=self._bounded("vendor", vendor), outcome=outcome).inc()
+        if outcome != "answered":
+            self._warn_seldom("source_not_answered", f"{vendor} {outcome}", vendor=vendor, outcome=outcome)
+
+    def sources_measured(self, *, pending: Mapping[str, int], polled: Mapping[tuple[str, str], float]) -> None:
+        """Show what is still to be fetched by vendor, and when each source (vendor, name) was last polled."""
+        for vendor, count in pending.items():
+            self._source_pending.labels(vendor=self._bounded("vendor", vendor)).set(count)
+        for (vendor, source), moment_s in polled.items():
+            label = self._bounded("source", source)
+            self._source_polled.labels(vendor=self._bounded("vendor", vendor), source=label).set(moment_s)
 
     def http_answered(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """Observe one answered request; `route` is the pattern, not the path."""

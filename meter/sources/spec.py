@@ -225,3 +225,5 @@ class Vendor:
     lines: Callable[[Setup, Lines], Reading] | None = None
     fetches: Mapping[str, Fetch] = field(default_factory=dict)
     feeds: Mapping[str, Feed] = field(default_factory=dict)
+    # Whether polls need no api_key: a printer's counter, a file.
+    polls_without_key: bool = False

@@ -1,0 +1,207 @@
+from typing import Any
+
+import pytest
+
+from meter.ingest.accept import Acceptor
+from meter.ingest.fetching import worker as workers
+from meter.ingest.fetching.transport import TryLater
+from meter.model.errors import Unavailable
+from meter.store.engine import Database
+from meter.store.leases import LeaseLost
+from meter.store.tables import events, feeds, fetches, rejections
+from tests.ingest.bodies import acceptor, arrival
+from tests.ingest.rows import rows
+from tests.ingest.vendor import Asking, api, asking, notice
+
+
+async def accept(database: Database, *bodies: bytes, by: Acceptor | None = None) -> list[str]:
+    outcome = await (by or acceptor(database)).accept([arrival(body) for body in bodies])
+    return [receipt.status for receipt in outcome.receipts]
+
+
+async def stored(database: Database) -> list[str]:
+    return sorted(row["id"] for row in await rows(database, events) if row["type"] == "door.access")
+
+
+def requests_by_outcome(told: Asking, outcome: str) -> float | None:
+    return told.telemetry.registry.get_sample_value(
+        "meter_source_requests_total", {"vendor": "doors", "outcome": outcome}
+    )
+
+
+async def test_what_a_notice_names_is_fetched_and_comes_in_by_the_door(database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        assert await accept(database, notice(1), notice(2, door="18"), notice(3)) == ["accepted"] * 3
+        assert await accept(database, notice(1)) == ["duplicate"]
+        assert [(row["object"], row["notices"]) for row in await rows(database, fetches)] == [("17", 1), ("18", 1)]
+        await told.turn()
+        assert vendor.asked[:2] == ["/doors/17", "/doors/18"]
+        assert await stored(database) == ["17", "18"]
+        assert await rows(database, fetches) == []
+    row = next(row for row in await rows(database, events) if row["id"] == "17")
+    assert (row["channel"], row["site"]) == ("fetch", "berlin")
+
+
+async def test_a_notice_that_comes_while_the_object_is_fetched_has_it_fetched_again(database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await accept(database, notice(1))
+        transport = told.worker._transports["http"]
+
+        class Meanwhile:
+            async def ask(self, setup: Any, request: Any) -> Any:
+                if "doors" in request.url:
+                    await accept(database, notice(2))
+                return await transport.ask(setup, request)
+
+        told.worker._transports = {"http": Meanwhile()}
+        await told.turn()
+        (row,) = await rows(database, fetches)
+        assert (row["notices"], row["fault"]) == (2, None)
+        told.worker._transports = {"http": transport}
+        await told.turn()
+        assert await rows(database, fetches) == []
+        assert await stored(database) == ["17"]
+
+
+async def test_a_vendor_that_does_not_answer_is_asked_later_and_later(database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await accept(database, notice(1))
+        vendor.status = 503
+        pauses = []
+        for _ in range(4):
+            await told.turn()
+            (row,) = await rows(database, fetches)
+            pauses.append((row["due_at"] - told.moment).total_seconds())
+            told.later(pauses[-1])
+        assert all(2 * 0.75 * 2**n <= pause <= 2 * 1.25 * 2**n for n, pause in enumerate(pauses))
+        assert "503: not now" in row["fault"]
+        vendor.status = 200
+        await told.turn()
+        assert await stored(database) == ["17"]
+        assert vendor.asked.count("/doors/17") == 5
+        assert (requests_by_outcome(told, "unavailable") or 0) >= 4
+
+
+async def test_a_vendor_is_not_asked_before_it_wants_to_be(database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await accept(database, notice(1))
+        vendor.status, vendor.headers = 429, {"Retry-After": "900"}
+        await told.turn()
+        (row,) = await rows(database, fetches)
+        assert (row["due_at"] - told.moment).total_seconds() == 900
+        asked = len(vendor.asked)
+        told.later(899)
+        await told.turn()
+        assert len(vendor.asked) == asked
+
+
+async def test_what_somebody_has_to_mend_is_asked_seldom_and_told(database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await accept(database, notice(1))
+        vendor.status = 401
+        await told.turn()
+        (row,) = await rows(database, fetches)
+        assert (row["due_at"] - told.moment).total_seconds() >= 450
+        assert "check api_key" in row["fault"]
+
+
+@pytest.mark.parametrize("unset", ["key", "kind"])
+async def test_a_notice_that_nothing_fetches_stays_listed_with_its_reason(database: Database, unset: str) -> None:
+    async with api() as vendor, asking(database, vendor.base, **({"api_key": None} if unset == "key" else {})) as told:
+        body = notice(1) if unset == "key" else notice(1).replace(b'"kind": "door"', b'"kind": "window"')
+        await accept(database, body)
+        await told.turn()
+        (row,) = await rows(database, fetches)
+        assert ("api_key is not set" if unset == "key" else "nothing fetches a 'window'") in row["fault"]
+
+
+async def test_an_answer_that_cannot_be_read_is_kept_and_asked_for_again(database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await accept(database, notice(1))
+        vendor.body = b"<html>maintenance</html>"
+        await told.turn()
+        assert {row["origin"] for row in await rows(database, rejections)} == {"doors/main/door/17", "doors/main/log"}
+        vendor.body = None
+        told.later(3600)
+        await told.turn()
+        assert await stored(database) == ["17"]
+
+
+async def test_a_kill_between_the_commit_and_the_list_bills_nothing_twice(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await accept(database, notice(1))
+        vendor.log = ["1", "2"]
+
+        async def killed(*_: object) -> None:
+            raise Unavailable("killed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(workers, "settle_fetch", killed)
+            with pytest.raises(Unavailable):
+                await told.turn()
+        with monkeypatch.context() as patch:
+            patch.setattr(workers, "save_feed", killed)
+            with pytest.raises(Unavailable):
+                await told.turn()
+        assert await stored(database) == ["1", "17", "2"]
+        assert await rows(database, feeds) == []
+        await told.turn()
+        assert await stored(database) == ["1", "17", "2"]
+
+
+async def test_who_was_overtaken_moves_nothing(database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await accept(database, notice(1))
+        lease = told.leases.held([told.worker.lease_name])[0]
+        await told.leases.close()
+        async with asking(database, vendor.base) as other:
+            with pytest.raises(LeaseLost):
+                await told.worker.turn(told.source, lease)
+            assert len(await rows(database, fetches)) == 1
+            await other.turn()
+            assert await rows(database, fetches) == []
+
+
+async def test_a_poll_goes_on_where_it_was_page_by_page(database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        vendor.log = ["1", "2", "3", "4", "5"]
+        await told.turn()
+        assert vendor.asked == ["/log?after=0", "/log?after=2", "/log?after=4"]
+        assert await stored(database) == ["1", "2", "3", "4", "5"]
+        vendor.log.append("6")
+        await told.turn()
+        assert len(vendor.asked) == 3
+        told.later(60)
+        await told.turn()
+        assert await stored(database) == ["1", "2", "3", "4", "5", "6"]
+        (row,) = await rows(database, feeds)
+        assert (row["cursor"], row["failures"], row["fault"]) == (6, 0, None)
+        vendor.status = 500
+        told.later(60)
+        await told.turn()
+        (row,) = await rows(database, feeds)
+        assert (row["cursor"], row["failures"]) == (6, 1)
+
+
+async def test_pages_without_end_do_not_keep_a_lane(database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        vendor.log = [str(number) for number in range(1, 2 * workers.PAGES_A_TURN_MAX + 10)]
+        assert await told.turn() == 0
+        assert len(vendor.asked) == workers.PAGES_A_TURN_MAX
+        assert await told.turn() > 0
+        assert len(await stored(database)) == len(vendor.log)
+
+
+async def test_a_fault_in_the_transport_of_one_source_is_an_answer_that_did_not_come(database: Database) -> None:
+    class Hanging:
+        async def ask(self, *_: object) -> Any:
+            raise TryLater("the line is dead", after_s=5000)
+
+    async with api() as vendor, asking(database, vendor.base) as told:
+        told.worker._transports = {"http": Hanging()}
+        await accept(database, notice(1))
+        await told.turn()
+        (row,) = await rows(database, fetches)
+        assert (row["due_at"] - told.moment).total_seconds() == 5000
