@@ -57,8 +57,11 @@ def from_local_epoch(seconds: int | Decimal, timezone: str, *, what: str) -> Tim
 def from_local(moment: datetime, timezone: str) -> Timed:
     """Return the instant of a local time without an offset; flagged where the zone's clocks show it twice or never.
 
-    Twice: the first is taken. Never: the moment at which the clocks jump.
+    Twice: the first is taken. Never: the moment at which the clocks jump. Raises BadInput (`bad_payload`): out of range.
     """
+    # Room for any zone's offset at both ends.
+    if not EARLIEST.year < moment.year < LATEST.year:
+        raise bad_payload(f"the local time {moment.isoformat()} is out of range; years 2 to {LATEST.year - 1} are kept")
     tz = zone(timezone)
     first = moment.replace(tzinfo=tz, fold=0).utcoffset()
     second = moment.replace(tzinfo=tz, fold=1).utcoffset()

@@ -7,9 +7,11 @@ from typing import Final
 
 from meter.sources import cloudevents
 from meter.sources.pos.square import SQUARE
+from meter.sources.printers.papercut import PAPERCUT
 from meter.sources.spec import Message, Reading, Setup, Vendor
 
 VENDORS: Final[Mapping[str, Vendor]] = {
+    "papercut": PAPERCUT,
     "square": SQUARE,
 }
 
