@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from meter.model.instant import EARLIEST, LATEST, local_instant, zone
+from meter.model.instant import EARLIEST, LATEST, local_instant, parse_instant, zone
 from meter.sources.fields import bad_payload
 from meter.sources.make import TimeFlag
 
@@ -48,6 +48,15 @@ def from_epoch_ms(milliseconds: int, *, what: str) -> Timed:
     return from_epoch(Decimal(milliseconds) / 1000, what=what)
 
 
+def from_text(text: str, *, what: str) -> Timed:
+    """Return the time of RFC 3339 with an offset; a clock that was never set gives none, flagged.
+
+    Raises BadInput (`bad_time`).
+    """
+    time = parse_instant(text, what=what)
+    return Timed(None, "unset_clock") if time < _SET_SINCE else Timed(time)
+
+
 def from_local_epoch(seconds: int | Decimal, timezone: str, *, what: str) -> Timed:
     """Return the time of a clock that counts seconds since 1970 in local time, as some devices do."""
     shown = from_epoch(seconds, what=what)
@@ -57,7 +66,8 @@ def from_local_epoch(seconds: int | Decimal, timezone: str, *, what: str) -> Tim
 def from_local(moment: datetime, timezone: str) -> Timed:
     """Return the instant of a local time without an offset; flagged where the zone's clocks show it twice or never.
 
-    Twice: the first is taken. Never: the moment at which the clocks jump. Raises BadInput (`bad_payload`): out of range.
+    Twice: the first is taken. Never: the moment at which the clocks jump. Raises BadInput (`bad_payload`): out of
+    range.
     """
     # Room for any zone's offset at both ends.
     if not EARLIEST.year < moment.year < LATEST.year:

@@ -6,11 +6,27 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from meter.sources import cloudevents
+from meter.sources.doors.alta import ALTA
+from meter.sources.doors.brivo import BRIVO
+from meter.sources.doors.kisi import KISI
 from meter.sources.pos.square import SQUARE
 from meter.sources.printers.papercut import PAPERCUT
+from meter.sources.spaces.cobot import COBOT
+from meter.sources.spaces.hubspot import HUBSPOT
+from meter.sources.spaces.nexudus import NEXUDUS
+from meter.sources.spaces.officernd import OFFICERND
+from meter.sources.spaces.optix import OPTIX
 from meter.sources.spec import Message, Reading, Setup, Vendor
 
 VENDORS: Final[Mapping[str, Vendor]] = {
+    "alta": ALTA,
+    "brivo": BRIVO,
+    "cobot": COBOT,
+    "hubspot": HUBSPOT,
+    "kisi": KISI,
+    "nexudus": NEXUDUS,
+    "officernd": OFFICERND,
+    "optix": OPTIX,
     "papercut": PAPERCUT,
     "square": SQUARE,
 }
