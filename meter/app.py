@@ -13,6 +13,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -36,14 +37,17 @@ from meter.ingest.http import event_receiver
 from meter.ingest.mqtt import MqttIngest
 from meter.ingest.retry import retry_rejection
 from meter.ingest.setups import Sources
+from meter.ingest.status import source_states
 from meter.ingest.topics import Topics
 from meter.ingest.webhook import hook_receiver
 from meter.model.errors import BadInput, Unavailable
+from meter.model.hashing import IdentityHasher
 from meter.rundir import Addresses
 from meter.store import migrate
 from meter.store.catalogs import load_catalogs
 from meter.store.directory import current_operator, mqtt_nonce
 from meter.store.engine import Database
+from meter.store.hashing import check_key
 from meter.store.leases import LeaseKeeper
 from meter.telemetry import Telemetry, log
 
@@ -101,14 +105,22 @@ class Parts:
 class Gateway:
     """One process's share of the gateway. Any number may run side by side on the same parts."""
 
-    def __init__(self, settings: Settings, parts: Parts, *, roles: Collection[str], admin_key: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Parts,
+        *,
+        roles: Collection[str],
+        admin_key: str,
+        hasher: IdentityHasher,
+    ) -> None:
         """Prepare; nothing is started before `run`."""
         self._settings = settings
         self._parts = parts
         self._roles = frozenset(roles)
         self._admin_key = admin_key
         self.telemetry = Telemetry()
-        self._database = Database(parts.database_url)
+        self._database = Database(parts.database_url, hasher=hasher)
         self._operator = OperatorName(self._database)
         self._leases = LeaseKeeper(self._database, holder=f"{os.uname().nodename}-{os.getpid()}")
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -130,7 +142,7 @@ class Gateway:
         collector.relax()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._database.dispose)
-            await self._check_schema()
+            await self._check_database()
             stack.push_async_callback(self._leases.close)
             await stack.enter_async_context(self._background("leases", self._leases.run()))
             if "export" in self._roles:
@@ -146,11 +158,15 @@ class Gateway:
             )
             await self._until(stop)
 
-    async def _check_schema(self) -> None:
+    async def _check_database(self) -> None:
         found, wanted = await migrate.revision(self._database), migrate.head()
         if found != wanted:
             message = f"the database is at schema {found}, this version needs {wanted}; run `meter migrate`"
             raise BadInput(message, code="schema_mismatch")
+        operator = await self._operator()
+        if operator is not None:
+            async with self._database.begin() as connection:
+                await check_key(connection, operator)
 
     async def _until(self, stop: asyncio.Event) -> None:
         stopping = asyncio.ensure_future(stop.wait())
@@ -320,7 +336,9 @@ class Gateway:
             raise Unavailable(message, code="mqtt_unavailable")
 
     async def _retry_rejection(self, number: int) -> Sequence[object]:
-        return await retry_rejection(self._database, self._acceptor, await self._operator.wait(), number)
+        return await retry_rejection(
+            self._database, self._acceptor, await self._operator.wait(), number, sources=self._sources
+        )
 
     @asynccontextmanager
     async def _serve_http(self) -> AsyncIterator[str]:
@@ -337,6 +355,7 @@ class Gateway:
             booked=self._booked,
             accepted=self._accepted,
             retry_rejection=self._retry_rejection,
+            source_states=partial(source_states, sources=self._sources),
             receive_events=None if batcher is None else event_receiver(batcher, operator=self._operator),
             receive_hook=None
             if batcher is None

@@ -22,6 +22,7 @@ from meter.api import (
     metrics,
     openapi,
     rejections,
+    sources,
     statement,
     unread,
     unresolved,
@@ -98,6 +99,7 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += unread.routes(services)
         table += rejections.routes(services)
         table += edges.routes(services)
+        table += sources.routes(services)
         table += deliveries.routes(services)
         table += keys.routes(services, authenticator)
     table += health.routes(services)

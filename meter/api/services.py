@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.clock import Clock, now
 from meter.config import Settings
 from meter.model.errors import BadInput
 from meter.store.directory import NO_CATALOG
 from meter.store.engine import Database
+from meter.store.fetching import SourceState
 from meter.store.keys import Principal
 from meter.telemetry import Telemetry
 
@@ -22,6 +24,7 @@ HealthCheck: TypeAlias = Callable[[], Awaitable[None]]
 ReceiveEvents: TypeAlias = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
 # Hands a rejection in again and returns a receipt for each event in it.
 RetryRejection: TypeAlias = Callable[[int], Awaitable[Sequence[object]]]
+SourceStates: TypeAlias = Callable[[AsyncConnection, str], Awaitable[Sequence[SourceState]]]
 ReceiveHook: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -45,13 +48,18 @@ class Wakeup:
         return self._event
 
 
+async def _no_sources(_conn: AsyncConnection, _operator: str) -> Sequence[SourceState]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """The parts of one gateway. `operator` returns the operator served, None before the first catalog.
 
     `receive_events` and `receive_hook` are the ingest role's doors (None: not served here); without `api_role` there
-    are only these beside health, metrics and documents. `booked` is notified after each commit of charges; `accepted`
-    after each commit of events or facts. `stopping` is set when the server shuts down, and held requests are answered.
+    are only these beside health, metrics and documents. `source_states` tells how sources are doing. `booked` is
+    notified after each commit of charges; `accepted` after each commit of events or facts. `stopping` is set when the
+    server shuts down, and held requests are answered.
     """
 
     db: Database
@@ -67,6 +75,7 @@ class Services:
     receive_events: ReceiveEvents | None = None
     receive_hook: ReceiveHook | None = None
     retry_rejection: RetryRejection | None = None
+    source_states: SourceStates = _no_sources
     health: Mapping[str, HealthCheck] = field(default_factory=dict)
 
     async def require_operator(self) -> str:

@@ -21,6 +21,7 @@ from meter.cli import (
     rejections,
     rerate,
     simulate,
+    sources,
     statement,
     unread,
     unresolved,
@@ -69,6 +70,7 @@ app.command()(rerate.rerate)
 app.add_typer(rejections.app)
 app.add_typer(unresolved.app)
 app.command()(unread.unread)
+app.add_typer(sources.app)
 app.add_typer(deliveries.app)
 app.add_typer(keys.app)
 app.command()(simulate.simulate)

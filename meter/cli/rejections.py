@@ -15,6 +15,7 @@ from meter.cli.tables import listing, show_listing
 from meter.config import load_settings
 from meter.ingest.accept import Acceptor
 from meter.ingest.retry import retry_rejection
+from meter.ingest.setups import Sources
 from meter.model.errors import BadInput
 from meter.store.rejections import (
     ListedRejection,
@@ -151,10 +152,11 @@ async def _retry(numbers: list[int]) -> list[dict[str, Any]]:
         async def known() -> str | None:
             return operator
 
-        max_age_days = load_settings().max_age_days
-        acceptor = Acceptor(database, operator=known, telemetry=Telemetry(), max_age_days=max_age_days)
+        settings = load_settings()
+        acceptor = Acceptor(database, operator=known, telemetry=Telemetry(), max_age_days=settings.max_age_days)
+        sources = Sources(settings.webhooks)
         for number in numbers:
-            receipts = await retry_rejection(database, acceptor, operator, number)
+            receipts = await retry_rejection(database, acceptor, operator, number, sources=sources)
             results += [{"rejection": number, **msgspec.to_builtins(receipt)} for receipt in receipts]
     return results
 

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 from meter.ingest.accept import Acceptor
 from meter.ingest.arrival import Arrival, Channel, Receipt
+from meter.ingest.setups import Sources
+from meter.ingest.topics import Topics
+from meter.ingest.webhook import hook_of
 from meter.model.errors import BadInput
-from meter.model.wire import read_message
+from meter.model.wire import Parsed, read_message
+from meter.sources.spec import Delivery, Message
+from meter.store.catalogs import load_catalogs
 from meter.store.engine import Database
-from meter.store.rejections import find_rejection, mark_rejection
+from meter.store.rejections import ListedRejection, find_rejection, mark_rejection
+
+_HOOK: Final = re.compile(r"POST /hooks/([^/]+)/([^/]+)")
 
 
-async def retry_rejection(database: Database, acceptor: Acceptor, operator: str, number: int) -> Sequence[Receipt]:
+async def retry_rejection(
+    database: Database, acceptor: Acceptor, operator: str, number: int, *, sources: Sources
+) -> Sequence[Receipt]:
     """Return what became of a rejection's bytes this time; once nothing of them is refused, it is marked `retried`.
 
-    Judged by today's rules; a missing time is still that of the first receipt. Raises BadInput (`not_found`,
-    `conflict`).
+    Read as it would be today, a vendor's body by its vendor's reader; a missing time is still that of the first
+    receipt. Raises BadInput (`not_found`, `conflict`, or what keeps the body from being read).
     """
     async with database.begin() as connection:
         rejection = await find_rejection(connection, operator, number)
+        catalogs = await load_catalogs(connection, operator)
     if rejection is None:
         raise BadInput(f"there is no rejection {number}; meter rejections list shows them", code="not_found")
-    if rejection.status != "open" or rejection.code == "bad_signature":
-        reason = "its sender is not known" if rejection.code == "bad_signature" else f"it is {rejection.status}"
+    if rejection.status != "open" or rejection.code in {"bad_signature", "stale"}:
+        reason = f"it is {rejection.status}" if rejection.status != "open" else "its sender is not known"
         raise BadInput(f"rejection {number} cannot be handed in again: {reason}", code="conflict")
+    maps = () if catalogs is None else catalogs.versions[-1].topics
     arrivals = [
         Arrival(
             parsed=parsed,
@@ -35,10 +47,34 @@ async def retry_rejection(database: Database, acceptor: Acceptor, operator: str,
             content_type=rejection.content_type,
             site=rejection.site,
         )
-        for parsed in read_message(rejection.body)
+        for parsed in _read(rejection, sources, Topics((), maps))
     ]
     receipts = (await acceptor.accept(arrivals)).receipts
     if all(receipt.status != "rejected" for receipt in receipts):
         async with database.begin() as connection:
             await mark_rejection(connection, operator, number, "retried")
     return receipts
+
+
+def _read(rejection: ListedRejection, sources: Sources, topics: Topics) -> Sequence[Parsed]:
+    """Return what the bytes hold. What a source had made of them already, an event, is read as one."""
+    if b'"specversion"' in rejection.body:
+        return read_message(rejection.body)
+    if rejection.channel in {"fetch", "poll"}:
+        message = f"{rejection.origin} is asked for again by itself; meter sources shows when"
+        raise BadInput(message, code="conflict")
+    hooked = _HOOK.fullmatch(rejection.origin)
+    if hooked is not None:
+        source = sources.get(hooked[1], hooked[2])
+        if source is None or source.faults:
+            message = f"{hooked[1]}/{hooked[2]} is not configured here; see METER_WEBHOOKS in the settings"
+            raise BadInput(message, code="conflict")
+        delivery = Delivery(
+            method="POST", path=f"/hooks/{hooked[1]}/{hooked[2]}", body=rejection.body, received_at=rejection.first_at
+        )
+        return hook_of(source.vendor).read(source.setup, delivery).items
+    reading = topics.reading(rejection.origin) if rejection.channel == "mqtt" else None
+    if reading is None:
+        return read_message(rejection.body)
+    told = Message(topic=rejection.origin, payload=rejection.body, received_at=rejection.first_at)
+    return reading.decode(reading.setup, told).items

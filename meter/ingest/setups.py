@@ -49,6 +49,11 @@ class Sources:
         """Return a source."""
         return self._sources.get((vendor, name))
 
+    @property
+    def all(self) -> list[ConfiguredSource]:
+        """Return every source, those that do not work included."""
+        return list(self._sources.values())
+
     def __iter__(self) -> Iterator[ConfiguredSource]:
         """Return the sources that work, by vendor and name."""
         return (self._sources[key] for key in sorted(self._sources) if not self._sources[key].faults)

@@ -61,6 +61,18 @@ class Backlog:
     fault: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """How one source is doing. `faults` keep it from working; `waiting`: None where nothing is to be fetched."""
+
+    vendor: str
+    name: str
+    site: str | None
+    faults: tuple[str, ...]
+    waiting: Backlog | None
+    polls: tuple[FeedRow, ...]
+
+
 async def due_fetches(
     conn: AsyncConnection, operator: str, vendor: str, name: str, *, now: datetime, objects_max: int
 ) -> list[DueFetch]:

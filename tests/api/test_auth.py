@@ -36,6 +36,8 @@ EXPECTED: dict[tuple[str, str], Scope | None] = {
     ("POST", "/v1/rejections/{id}/retry"): "events:write",
     ("POST", "/v1/rejections/{id}/discard"): "events:write",
     ("GET", "/v1/edges"): "usage:read",
+    ("GET", "/v1/sources"): "usage:read",
+    ("POST", "/v1/sources/{vendor}/{source}/poll"): "catalog:write",
     ("GET", "/v1/deliveries"): "usage:read",
     ("GET", "/v1/deliveries/{id}"): "usage:read",
     ("POST", "/v1/deliveries/{id}/retry"): "admin",

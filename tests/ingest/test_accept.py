@@ -15,6 +15,7 @@ from meter.ingest.judge import Judgement
 from meter.model.errors import Unavailable
 from meter.model.event import EventKey
 from meter.model.instant import instant_text
+from meter.model.hashing import PLAIN
 from meter.model.wire import WireEvent, read_event
 from meter.store.engine import Database
 from meter.store.tables import event_keys, events, held_events, rejections, revisions
@@ -247,7 +248,7 @@ class Shelf:
     taken: dict[EventKey, bytes] = field(default_factory=dict)
 
     def accept(self, arrivals: list[Arrival]) -> list[Receipt]:
-        judgement = Judgement(arrivals=arrivals, now=NOW, max_age=timedelta(days=400))
+        judgement = Judgement(arrivals=arrivals, now=NOW, max_age=timedelta(days=400), as_stored=PLAIN.event)
         judgement.sort_out()
         new = {entry.key for entry in judgement.candidates() if entry.key not in self.taken}
         judgement.settle(new, {key: self.taken[key] for key in judgement.keys - new if key in self.taken})

@@ -74,6 +74,7 @@ async def test_a_vendor_that_does_not_answer_is_asked_later_and_later(database: 
             pauses.append((row["due_at"] - told.moment).total_seconds())
             told.later(pauses[-1])
         assert all(2 * 0.75 * 2**n <= pause <= 2 * 1.25 * 2**n for n, pause in enumerate(pauses))
+        (row,) = await rows(database, fetches)
         assert "503: not now" in row["fault"]
         vendor.status = 200
         await told.turn()

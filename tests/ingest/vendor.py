@@ -110,6 +110,7 @@ class Asking:
 
     worker: SourceWorker
     source: ConfiguredSource
+    sources: Sources
     leases: LeaseKeeper
     telemetry: Telemetry
     moment: datetime = NOW
@@ -144,7 +145,7 @@ async def asking(database: Database, base: str, **given: Any) -> AsyncIterator[A
         telemetry=telemetry,
         clock=lambda: made.moment,
     )
-    made = Asking(worker, source, leases, telemetry)
+    made = Asking(worker, source, sources, leases, telemetry)
     await leases.maintain([worker.lease_name])
     try:
         yield made

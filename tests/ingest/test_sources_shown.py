@@ -1,0 +1,62 @@
+import json
+from datetime import timedelta
+
+from meter.ingest.status import source_states
+from meter.store.engine import Database
+from meter.store.tables import fetches
+from tests.api.conftest import Api
+from tests.ingest.bodies import NOW
+from tests.ingest.rows import rows
+from tests.ingest.square import signature, webhook
+from tests.ingest.test_webhook import HEADER
+from tests.ingest.vendor import api, asking, notice
+
+
+async def test_a_sources_faults_and_what_it_has_to_fetch_are_shown(door: Api, database: Database) -> None:
+    body = json.dumps({**json.loads(notice(1)), "id": "n"}).encode()
+    posted = await door.call("POST", "/v1/events", data=body, headers={"Content-Type": "application/cloudevents+json"})
+    assert posted.json["results"][0]["status"] == "accepted"
+    answer = await door.get("/v1/sources")
+    shown = {(source["vendor"], source["name"]): source for source in answer.json["sources"]}
+    assert shown["square", "till"]["faults"] == []
+    assert "needs site, secrets and url (as registered with the vendor)" in shown["square", "unfinished"]["faults"][0]
+    # What waits for a source that is configured no more is not forgotten.
+    assert shown["doors", "main"]["pending"] == 1
+    assert "not in the settings any more" in shown["doors", "main"]["faults"][0]
+    async with database.begin() as conn:
+        await conn.execute(fetches.update().values(due_at=NOW + timedelta(days=900), fault="why", attempts=7))
+    hastened = await door.call("POST", "/v1/sources/doors/main/poll")
+    assert hastened.json == {"due": 1}
+    (row,) = await rows(database, fetches)
+    assert row["attempts"] == 0
+    assert (await door.call("POST", "/v1/sources/doors/other/poll")).status == 404
+
+
+async def test_polls_are_shown_with_when_and_why_not(door: Api, database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        vendor.log = ["1"]
+        await told.turn()
+        vendor.status = 500
+        told.later(60)
+        await told.turn()
+    async with database.begin() as conn:
+        (state,) = await source_states(conn, "northside", told.sources)
+    (poll,) = state.polls
+    assert (poll.feed, poll.failures) == ("log", 1)
+    assert poll.polled_at is not None
+    assert "answered 500" in (poll.fault or "")
+
+
+async def test_a_vendors_body_is_handed_in_again_by_its_vendors_reader(door: Api, database: Database) -> None:
+    """What was refused by an older reading is read as it would be today."""
+    old = webhook(created_at="1999-03-02T08:01:27Z")
+    refused = await door.call("POST", "/hooks/square/till", key=None, data=old, headers={HEADER: signature(old)})
+    assert refused.json["results"][0]["code"] == "too_old"
+    unreadable = webhook(amount_money=None)
+    await door.call("POST", "/hooks/square/till", key=None, data=unreadable, headers={HEADER: signature(unreadable)})
+    listed = (await door.get("/v1/rejections")).json["rejections"]
+    numbers = {item["code"]: item["id"] for item in listed}
+    taken = await door.call("POST", f"/v1/rejections/{numbers['too_old']}/retry")
+    assert [result["status"] for result in taken.json["results"]] == ["accepted"]
+    again = await door.call("POST", f"/v1/rejections/{numbers['bad_payload']}/retry")
+    assert (again.status, again.json["code"]) == (400, "bad_payload")
