@@ -10,6 +10,7 @@ from meter.sources.doors.alta import ALTA
 from meter.sources.doors.brivo import BRIVO
 from meter.sources.doors.kisi import KISI
 from meter.sources.pos.square import SQUARE
+from meter.sources.printers.cups import CUPS
 from meter.sources.printers.papercut import PAPERCUT
 from meter.sources.spaces.cobot import COBOT
 from meter.sources.spaces.hubspot import HUBSPOT
@@ -27,6 +28,7 @@ VENDORS: Final[Mapping[str, Vendor]] = {
     "nexudus": NEXUDUS,
     "officernd": OFFICERND,
     "optix": OPTIX,
+    "cups": CUPS,
     "papercut": PAPERCUT,
     "square": SQUARE,
 }

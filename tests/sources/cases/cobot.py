@@ -1,0 +1,53 @@
+"""Cobot: thin notices, as its documentation of webhooks shows them, and a booking that was deleted."""
+
+import json
+
+from tests.sources.case import KEYS, Case, Sample, by_token, setup
+
+BASE = "https://co-up.cobot.example"
+BOOKING = {
+    "id": "b17",
+    "from": "2026/03/02 10:00:00 +0100",
+    "to": "2026/03/02 12:30:00 +0100",
+    "title": "Board",
+    "resource": {"id": "r1", "name": "Room 1"},
+    "membership": {"id": "m93207605", "name": "Ada Lovelace"},
+    "updated_at": "2026/03/01 18:00:00 +0000",
+}
+MEMBERSHIP = {
+    "id": "m93207605",
+    "name": "Ada Lovelace",
+    "email": None,
+    "user": {"id": "u1", "email": "ada@acme.example"},
+    "address": {"company": "ACME GmbH"},
+    "plan": {"id": "p1", "name": "Flex 10"},
+    "confirmed_at": "2026/01/01 12:00:00 +0000",
+    "canceled_to": "2026/12/31",
+    "updated_at": "2026/03/01 18:00:00 +0000",
+}
+
+
+def notice(path: str) -> bytes:
+    return json.dumps({"url": BASE + path}).encode()
+
+
+CASE = Case(
+    vendor="cobot",
+    setup=setup("cobot", secrets=KEYS, api_base=BASE, api_key="the-token", timezone="Europe/Berlin"),
+    sign=by_token,
+    tamper=False,
+    samples=[
+        Sample(name="created_booking", body=notice("/api/bookings/b17"), becomes=[("source.changed", None)]),
+        Sample(
+            name="confirmed_membership", body=notice("/api/memberships/m93207605"), becomes=[("source.changed", None)]
+        ),
+        Sample(name="created_invoice", body=notice("/api/invoices/9"), becomes=[]),
+        Sample(
+            name="deleted_booking",
+            body=json.dumps(BOOKING).encode(),
+            becomes=[("room.booking", "cobot:m93207605")],
+            required=["id", "from", "to", "resource.id"],
+        ),
+        Sample(name="deleted_membership", body=json.dumps(MEMBERSHIP).encode(), becomes=[]),
+    ],
+)
