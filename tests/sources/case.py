@@ -70,6 +70,21 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a vendor's API answers, and what that becomes: a fetch of the object that `wanted` names, or a feed's page
+    after `cursor`."""
+
+    name: str
+    by: str
+    body: bytes
+    becomes: Sequence[tuple[str, str | None]]
+    wanted: Mapping[str, Any] | None = None
+    cursor: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """A vendor's samples. `sign` returns the headers (and what goes to the query) with which the vendor shows that a
     body is its own: computed here from the vendor's documents, never by the code under test.
@@ -84,6 +99,7 @@ class Case:
     sign: Callable[[Setup, str, Delivery], tuple[Mapping[str, str], Mapping[str, str]]] | None = None
     tamper: bool = True
     signed_time: bool = False
+    answers: Sequence[Asked] = ()
 
     def signed(
         self, sample: Sample, *, key: str = KEYS[0], body: bytes | None = None, at: datetime = RECEIVED

@@ -13,8 +13,8 @@ from meter.ingest.webhook import hook_of
 from meter.model.errors import BadInput
 from meter.model.wire import Parsed, Refusal
 from meter.sources.registry import DECODERS, VENDORS
-from meter.sources.spec import Delivery, Hook, Lines, Message
-from tests.sources.case import KEYS, RECEIVED, Case, Sample, events
+from meter.sources.spec import Answer, Delivery, Hook, Lines, Message
+from tests.sources.case import KEYS, RECEIVED, Asked, Case, Sample, events
 
 CASES: Mapping[str, Case] = {
     vendor: importlib.import_module(f"tests.sources.cases.{vendor.replace('-', '_')}").CASE for vendor in VENDORS
@@ -222,6 +222,71 @@ def _spoilt(value: Any) -> list[Any]:
             copied[name] = other
             made.append(copied)
     return made
+
+
+# --- what is asked for ------------------------------------------------------------------------------------------------
+
+_ANSWERS = [(case, asked) for case in CASES.values() for asked in case.answers]
+each_answer = pytest.mark.parametrize(
+    ("case", "asked"), _ANSWERS, ids=[f"{case.vendor}-{asked.name}" for case, asked in _ANSWERS]
+)
+
+
+def answered(case: Case, asked: Asked, body: bytes, *, status: int = 200) -> Sequence[Parsed]:
+    """What comes of `body` in the answer's place; nothing but BadInput may leave the reader."""
+    answer = Answer(status=status, headers=asked.headers, body=body, received_at=RECEIVED)
+    vendor = VENDORS[case.vendor]
+    try:
+        if asked.wanted is not None:
+            return vendor.fetches[asked.by].read(case.setup, asked.wanted, answer).items
+        return vendor.feeds[asked.by].read(case.setup, asked.cursor, answer).items
+    except BadInput as error:
+        return [Refusal(code=error.code, detail=error.detail, body=body)]
+
+
+def test_everything_that_is_asked_for_has_an_answer_here() -> None:
+    for name, vendor in VENDORS.items():
+        told = {(asked.by, asked.wanted is not None) for asked in CASES[name].answers}
+        asked_for = {(fetch, True) for fetch in vendor.fetches} | {(feed, False) for feed in vendor.feeds}
+        assert told == asked_for, name
+
+
+@each_answer
+def test_an_answer_becomes_what_is_documented_every_time(case: Case, asked: Asked) -> None:
+    first = events(answered(case, asked, asked.body, status=asked.status))
+    assert [(event.type, event.subject) for event in first] == list(asked.becomes)
+    again = events(answered(case, asked, asked.body, status=asked.status))
+    assert [(e.source, e.id, e.content_hash) for e in again] == [(e.source, e.id, e.content_hash) for e in first]
+    for event in first:
+        assert event.site == case.setup.site
+
+
+@each_answer
+@pytest.mark.parametrize("garbage", _GARBAGE.values(), ids=_GARBAGE.keys())
+def test_a_garbled_answer_is_refused_and_never_fails(case: Case, asked: Asked, garbage: bytes) -> None:
+    assert all(isinstance(item, Refusal) for item in answered(case, asked, garbage))
+
+
+@each_answer
+def test_any_field_of_an_answer_may_hold_anything(case: Case, asked: Asked) -> None:
+    try:
+        value = json.loads(asked.body)
+    except ValueError:
+        return  # not JSON: the vendor's own tests spoil it
+    for spoilt in _spoilt(value):
+        answered(case, asked, json.dumps(spoilt).encode())
+
+
+@each_answer
+def test_a_request_is_one_that_can_be_asked(case: Case, asked: Asked) -> None:
+    vendor = VENDORS[case.vendor]
+    if asked.wanted is not None:
+        request = vendor.fetches[asked.by].request(case.setup, asked.wanted)
+    else:
+        request = vendor.feeds[asked.by].request(case.setup, asked.cursor, RECEIVED)
+        vendor.feeds[asked.by].request(case.setup, None, RECEIVED)
+    assert request.over != "http" or request.url.startswith(("http://", "https://")), request.url
+    assert request.over != "square" or request.call
 
 
 # --- who may send it --------------------------------------------------------------------------------------------------
