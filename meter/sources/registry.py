@@ -18,18 +18,28 @@ from meter.sources.spaces.nexudus import NEXUDUS
 from meter.sources.spaces.officernd import OFFICERND
 from meter.sources.spaces.optix import OPTIX
 from meter.sources.spec import Message, Reading, Setup, Vendor
+from meter.sources.wifi.freeradius import FREERADIUS
+from meter.sources.wifi.ironwifi import IRONWIFI
+from meter.sources.wifi.meraki import MERAKI
+from meter.sources.wifi.opennds import OPENNDS
+from meter.sources.wifi.radius import RADIUS
 
 VENDORS: Final[Mapping[str, Vendor]] = {
     "alta": ALTA,
     "brivo": BRIVO,
     "cobot": COBOT,
+    "cups": CUPS,
+    "freeradius": FREERADIUS,
     "hubspot": HUBSPOT,
+    "ironwifi": IRONWIFI,
     "kisi": KISI,
+    "meraki": MERAKI,
     "nexudus": NEXUDUS,
     "officernd": OFFICERND,
+    "opennds": OPENNDS,
     "optix": OPTIX,
-    "cups": CUPS,
     "papercut": PAPERCUT,
+    "radius": RADIUS,
     "square": SQUARE,
 }
 

@@ -141,7 +141,7 @@ def test_a_row_of_the_table_is_a_job() -> None:
 
 
 @pytest.mark.parametrize("flag", [{"refunded": "Y"}, {"allowed": "N"}, {"printed": "N"}])
-def test_a_job_that_is_withdrawn_later_ends_at_nothing_in_any_order(flag: dict[str, str]) -> None:
+def test_a_job_that_is_withdrawn_later_ends_at_nothing_in_any_order(flag: dict[str, Any]) -> None:
     """The row keeps its time and its id: nothing but the event's id can order its two states."""
     before, after = exported(row()), exported(row(**flag))
     assert billed(before) == 12

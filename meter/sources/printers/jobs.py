@@ -69,3 +69,22 @@ def identity(kind: str, user: str | None, nobody: Sequence[Json] = ()) -> str | 
     """
     name = (user or "").strip().lower()
     return None if name in {"", "-", *nobody} else f"{kind}:{name}"
+
+
+def duplex(sides: str | None) -> bool | None:
+    """Tell whether IPP's `sides` (RFC 8011 section 5.2.8) means both; None where it says nothing."""
+    return None if sides is None or sides in {"", "-"} else sides.startswith("two-sided")
+
+
+def color(mode: str | None) -> bool | None:
+    """Tell whether IPP's `print-color-mode` (PWG 5100.13) means colour; None where the printer decides (`auto`)."""
+    if mode == "color":
+        return True
+    return False if mode in {"monochrome", "bi-level", "process-monochrome", "process-bi-level", "highlight"} else None
+
+
+def sheets(counted: int | None, impressions: int, *, both_sides: bool | None) -> int | None:
+    """Return the sheets of a job: CUPS halves the sides and drops the odd one, which took a sheet, too."""
+    if counted is None:
+        return None
+    return max(counted, -(-impressions // 2)) if both_sides else counted
