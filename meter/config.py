@@ -27,6 +27,8 @@ from pydantic_settings import (
 )
 
 from meter.model.errors import BadInput
+from meter.model.hashing import KEY_BYTES_MIN
+from meter.model.identity import is_kind
 
 _PREFIX: Final = "METER_"
 _FILE_SUFFIX: Final = "_FILE"
@@ -103,6 +105,10 @@ class Settings(BaseSettings):
     """HOST:PORT on which the gateway listens; port 0: a free one."""
     admin_key: SecretStr | None = None
     """The key that may do everything; unset: made once and kept in the data directory."""
+    hash_identities: Annotated[list[str], NoDecode] = Field(default_factory=lambda: ["mac"])
+    """Kinds of identity that are stored as keyed hashes; the same for every gateway of a database."""
+    identity_key: SecretStr | None = None
+    """The key of those hashes; unset: made once and kept in the data directory."""
     catalog: Annotated[list[Path], NoDecode] = Field(default_factory=list)
     """Catalog files that `meter up` applies at start."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -116,7 +122,7 @@ class Settings(BaseSettings):
     targets: dict[str, TargetSettings] = Field(default_factory=lambda: {"ledger": TargetSettings(kind="ledger")})
     """Export targets by name."""
 
-    @field_validator("mqtt_topics", "catalog", mode="before")
+    @field_validator("mqtt_topics", "catalog", "hash_identities", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         """Read a list from the environment: a JSON list, or words with commas between them."""
@@ -135,6 +141,25 @@ class Settings(BaseSettings):
         except ConfigFault:
             message = "is not HOST:PORT, like 127.0.0.1:8080"
             raise ValueError(message) from None
+        return value
+
+    @field_validator("hash_identities", mode="after")
+    @classmethod
+    def _kinds(cls, value: list[str]) -> list[str]:
+        """Refuse what is no kind of identity, or names a member itself."""
+        wrong = sorted({kind for kind in value if not is_kind(kind) or kind == "member"})
+        if wrong:
+            message = f"{', '.join(wrong)[:80]}: no kind of identity that can be hashed, like mac, badge or email"
+            raise ValueError(message)
+        return value
+
+    @field_validator("identity_key", mode="after")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        """Refuse a key that can be guessed."""
+        if value is not None and len(value.get_secret_value().encode()) < KEY_BYTES_MIN:
+            message = f"is shorter than {KEY_BYTES_MIN} bytes; take random ones, like `openssl rand -hex 32` prints"
+            raise ValueError(message)
         return value
 
     @field_validator("database_url", "mqtt_url", mode="after")

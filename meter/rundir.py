@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from meter.model.errors import BadInput
 _ADDRESSES: Final = "gateway.json"
 _ADMIN_KEY: Final = "admin.key"
 _KEY_PREFIX: Final = "mk_"
+_IDENTITY_KEY: Final = "identity.key"
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,15 +50,32 @@ def read_addresses(data_dir: Path) -> Addresses | None:
 
 def admin_key(data_dir: Path) -> str:
     """Return the administrator's key of this data directory; made once, readable by its owner only."""
-    path = data_dir / _ADMIN_KEY
+    return _made_once(data_dir / _ADMIN_KEY, prefix=_KEY_PREFIX, setting="METER_ADMIN_KEY")
+
+
+def identity_key(data_dir: Path) -> str:
+    """Return the key with which identities are hashed; made once, readable by its owner only."""
+    return _made_once(data_dir / _IDENTITY_KEY, prefix="", setting="METER_IDENTITY_KEY")
+
+
+def has_identity_key(data_dir: Path) -> bool:
+    """Tell whether a gateway has made its key in this data directory."""
+    return (data_dir / _IDENTITY_KEY).exists()
+
+
+def _made_once(path: Path, *, prefix: str, setting: str) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
-        key = _KEY_PREFIX + secrets.token_urlsafe(32)
-        _write_private(path, key.encode())
-        return key
+        made = path.with_suffix(f".{os.getpid()}.new")
+        _write_private(made, (prefix + secrets.token_urlsafe(32)).encode())
+        # Of two processes that make one at once, both take the first's.
+        with suppress(FileExistsError):
+            os.link(made, path)
+        made.unlink()
+        return path.read_text(encoding="ascii").strip()
     except OSError as error:
-        message = f"{path} cannot be read: {error}; use the user that runs the gateway, or set METER_ADMIN_KEY"
+        message = f"{path} cannot be read: {error}; use the user that runs the gateway, or set {setting}"
         raise BadInput(message, code="bad_data_dir") from error
 
 

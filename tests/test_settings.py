@@ -117,3 +117,18 @@ def test_an_address_needs_host_and_port(text: str) -> None:
 
 def test_an_ipv6_address_is_in_brackets() -> None:
     assert listen_address("[::1]:80", setting="METER_HTTP") == ("::1", 80)
+
+
+def test_kinds_to_hash_are_kinds_and_their_key_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().hash_identities == ["mac"]
+    monkeypatch.setenv("METER_HASH_IDENTITIES", "mac, badge")
+    assert load_settings().hash_identities == ["mac", "badge"]
+    monkeypatch.setenv("METER_HASH_IDENTITIES", "")
+    assert load_settings().hash_identities == []
+    monkeypatch.setenv("METER_HASH_IDENTITIES", "mac,member,E mail")
+    monkeypatch.setenv("METER_IDENTITY_KEY", "hush")
+    with pytest.raises(ConfigFault) as caught:
+        load_settings()
+    assert "METER_HASH_IDENTITIES: E mail, member: " in caught.value.detail
+    assert "METER_IDENTITY_KEY: is shorter than 16 bytes" in caught.value.detail
+    assert "hush" not in caught.value.detail

@@ -15,8 +15,9 @@ from rich.console import Console
 
 from meter.config import Settings, load_settings
 from meter.model.errors import BadInput
+from meter.model.hashing import IdentityHasher
 from meter.model.money import plain
-from meter.rundir import read_addresses
+from meter.rundir import has_identity_key, identity_key, read_addresses
 from meter.store.directory import NO_CATALOG, current_operator
 from meter.store.engine import Database
 
@@ -75,10 +76,22 @@ def database_url(settings: Settings) -> str:
     return addresses.database
 
 
+def hasher(settings: Settings, *, make: bool = False) -> IdentityHasher:
+    """Return how identities are stored: with the key that is set, else that of the data directory.
+
+    `make`: where there is none, make one, as a gateway does; without, identities that are hashed cannot be given.
+    """
+    key = None if settings.identity_key is None else settings.identity_key.get_secret_value()
+    if key is None and settings.hash_identities and (make or has_identity_key(settings.data_dir)):
+        key = identity_key(settings.data_dir)
+    return IdentityHasher(settings.hash_identities, None if key is None else key.encode())
+
+
 @asynccontextmanager
 async def connect() -> AsyncIterator[Database]:
     """Yield the database that the settings name, or the running gateway's."""
-    database = Database(database_url(load_settings()))
+    settings = load_settings()
+    database = Database(database_url(settings), hasher=hasher(settings))
     try:
         yield database
     finally:

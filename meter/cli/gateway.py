@@ -19,7 +19,7 @@ from rich.table import Table
 from meter.app import Gateway, Parts
 from meter.cli.books import check_books
 from meter.cli.catalog import read_files, take_in
-from meter.cli.common import AsJson, connect, database_url, err, out, print_json, require_operator
+from meter.cli.common import AsJson, connect, database_url, err, hasher, out, print_json, require_operator
 from meter.cli.demo import DEMO_S, Demo, leave_catalog
 from meter.clock import now
 from meter.config import ROLES, Settings, listen_address, load_settings
@@ -33,6 +33,7 @@ from meter.rundir import Addresses, admin_key, forget_addresses, read_addresses,
 from meter.store import migrate as schema
 from meter.store.directory import current_operator
 from meter.store.engine import Database, reason_of
+from meter.store.hashing import check_key, unhashed_claims
 from meter.telemetry import configure_logging
 
 _CONNECT_TIMEOUT_S: Final = 5.0
@@ -135,7 +136,9 @@ async def _up(settings: Settings, *, demo_s: float | None) -> None:
         if started is None:
             return
         parts, watches = started
-        gateway = Gateway(settings, parts, roles=ROLES, admin_key=_key(settings))
+        gateway = Gateway(
+            settings, parts, roles=ROLES, admin_key=_key(settings), hasher=hasher(settings, make=True)
+        )
         stack.callback(forget_addresses, settings.data_dir)
         works = [gateway.run(stop=stop, ready=partial(_ready, settings, demo)), *(watch() for watch in watches)]
         if demo is not None:
@@ -205,7 +208,7 @@ def _say_ready(http: str, mqtt: str | None) -> None:
 async def _apply(url: str, settings: Settings, *, demo: bool) -> None:
     """Apply the catalogs that the settings name; for the demo on a new data directory the example's."""
     files = read_files(settings.catalog)
-    database = Database(url)
+    database = Database(url, hasher=hasher(settings, make=True))
     try:
         if not files and demo:
             async with database.begin() as connection:
@@ -238,7 +241,8 @@ async def _serve(settings: Settings, roles: Sequence[str]) -> None:
     async def ready(addresses: Addresses) -> None:
         _say_ready(addresses.http, None if parts.mqtt_url is None else broker_address(parts.mqtt_url).shown)
 
-    await Gateway(settings, parts, roles=roles, admin_key=_key(settings)).run(stop=stop, ready=ready)
+    gateway = Gateway(settings, parts, roles=roles, admin_key=_key(settings), hasher=hasher(settings, make=True))
+    await gateway.run(stop=stop, ready=ready)
 
 
 def _say_source_faults(settings: Settings) -> None:
@@ -257,6 +261,7 @@ async def _check() -> list[tuple[str, str | None]]:
         ("database", _check_database),
         ("schema", _check_schema),
         ("catalog", _check_catalog),
+        ("identities", _check_identities),
         ("broker", partial(_check_broker, settings)),
     ]
     checks += [
@@ -293,6 +298,21 @@ async def _check_catalog() -> None:
         if await schema.revision(database) != schema.head():
             raise BadInput("unknown while the schema is another version's", code="schema_mismatch")
         await require_operator(database)
+
+
+async def _check_identities() -> None:
+    async with connect() as database:
+        if await schema.revision(database) != schema.head():
+            raise BadInput("unknown while the schema is another version's", code="schema_mismatch")
+        async with database.begin() as connection:
+            operator = await current_operator(connection)
+            if operator is None:
+                return
+            await check_key(connection, operator)
+            unhashed = await unhashed_claims(connection, operator)
+    if unhashed:
+        message = f"{unhashed} claims are stored unhashed and no longer found; run `meter identities hash`"
+        raise BadInput(message, code="unhashed_claims")
 
 
 async def _check_broker(settings: Settings) -> None:

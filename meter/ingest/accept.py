@@ -14,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.clock import Clock, monotonic_s, now
 from meter.ingest.arrival import Arrival, Channel, Outcome, Receipt
 from meter.ingest.judge import Judgement, reports_of, unstorable
-from meter.model.errors import Unavailable
+from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import WireEvent
 from meter.store.accept import claim_keys, standing_bodies, standing_hashes, write_events
 from meter.store.directory import NO_CATALOG
 from meter.store.edges import record_progress
 from meter.store.engine import Database, sqlstate
+from meter.store.hashing import check_key
 from meter.store.rejections import record_rejections
 from meter.telemetry import Telemetry
 
@@ -50,6 +51,7 @@ class Acceptor:
         self._telemetry = telemetry
         self._max_age = timedelta(days=max_age_days)
         self._clock = clock
+        self._key_checked = False
 
     async def accept(self, arrivals: Sequence[Arrival]) -> Outcome:
         """Return the receipts of `arrivals`, in order, after their commit.
@@ -60,11 +62,22 @@ class Acceptor:
         operator = await self._operator()
         if operator is None:
             raise Unavailable(NO_CATALOG, code="no_catalog")
+        if not self._key_checked:
+            await self._check_key(operator)
         started = monotonic_s()
         outcome = await self._halved(operator, arrivals)
         self._telemetry.ingest_committed(monotonic_s() - started)
         self._observe(arrivals, outcome.receipts)
         return outcome
+
+    async def _check_key(self, operator: str) -> None:
+        """Raise Unavailable where identities would be hashed with another key than this database's are."""
+        try:
+            async with self._db.begin() as connection:
+                await check_key(connection, operator)
+        except BadInput as error:
+            raise Unavailable(error.detail, code=error.code) from error
+        self._key_checked = True
 
     async def _halved(self, operator: str, arrivals: Sequence[Arrival]) -> Outcome:
         try:
@@ -105,7 +118,9 @@ class Acceptor:
             attempt += 1
 
     async def _write(self, connection: AsyncConnection, operator: str, arrivals: Sequence[Arrival]) -> Outcome:
-        judgement = Judgement(arrivals=arrivals, now=self._clock(), max_age=self._max_age)
+        judgement = Judgement(
+            arrivals=arrivals, now=self._clock(), max_age=self._max_age, as_stored=self._db.hasher.event
+        )
         judgement.sort_out()
         new = await claim_keys(connection, operator, judgement.candidates())
         judgement.settle(new, await standing_hashes(connection, operator, judgement.keys - new))

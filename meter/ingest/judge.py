@@ -9,7 +9,7 @@ arrival ──sort_out──▶ refusal (wire, wrong site) ───────
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,12 +35,14 @@ _DETAIL_CHARS_MAX: Final = 2_000
 class Judgement:
     """One batch on its way: `sort_out`, claim `candidates`, `settle`, `close`; then every arrival has its receipt.
 
-    `now` decides what is too old (by `max_age`) or ahead of the clock. Nothing here changes `arrivals`.
+    `now` decides what is too old (by `max_age`) or ahead of the clock; `as_stored` hides identities (decision 0012).
+    Nothing here changes `arrivals`.
     """
 
     arrivals: Sequence[Arrival]
     now: datetime
     max_age: timedelta
+    as_stored: Callable[[WireEvent], WireEvent]
     refused: list[Rejection] = field(default_factory=list)
     _receipts: dict[int, Receipt] = field(default_factory=dict)
     _entries: dict[EventKey, tuple[int, Entry]] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class Judgement:
     def _entry(self, arrival: Arrival, event: WireEvent) -> Entry:
         time = event.time if event.time is not None else arrival.received_at
         return Entry(
-            event=event,
+            event=self.as_stored(event),
             time=time,
             channel=arrival.channel,
             received_at=arrival.received_at,
@@ -110,10 +112,15 @@ class Judgement:
             stands = first.event.content_hash if key in new else standing.get(key)
             if stands is None:
                 self._refuse(index, self._refused_as_old(entry))
-            elif stands == event.content_hash:
+            elif stands in {event.content_hash, self._sent_hash(index)}:
                 self._receipts[index] = Receipt(id=event.id, source=event.source, status="duplicate")
             else:
                 self._conflicts.append((index, entry))
+
+    def _sent_hash(self, index: int) -> bytes | None:
+        """Return the content hash of the event as sent: so it stands where its identity was stored unhashed before."""
+        parsed = self.arrivals[index].parsed
+        return parsed.content_hash if isinstance(parsed, WireEvent) else None
 
     @property
     def contested(self) -> set[EventKey]:

@@ -2,7 +2,7 @@
 
 Every kind: Unicode NFC, no spaces around. `mac`: twelve hexadecimal digits in any grouping, as aa-bb-cc-dd-ee-ff.
 `email`: lower case; plus parts and dots stay, for only the host knows what they mean. `badge`: upper case. `user`:
-lower case (RFC 8265, UsernameCaseMapped); a realm or domain stays. Any other kind is its vendor's own and stays as it is.
+lower case (RFC 8265, UsernameCaseMapped); a realm or domain stays. Any other kind is its vendor's own and stays as is.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ def normalise_identity(text: str) -> str:
     if not value or max(len(text), len(kind) + 1 + len(value)) > IDENTITY_CHARS_MAX:
         raise _refused(text)
     return f"{kind}:{value}"
+
+
+def is_kind(word: str) -> bool:
+    """Tell whether `word` can be the kind of an identity."""
+    return _KIND.fullmatch(word) is not None
 
 
 def is_hashed(value: str) -> bool:

@@ -41,6 +41,7 @@ from meter.store.directory_write import (
     write_changes,
     write_refolds,
 )
+from meter.store.hashing import stored_draft
 from meter.store.tables import accounts, operators, subscriptions
 
 REASON_CHARS_MAX: Final = 500
@@ -224,7 +225,8 @@ async def _directory(
     at: datetime,
     bodies: Sequence[Mapping[str, Json]],
 ) -> tuple[DirectoryChanges, list[Touch], tuple[Issue, ...]]:
-    """Return what the draft changes, whom that touches, and warnings. Raises CatalogError."""
+    """Return what the draft changes, whom that touches, and warnings. Raises CatalogError; as `stored_draft`."""
+    draft = await stored_draft(conn, operator, draft)
     stored = await read_stored(conn, operator, draft)
     changes = directory_changes(draft, stored, operator=terms, at=at)
     around = await read_surroundings(conn, operator, changes, stored, _walk_ins(bodies))

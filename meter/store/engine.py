@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from meter.model.errors import BadInput, Unavailable
+from meter.model.hashing import PLAIN, IdentityHasher
 
 # Bounds a gateway's share of the server's connections; each role needs only a few at a time.
 POOL_CONNECTIONS_MAX: Final = 20
@@ -32,6 +33,9 @@ IDLE_TRANSACTION_TIMEOUT_S: Final = 60
 _CONTENDED: Final = frozenset({"40001", "40P01"})
 # No such table: the database was never migrated, or is far behind.
 _NO_TABLE: Final = "42P01"
+
+# The execution option that holds how identities are stored.
+HASHER_OPTION: Final = "identity_hasher"
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
@@ -57,11 +61,16 @@ def sqlalchemy_url(url: str) -> URL:
 
 
 class Database:
-    """A pool of connections. `begin()` gives a transaction that commits at the end and rolls back on any error."""
+    """A pool of connections. `begin()` gives a transaction that commits at the end and rolls back on any error.
 
-    def __init__(self, url: str) -> None:
+    `hasher` says how identities are stored; each connection carries it, so that nothing writes them otherwise
+    (`meter.store.hashing`).
+    """
+
+    def __init__(self, url: str, *, hasher: IdentityHasher = PLAIN) -> None:
         """Prepare the pool; nothing connects before the first use."""
         self.url = url
+        self.hasher = hasher
         self.engine: AsyncEngine = create_async_engine(
             sqlalchemy_url(url),
             pool_size=POOL_CONNECTIONS_MAX,
@@ -69,6 +78,7 @@ class Database:
             pool_timeout=POOL_TIMEOUT_S,
             pool_pre_ping=False,
             isolation_level="READ COMMITTED",
+            execution_options={HASHER_OPTION: hasher},
             json_serializer=encode_json,
             json_deserializer=decode_json,
             connect_args={

@@ -21,7 +21,7 @@ async def test_a_database_without_a_schema_is_a_line_of_its_own(
     result = await meter("check", "--json")
     assert result.exit_code == 1, result.exception
     parts = {item["part"]: item["ok"] for item in json.loads(result.stdout)}
-    assert [part for part, ok in parts.items() if not ok] == ["schema", "catalog"]
+    assert [part for part, ok in parts.items() if not ok] == ["schema", "catalog", "identities"]
     listing = await meter("charges")
     assert isinstance(listing.exception, Unavailable)
     assert "meter migrate" in listing.exception.detail

@@ -13,6 +13,7 @@ import pytest
 from meter import app
 from meter.app import Gateway, Parts
 from meter.config import Settings
+from meter.model.hashing import PLAIN
 from meter.embedded.child import leftovers
 from tests.gateway import RunningGateway
 
@@ -90,7 +91,8 @@ async def test_a_role_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPat
             except asyncio.CancelledError:
                 cancelled.append(1)
 
-    gateway = Gateway(Settings(), Parts(database_url=database_url, mqtt_url=None), roles=(), admin_key="k" * 32)
+    parts = Parts(database_url=database_url, mqtt_url=None)
+    gateway = Gateway(Settings(), parts, roles=(), admin_key="k" * 32, hasher=PLAIN)
     async with asyncio.timeout(_WITHIN_S), gateway._background("stubborn", stubborn(), finish=lambda: None):
         await asyncio.sleep(0)
     assert len(cancelled) == 3

@@ -41,7 +41,19 @@ def test_one_identity_has_one_spelling(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ada", ":ada", "badge:", "badge: ", "1:x", "a b:x", "badge:\x00", "badge:" + "x" * 256, "email:" + "\u0130" * 250]
+    "text",
+    [
+        "",
+        "ada",
+        ":ada",
+        "badge:",
+        "badge: ",
+        "1:x",
+        "a b:x",
+        "badge:\x00",
+        "badge:" + "x" * 256,
+        "email:" + "\u0130" * 250,
+    ],
 )
 def test_what_is_no_identity_is_refused(text: str) -> None:
     with pytest.raises(BadInput) as caught:
