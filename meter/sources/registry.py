@@ -9,6 +9,7 @@ from meter.sources import cloudevents
 from meter.sources.doors.alta import ALTA
 from meter.sources.doors.brivo import BRIVO
 from meter.sources.doors.kisi import KISI
+from meter.sources.doors.unifi_access import UNIFI_ACCESS
 from meter.sources.pos.square import SQUARE
 from meter.sources.printers.cups import CUPS
 from meter.sources.printers.papercut import PAPERCUT
@@ -41,6 +42,7 @@ VENDORS: Final[Mapping[str, Vendor]] = {
     "papercut": PAPERCUT,
     "radius": RADIUS,
     "square": SQUARE,
+    "unifi-access": UNIFI_ACCESS,
 }
 
 # By the name that a catalog's `mqtt:` section uses.

@@ -44,7 +44,7 @@ CASE = Case(
             name="lock.unlock",
             body=unlock(),
             becomes=[("door.access", "kisi:4711")],
-            again=json.dumps(dict(reversed(_UNLOCK.items())), indent=1).encode(),
+            again=json.dumps(dict(sorted(_UNLOCK.items())), indent=1).encode(),
             required=["uuid", "type", "object_id", "success", "created_at"],
         ),
         Sample(
