@@ -21,7 +21,7 @@ from meter.ingest.arrival import Arrival, Receipt
 from meter.model.errors import BadInput
 from meter.model.event import HEARTBEAT, EventKey
 from meter.model.instant import instant_text, parse_instant
-from meter.model.wire import Refusal, WireEvent
+from meter.model.wire import Refusal, WireEvent, stand_in
 from meter.store.edges import NO_BOOT, EdgeReport, Heartbeat
 from meter.store.entry import Entry
 from meter.store.rejections import ORIGIN_CHARS_MAX, Rejection
@@ -66,7 +66,7 @@ class Judgement:
                 self._queue(index, self._entry(arrival, parsed))
 
     def _entry(self, arrival: Arrival, event: WireEvent) -> Entry:
-        time = event.time if event.time is not None else arrival.received_at
+        time = event.time if event.time is not None else stand_in(event, arrival.received_at)
         return Entry(
             event=self.as_stored(event),
             time=time,

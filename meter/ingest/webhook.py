@@ -60,7 +60,7 @@ def hook_receiver(
         except BadInput as error:
             telemetry.webhook_refused(vendor=setup.vendor, source=setup.name, reason=error.code)
             if samples.take():
-                _keep_sample(batcher, arrivals([refused(error, delivery.body[:SAMPLE_BYTES_MAX])]))
+                _keep_sample(batcher, arrivals([refused(error, hook.redact(setup, delivery)[:SAMPLE_BYTES_MAX])]))
             raise
         reading = _read(hook, setup, delivery)
         if not reading.items:

@@ -19,6 +19,9 @@ REFUND: Final = "pos.refund"
 # What a source learned that is no usage (decision 0011): an object to fetch, and what somebody's directory says.
 SOURCE_CHANGED: Final = "source.changed"
 DRAFT: Final = "directory.draft"
+WIFI_SESSION: Final = "wifi.session"
+# Every session of a network access server is over (RADIUS' Accounting-On and -Off).
+NAS_RESTARTED: Final = "nas.restarted"
 
 # The field of `data` that names the thing an event speaks of: of several on one thing, the latest in order counts.
 THING_FIELDS: Final[Mapping[str, str]] = {

@@ -239,6 +239,7 @@ KNOWN_TYPES: Final[Mapping[str, tuple[Field, ...]]] = {
         Field("body", _object, required=True),
         Field("note", _text),
     ),
+    "nas.restarted": (Field("nas", _name, required=True),),
     "edge.heartbeat": (
         Field("complete_until", _instant, required=True),
         Field("spooled", _whole_number),

@@ -44,6 +44,10 @@ _CORE: Final = frozenset(
     ("specversion", "id", "source", "type", "subject", "time", "data", "edge", "boot", "sequence", "edgeoffsetms")
 )
 
+# The extension of an event without `time` whose sender had been trying for so long: milliseconds. As the receipt time
+# is, it is settled at the first receipt and no part of the content: a retransmission changes it.
+DELAY: Final = "delayms"
+
 # What makes a body unreadable as a whole, rather than an event wrong.
 UNREADABLE: Final = frozenset(("not_json", "not_an_event", "body_too_large"))
 
@@ -305,6 +309,14 @@ def _corrected(sent: datetime | None, offset_ms: int | None) -> datetime | None:
         message = f"time {instant_text(sent)} corrected by {offset_ms} ms is no date that is kept"
         raise BadInput(message, code="bad_time")
     return time
+
+
+def stand_in(event: WireEvent, received_at: datetime) -> datetime:
+    """Return the time of an event that has none: that of its receipt, less its sender's delay."""
+    delay_ms = (event.attributes or {}).get(DELAY)
+    if type(delay_ms) is not int or not 0 <= delay_ms <= _OFFSET_MS_MAX:
+        return received_at
+    return received_at - timedelta(milliseconds=delay_ms)
 
 
 def _others(envelope: Mapping[str, Json]) -> Mapping[str, Json] | None:

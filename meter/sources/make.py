@@ -12,7 +12,7 @@ import msgspec
 from meter.model.errors import BadInput
 from meter.model.event import DRAFT, SOURCE_CHANGED, VOIDED, Json
 from meter.model.instant import instant_text
-from meter.model.wire import Parsed, Refusal, read_event
+from meter.model.wire import DELAY, Parsed, Refusal, read_event
 from meter.sources.spec import Setup
 
 # Why an event's time is not simply the device's (decision 0011).
@@ -31,15 +31,33 @@ def usage_event(
     subject: str | None = None,
     time: datetime | None = None,
     flag: TimeFlag | None = None,
+    delay_s: int = 0,
 ) -> Parsed:
     """Return the event; what is None in `data` is left out. A fault in it is a refusal, as on the wire.
 
-    `time` None: the receipt time stands in. `flag`: why it is not the device's.
+    `time` None: the receipt time stands in, less the `delay_s` seconds for which the sender had been trying. `flag`:
+    why it is not the device's.
     """
+    source = setup.source(kind)
+    return event_of(source, id=id, type=type, data=data, subject=subject, time=time, flag=flag, delay_s=delay_s)
+
+
+def event_of(
+    source: str,
+    *,
+    id: str,
+    type: str,  # noqa: A002 -- CloudEvents' name for it
+    data: Mapping[str, Json],
+    subject: str | None = None,
+    time: datetime | None = None,
+    flag: TimeFlag | None = None,
+    delay_s: int = 0,
+) -> Parsed:
+    """Return the event of a CloudEvents source, as `usage_event` does of a configured one."""
     envelope: dict[str, Any] = {
         "specversion": "1.0",
         "id": id,
-        "source": setup.source(kind),
+        "source": source,
         "type": type,
         "data": {name: value for name, value in data.items() if value is not None},
     }
@@ -49,6 +67,8 @@ def usage_event(
         envelope["time"] = instant_text(time)
     if flag is not None:
         envelope["timeflag"] = flag
+    if time is None and delay_s:
+        envelope[DELAY] = delay_s * 1000
     return read_event(_EXACT.encode(envelope))
 
 
@@ -67,7 +87,8 @@ def draft(setup: Setup, *, kind: str, id: str, body: Mapping[str, Json], time: d
     `body` has the fields of the catalog's entry. `time` is when the vendor changed it: of several the latest counts.
     """
     data = {"vendor": setup.vendor, "name": setup.name, "kind": kind, "id": id, "body": body, "note": note or None}
-    event_id = f"{kind}:{id}:{digest(body)}"
+    # The time is part of it: an object that comes back to what it was is news.
+    event_id = f"{kind}:{id}:{digest(body, instant_text(time))}"
     return usage_event(setup, kind="source", id=event_id, type=DRAFT, data=data, time=time)
 
 

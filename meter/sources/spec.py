@@ -109,12 +109,14 @@ class Hook:
     """How a vendor's webhooks are checked and read.
 
     `check` raises BadInput (`bad_signature`; `stale` where a signed time is too far off) and looks at the raw bytes
-    before anything is parsed. `greet` answers a handshake that comes before any secret is agreed; None: none.
+    before anything is parsed. `greet` answers a handshake that comes before any secret is agreed; None: none. `redact`
+    takes a secret that stands in the body out of what is kept of a forgery.
     """
 
     check: Callable[[Setup, Delivery], None]
     read: Callable[[Setup, Delivery], Reading]
     greet: Callable[[Setup, Delivery], Reply | None] = lambda _setup, _delivery: None
+    redact: Callable[[Setup, Delivery], bytes] = lambda _setup, delivery: delivery.body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
