@@ -28,14 +28,18 @@ def payment(**changes: Any) -> dict[str, Any]:
 
 
 def webhook(kind: str = "payment.created", **changes: Any) -> bytes:
-    content = {
+    return notification(kind, "payment", payment(**changes))
+
+
+def notification(kind: str, name: str, content: dict[str, Any]) -> bytes:
+    envelope = {
         "merchant_id": "6SSW7HV8K2ST5",
         "type": kind,
         "event_id": "13b867cf-db3d-4b1c-90b6-2f32a9d78124",
         "created_at": "2026-03-02T08:01:28.120Z",
-        "data": {"type": "payment", "id": "hYy9pRFVxpDsO1FB05SunFWUe9JZY", "object": {"payment": payment(**changes)}},
+        "data": {"type": name, "id": "hYy9pRFVxpDsO1FB05SunFWUe9JZY", "object": {name: content}},
     }
-    return json.dumps(content).encode()
+    return json.dumps(envelope).encode()
 
 
 def signature(body: bytes, *, key: str = KEYS[0], url: str = URL) -> str:

@@ -101,7 +101,7 @@ async def test_what_is_not_configured_is_404(door: Api, path: str) -> None:
 
 
 async def test_other_news_is_acknowledged_and_counted(door: Api, database: Database) -> None:
-    for body in (webhook("refund.created"), webhook(status="APPROVED"), webhook(status="CANCELED")):
+    for body in (webhook("dispute.created"), webhook(status="APPROVED"), webhook(status="CANCELED")):
         answer = await post(door, body, signature(body))
         assert (answer.status, answer.json) == (200, {"results": []})
     assert await rows(database, events) == []

@@ -8,11 +8,11 @@ from meter.model.wire import WireEvent
 from meter.sources.pos.square import read
 from tests.ingest.square import webhook
 from tests.sources.case import delivery
-from tests.sources.cases.square import CASE
+from tests.sources.square_objects import UNFETCHED
 
 
 def sale(kind: str = "payment.created", **changes: Any) -> WireEvent:
-    (event,) = read(CASE.setup, delivery(webhook(kind, **changes))).items
+    (event,) = read(UNFETCHED, delivery(webhook(kind, **changes))).items
     assert isinstance(event, WireEvent), event
     return event
 

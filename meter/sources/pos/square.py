@@ -1,32 +1,32 @@
-"""Square's webhooks: completed payments become sales.
+"""Square: completed payments become sales, refunds refunds; with `api_key` both get the lines of their orders.
 
-    payment.created, payment.updated ─▶ status COMPLETED ─▶ one pos.sale     everything else ─▶ nothing, counted
+    payment.* ─▶ sale, at once ─────────┐                      refund.* ─▶ refund by amount, at once
+    order.* COMPLETED ─▶ its payments ──┴▶ sale with lines              └▶ completed: refund by lines
 
-- The sale's thing (`order`) is the payment: an order may be paid by several, and each of them counts.
-- The event's id is the payment's id and a digest of what the sale holds. Square updates a payment again when its fees
-  are known: the same sale, a duplicate. A completed payment's amounts are final; what may still come is the customer,
-  and an id with one sorts after one without, so the later counts (rating.md, section 2).
-- A payment knows no taxes and no items: one line with the whole amount. Refunds and orders are other facts.
+What webhooks lose the sweep finds, under the same ids. `square_payment`, `square_order` and `square_refund` say what
+becomes of each, `square_fetch` what is asked, `square_sweep` what is looked for. Everything else is acknowledged and
+is nothing.
 
-Facts: Square's api.json of 2025-08-19 and its webhook pages, November 2026.
+Facts: Square's api.json of 2025-08-19 and its webhook and order pages, November 2026.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import Final
 
-from meter.model.event import SALE, Json
-from meter.model.instant import parse_instant
-from meter.model.money import minor_unit_places
-from meter.sources.fields import Fields, bad_payload
-from meter.sources.make import digest, usage_event
+from meter.model.wire import Parsed
+from meter.sources.fields import Fields
+from meter.sources.pos.square_fetch import FETCHES, completed_order
+from meter.sources.pos.square_money import is_ours
+from meter.sources.pos.square_order import is_completed
+from meter.sources.pos.square_payment import of_payment
+from meter.sources.pos.square_refund import of_refund
+from meter.sources.pos.square_sweep import FEEDS
 from meter.sources.signature import any_equal, hmac_base64, require
-from meter.sources.spec import NOTHING, Covers, Delivery, Hook, Reading, Setup, Vendor
+from meter.sources.spec import Covers, Delivery, Hook, Option, Reading, Setup, Vendor
 
 SIGNATURE_HEADER: Final = "x-square-hmacsha256-signature"
-_PAYMENTS: Final = frozenset(("payment.created", "payment.updated"))
 
 
 def signature(key: str, url: str, body: bytes) -> bytes:
@@ -45,72 +45,87 @@ def check(setup: Setup, delivery: Delivery) -> None:
 
 
 def read(setup: Setup, delivery: Delivery) -> Reading:
-    """Return the sale in a webhook; nothing where it is about something else or not completed.
+    """Return what a webhook becomes; nothing where it is about something else.
 
     Raises BadInput (`bad_payload`, or as `strict_json` does) where it is not what Square documents.
     """
-    webhook = Fields.of_json(delivery.body)
-    if webhook.text("type") not in _PAYMENTS:
-        return NOTHING
-    payment = webhook.object("data.object.payment")
-    if payment.opt_text("status") != "COMPLETED":
-        return NOTHING
-    sale = _sale(payment)
-    customer = payment.opt_text("customer_id")
-    event = usage_event(
-        setup,
-        kind="pos",
-        id=_event_id(sale, customer),
-        type=SALE,
-        time=parse_instant(payment.text("created_at"), what="the payment's created_at"),
-        subject=None if customer is None else f"square:{customer}",
-        data=sale,
-    )
-    return Reading([event])
+    return Reading(_read(setup, Fields.of_json(delivery.body)))
 
 
-def _event_id(sale: Mapping[str, Json], customer: str | None) -> str:
-    return f"{sale['order']}:{0 if customer is None else 1}:{digest(sale, customer)}"
-
-
-def _sale(payment: Fields) -> dict[str, Json]:
-    amount, currency = _money(payment, "amount_money")
-    tip, tip_currency = _money(payment, "tip_money") if payment.raw("tip_money") else (None, currency)
-    total, total_currency = _money(payment, "total_money") if payment.raw("total_money") else (None, currency)
-    if {currency, tip_currency, total_currency} != {currency}:
-        raise bad_payload("the payment's amounts are in several currencies")
-    sale: dict[str, Json] = {
-        "order": payment.text("id"),
-        "currency": currency,
-        "lines": [{"name": "Square payment", "quantity": "1", "amount": _text(amount, currency)}],
-        "total": _text(amount + (tip or Decimal(0)) if total is None else total, currency),
-        "settlement": "paid",
-    }
-    if tip:
-        sale["tip"] = _text(tip, currency)
-    if payment.raw("order_id"):
-        sale["square_order"] = payment.text("order_id")
-    return sale
-
-
-def _money(payment: Fields, name: str) -> tuple[Decimal, str]:
-    """Return an amount in units of its currency; Square counts the smallest ones (cents, yen)."""
-    money = payment.object(name)
-    amount, currency = money.raw("amount"), money.text("currency")
-    if type(amount) is not int:
-        raise bad_payload(f"the payment's {name} is no integer with a currency")
-    return Decimal(amount).scaleb(-minor_unit_places(currency)), currency
-
-
-def _text(amount: Decimal, currency: str) -> str:
-    return f"{amount:.{minor_unit_places(currency)}f}"
+def _read(setup: Setup, webhook: Fields) -> Sequence[Parsed]:
+    kind = webhook.text("type")
+    if kind in {"payment.created", "payment.updated"}:
+        return of_payment(setup, webhook.object("data.object.payment"))
+    if kind in {"refund.created", "refund.updated"}:
+        return of_refund(setup, webhook.object("data.object.refund"))
+    if kind in {"order.created", "order.updated"}:
+        order = webhook.object(f"data.object.{kind.replace('.', '_')}")
+        order_id = order.text("order_id")
+        return completed_order(setup, order_id) if is_completed(order) and is_ours(setup, order) else ()
+    return ()
 
 
 SQUARE: Final = Vendor(
     title="Square",
     area="pos",
     needs=frozenset({"secrets", "url", "site"}),
+    options={
+        "locations": Option(
+            default=[],
+            about="The ids of Square's locations that are this source's; empty: every location of the merchant.",
+        ),
+        "house_accounts": Option(
+            default=[],
+            about=(
+                "Kinds of payment that are on account, as `source_type`, `source_type:type` or "
+                '`source_type:type:source` of Square\'s payment, like `"EXTERNAL:OTHER:House account"`; others: paid.'
+            ),
+        ),
+        "sweep_days": Option(default=3, about="How many days back the first sweep looks, at most 365; 0: none."),
+    },
     hook=Hook(check=check, read=read),
-    covers=(Covers(what="payment.created, payment.updated", state="done", becomes="pos.sale", note="when completed"),),
-    facts="Square's api.json of 2025-08-19 and its webhook pages, November 2026",
+    fetches=FETCHES,
+    feeds=FEEDS,
+    covers=(
+        Covers(
+            what="payment.created, payment.updated",
+            state="done",
+            becomes="pos.sale",
+            note="when completed; one for each payment, with the lines of its order where `api_key` is set, else one "
+            "line with the whole amount",
+        ),
+        Covers(
+            what="order.created, order.updated",
+            state="done",
+            becomes="source.changed",
+            note="when completed, with `api_key`; the lines go to the order's payments, a shared line in proportion",
+        ),
+        Covers(
+            what="refund.created, refund.updated",
+            state="done",
+            becomes="pos.refund",
+            note="by amount; with `api_key` by lines where articles came back, the sale had one payment, no tip came "
+            "back with them, and both come to the same",
+        ),
+        Covers(
+            what="refunds without a payment (unlinked)",
+            state="not",
+            note="refused once completed, so that they are listed; no sale to give back of is known",
+        ),
+        Covers(
+            what="exchanges",
+            state="partly",
+            becomes="pos.sale",
+            note="what is taken back is lines below 0; not where several payments paid the difference",
+        ),
+        Covers(
+            what="what webhooks missed (payments, refunds, completed orders)",
+            state="done",
+            becomes="pos.sale, pos.refund",
+            note="with `api_key`: what changed since the last sweep, by location",
+        ),
+        Covers(what="categories of articles", state="not", note="orders do not hold them; gift cards are `gift_card`"),
+        Covers(what="everything else", state="not"),
+    ),
+    facts="Square's api.json of 2025-08-19 and its webhook and order pages, November 2026",
 )

@@ -1,0 +1,123 @@
+"""Asking Square through its SDK: one attempt each, bounded in time and size, the answer as Square wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+from square import AsyncSquare
+from square.core.api_error import ApiError
+from square.core.request_options import RequestOptions
+
+from meter.clock import Clock, now
+from meter.ingest.fetching.http import ANSWER_BYTES_MAX, retry_after_s
+from meter.ingest.fetching.transport import Declined, TryLater
+from meter.model.errors import Broken
+from meter.sources.spec import Answer, Request, Setup
+
+# Square answers within seconds; connecting and each read are bounded by it, and the whole by the worker.
+_TIMEOUT_S: Final = 20.0
+_GONE: Final = (404, 410)
+_PASSING: Final = (408, 425, 429)
+_OPTIONS: Final[RequestOptions] = {
+    "max_retries": 0,
+    "timeout_in_seconds": int(_TIMEOUT_S),
+    "additional_headers": {"Accept-Encoding": "identity"},
+}
+# The calls of the SDK that sources make: what a Request names is never looked up elsewhere.
+_CALLS: Final[Mapping[str, Callable[[AsyncSquare], Callable[..., Awaitable[Any]]]]] = {
+    "locations.list": lambda client: client.locations.list,
+    "orders.batch_get": lambda client: client.orders.batch_get,
+    "orders.get": lambda client: client.orders.get,
+    "orders.search": lambda client: client.orders.search,
+    "payments.get": lambda client: client.payments.get,
+    "payments.list": lambda client: client.payments.list,
+    "refunds.list": lambda client: client.refunds.list,
+}
+
+
+class SquareTransport:
+    """One pool of connections for all sources. Close it with `close`."""
+
+    def __init__(self, *, clock: Clock = now) -> None:
+        """Connect to nothing yet."""
+        self._clock = clock
+        self._pool = httpx.AsyncHTTPTransport()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+    async def ask(self, setup: Setup, request: Request) -> Answer:
+        """Return the answer. Raises TryLater and Declined."""
+        call = _CALLS.get(request.call)
+        if call is None:
+            message = f"the Square source asks for {request.call[:60]!r}, which is no call of this transport's; add it"
+            raise Broken(message)
+        _check_base(setup.api_base)
+        wire = _Wire(self._pool)
+        try:
+            # Closed after the one call; the pool is not.
+            async with httpx.AsyncClient(transport=wire, timeout=_TIMEOUT_S, follow_redirects=False) as http:
+                client = AsyncSquare(token=setup.api_key or "", base_url=setup.api_base, httpx_client=http)
+                await call(client)(**request.arguments, request_options=_OPTIONS)
+        except ApiError as error:
+            if error.status_code not in _GONE:
+                raise self._failure(setup, error) from error
+        except httpx.HTTPError as error:
+            raise TryLater(f"Square does not answer: {str(error)[:200] or type(error).__name__}") from error
+        if wire.answered is None:
+            raise TryLater("Square's SDK sent nothing; the next attempt asks again")
+        status, headers, body = wire.answered
+        return Answer(status=status, headers=headers, body=body, received_at=self._clock())
+
+    def _failure(self, setup: Setup, error: ApiError) -> TryLater | Declined:
+        status = error.status_code or 0
+        said = "; ".join(f"{fault.code}: {fault.detail or fault.category}" for fault in error.errors)[:200]
+        message = f"{setup.vendor} answered {status}: {said}"
+        # A 2xx that is no JSON is somebody else's: a proxy's page.
+        if status in _PASSING or status >= 500 or status < 300:
+            headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+            return TryLater(message, after_s=retry_after_s(headers.get("retry-after"), now_=self._clock()))
+        remedy = "check api_key and its permissions" if status in {401, 403} else "check api_base and the options"
+        return Declined(f"{message}; {remedy}")
+
+
+def _check_base(base: str | None) -> None:
+    if base is not None and (urlsplit(base).scheme not in {"http", "https"} or not urlsplit(base).hostname):
+        message = f"{base[:200]!r} is no http or https URL; check api_base in the source's settings"
+        raise Declined(message)
+
+
+class _Wire(httpx.AsyncBaseTransport):
+    """Passes one call on to the pool and keeps what was answered, as bytes: the SDK's models are not the vendor's JSON.
+
+    Raises Declined where it is too large.
+    """
+
+    def __init__(self, pool: httpx.AsyncHTTPTransport) -> None:
+        self._pool = pool
+        self.answered: tuple[int, dict[str, str], bytes] | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the response, wholly read."""
+        response = await self._pool.handle_async_request(request)
+        try:
+            body = b""
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > ANSWER_BYTES_MAX:
+                    message = f"Square answered more than {ANSWER_BYTES_MAX} bytes; ask for smaller pages"
+                    raise Declined(message)
+        finally:
+            await response.aclose()
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        self.answered = (response.status_code, headers, body)
+        whole = [(name, value) for name, value in headers.items() if name not in _FRAMING]
+        return httpx.Response(response.status_code, headers=whole, content=body, request=request)
+
+
+# Of the body as it was sent; it is decoded now.
+_FRAMING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
