@@ -190,4 +190,4 @@ def _again(found: Found, facts: AccountFacts) -> tuple[Line | None, Evidence | N
     # All events, also those behind the charge: what ends a session, and where the calendar begins, may be among them.
     folded = fold(facts, found.state, found.placed, until=found.until, trace=True)
     line = next((line for line in folded.lines if line.key == key), None)
-    return line, (folded.evidence or {}).get(key)
+    return line, folded.evidence_of(key)

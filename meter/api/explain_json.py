@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
-from meter.api.charge_json import PeriodJson
+from meter.api.charge_json import EventKeyJson, PeriodJson
 from meter.api.routing import DecimalText, InstantText, Model
 from meter.model.charge import Kind, Role, Settlement
 
@@ -61,7 +61,7 @@ class MeasuredJson(Model, kw_only=True):
     minimum_seconds: int | UnsetType = UNSET
     increment_seconds: list[int] | UnsetType = UNSET
     missing_end: str | UnsetType | None = UNSET
-    ended_by: Literal["max", "closing", "last_seen", "next_start"] | UnsetType | None = UNSET
+    ended_by: Literal["max", "closing", "last_seen", "next_start", "estimated_end"] | UnsetType | None = UNSET
     path: str | UnsetType = UNSET
     element: int | UnsetType | None = UNSET
     value: DecimalText | UnsetType = UNSET
@@ -69,6 +69,16 @@ class MeasuredJson(Model, kw_only=True):
     scale: DecimalText | UnsetType = UNSET
     adds: DecimalText | UnsetType = UNSET
     first: str | UnsetType | None = UNSET
+    debounce_seconds: int | UnsetType = UNSET
+    told_again: list[EventKeyJson] | UnsetType = UNSET
+
+
+class SameActJson(Model, kw_only=True):
+    """The event tells of an act that `first` began and counted for: it came too soon after `before`."""
+
+    debounce_seconds: int
+    before: EventKeyJson
+    first: EventKeyJson
 
 
 class DueJson(Model, kw_only=True):
@@ -266,6 +276,7 @@ class ExplanationJson(Model, kw_only=True):
     estimated: bool
     arithmetic_of: Literal["charge", "recomputed"]
     measured: MeasuredJson | None
+    same_act: SameActJson | None
     due: DueJson | None
     refund: RefundJson | None
     till: TillJson | None

@@ -16,6 +16,8 @@ from meter.rating.calendar import CREDIT_SALE, DEPOSIT, MEMBERSHIP
 AGGREGATES: Final = ("count", "sum", "max", "latest", "unique", "unique_days", "counter", "duration")
 _VALUE_NEEDED: Final = frozenset({"sum", "max", "latest", "unique", "counter"})
 _SCALED: Final = _VALUE_NEEDED - {"unique"}
+# Those that ask whether something happened. Where a value is added or compared, to leave out an event would lose it.
+_DEBOUNCED: Final = frozenset({"count", "unique", "unique_days"})
 _MISSING_ENDS: Final = get_args(MissingEnd)
 # What is booked without a meter has these names instead.
 _OWN_NAMES: Final = {MEMBERSHIP: "fees", DEPOSIT: "deposits", CREDIT_SALE: "purchases of credit"}
@@ -53,12 +55,13 @@ def _read_meter(name: str, entry: Entry, sites: Mapping[str, Site]) -> Meter:
         value=_value(entry, aggregate, event),
         group_by=tuple(path_of(text, place, entry.faults) for text, place in entry.texts("group_by")),
         scale=_scale(entry, aggregate),
-        key=_key(entry) if aggregate in {"counter", "duration"} else None,
+        key=_key(entry) if aggregate in {"counter", "duration"} or "debounce" in entry else None,
         per="member" if aggregate in {"max", "latest"} and _per_member(entry) else "account",
         pairing=_pairing(entry, sites) if aggregate == "duration" else None,
         from_zero=aggregate == "counter" and bool(entry.flag("from_zero")),
         reset_below=aggregate == "counter" and entry.word("reset", ("none", "below")) == "below",
         forget_s=length_at(entry, "forget", least_s=1) if aggregate == "counter" else None,
+        debounce_s=_debounce(entry, aggregate),
     )
     entry.done()
     return meter
@@ -94,6 +97,14 @@ def _scale(entry: Entry, aggregate: str | None) -> Decimal:
 def _key(entry: Entry) -> tuple[str, ...] | None:
     path = path_at(entry, "key")
     return None if path == (_KEY_OF_MEMBER,) else path
+
+
+def _debounce(entry: Entry, aggregate: str | None) -> int | None:
+    if aggregate in _DEBOUNCED:
+        return length_at(entry, "debounce", least_s=1)
+    if aggregate is not None and "debounce" in entry:
+        entry.fault("debounce", f"is for {', '.join(sorted(_DEBOUNCED))}: {aggregate} would lose what an event says")
+    return None
 
 
 def _per_member(entry: Entry) -> bool:

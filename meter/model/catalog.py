@@ -82,9 +82,10 @@ class Meter:
     """Events to quantities. `value` and `group_by` are paths below `data`; `scale` turns readings into `unit`.
 
     `aggregate` names a function of `meter.rating.measure`. For `usage.reported` the event names the meter itself.
-    `key` tells runs and sessions of one member at one site apart (None: there is but one). `per` is whose `max` or
-    `latest` it is. `from_zero`, `reset_below` and `forget_s` are about counter runs: what the first reading counts,
+    `key` tells runs, sessions and acts of one member at one site apart (None: there is but one). `per` is whose `max`
+    or `latest` it is. `from_zero`, `reset_below` and `forget_s` are about counter runs: what the first reading counts,
     whether a lower one begins a new run, and after how long without a reading a run is over (None: never).
+    `debounce_s`: events that come less than that after one another are one act, and count once (None: each is one).
     """
 
     id: str
@@ -101,6 +102,7 @@ class Meter:
     from_zero: bool = False
     reset_below: bool = False
     forget_s: int | None = None
+    debounce_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

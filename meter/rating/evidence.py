@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 from meter.model.catalog import Price
+from meter.model.event import EventKey
 from meter.model.money import ONE, ZERO
 from meter.rating.calendar import Beat
-from meter.rating.measure import Contribution
+from meter.rating.measure import Contribution, SameAct
 from meter.rating.price import Tally
 from meter.rating.refund import Sold
 from meter.rating.state import DrawStep
@@ -46,7 +47,8 @@ class Evidence:
     `part`: what was measured. `draws`: with the balance around each, in base units; credits at `credit_rate` a unit.
     `price` None: nothing priced it, and `note` says why. The price was asked for `billable` base units (`per` to a
     unit; of a percentage, for `base`) on top of `before`. `reductions` follow, then money draws. `beat`: what fell due
-    without an event. `refund`: what a refund gave back.
+    without an event. `refund`: what a refund gave back. `told_again`: further events of the act that was counted;
+    `same_act`: there is no line, because the event is a further one.
     """
 
     draws: tuple[DrawStep, ...]
@@ -61,3 +63,10 @@ class Evidence:
     part: Contribution | None = None
     beat: Beat | None = None
     refund: GivenBack | None = None
+    told_again: tuple[EventKey, ...] = ()
+    same_act: SameAct | None = None
+
+
+def of_same_act(act: SameAct) -> Evidence:
+    """Return why an event has no line: it tells of an act that another counted."""
+    return Evidence(draws=(), price=None, same_act=act)

@@ -8,20 +8,20 @@ facts, clock ──▶ beats ────────────┘
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import localcontext
 
 from meter.model.charge import Line, LineKey
 from meter.model.errors import Broken
-from meter.model.event import REFUND, SALE, Position
+from meter.model.event import REFUND, SALE, EventKey, Position
 from meter.model.money import EXACT
 from meter.model.period import Period
 from meter.rating import calendar
-from meter.rating.evidence import Evidence
+from meter.rating.evidence import Evidence, of_same_act
 from meter.rating.facts import AccountFacts
 from meter.rating.items import Items, Mark, Payload, Tip, TooLate
-from meter.rating.measure import Contribution, Orphan, Unread, open_sessions
+from meter.rating.measure import Contribution, Orphan, SameAct, Unread, open_sessions
 from meter.rating.placed import PlacedEvent
 from meter.rating.rate import Rater
 from meter.rating.state import AccountState
@@ -35,7 +35,8 @@ class Folded:
     """What ought to be booked for the events, the state after them, and what no meter could read.
 
     `rungs`: states along the way, if they were asked for. `wakes`: when the clock alone changes something. `evidence`
-    is there for each line if it was asked for.
+    is there for each line if it was asked for. `same_acts`: events that counted nothing, as they tell of one act more
+    than once.
     """
 
     lines: tuple[Line, ...]
@@ -45,6 +46,15 @@ class Folded:
     orphans: tuple[Orphan, ...] = ()
     wakes: datetime | None = None
     evidence: Mapping[LineKey, Evidence] | None = None
+    same_acts: tuple[SameAct, ...] = ()
+
+    def evidence_of(self, key: LineKey) -> Evidence | None:
+        """Return how the line came about, or why its event has none; None: not asked for, or nothing is known."""
+        event, found = EventKey(key.source, key.id), (self.evidence or {}).get(key)
+        of_meter = [act for act in self.same_acts if act.meter == key.meter]
+        if found is not None:
+            return replace(found, told_again=tuple(act.event for act in of_meter if act.first == event))
+        return next((of_same_act(act) for act in of_meter if act.event == event), None)
 
 
 def fold(
@@ -76,6 +86,7 @@ def fold(
         orphans=tuple(run.items.orphans),
         wakes=run.wakes(),
         evidence=run.rater.evidence,
+        same_acts=tuple(run.items.same_acts),
     )
 
 

@@ -17,7 +17,7 @@ from meter.model.errors import Broken
 from meter.model.event import REFUND, SALE, Position, UsageEvent
 from meter.model.period import Period
 from meter.rating.facts import AccountFacts
-from meter.rating.measure import Contribution, Memory, Orphan, Scene, Session, Unread, measure, open_sessions
+from meter.rating.measure import Contribution, Memory, Orphan, SameAct, Scene, Session, Unread, measure, open_sessions
 from meter.rating.placed import PlacedEvent
 from meter.rating.sale import is_paid
 from meter.rating.state import AccountState, SessionKey, Settled
@@ -69,6 +69,7 @@ class Items:
         self.marks: list[Mark] = []
         self.unread: list[Unread] = []
         self.orphans: list[Orphan] = []
+        self.same_acts: list[SameAct] = []
         self.first: datetime | None = None
         self.last: Position | None = base.position
         self._outcomes: dict[SessionKey, Contribution] = {}
@@ -98,8 +99,7 @@ class Items:
             self._take(placed)
             if stride is not None and number % stride == 0 and number < len(events):
                 self.marks.append(Mark(position, self.memory.copy()))
-        if until is not None:
-            self._run_out(until)
+        self._run_out(until)
 
     def _take(self, placed: PlacedEvent) -> None:
         event, items = placed.event, self.queue
@@ -122,7 +122,7 @@ class Items:
         if event.type == SALE:
             items.append((_key(event, _LAST), Tip(event, placed.member)))
 
-    def _found(self, part: Contribution | Unread | Orphan) -> None:
+    def _found(self, part: Contribution | Unread | Orphan | SameAct) -> None:
         if isinstance(part, Contribution):
             at, meter = part.event, part.meter
             self.queue.append((LineKey(at.time, at.source, at.id, meter.id, part.element), part))
@@ -130,6 +130,8 @@ class Items:
                 self._outcomes[SessionKey(meter.id, at.source, at.id)] = part
         elif isinstance(part, Unread):
             self.unread.append(part)
+        elif isinstance(part, SameAct):
+            self.same_acts.append(part)
         else:
             self.orphans.append(part)
 
@@ -139,8 +141,8 @@ class Items:
         if sale is not None and self.last is not None and sale <= self.last:
             self.queue.append((LineKey(sale.time, sale.source, sale.id, _LAST, 0, _LAST), refund))
 
-    def _run_out(self, until: datetime) -> None:
-        """Estimate the sessions whose deadline the clock has passed."""
+    def _run_out(self, until: datetime | None) -> None:
+        """Estimate the sessions whose deadline the clock has passed, and those whose end is an estimate itself."""
         for session in open_sessions(self.memory):
             meter = self.facts.catalogs.at(session.event.time).meters.get(session.key.meter)
             if meter is None or meter.pairing is None:

@@ -55,6 +55,22 @@ def test_every_key_of_a_counter_and_of_a_gauge() -> None:
     assert meter_of("aggregate: latest, value: v, unit: u").per == "account"
 
 
+@pytest.mark.parametrize("aggregate", ["count", "unique_days", "unique, value: v"])
+def test_what_asks_whether_something_happened_may_be_told_several_times(aggregate: str) -> None:
+    meter = meter_of(f"aggregate: {aggregate}, unit: u, debounce: 1m30s, key: door.id")
+    assert (meter.debounce_s, meter.key) == (90, ("door", "id"))
+    meter = meter_of(f"aggregate: {aggregate}, unit: u, debounce: 1s, key: member")
+    assert (meter.debounce_s, meter.key) == (1, None)
+    assert meter_of(f"aggregate: {aggregate}, unit: u").debounce_s is None
+
+
+@pytest.mark.parametrize("aggregate", ["sum", "max", "latest", "counter", "duration"])
+def test_what_reads_values_loses_none(aggregate: str) -> None:
+    rest = "unit: hour, start: {s: 1}, end: {s: 0}" if aggregate == "duration" else "unit: u, value: v"
+    (message,) = messages(HEAD + f"meters:\n  m: {{event: e, aggregate: {aggregate}, {rest}, debounce: 30s}}\n")
+    assert message == f"is for count, unique, unique_days: {aggregate} would lose what an event says"
+
+
 @pytest.mark.parametrize("name", ["membership", "deposit", "credit"])
 def test_what_is_booked_without_a_meter_keeps_its_name(name: str) -> None:
     assert faults(HEAD + f"meters:\n  {name}: {{event: e, aggregate: count, unit: u}}\n") == [
@@ -70,6 +86,9 @@ def test_what_is_booked_without_a_meter_keeps_its_name(name: str) -> None:
         ("aggregate: unique, value: v, unit: u, scale: 2", ["scale"]),
         ("aggregate: max, value: v, unit: u, reset: below", ["reset"]),
         ("aggregate: counter, value: v, unit: u, per: member", ["per"]),
+        ("aggregate: count, unit: u, debounce: 0s", ["debounce"]),
+        ("aggregate: count, unit: u, debounce: half a minute", ["debounce"]),
+        ("aggregate: count, unit: u, debounce: 30s, forget: 1d", ["forget"]),
         ("aggregate: counter, value: v, unit: u, forget: 0s", ["forget"]),
         ("aggregate: duration, unit: hour", ["", ""]),
         ("aggregate: duration, unit: visit, start: {s: 1}, end: {s: 0}", ["unit"]),

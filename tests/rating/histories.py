@@ -94,6 +94,16 @@ COUNTED = (
     ),
     Meter(id="rooms", event="desk.seen", aggregate="unique", unit="desk", value=("desk",)),
     Meter(id="cups", event="pos.sale", aggregate="sum", unit="cup", value=("lines", "quantity")),
+    Meter(id="visits", event="door.access", aggregate="count", unit="visit", debounce_s=3600),
+    Meter(
+        id="seats",
+        event="desk.seen",
+        aggregate="unique",
+        unit="desk",
+        value=("desk",),
+        key=("desk",),
+        debounce_s=86_400,
+    ),
 )
 
 TIERS = graduated(("5", "1.005"), ("10", "0.333", "2.5"), (None, "0.1"))
@@ -147,6 +157,8 @@ PRICES: dict[str, list[Sequence[Price] | None]] = {
         None,
     ],
     "cups": [(per_unit("1"),), None],
+    "visits": [(_price(graduated(("2", "1"), (None, "0.5"))),), None],
+    "seats": [(per_unit("3"),), None],
 }
 
 
@@ -341,10 +353,12 @@ data_of: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         }
     ),
     "door.access": st.fixed_dictionaries(
-        {"granted": st.booleans(), "direction": st.sampled_from(["in", "in", "out", "through"])}
+        {"granted": st.booleans(), "direction": st.sampled_from(["in", "in", "out", "through"])},
+        optional={"estimated": st.booleans()},
     ),
     "desk.seen": st.fixed_dictionaries(
-        {"desk": st.sampled_from(["a", "b"]), "direction": st.sampled_from(["in", "seen", "out"])}
+        {"desk": st.sampled_from(["a", "b"]), "direction": st.sampled_from(["in", "seen", "out"])},
+        optional={"estimated": st.booleans()},
     ),
     "meter.read": st.fixed_dictionaries(
         {"device": st.sampled_from(["x", "y"]), "kwh": st.decimals("0", "40", places=1)}

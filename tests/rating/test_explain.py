@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from meter.model.catalog import (
@@ -81,7 +82,7 @@ class Scene:
             [each for each in self.ledger.charges if each.line.key == key],
             events,
             recomputed=line,
-            evidence=(folded.evidence or {}).get(key),
+            evidence=folded.evidence_of(key),
             resolution=resolution_of(events, charge.line, self.where.directory),
             facts=self.where.facts,
         )
@@ -180,6 +181,14 @@ def refund(at: str, **more: Any) -> UsageEvent:
     of = {"source": "berlin/device", "order": "o-1"}
     data = {"refund": "r-1", "status": "completed", "currency": "EUR", "sale": of, **more}
     return event("r", "pos.refund", at, data, by=None)
+
+
+VISITS = Meter(id="visits", event="door.access", aggregate="count", unit="visit", debounce_s=30)
+ACTS = space(plan(visits=per_unit("2")), terms={"meters": {"visits": VISITS}})
+
+
+def pulse(second: int) -> UsageEvent:
+    return event(f"p{second:02}", "door.access", t("11-02") + timedelta(seconds=second), {})
 
 
 ROOM = [{"amount": "20.00", "name": "Room"}]
@@ -860,3 +869,53 @@ def test_the_short_text_of_what_falls_due_and_of_sales() -> None:
         "paid at the till: 10 EUR net, plus 1.9 vat, tip 1",
         "gives back 10 EUR net",
     ]
+
+
+def test_what_was_told_again_is_told_with_what_counted() -> None:
+    scene = booked(ACTS, *map(pulse, range(0, 160, 20)))
+    assert len(scene.ledger.charges) == 1
+    told = ", ".join(f"p{second} from berlin/device" for second in (20, 40, 60, 80, 100))
+    assert core(scene)[:2] == ["  one for the event", f"  the same act, told again within 30 s: {told} and 2 more"]
+    assert scene.json()["same_act"] is None
+    assert scene.json()["measured"] == {
+        "aggregate": "count",
+        "first": None,
+        "debounce_seconds": 30,
+        "told_again": [{"source": "berlin/device", "id": f"p{second}"} for second in range(20, 160, 20)],
+    }
+
+
+def test_an_act_that_was_told_once_says_no_more_than_that() -> None:
+    scene = booked(ACTS, pulse(0), pulse(30))
+    assert core(scene)[0] == "  one for the event"
+    assert core(scene)[1].startswith("Price: ")
+    assert scene.json()["measured"]["told_again"] == []
+
+
+def test_a_line_taken_back_says_of_which_act_its_event_tells() -> None:
+    first, second, third = pulse(0), pulse(20), pulse(40)
+    scene = booked(ACTS, first, second, third, before=[third])
+    assert [charge.role for charge in scene.ledger.charges] == ["original", "original", "reversal"]
+    same = "  within 30 s of p20 from berlin/device: the same act, which p00 from berlin/device began"
+    assert same in scene.text()
+    assert scene.json()["same_act"] == {
+        "debounce_seconds": 30,
+        "before": {"source": "berlin/device", "id": "p20"},
+        "first": {"source": "berlin/device", "id": "p00"},
+    }
+    scene = booked(ACTS, first, second, before=[second])
+    assert "  within 30 s of p00 from berlin/device: the same act" in scene.text()
+
+
+def test_an_end_that_is_an_estimate_says_so() -> None:
+    left = event("left", "door.access", "11-02 10:20", {"direction": "out", "estimated": True})
+    scene = booked(hours(), door("11-02 08:00", "in"), left)
+    assert core(scene)[:3] == [
+        "  from 2026-11-02 09:00 to 2026-11-02 11:20 (Europe/Berlin): 2 h 20 min",
+        "  estimated, as its end says of itself",
+        "  in steps of 15 min: 2 h 30 min",
+    ]
+    found = scene.json()
+    assert found["estimated"]
+    assert (found["measured"]["ended_by"], found["measured"]["missing_end"]) == ("estimated_end", None)
+    assert [event["id"] for event in found["events"]] == ["in 11-02 08:00", "left"]

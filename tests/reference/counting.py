@@ -157,6 +157,7 @@ class Measure:
         self._values: list[tuple[Any, ...]] = []
         self._highest: dict[Any, Fraction] = defaultdict(Fraction)
         self._runs: dict[Any, tuple[datetime, Fraction]] = {}
+        self._acts: dict[Any, datetime] = {}
 
     def event(self, placed: Placed) -> None:
         for name in sorted(placed.catalog["meters"]):
@@ -165,6 +166,8 @@ class Measure:
 
     def _meter(self, name: str, placed: Placed) -> None:
         meter = placed.catalog["meters"][name]
+        if "debounce" in meter and self._told_before(name, meter, placed):
+            return
         for element, value, item in readings(name, placed.event, placed.catalog):
             quantity = self._quantity(name, meter, placed, value)
             if aggregate_of(meter) == "counter" and keyless(meter, placed.event["data"]):
@@ -178,6 +181,18 @@ class Measure:
                         at=placed, meter=name, element=element, quantity=quantity, item=item, dimensions=dimensions
                     )
                 )
+
+    def _told_before(self, name: str, meter: Doc, placed: Placed) -> bool:
+        """Whether the event comes too soon after another of its act, or does not say of which it is one."""
+        if not readings(name, placed.event, placed.catalog):
+            return False
+        if keyless(meter, placed.event["data"]):
+            self.unread.add((placed.event["source"], placed.event["id"], name))
+            return True
+        whose = (name, placed.member, placed.site, key_of(meter, placed.event["data"]))
+        over = self._acts.get(whose)
+        self._acts[whose] = placed.time + timedelta(seconds=seconds_of(meter["debounce"]))
+        return over is not None and placed.time < over
 
     def _quantity(self, name: str, meter: Doc, placed: Placed, value: Any) -> Fraction | None:
         """What the reading adds; None where it is none."""

@@ -68,10 +68,7 @@ class Maker:
                 self.wifi()
             else:
                 self.add(kind, self.data(kind))
-                if kind == "pos.sale" and chance.yes(0.4):
-                    self.refunds(self.events[-1])
-                elif kind == "pos.sale" and chance.yes(0.1):
-                    self.events[-1]["data"]["total"] = "9.99"
+                self.follow(self.events[-1])
         for n in range(self.count // 7):
             target = chance.one_of(self.events)
             if target["type"] in {"event.voided", "event.amended"}:
@@ -82,6 +79,26 @@ class Maker:
                 self.revise(n, "event.amended", target, {"data": self.other(target)})
                 if chance.yes(0.3):
                     self.revise(n + 1000, "event.voided", self.events[-1], {})
+
+    def follow(self, event: Doc) -> None:
+        """What comes of it."""
+        chance, kind = self.chance, event["type"]
+        if kind in {"door.access", "space.gauge"} and chance.yes(0.3):
+            self.again(event)
+        if kind == "pos.sale" and chance.yes(0.4):
+            self.refunds(event)
+        elif kind == "pos.sale" and chance.yes(0.1):
+            event["data"]["total"] = "9.99"
+
+    def again(self, event: Doc) -> None:
+        """The same once more, and more than once: a door that is held open, or somebody who comes back soon."""
+        chance, at = self.chance, event["at"]
+        for _ in range(chance.count(1, 4)):
+            at += timedelta(seconds=chance.one_of([0, 1, 19, 20, 21, 60, 300, chance.count(1, 30_000)]))
+            data = dict(event["data"])
+            if "door" in data and chance.yes(0.3):
+                data["door"] = chance.one_of(["main", "back"])
+            self.add(event["type"], data, source=event["source"], subject=event.get("subject"), at=at)
 
     def other(self, target: Doc) -> Doc:
         """Other data for the same thing."""
@@ -126,6 +143,8 @@ class Maker:
             data: Doc = {"door": chance.one_of(["main", "back"]), "granted": chance.yes(0.95)}
             if direction != "-":
                 data["direction"] = direction
+            if direction == "out" and chance.yes(0.15):
+                data["estimated"] = chance.yes(0.8)
             self.add("door.access", data, subject=subject, source=f"{site}/door-access", at=at)
             at += timedelta(seconds=chance.one_of([0, 1, 45, 3600, 7200, 30_000, 60_000, chance.count(1, 90_000)]))
 
@@ -135,10 +154,13 @@ class Maker:
         subject, at, site = self.subject(), chance.moment(), chance.one_of(list(SITES))
         session, read = f"s{chance.count(0, 4)}", 0
         for status in chance.one_of(["start interim stop", "start interim interim", "start stop", "interim stop",
-                                     "start", "start interim start stop"]).split():  # fmt: skip
+                                     "start", "start interim start stop", "start interim stop stop",
+                                     "start stop interim start"]).split():  # fmt: skip
             data: Doc = {"session": session, "status": status, "ap": chance.one_of(["ap1", "ap2"])}
             if chance.yes(0.05):
                 data.pop("ap")
+            if status == "stop" and chance.yes(0.3):
+                data["estimated"] = True
             if chance.yes(0.85):
                 read = max(0, read + chance.count(-300, 2500))
                 data["bytes_in"] = read

@@ -2,6 +2,7 @@
 
 start ──── reading ──── reading ──── end             the end's time, exactly
 start ──── reading ──── (max has passed)             `missing_end` says, never later than the next start
+start ──── estimated end ──── (no other)             the last estimated end's time
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ class _Open:
     start: Placed
     meter: Doc
     readings: list[datetime] = field(default_factory=list)
+    # The last end that says of itself that it is an estimate.
+    said: Placed | None = None
 
     @property
     def max_end(self) -> datetime:
@@ -62,7 +65,9 @@ class Sessions:
             if now is not None and placed.time > now.max_end:
                 self._estimate(name, now, no_later=NEVER)
                 now = None
-            if ends and now is not None:
+            if ends and now is not None and data.get("estimated") is True:
+                now.said = placed
+            elif ends and now is not None:
                 self._close(name, now, placed.time, ended_by=placed)
                 now = None
             elif starts:
@@ -73,7 +78,7 @@ class Sessions:
                 self.orphans.add((placed.event["source"], placed.event["id"], name))
             elif now is not None:
                 now.readings.append(placed.time)
-        if now is not None and self._deadline(now) < self.facts.now:
+        if now is not None and (now.said is not None or self._deadline(now) < self.facts.now):
             self._estimate(name, now, no_later=NEVER)
 
     def _deadline(self, session: _Open) -> datetime:
@@ -97,11 +102,13 @@ class Sessions:
         return session.max_end
 
     def _estimate(self, name: str, session: _Open, *, no_later: datetime) -> None:
-        end = self._policy(session)
+        end = self._policy(session) if session.said is None else session.said.time
         if end is not None:
-            self._close(name, session, min(end, no_later), ended_by=None)
+            self._close(name, session, min(end, no_later), ended_by=session.said, estimated=True)
 
-    def _close(self, name: str, session: _Open, end: datetime, *, ended_by: Placed | None) -> None:
+    def _close(
+        self, name: str, session: _Open, end: datetime, *, ended_by: Placed | None, estimated: bool = False
+    ) -> None:
         lasted = end - session.start.time
         seconds = -(-lasted // timedelta(seconds=1))
         seconds = max(seconds, seconds_of(session.meter.get("minimum", 0)))
@@ -115,7 +122,7 @@ class Sessions:
                     quantity=Fraction(seconds) if unit in SECONDS else Fraction(seconds, factor(meter)),
                     dimensions=dimensions_of(meter, session.start.event["data"], None),
                     ends=[] if ended_by is None else [(ended_by.event["source"], ended_by.event["id"])],
-                    estimated=ended_by is None,
+                    estimated=estimated,
                 )
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import localcontext
 from functools import cached_property
 from typing import Any, Final
@@ -24,8 +25,9 @@ from meter.rating.explain.refunded import Refund, refund_of
 from meter.rating.explain.resolution import Resolution
 from meter.rating.explain.short import short_text
 from meter.rating.explain.till import till_json, till_text
-from meter.rating.explain.words import value_text
+from meter.rating.explain.words import length_text, value_text
 from meter.rating.facts import AccountFacts
+from meter.rating.measure import SameAct
 
 _UTC: Final = "UTC"
 
@@ -95,7 +97,12 @@ class Explanation:
         if part is None or facts is None:
             return None
         events: dict[EventKey, UsageEvent] = {event.key: event for event in self.events}
-        return measured_of(part, catalogs=facts.catalogs, events=events)
+        return measured_of(part, catalogs=facts.catalogs, events=events, told_again=evidence.told_again)
+
+    @property
+    def _same_act(self) -> SameAct | None:
+        """Why there is no line any more, where the event turned out to tell of an act that another began."""
+        return None if self.evidence is None else self.evidence.same_act
 
     @cached_property
     def _booked(self) -> Booked:
@@ -119,6 +126,8 @@ class Explanation:
         if again is not None and not self._is_of_charge():
             figures = f"{plain(again.quantity)} {again.unit}, {plain(again.amount)} {again.currency}"
             out.append(f"The line as the facts give it now: {figures}")
+        if self._same_act is not None:
+            out.append(f"  {_same_act_text(self._same_act)}")
         if self._arithmetic is not None:
             out += self._arithmetic.text(self._site_zone(self._arithmetic.line), periods)
         elif again is not None:
@@ -168,6 +177,7 @@ class Explanation:
             "estimated": line.estimated,
             "arithmetic_of": "charge" if self._is_of_charge() else "recomputed",
             "measured": found and found.measured and found.measured.as_json(),
+            "same_act": self._same_act and _same_act_json(self._same_act),
             "due": found and found.due and found.due.as_json(),
             "refund": found and found.refund and found.refund.as_json(),
             "till": None if self.recomputed is None or found is not None else till_json(self.recomputed),
@@ -235,6 +245,17 @@ def _price_json(found: Arithmetic) -> dict[str, Any] | None:
     if found.priced is not None:
         return found.priced.as_json()
     return None if found.due is not None or found.refund is not None else unpriced_json(found.evidence)
+
+
+def _same_act_text(act: SameAct) -> str:
+    said = (
+        f"within {length_text(timedelta(seconds=act.gap_s))} of {act.before.id} from {act.before.source}: the same act"
+    )
+    return said if act.first == act.before else f"{said}, which {act.first.id} from {act.first.source} began"
+
+
+def _same_act_json(act: SameAct) -> dict[str, Any]:
+    return {"debounce_seconds": act.gap_s, "before": act.before._asdict(), "first": act.first._asdict()}
 
 
 def _event_text(event: UsageEvent) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 from meter.model.catalog import CatalogTimeline, Meter, Pairing, Site
@@ -19,13 +20,17 @@ from meter.rating.measure.sessions import next_closing
 from meter.rating.values import number
 
 _SECOND: Final = timedelta(seconds=1)
-EndedBy: TypeAlias = Literal["max", "closing", "last_seen", "next_start"]
+# A door that is held open all day may tell of it thousands of times.
+_TOLD_MAX: Final = 5
+_LISTED_MAX: Final = 100
+EndedBy: TypeAlias = Literal["max", "closing", "last_seen", "next_start", "estimated_end"]
 # What was taken for the end that did not come.
 _ENDED_BY: Final[Mapping[EndedBy, str]] = {
-    "max": "lasts {max} at most",
-    "closing": "ends when the site closes",
-    "last_seen": "ends when it was last seen",
-    "next_start": "ends when the next one starts",
+    "max": "as no end came: it lasts {max} at most ({policy})",
+    "closing": "as no end came: it ends when the site closes ({policy})",
+    "last_seen": "as no end came: it ends when it was last seen ({policy})",
+    "next_start": "as no end came: it ends when the next one starts ({policy})",
+    "estimated_end": "as its end says of itself",
 }
 # What a reading is compared to.
 _BEFORE: Final = {
@@ -37,7 +42,7 @@ _BEFORE: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A start and its end (None: the event is not at hand). `ended_by`: no end came, and this stands for it.
+    """A start and its end (None: the event is not at hand). `ended_by`: no exact end came, and this stands for it.
 
     `billed`: what it counts, rounded by the rules of `pairing`.
     """
@@ -60,7 +65,7 @@ class Session:
             "billed_seconds": plain(_seconds(self.billed)),
             "minimum_seconds": self.pairing.minimum_s,
             "increment_seconds": [self.pairing.increment.first_s, self.pairing.increment.step_s],
-            "missing_end": None if self.ended_by is None else self.pairing.missing_end,
+            "missing_end": None if self.ended_by in {None, "estimated_end"} else self.pairing.missing_end,
             "ended_by": self.ended_by,
         }
 
@@ -72,8 +77,8 @@ class Session:
         start, end = local_text(self.start, self.zone), local_text(self.end, self.zone)
         out = [f"from {start} to {end} ({self.zone}): {length_text(length)}"]
         if self.ended_by is not None:
-            words = _ENDED_BY[self.ended_by].format(max=length_text(self.pairing.max_s * _SECOND))
-            out.append(f"estimated, as no end came: it {words} ({self.pairing.missing_end})")
+            most = length_text(self.pairing.max_s * _SECOND)
+            out.append(f"estimated, {_ENDED_BY[self.ended_by].format(max=most, policy=self.pairing.missing_end)}")
         rules = _rounding(self.pairing)
         if rules or length != self.billed:
             out.append(f"{rules or 'in whole seconds'}: {length_text(self.billed)}")
@@ -121,27 +126,47 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class First:
-    """The first of its kind, which counts 1: of a date at the site, of a value in the period; or any event."""
+    """The first of its kind, which counts 1: of a date at the site, of a value in the period; or any event.
+
+    `told_again`: further events of the same act, each less than `gap_s` (None: each event is an act) after another.
+    """
 
     aggregate: str
     of: str | None
+    gap_s: int | None = None
+    told_again: Sequence[EventKey] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return {"aggregate": self.aggregate, "first": self.of}
+        if self.gap_s is None:
+            return {"aggregate": self.aggregate, "first": self.of}
+        again = [key._asdict() for key in self.told_again[:_LISTED_MAX]]
+        return {"aggregate": self.aggregate, "first": self.of, "debounce_seconds": self.gap_s, "told_again": again}
 
     def text(self) -> list[str]:
         """Return it as a line of text."""
-        return ["one for the event" if self.of is None else f"the member's first event {self.of}, which counts one"]
+        out = ["one for the event" if self.of is None else f"the member's first event {self.of}, which counts one"]
+        if self.told_again:
+            told = [f"{key.id} from {key.source}" for key in self.told_again[:_TOLD_MAX]]
+            more = len(self.told_again) - len(told)
+            gap = length_text((self.gap_s or 0) * _SECOND)
+            out.append(f"the same act, told again within {gap}: {', '.join(told)}{f' and {more} more' if more else ''}")
+        return out
 
 
 Measured: TypeAlias = Session | Reading | First
 
 
 def measured_of(
-    part: Contribution, *, catalogs: CatalogTimeline, events: Mapping[EventKey, UsageEvent]
+    part: Contribution,
+    *,
+    catalogs: CatalogTimeline,
+    events: Mapping[EventKey, UsageEvent],
+    told_again: Sequence[EventKey] = (),
 ) -> Measured | None:
     """Return how a contribution was measured, worked out again from its event; `events`: those of a session.
+
+    `told_again`: the events that tell of the same act once more.
 
     None where the event does not say any more what was read.
     """
@@ -153,16 +178,17 @@ def measured_of(
     site_zone = site.timezone
     if meter.pairing is not None:
         return _session(part, meter.pairing, site, events)
+    first = partial(First, aggregate=meter.aggregate, gap_s=meter.debounce_s, told_again=told_again)
     if meter.aggregate == "count":
-        return First(aggregate="count", of=None)
+        return first(of=None)
     if meter.aggregate == "unique_days":
-        return First(aggregate="unique_days", of=f"of {local_date(event.time, site_zone)} ({site_zone})")
+        return first(of=f"of {local_date(event.time, site_zone)} ({site_zone})")
     path = value_path(meter, event)
     found = readings(event.data, path)
     value: Json = found[part.element][0] if part.element < len(found) else None
     name = ".".join(path)
     if meter.aggregate == "unique":
-        return First(aggregate="unique", of=f"of the period with {name} = {value_text(value)}")
+        return first(of=f"of the period with {name} = {value_text(value)}")
     read = number(value)
     return None if read is None else _reading(part, meter, name, read, elements=len(found))
 
@@ -174,15 +200,18 @@ def _session(part: Contribution, pairing: Pairing, site: Site, events: Mapping[E
         end=part.ended if end is None else end.time,
         zone=site.timezone,
         billed=int(part.quantity) * _SECOND,
-        ended_by=_ended_by(part.event.time, part.ended, pairing, site),
+        ended_by=_ended_by(part, pairing, site),
         pairing=pairing,
     )
 
 
-def _ended_by(start: datetime, ended: datetime | None, pairing: Pairing, site: Site) -> EndedBy | None:
+def _ended_by(part: Contribution, pairing: Pairing, site: Site) -> EndedBy | None:
     """Return what stands for an end that did not come; a start ends what its policy would have let go on."""
+    start, ended = part.event.time, part.ended
     if ended is None:
         return None
+    if len(part.events) > 1:
+        return "estimated_end"
     if pairing.missing_end == "last_seen":
         return "last_seen"
     if ended == start + timedelta(seconds=pairing.max_s):

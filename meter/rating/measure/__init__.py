@@ -3,10 +3,10 @@
 An aggregation is one function in `AGGREGATES`. It sees the events of its meter in order, and of the past only what the
 memory keeps for it.
 
-    event ──where──▶ readings ──aggregation──▶ contributions, at their places
-                                   │  ▲
-                                   ▼  │
-                                  memory
+    event ──where──▶ ──debounce──▶ readings ──aggregation──▶ contributions, at their places
+                        │  ▲                      │  ▲
+                        ▼  │                      ▼  │
+                        memory                   memory
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Final, TypeAlias
 
 from meter.model.catalog import Meter
 from meter.model.event import UsageEvent
-from meter.rating.measure.contribution import Contribution, Measured, Orphan, Scene, Unread
+from meter.rating.measure.acts import same_act
+from meter.rating.measure.contribution import Contribution, Measured, Orphan, SameAct, Scene, Unread
 from meter.rating.measure.counting import count, total, unique, unique_days
 from meter.rating.measure.duration import duration, open_sessions
 from meter.rating.measure.memory import Memory
@@ -31,6 +32,7 @@ __all__ = [
     "Measured",
     "Memory",
     "Orphan",
+    "SameAct",
     "Scene",
     "Session",
     "Unread",
@@ -64,4 +66,8 @@ def measure(meter: Meter, event: UsageEvent, scene: Scene, memory: Memory) -> Me
     """
     if meter.where and not fits(meter.where, event.data):
         return []
+    if meter.debounce_s is not None:
+        told = same_act(meter, event, scene, memory, meter.debounce_s)
+        if told is not None:
+            return [told]
     return AGGREGATES[meter.aggregate](meter, event, scene, memory)

@@ -27,8 +27,8 @@ class Contribution(NamedTuple):
     """A quantity that stands at the place of `event` (of a session: its start), as `element` of its array.
 
     In the meter's unit, but in seconds if that is a unit of time. `item` is the array's element that it was read from.
-    `events` are those that it is explained by: of a session its start and its end. `estimated`: the end was missing,
-    and is taken to have been at `ended` (None: never, it counts nothing).
+    `events` are those that it is explained by: of a session its start and its end. `estimated`: the end was missing or
+    an estimate, and is taken to have been at `ended` (None: never, it counts nothing).
     """
 
     meter: Meter
@@ -66,4 +66,17 @@ class Orphan(NamedTuple):
     place: Position
 
 
-Measured: TypeAlias = "list[Contribution | Unread | Orphan]"
+class SameAct(NamedTuple):
+    """An event that counts nothing: it came less than `gap_s` after the event `before`, and both tell of one act.
+
+    `first` began the act, and counts for it.
+    """
+
+    event: EventKey
+    meter: str
+    gap_s: int
+    before: EventKey
+    first: EventKey
+
+
+Measured: TypeAlias = "list[Contribution | Unread | Orphan | SameAct]"

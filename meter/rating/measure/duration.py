@@ -5,11 +5,13 @@ What an event of the meter means, by what it meets and whether a session of its 
 | meets | open | over, or none |
 | --- | --- | --- |
 | `start` only | ends it by the policy, begins one | ends what is over by the policy, begins one |
-| `end` only | ends it | orphan |
+| `end` only | ends it; one that is an estimate waits for another | orphan |
 | both | ends it | ends what is over by the policy, begins one |
 | neither | a reading between | nothing |
 
 Any later event of its key settles a session that is over: no reading can change any more what the policy makes of it.
+An end that says of itself that it is an estimate (`data.estimated`) leaves the session open: it stands for the end
+before any policy, until another end comes.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from meter.model.event import UsageEvent
 from meter.rating.measure.contribution import Measured, Orphan, Scene
 from meter.rating.measure.memory import Memory
 from meter.rating.measure.reading import run_key, without_key
-from meter.rating.measure.sessions import Session, opened, pairing_of
+from meter.rating.measure.sessions import SaidEnd, Session, opened, pairing_of
 from meter.rating.measure.where import fits
 
 
@@ -36,6 +38,9 @@ def duration(meter: Meter, event: UsageEvent, scene: Scene, memory: Memory) -> M
     within = session is not None and event.time <= session.until
     ends = fits(pairing.end, event.data)
     if session is not None and within and ends:
+        if event.data.get("estimated") is True:
+            memory.sessions[key] = session._replace(said=SaidEnd(event.key, event.time))
+            return []
         del memory.sessions[key]
         return [session.ended(meter, event)]
     if fits(pairing.start, event.data):

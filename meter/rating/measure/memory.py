@@ -7,17 +7,17 @@ with a `key` and without `forget` are kept for ever, because a reading may come 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from meter.model.event import UsageEvent
+from meter.model.event import EventKey, UsageEvent
 from meter.model.period import Period
 from meter.model.strict_json import exact_json, strict_json
 from meter.rating.measure.reading import RunKey
-from meter.rating.measure.sessions import Session, Terms
+from meter.rating.measure.sessions import SaidEnd, Session, Terms
 
 
 class Standing(NamedTuple):
@@ -34,6 +34,18 @@ class Run(NamedTuple):
     until: datetime | None
 
 
+class Act(NamedTuple):
+    """An act told in many events: the one that began it, the last one, and the instant from which another is a new act.
+
+    `gap_s` is what `until` lies behind the last one.
+    """
+
+    first: EventKey
+    last: EventKey
+    until: datetime
+    gap_s: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Memory:
     """The memory after the events measured so far; whoever measures works on a copy.
@@ -47,6 +59,7 @@ class Memory:
     standing: dict[tuple[str, str], Standing] = field(default_factory=dict)
     runs: dict[RunKey, Run] = field(default_factory=dict)
     sessions: dict[RunKey, Session] = field(default_factory=dict)
+    acts: dict[RunKey, Act] = field(default_factory=dict)
     # The start of the period entered last: to enter it again would drop nothing that matters.
     entered: datetime | None = field(default=None, compare=False)
 
@@ -58,6 +71,7 @@ class Memory:
             standing=self.standing.copy(),
             runs=self.runs.copy(),
             sessions=self.sessions.copy(),
+            acts=self.acts.copy(),
             entered=self.entered,
         )
 
@@ -97,6 +111,7 @@ class Memory:
         self.standing = {key: stands for key, stands in self.standing.items() if stands.period_start >= start}
         self.runs = {key: run for key, run in self.runs.items() if run.until is None or run.until >= start}
         self.sessions = {key: session for key, session in self.sessions.items() if _counts(session, start)}
+        self.acts = {key: act for key, act in self.acts.items() if act.until > start}
 
     def to_json(self) -> dict[str, Any]:
         """Return the memory as JSON values, numbers as strings: `from_json` gives back an equal one."""
@@ -109,6 +124,10 @@ class Memory:
             ],
             "runs": [[*key, str(run.highest), _text(run.until)] for key, run in sorted(self.runs.items())],
             "sessions": [_session_json(self.sessions[key]) for key in sorted(self.sessions)],
+            "acts": [
+                [*key, *act.first, *act.last, act.until.isoformat(), str(act.gap_s)]
+                for key, act in sorted(self.acts.items())
+            ],
         }
 
     @staticmethod
@@ -123,12 +142,13 @@ class Memory:
             },
             runs={RunKey(*row[:4]): Run(Decimal(row[4]), _instant(row[5])) for row in body["runs"]},
             sessions={session.key: session for session in sessions},
+            acts={RunKey(*row[:4]): _act(row[4:]) for row in body["acts"]},
         )
 
 
 def _counts(session: Session, start: datetime) -> bool:
     """Tell whether an event or the clock from `start` on can still make a quantity of the session."""
-    if session.until >= start:
+    if session.until >= start or session.said is not None:
         return True
     policy = session.terms.missing_end
     return policy != "none" and (policy != "last_seen" or session.last is not None)
@@ -164,6 +184,11 @@ def event_of(body: Mapping[str, Any]) -> UsageEvent:
     return UsageEvent(**{**body, "time": time, "data": data})
 
 
+def _act(row: Sequence[str]) -> Act:
+    first, last = EventKey(row[0], row[1]), EventKey(row[2], row[3])
+    return Act(first=first, last=last, until=datetime.fromisoformat(row[4]), gap_s=int(row[5]))
+
+
 def _session_json(session: Session) -> dict[str, Any]:
     terms = session.terms
     return {
@@ -172,6 +197,7 @@ def _session_json(session: Session) -> dict[str, Any]:
         "terms": [terms.missing_end, *map(str, terms[1:5]), terms.closes, terms.timezone],
         "dimensions": exact_json(session.dimensions),
         "last": _text(session.last),
+        "said": session.said and [*session.said.event, session.said.time.isoformat()],
         "event": event_json(session.event),
     }
 
@@ -185,4 +211,5 @@ def _session(row: Mapping[str, Any]) -> Session:
         terms=Terms(missing_end, int(minimum_s), int(first_s), int(step_s), int(idle_s), closes, timezone),
         dimensions=strict_json(row["dimensions"].encode()),
         last=_instant(row["last"]),
+        said=row["said"] and SaidEnd(EventKey(*row["said"][:2]), datetime.fromisoformat(row["said"][2])),
     )

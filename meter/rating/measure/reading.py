@@ -19,7 +19,7 @@ _MEMBER: Final = ("member",)
 
 
 class RunKey(NamedTuple):
-    """Whose run or session it is: the member's ("" without one) at one site, and of one thing if the meter has a `key`.
+    """Whose run, session or act it is: the member's ("" without one) at one site, of one thing if there is a `key`.
 
     `thing` is "" without such; else a text equal for equal values of the key.
     """
@@ -108,7 +108,7 @@ def run_key(
     item: Mapping[str, Json] | None = None,
     inner: tuple[str, ...] = (),
 ) -> RunKey | None:
-    """Return whose run or session the event belongs to; None if the meter's `key` is missing or null.
+    """Return whose run, session or act the event belongs to; None if the meter's `key` is missing or null.
 
     `key: member` says what holds anyhow.
     """
@@ -121,6 +121,6 @@ def run_key(
 
 
 def without_key(meter: Meter, event: UsageEvent, element: int = 0) -> Unread:
-    """Return the listing of an event that says not which of the member's runs or sessions it belongs to."""
-    reason = f"{'.'.join(meter.key or ())} is missing, which tells sessions and runs apart"
+    """Return the listing of an event that says not which of the member's runs, sessions or acts it belongs to."""
+    reason = f"{'.'.join(meter.key or ())} is missing, which tells sessions, runs and acts apart"
     return Unread(event=event.key, meter=meter.id, element=element, reason=reason, place=event.position)

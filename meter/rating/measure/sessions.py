@@ -4,6 +4,7 @@ start ────────────▶ end                       counts, 
 start ──▶ reading ──▶ reading ─ idle ─┐       last_seen: ends at the last reading, known once idle has passed
 start ──────────── closing time ──┐   │       close_at: ends there, known at once
 start ───────────────────── max ──┴───┴─▶     cap: ends there; an end after it is an orphan
+start ──▶ end that is an estimate             ends there, until an end comes that is none
 """
 
 from __future__ import annotations
@@ -45,11 +46,18 @@ class Terms(NamedTuple):
     timezone: str
 
 
+class SaidEnd(NamedTuple):
+    """An end whose event says of itself that it is an estimate: `data.estimated` is true."""
+
+    event: EventKey
+    time: datetime
+
+
 class Session(NamedTuple):
     """An open session. `event` is its start, `until` the last instant at which an end still counts.
 
     `until`, `terms` and `dimensions` are of meter and site as they were at the start, whichever version sees the end.
-    `last` is the last reading between, kept where the policy asks for it.
+    `last` is the last reading between, kept where the policy asks for it. `said` stands for the end before any policy.
     """
 
     key: RunKey
@@ -58,6 +66,7 @@ class Session(NamedTuple):
     terms: Terms
     dimensions: Mapping[str, Json]
     last: datetime | None = None
+    said: SaidEnd | None = None
 
     @property
     def member(self) -> str | None:
@@ -67,12 +76,14 @@ class Session(NamedTuple):
     def deadline(self) -> datetime | None:
         """Return when the clock settles the session without an end; None: by what is known so far, never."""
         end = self.estimate()
-        if end is not None and self.terms.missing_end == "last_seen":
+        if end is not None and self.said is None and self.terms.missing_end == "last_seen":
             return end + timedelta(seconds=self.terms.idle_s)
         return end
 
     def estimate(self) -> datetime | None:
-        """Return when the session ended by the policy; None: it counts nothing."""
+        """Return when the session ended as an event estimates it, else by the policy; None: it counts nothing."""
+        if self.said is not None:
+            return self.said.time
         terms = self.terms
         if terms.missing_end == "close_at" and terms.closes is not None:
             return min(self.until, next_closing(self.event.time, closes=terms.closes, zone_name=terms.timezone))
@@ -81,9 +92,12 @@ class Session(NamedTuple):
         return self.last if terms.missing_end == "last_seen" else None
 
     def outcome(self, meter: Meter, until: datetime | None) -> Contribution | None:
-        """Return what the session counts without an end if its deadline is not after `until` (None: no clock)."""
+        """Return what the session counts without an end if its deadline is not after `until` (None: no clock).
+
+        An end that is an estimate needs no clock.
+        """
         deadline = self.deadline()
-        if until is None or deadline is None or deadline > until:
+        if self.said is None and (until is None or deadline is None or deadline > until):
             return None
         return self.missed(meter)
 
@@ -92,7 +106,8 @@ class Session(NamedTuple):
         end = self.estimate()
         if end is not None and latest is not None:
             end = min(end, latest)
-        return self._counted(meter, end, (self.event.key,), estimated=True)
+        events = (self.event.key,) if self.said is None else (self.event.key, self.said.event)
+        return self._counted(meter, end, events, estimated=True)
 
     def ended(self, meter: Meter, end: UsageEvent) -> Contribution:
         """Return what the session counts with its end."""

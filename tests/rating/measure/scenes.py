@@ -11,7 +11,7 @@ from meter.model.catalog import Condition, Increment, Meter, MissingEnd, Pairing
 from meter.model.event import UsageEvent
 from meter.model.instant import parse_instant
 from meter.model.period import Periods, Terms
-from meter.rating.measure import Contribution, Memory, Orphan, Scene, Unread, measure
+from meter.rating.measure import Contribution, Memory, Orphan, SameAct, Scene, Unread, measure
 
 BERLIN = Site(id="berlin", name="Berlin", timezone="Europe/Berlin", closes="22:00")
 TOKYO = Site(id="tokyo", name="Tokyo", timezone="Asia/Tokyo", closes="22:00")
@@ -93,7 +93,7 @@ def measured(
     memory: Memory | None = None,
     member: str | None = "ada",
     site: Site | None = None,
-) -> list[Contribution | Unread | Orphan]:
+) -> list[Contribution | Unread | Orphan | SameAct]:
     """All that `meter` finds in `events`, in the order given."""
     memory = Memory() if memory is None else memory
     return [part for each in events for part in measure(meter, each, scene(each, member, site), memory)]
@@ -109,6 +109,6 @@ def quantities(meter: Meter, *events: UsageEvent, **more: Any) -> list[Decimal]:
     return [part.quantity for part in contributions(meter, *events, **more)]
 
 
-def hours(parts: Iterable[Contribution | Unread | Orphan]) -> list[tuple[Any, bool]]:
+def hours(parts: Iterable[Contribution | Unread | Orphan | SameAct]) -> list[tuple[Any, bool]]:
     """The hours of each session and whether they are estimated."""
     return [(part.quantity / HOUR, part.estimated) for part in parts if isinstance(part, Contribution)]

@@ -21,6 +21,7 @@ from tests.rating.measure.scenes import (
     presence,
     quantities,
     reports,
+    scene,
     t,
     told,
 )
@@ -257,3 +258,85 @@ def test_a_meter_without_pairing_is_our_fault() -> None:
     with pytest.raises(Broken, match="told") as fault:
         measured(reports("duration", "hour"), told("11-02", 1))
     assert fault.value.code == "no_pairing"
+
+
+def test_an_end_that_is_an_estimate_waits_for_another() -> None:
+    memory, meter = Memory(), presence("cap", max_s=10 * HOUR)
+    start, left = door("11-02 09:00", "in"), door("11-02 11:00", "out", estimated=True)
+    assert measured(meter, start, left, memory=memory) == []
+    (session,) = open_sessions(memory)
+    # Needs no clock, and nothing that the policy would ask for.
+    for clock in (None, left.time, t("12-31")):
+        found = session.outcome(meter, clock)
+        assert found is not None
+        assert (found.event, found.events, found.quantity) == (start, (start.key, left.key), d(2 * HOUR))
+        assert (found.estimated, found.ended) == (True, left.time)
+    out = door("11-02 12:00", "out")
+    (part,) = contributions(meter, out, memory=memory)
+    assert (part.events, part.quantity, part.estimated) == ((start.key, out.key), d(3 * HOUR), False)
+    assert list(open_sessions(memory)) == []
+
+
+def test_of_two_ends_that_are_estimates_the_later_stands() -> None:
+    ends = [door(f"11-02 {hour}:00", "out", estimated=True) for hour in (11, 12)]
+    again = door("11-02 15:00", "in")
+    (part,) = contributions(presence("cap"), door("11-02 09:00", "in"), *ends, again)
+    assert (part.quantity, part.estimated, part.events[-1]) == (d(3 * HOUR), True, ends[1].key)
+
+
+@pytest.mark.parametrize("estimated", [False, None, "true", 1])
+def test_only_true_makes_an_end_an_estimate(estimated: Any) -> None:
+    left = door("11-02 11:00", "out", estimated=estimated)
+    (part,) = contributions(presence(), door("11-02 09:00", "in"), left)
+    assert (part.quantity, part.estimated) == (d(2 * HOUR), False)
+
+
+def test_an_estimate_without_a_start_is_an_orphan_and_begins_nothing() -> None:
+    memory = Memory()
+    (found,) = measured(presence(), door("11-02 11:00", "out", estimated=True), memory=memory)
+    assert isinstance(found, Orphan)
+    assert memory == Memory()
+
+
+def test_an_end_after_max_settles_a_session_by_its_estimate() -> None:
+    left = door("11-02 11:00", "out", estimated=True)
+    found = measured(presence("cap"), door("11-02 09:00", "in"), left, door("11-03 09:00", "out"))
+    assert [type(part) for part in found] == [Contribution, Orphan]
+    assert hours(found) == [(2, True)]
+
+
+@pytest.mark.parametrize("policy", ["cap", "close_at", "last_seen", "none"])
+def test_a_reading_after_an_estimated_end_changes_nothing(policy: Any) -> None:
+    left, seen = door("11-02 11:00", "out", estimated=True), door("11-02 11:30", "seen")
+    found = contributions(presence(policy), door("11-02 09:00", "in"), left, seen, door("11-02 15:00", "in"))
+    assert hours(found) == [(2, True)]
+
+
+def test_an_estimate_is_kept_over_the_end_of_its_period() -> None:
+    memory, meter = Memory(), presence("none", max_s=2 * HOUR)
+    measured(meter, door("11-20 09:00", "in"), door("11-20 10:00", "out", estimated=True), memory=memory)
+    memory.enter(scene(door("12-02", "in")).period)
+    (session,) = open_sessions(Memory.from_json(memory.to_json()))
+    found = session.outcome(meter, None)
+    assert found is not None
+    assert found.quantity == HOUR
+
+
+def test_a_start_or_a_reading_after_an_end_reopens_nothing() -> None:
+    """Wi-Fi: what comes in between late belongs where its time puts it, and a stop alone begins nothing."""
+    meter = presence("last_seen", terms={"key": ("session",)})
+
+    def wifi(at: str, direction: str) -> Any:
+        return door(f"11-02 {at}", direction, session="s")
+
+    ended = [wifi("09:00", "in"), wifi("10:00", "out")]
+    assert hours(contributions(meter, *ended, wifi("10:30", "seen"))) == [(1, False)]
+    memory = Memory()
+    assert hours(contributions(meter, *ended, wifi("10:30", "seen"), wifi("11:00", "in"), memory=memory)) == [
+        (1, False)
+    ]
+    # The late start is a session of its own, without a reading: it counts nothing.
+    (session,) = open_sessions(memory)
+    assert (session.event.time, session.deadline()) == (t("11-02 11:00"), None)
+    stop_first = measured(meter, wifi("08:00", "out"), *ended)
+    assert [type(part) for part in stop_first] == [Orphan, Contribution]

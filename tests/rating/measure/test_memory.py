@@ -15,6 +15,7 @@ from meter.model.catalog import Meter, MissingEnd, Site
 from meter.model.event import UsageEvent
 from meter.model.period import Period, Periods, Terms
 from meter.rating.measure import Contribution, Measured, Memory, measure, open_sessions
+from meter.rating.measure.sessions import SaidEnd
 from tests.rating.measure.scenes import (
     condition,
     contributions,
@@ -45,6 +46,9 @@ METERS: tuple[Meter, ...] = tuple(
             reports("counter", key=("desk",)),
             reports("counter", reset_below=True, from_zero=True),
             reports("counter", from_zero=True, forget_s=86_400),
+            reports("count", debounce_s=61),
+            reports("unique_days", debounce_s=30 * 3600 + 1),
+            reports("unique", debounce_s=3 * 3600, key=("desk",)),
             *(presence(policy, max_s=30 * 3600, idle_s=7200) for policy in POLICIES),
             presence("cap", start=condition(direction="in"), end=condition(direction="in")),
             presence(
@@ -81,6 +85,8 @@ def happenings(draw: st.DrawFn) -> list[tuple[UsageEvent, str | None]]:
         more: dict[str, Any] = {"n": draw(st.sampled_from([1, 2, 5, d("2.50"), "x", None])), "desk": n % 2}
         direction = draw(st.sampled_from(["in", "out", "seen"]))
         site = draw(st.sampled_from(["berlin", "tokyo"]))
+        if draw(st.integers(0, 3)) == 0:
+            more["estimated"] = True
         each = door(instant, direction, site=site, **{**DATA, **more})
         found.append((replace(each, id=f"{n:03}"), draw(st.sampled_from(["ada", "bob", None]))))
     return found
@@ -165,6 +171,12 @@ def test_an_open_session_keeps_its_last_reading() -> None:
     assert [session.last for session in open_sessions(told_and_saved(memory))] == [seen.time]
 
 
+def test_an_open_session_keeps_the_end_that_is_an_estimate() -> None:
+    memory, left = Memory(), door("11-02 10:00", "out", estimated=True)
+    measured(presence(), door("11-02 09:00", "in"), left, memory=memory)
+    assert [session.said for session in open_sessions(told_and_saved(memory))] == [SaidEnd(left.key, left.time)]
+
+
 def test_a_copy_knows_the_days_and_values_that_were_seen() -> None:
     memory = Memory()
     for meter in (reports("unique"), reports("unique_days", "day")):
@@ -208,7 +220,7 @@ def test_the_memory_stays_small() -> None:
         for meter in kept:
             measure(meter, each, scene(each), memory)
         sizes.append(sum(len(part) for part in memory.to_json().values()))
-    assert max(sizes) <= 60
+    assert max(sizes) <= 80
 
 
 def test_a_session_over_that_counts_nothing_is_forgotten_and_one_that_counts_is_kept() -> None:

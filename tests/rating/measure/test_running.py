@@ -131,7 +131,7 @@ def test_a_reading_of_an_array_that_does_not_say_whose_run_it_is_leaves_its_neig
     meter = replace(reports("counter", from_zero=True), value=("rows", "n"), key=("slot", "id"))
     unread, read = measured(meter, rows({"n": 5}, {"n": 7, "slot": {"id": 1}}))
     assert isinstance(unread, Unread)
-    assert unread.reason == "slot.id is missing, which tells sessions and runs apart"
+    assert unread.reason == "slot.id is missing, which tells sessions, runs and acts apart"
     assert isinstance(read, Contribution)
     assert (read.element, int(read.quantity)) == (1, 7)
 

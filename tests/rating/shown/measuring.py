@@ -190,6 +190,57 @@ def counted(readings: list[int], **more: str) -> str:
     return plain(total(line.quantity for line in lines))
 
 
+VISITS = "aggregate: count, unit: visit"
+
+
+def reads(*seconds: int) -> list[UsageEvent]:
+    data, nine = {"door": "main", "granted": True}, on("11-02 09:00")
+    return [event(f"read-{after:02}", "door.access", nine + timedelta(seconds=after), data) for after in seconds]
+
+
+@example
+def held_open() -> str:
+    gap_s, held = 30, range(5)
+    once, each = at_the_door(f"{VISITS}, debounce: {gap_s}s"), at_the_door(VISITS)
+
+    def visits(*more: int) -> str:
+        return plain(total(line.quantity for line in once.lines(*reads(*held, *more))))
+
+    (line,) = once.lines(*reads(*held))
+    first, later = line.key.time.astimezone(on("11-02").tzinfo), figures(map(d, held[1:]), plain)
+    return (
+        f"A door that is held open reads Ada's badge at 09:00:00 and {later} s later; with `debounce: {gap_s}s` it is "
+        f"{visits()} visit, at {first:%H:%M:%S}, and without it {len(each.lines(*reads(*held)))}. She badges again "
+        f"{gap_s - 1} s after the last read: still {visits(held[-1] + gap_s - 1)} visit; {gap_s} s after it: "
+        f"{visits(held[-1] + gap_s)}."
+    )
+
+
+@example
+def joined_late() -> str:
+    where = at_the_door(f"{VISITS}, debounce: 30s")
+    first, between, second = reads(0, 20, 40)
+    apart, joined = where.lines(first, second), where.lines(first, between, second)
+    corrected = bill(where, joined, booked=bill(where, apart))
+    assert [(str(charge.role), charge.line.key.id) for charge in corrected] == [("reversal", second.id)]
+    return (
+        f"Reads of 09:00:00 and 09:00:40 are {len(apart)} visits. One of 09:00:20 comes in late: {len(joined)} visit, "
+        "and the line of 09:00:40 is reversed."
+    )
+
+
+@example
+def estimated_ends() -> str:
+    where = at_the_door(f"{PRESENCE}, increment: 15m, missing_end: cap")
+    come, found = door("11-02 09:00"), door("11-02 11:20", "out")
+    swept = event("sweep", "door.access", on("11-02 11:00"), {"granted": True, "direction": "out", "estimated": True})
+    (estimate,), (exact,) = where.lines(come, swept), where.lines(come, swept, found)
+    return (
+        "In at 09:00; a restart at 11:30 ends the session where it was heard of last, at 11:00: "
+        f"{hours(estimate)}. The stop of 11:20 is found the next day: {hours(exact)}, with `increment: 15m`."
+    )
+
+
 @example
 def counters() -> str:
     readings = [100, 90, 110]

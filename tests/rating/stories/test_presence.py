@@ -190,3 +190,22 @@ def test_a_day_has_a_cap_and_the_tiers_run_on() -> None:
           usage presence 12 hour 32 EUR
           net 32 tax 0 due 32 EUR
     """)
+
+
+def test_a_session_swept_by_a_restart_is_an_estimate_until_its_stop_is_found() -> None:
+    story = Story(SPACE.format(policy="cap", prices=HOURLY))
+    day = """
+        2026-11-03 09:00 ada door.access {direction: in}
+        2026-11-03 11:00 ada door.access {direction: out, estimated: true}
+    """
+    assert story.bill(day, until="2026-11-04") == bill("""
+        2026-11
+          usage presence 2 hour (1 estimated) 8 EUR
+          net 8 tax 0 due 8 EUR
+    """)
+    found = f"{day.rstrip()}\n2026-11-03 11:20 ada door.access {{direction: out}}"
+    assert story.bill(found, until="2026-11-04") == bill("""
+        2026-11
+          usage presence 2.5 hour 10 EUR
+          net 10 tax 0 due 10 EUR
+    """)
