@@ -12,6 +12,7 @@ from meter.sources.doors.kisi import KISI
 from meter.sources.doors.unifi_access import UNIFI_ACCESS
 from meter.sources.pos.square import SQUARE
 from meter.sources.printers.cups import CUPS
+from meter.sources.printers.ipp import IPP
 from meter.sources.printers.papercut import PAPERCUT
 from meter.sources.spaces.cobot import COBOT
 from meter.sources.spaces.hubspot import HUBSPOT
@@ -32,6 +33,7 @@ VENDORS: Final[Mapping[str, Vendor]] = {
     "cups": CUPS,
     "freeradius": FREERADIUS,
     "hubspot": HUBSPOT,
+    "ipp": IPP,
     "ironwifi": IRONWIFI,
     "kisi": KISI,
     "meraki": MERAKI,

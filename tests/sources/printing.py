@@ -1,7 +1,10 @@
 """How tests of printers look at what was read: the state of each job that counts."""
 
+import json
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from meter.model.wire import Parsed, Refusal, WireEvent
@@ -38,3 +41,12 @@ def billed(items: Iterable[Parsed]) -> int:
 def refusals(items: Sequence[Parsed]) -> list[str]:
     """The reasons of what was refused."""
     return [item.detail for item in items if isinstance(item, Refusal)]
+
+
+def files_answer(files: Mapping[str, bytes]) -> bytes:
+    """What reading files answers: each with its name, its SHA-256 and its content in base64."""
+    listed = [
+        {"name": name, "sha256": sha256(body).hexdigest(), "body": b64encode(body).decode()}
+        for name, body in files.items()
+    ]
+    return json.dumps(listed).encode()

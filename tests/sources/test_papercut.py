@@ -1,7 +1,5 @@
 """PaperCut: what the log and the table make of one another's gaps."""
 
-import json
-from base64 import b64encode
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -13,7 +11,7 @@ from meter.sources.registry import VENDORS
 from meter.sources.spec import Answer, Page, Setup
 from tests.sources.case import RECEIVED, events, setup
 from tests.sources.cases.papercut import LOG
-from tests.sources.printing import billed, counting, read_lines, refusals
+from tests.sources.printing import billed, counting, files_answer, read_lines, refusals
 
 HEADER = (
     "printer_usage_log_id,usage_date,printer_name,user_name,total_pages,total_color_pages,copies,duplex,paper_size,"
@@ -187,16 +185,9 @@ def test_a_table_without_its_header_is_refused_as_a_whole() -> None:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def _answer(files: dict[str, bytes]) -> Answer:
-    listed = [
-        {"name": name, "body": b64encode(body).decode(), "sha256": sha256(body).hexdigest()}
-        for name, body in files.items()
-    ]
-    return Answer(status=200, body=json.dumps(listed).encode(), received_at=RECEIVED)
-
-
 def _poll(configured: Setup, files: dict[str, bytes], cursor: Any = None) -> Page:
-    return VENDORS["papercut"].feeds["file"].read(configured, cursor, _answer(files))
+    answer = Answer(status=200, body=files_answer(files), received_at=RECEIVED)
+    return VENDORS["papercut"].feeds["file"].read(configured, cursor, answer)
 
 
 def _text(*lines: str) -> bytes:

@@ -57,7 +57,7 @@ _FIXED: Final = {
 # CUPS cuts its lines at 2,048 bytes; the bound keeps a line of blanks from being tried in every way.
 _LINE_CHARS_MAX: Final = 4_096
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_UUID: Final = "urn:uuid:"
+UUID: Final = "urn:uuid:"
 
 
 def read(setup: Setup, lines: Lines) -> Reading:
@@ -153,7 +153,7 @@ def _opt_count(named: Mapping[str, str], name: str) -> int | None:
 def _job(named: Mapping[str, str], month: str) -> str:
     uuid = named.get("job-uuid")
     if uuid is not None:
-        return uuid.lower().removeprefix(_UUID)
+        return uuid.lower().removeprefix(UUID)
     same = digest([named.get(name) for name in ("user", "job-originating-host-name", "job-name")])
     return f"{named['printer']}:{named['id']}:{month}:{same}"
 

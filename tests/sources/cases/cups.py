@@ -1,6 +1,7 @@
 """CUPS' page_log: lines that a running CUPS 2.4.2 wrote, and the lines of each page of old ones."""
 
-from tests.sources.case import KEYS, Case, Sample, by_token, setup
+from tests.sources.case import KEYS, Asked, Case, Sample, by_token, setup
+from tests.sources.printing import files_answer
 
 # Written in the "standard" format by a running CUPS 2.4.2: a title and a user with blanks, two copies, both sides.
 STANDARD = (
@@ -31,6 +32,14 @@ CASE = Case(
             again="\r\n".join((*STANDARD, "")).encode(),
             becomes=[("print.job", "cups:root"), ("print.job", "cups:mira k")],
             lines=True,
+        )
+    ],
+    answers=[
+        Asked(
+            name="files",
+            by="file",
+            body=files_answer({"page_log": "\n".join((*STANDARD, "")).encode()}),
+            becomes=[("print.job", "cups:root"), ("print.job", "cups:mira k")],
         )
     ],
 )
