@@ -18,6 +18,7 @@ from meter.api import (
     events,
     explain,
     health,
+    identities,
     keys,
     metrics,
     openapi,
@@ -96,6 +97,7 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += directory.routes(services)
         table += catalog.routes(services)
         table += unresolved.routes(services)
+        table += identities.routes(services)
         table += unread.routes(services)
         table += rejections.routes(services)
         table += edges.routes(services)

@@ -48,6 +48,7 @@ from meter.store.directory import (
     read_members,
     read_subscriptions,
 )
+from meter.store.hashing import stored_identity
 
 # Reads the body, an entry put under `id`.
 ReadEntry: TypeAlias = Callable[[PeopleReader, str, Entry], None]
@@ -172,7 +173,7 @@ async def _member(
     return member_json(
         member,
         links=await read_links(conn, operator, {name}),
-        claims=await read_claims(conn, operator, of_members={name}),
+        claims=[claim for claim in await read_claims(conn, operator, of_members={name}) if not claim.is_withdrawn],
         held=await read_subscriptions(conn, operator, ((), (), {name})),
         warnings=warnings,
     )
@@ -181,8 +182,9 @@ async def _member(
 async def _identity(
     conn: AsyncConnection, operator: str, draft: DirectoryDraft, warnings: list[IssueJson]
 ) -> StoredIdentity:
-    identity = draft.claims[0].identity
-    return identity_json(identity, await read_claims(conn, operator, of_identities={identity}), warnings)
+    identity = await stored_identity(conn, operator, draft.claims[0].identity)
+    claims = await read_claims(conn, operator, of_identities={identity})
+    return identity_json(identity, [claim for claim in claims if not claim.is_withdrawn], warnings)
 
 
 async def _subscription(

@@ -325,8 +325,12 @@ def member_json(
 
 def identity_json(identity: str, claims: Iterable[Claim], warnings: list[IssueJson]) -> StoredIdentity:
     """Return an identity with its claims as it leaves."""
-    found = [ClaimJson(member=claim.member, **_ends(claim.span)) for claim in claims]
-    return StoredIdentity(identity=identity, claims=found, warnings=warnings)
+    return StoredIdentity(identity=identity, claims=[claim_json(claim) for claim in claims], warnings=warnings)
+
+
+def claim_json(claim: Claim) -> ClaimJson:
+    """Return a claim as it leaves."""
+    return ClaimJson(member=claim.member, **_ends(claim.span))
 
 
 def grant_json(grant: GivenGrant, warnings: list[IssueJson]) -> StoredGrant:

@@ -25,8 +25,8 @@ from meter.api.routing import (
 )
 from meter.api.services import Services
 from meter.model.errors import BadInput
-from meter.model.identity import normalise_identity
 from meter.model.instant import instant_text, parse_instant
+from meter.store.hashing import stored_identity
 from meter.store.unresolved import UnresolvedIdentity, claim_identity, unresolved_identities
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -80,20 +80,20 @@ def routes(services: Services) -> list[Route]:
 
     async def show(request: web.Request) -> web.StreamResponse:
         query = query_of(request, UnresolvedQuery)
-        after = _after(query.cursor) if query.cursor else None
+        after = identity_after(query.cursor) if query.cursor else None
         operator = await services.require_operator()
         async with services.db.begin() as conn:
             found = await unresolved_identities(
                 conn, operator, after=after, site=principal_of(request).site, identities_max=query.limit
             )
-        following = _cursor(found[-1].identity) if len(found) == query.limit else None
+        following = identity_cursor(found[-1].identity) if len(found) == query.limit else None
         return json_answer(UnresolvedPage(identities=[identity_json(item) for item in found], next=following))
 
     async def claim(request: web.Request) -> web.StreamResponse:
         wanted = await body_of(request, ClaimOfIdentity)
-        identity = normalise_identity(request.match_info["identity"])
         operator = await services.require_operator()
         async with services.db.begin() as conn:
+            identity = await stored_identity(conn, operator, request.match_info["identity"])
             outcome = await claim_identity(
                 conn,
                 operator,
@@ -154,17 +154,18 @@ def identity_json(item: UnresolvedIdentity) -> IdentityJson:
     )
 
 
-def _cursor(identity: str) -> str:
+def identity_cursor(identity: str) -> str:
+    """Return the cursor of a page that ends with `identity`."""
     return "u" + urlsafe_b64encode(identity.encode()).decode().rstrip("=")
 
 
-def _after(cursor: str) -> str:
-    """Return the identity in a cursor of `_cursor`'s. Raises BadInput (`bad_cursor`)."""
+def identity_after(cursor: str) -> str:
+    """Return the identity in a cursor of `identity_cursor`'s. Raises BadInput (`bad_cursor`)."""
     try:
         identity = urlsafe_b64decode(cursor[1:] + "=" * (-len(cursor[1:]) % 4)).decode()
     except ValueError:
         identity = "\0"
-    if "\0" in identity or _cursor(identity) != cursor:
+    if "\0" in identity or identity_cursor(identity) != cursor:
         message = f"{cursor[:60]!r} is no cursor; use the `next` of an earlier answer unchanged, or none to begin"
         raise BadInput(message, code="bad_cursor")
     return identity

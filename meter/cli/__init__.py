@@ -16,6 +16,7 @@ from meter.cli import (
     closing,
     deliveries,
     gateway,
+    identities,
     keys,
     reading,
     rejections,
@@ -69,6 +70,7 @@ app.command()(closing.close)
 app.command()(rerate.rerate)
 app.add_typer(rejections.app)
 app.add_typer(unresolved.app)
+app.add_typer(identities.app)
 app.command()(unread.unread)
 app.add_typer(sources.app)
 app.add_typer(deliveries.app)

@@ -10,10 +10,11 @@ from rich.markup import escape
 
 from meter.api.unresolved import IdentityJson, identity_json, when
 from meter.cli.common import AsJson, by_default, connect, err, out, print_json, require_operator, run
+from meter.cli.identities import span_text
 from meter.cli.tables import listing, show_listing
 from meter.clock import now
-from meter.model.identity import normalise_identity
 from meter.store.apply import Outcome
+from meter.store.identities import ClaimedIdentity, claimed_identities
 from meter.store.unresolved import claim_identity, unresolved_identities
 
 _PAGE_IDENTITIES: Final = 500
@@ -54,13 +55,17 @@ def claim(
     as_json: AsJson = False,
 ) -> None:
     """Say whose an identity is: what waited is rated at its own time."""
-    outcome = run(_claim(identity, member, since, until))
+    claimed, outcome = run(_claim(identity, member, since, until))
     accounts = sorted({touch.account for touch in outcome.touches})
     if as_json:
-        print_json({"identity": normalise_identity(identity), "member": member, "accounts": accounts})
+        print_json({"identity": claimed.identity, "member": member, "accounts": accounts})
     elif outcome:
         again = f"; rated again: {', '.join(accounts)}" if accounts else ""
-        out.print(f"{normalise_identity(identity)} is {member}{again}", markup=False, highlight=False)
+        out.print(f"{claimed.identity} is {member}{again}", markup=False, highlight=False)
+        for other in claimed.claims:
+            if other.member != member:
+                # Of several that cover an instant the one with the latest start counts: said, because it may surprise.
+                err.print(f"{other.member} claims it too, {span_text(other.span)}", markup=False, highlight=False)
     else:
         err.print("nothing changed: the claim was there already")
 
@@ -79,9 +84,11 @@ async def _all() -> list[IdentityJson]:
             after = page[-1].identity
 
 
-async def _claim(identity: str, member: str, since: str | None, until: str | None) -> Outcome:
+async def _claim(identity: str, member: str, since: str | None, until: str | None) -> tuple[ClaimedIdentity, Outcome]:
     start, end = when(since, what="--from"), when(until, what="--to")
     async with connect() as database:
         operator = await require_operator(database)
         async with database.begin() as conn:
-            return await claim_identity(conn, operator, identity, member=member, start=start, end=end, now=now())
+            outcome = await claim_identity(conn, operator, identity, member=member, start=start, end=end, now=now())
+            [claimed] = await claimed_identities(conn, operator, identity=identity, identities_max=1)
+            return claimed, outcome

@@ -84,11 +84,19 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """An identity belongs to a member. A claim without a start begins at the identity's earliest event."""
+    """An identity belongs to a member. A claim without a start begins at the identity's earliest event.
+
+    One that was withdrawn ends where it begins: it never holds, and its identity's events are still looked for.
+    """
 
     identity: str
     member: str
     span: Span = Span()
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Tell whether the claim never holds."""
+        return self.span.end is not None and self.span.end <= (self.span.start or SINCE_ALWAYS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,15 +15,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.catalog.build import read_body
-from meter.catalog.changes import DirectoryChanges, directory_changes, foreign_grants, later_terms
+from meter.catalog.changes import Change, DirectoryChanges, directory_changes, foreign_grants, later_terms
 from meter.catalog.compare import SectionChange, section_changes
-from meter.catalog.draft import DirectoryDraft
+from meter.catalog.draft import ClaimDraft, DirectoryDraft
 from meter.catalog.issues import CatalogError, Issue
 from meter.catalog.load import LoadedCatalog
 from meter.catalog.people import Known, PeopleReader
 from meter.catalog.terms import OperatorTerms
 from meter.catalog.touch import Touch, joined, touches
-from meter.model.directory import SINCE_ALWAYS
+from meter.model.directory import SINCE_ALWAYS, Claim
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import instant_text
@@ -129,6 +129,22 @@ async def apply_directory(conn: AsyncConnection, operator: str, draft: Directory
     changes, found, warnings = await _directory(conn, operator, draft, terms=terms, at=now, bodies=bodies)
     until = await last_event_time(conn, operator)
     outcome = Outcome(operator=operator, changes=changes, touches=joined(found, until=until), warnings=warnings)
+    await _write(conn, outcome)
+    return outcome
+
+
+async def apply_claims(conn: AsyncConnection, operator: str, changed: Sequence[Change[Claim]]) -> Outcome:
+    """Write claims whose spans changed, within the transaction that holds the facts."""
+    drafts = tuple(
+        ClaimDraft(identity=change.after.identity, member=change.after.member, start=None, end=None, place=change.place)
+        for change in changed
+    )
+    stored = await read_stored(conn, operator, DirectoryDraft(claims=drafts))
+    changes = DirectoryChanges(claims=tuple(changed))
+    bodies = [version.body for version in await read_versions(conn, operator)]
+    around = await read_surroundings(conn, operator, changes, stored, _walk_ins(bodies))
+    until = await last_event_time(conn, operator)
+    outcome = Outcome(operator=operator, changes=changes, touches=joined(touches(changes, around), until=until))
     await _write(conn, outcome)
     return outcome
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.catalog.people import Known
 from meter.model.directory import (
     FOR_EVER,
+    SINCE_ALWAYS,
     Account,
     Claim,
     Directory,
@@ -282,4 +283,6 @@ def _span(start: datetime | None, end: datetime | None) -> Span:
     """Return the span; the driver gives '-infinity' as an instant without a zone."""
     if start is not None and start.tzinfo is None:
         start = None
+    if end is not None and end.tzinfo is None:
+        end = SINCE_ALWAYS
     return _ALWAYS if start is None and end is None else Span(start=start, end=end)

@@ -1,0 +1,60 @@
+"""`meter identities` and `meter unresolved` on a database of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from meter.model.errors import BadInput
+from tests.booking.space import Space, entry, open_space
+from tests.cli.command import done, machine, meter
+
+
+@pytest_asyncio.fixture
+async def space(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Space]:
+    monkeypatch.setenv("METER_DATABASE_URL", database_url)
+    async with open_space(database_url) as opened:
+        yield opened
+
+
+async def test_a_badge_is_claimed_handed_on_and_put_right(space: Space) -> None:
+    await space.take(entry("1", "05T09:00", subject="badge:04a2"))
+    claimed = await machine("unresolved", "claim", "Badge:04a2", "ada")
+    assert claimed == {"identity": "badge:04A2", "member": "ada", "accounts": ["acme"]}
+    assert "badge:04A2 is eve" in await done("unresolved", "claim", "badge:04A2", "eve", "--from", "2026-03-10")
+    [listed] = (await machine("identities", "list", "--identity", "badge:04a2"))["identities"]
+    assert [claim["member"] for claim in listed["claims"]] == ["ada", "eve"]
+    assert "badge:04A2" in await done("identities", "list", "--member", "eve")
+    for changed in (True, False):
+        ended = await machine("identities", "end", "badge:04a2", "--member", "ada", "--to", "2026-03-10")
+        accounts = ["acme", "solo"] if changed else []
+        assert ended == {"identity": "badge:04A2", "member": "ada", "changed": changed, "accounts": accounts}
+    assert "was never eve's" in await done("identities", "withdraw", "badge:04a2", "--member", "eve")
+    [listed] = (await machine("identities", "list", "--identity", "badge:04a2"))["identities"]
+    assert listed["claims"] == [{"member": "ada", "from": None, "to": "2026-03-09T23:00:00Z"}]
+    assert await done("identities", "list", "--member", "nobody") == ""
+
+
+async def test_a_hashed_identity_needs_the_gateways_key(
+    space: Space, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setenv("METER_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+    result = await machine_error("unresolved", "claim", "mac:02:00:00:00:00:0a", "ada")
+    assert result == "no_identity_key"
+    monkeypatch.setenv("METER_IDENTITY_KEY", "the gateway's own key")
+    claimed = await machine("unresolved", "claim", "mac:02:00:00:00:00:0a", "ada")
+    assert claimed["identity"].startswith("mac:~")
+    assert claimed["identity"].endswith(".000a")
+    assert (await machine("identities", "list", "--identity", "mac:0200.0000.000A"))["identities"] != []
+    monkeypatch.setenv("METER_IDENTITY_KEY", "another gateway's key")
+    assert await machine_error("identities", "list", "--identity", "mac:0200.0000.000A") == "identity_key_mismatch"
+
+
+async def machine_error(*arguments: str) -> str:
+    """The code of the error with which `meter ...` ends."""
+
+    result = await meter(*arguments)
+    assert isinstance(result.exception, BadInput), result.output
+    return result.exception.code
