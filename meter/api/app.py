@@ -14,6 +14,8 @@ from meter.api import (
     deliveries,
     directory,
     docs,
+    doubtful,
+    drafts,
     edges,
     events,
     explain,
@@ -97,8 +99,10 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += directory.routes(services)
         table += catalog.routes(services)
         table += unresolved.routes(services)
+        table += drafts.routes(services)
         table += identities.routes(services)
         table += unread.routes(services)
+        table += doubtful.routes(services)
         table += rejections.routes(services)
         table += edges.routes(services)
         table += sources.routes(services)

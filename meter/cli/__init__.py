@@ -15,6 +15,8 @@ from meter.cli import (
     catalog,
     closing,
     deliveries,
+    doubtful,
+    drafts,
     gateway,
     identities,
     keys,
@@ -70,8 +72,10 @@ app.command()(closing.close)
 app.command()(rerate.rerate)
 app.add_typer(rejections.app)
 app.add_typer(unresolved.app)
+app.add_typer(drafts.app)
 app.add_typer(identities.app)
 app.command()(unread.unread)
+app.command()(doubtful.doubtful)
 app.add_typer(sources.app)
 app.add_typer(deliveries.app)
 app.add_typer(keys.app)

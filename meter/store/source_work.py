@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,14 +19,19 @@ _FETCHES: Final = insert_many(
     "ON CONFLICT (operator, vendor, name, kind, object) DO UPDATE SET wanted = excluded.wanted,"
     " notices = fetches.notices + 1, attempts = 0, due_at = least(fetches.due_at, excluded.due_at)",
 )
+# Channels on which only the vendor is heard: a signature was checked, or we asked. Whoever may send events of any kind
+# may send drafts too, in any vendor's name; theirs are never applied by themselves and never displace a vendor's own.
+VENDOR_CHANNELS: Final = frozenset(("webhook", "fetch", "poll"))
+_VENDORS_OWN: Final = "channel IN ('webhook', 'fetch', 'poll')"
 # The latest in the order of events counts, in whatever order they come; what was decided stays so until it changes.
 _DRAFTS: Final = insert_many(
     drafts,
-    ("operator", "vendor", "name", "kind", "id", "body", "note", "time", "event_id"),
+    ("operator", "vendor", "name", "kind", "id", "body", "note", "time", "event_id", "channel"),
     "ON CONFLICT (operator, vendor, name, kind, id) DO UPDATE SET body = excluded.body, note = excluded.note,"
-    " time = excluded.time, event_id = excluded.event_id, fault = NULL,"
+    " time = excluded.time, event_id = excluded.event_id, channel = excluded.channel, fault = NULL, fault_facts = NULL,"
     " state = CASE WHEN drafts.body = excluded.body THEN drafts.state ELSE 'open' END"
-    " WHERE (excluded.time, excluded.event_id) > (drafts.time, drafts.event_id)",
+    f" WHERE (excluded.{_VENDORS_OWN}, excluded.time, excluded.event_id)"
+    f" > (drafts.{_VENDORS_OWN}, drafts.time, drafts.event_id)",
 )
 
 
@@ -42,12 +48,17 @@ async def note_work(connection: AsyncConnection, operator: str, entries: Sequenc
             row = {"operator": operator, **{name: str(data[name]) for name in ("vendor", "name", "kind", "id")}}
             key = tuple(row.values())
             made = {**row, "body": data["body"], "note": data.get("note"), "time": entry.time}
-            made["event_id"] = entry.event.id
+            made |= {"event_id": entry.event.id, "channel": entry.channel}
             before = drafted.get(key)
-            if before is None or (before["time"], before["event_id"]) < (made["time"], made["event_id"]):
+            if before is None or _rank(before) < _rank(made):
                 drafted[key] = made
     # Sorted, so that two batches never wait for each other in a ring.
     if wanted:
         await connection.execute(_FETCHES, columns_of(fetches, [wanted[key] for key in sorted(wanted)]))
     if drafted:
         await connection.execute(_DRAFTS, columns_of(drafts, [drafted[key] for key in sorted(drafted)]))
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[bool, datetime, str]:
+    """Return by what one draft of an object displaces another, as `_DRAFTS` does."""
+    return row["channel"] in VENDOR_CHANNELS, row["time"], row["event_id"]

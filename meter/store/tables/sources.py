@@ -73,8 +73,10 @@ drafts = Table(  # what vendors say of members, accounts and subscriptions: the 
     Column("note", Text),
     Column("time", When, nullable=False),
     Column("event_id", Id, nullable=False),
+    Column("channel", Text, nullable=False),  # by which it came: only what we asked or checked is applied by itself
     Column("state", Text, nullable=False, server_default=text("'open'")),
     Column("fault", Text),  # why it could not be applied
+    Column("fault_facts", BigInteger),  # the version of the facts by which it could not: by another it may
     Column("decided_at", When),
     PrimaryKeyConstraint("operator", "vendor", "name", "kind", "id"),
     CheckConstraint("state IN ('open', 'applied', 'dismissed')", name="state"),

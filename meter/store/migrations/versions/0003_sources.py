@@ -73,13 +73,24 @@ def upgrade() -> None:
         sa.Column("note", sa.Text(), nullable=True),
         sa.Column("time", WHEN, nullable=False),
         sa.Column("event_id", ID, nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), server_default=sa.text("'open'"), nullable=False),
         sa.Column("fault", sa.Text(), nullable=True),
+        sa.Column("fault_facts", sa.BigInteger(), nullable=True),
         sa.Column("decided_at", WHEN, nullable=True),
         sa.PrimaryKeyConstraint("operator", "vendor", "name", "kind", "id", name=op.f("drafts_pkey")),
         sa.CheckConstraint("state IN ('open', 'applied', 'dismissed')", name=op.f("drafts_state_check")),
     )
     op.create_index("drafts_state_idx", "drafts", ["operator", "state", "kind", "id"])
+    op.create_table(
+        "doubtful_times",
+        sa.Column("operator", ID, nullable=False),
+        sa.Column("time", WHEN, nullable=False),
+        sa.Column("source", ID, nullable=False),
+        sa.Column("id", ID, nullable=False),
+        sa.Column("flag", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("operator", "time", "source", "id", name=op.f("doubtful_times_pkey")),
+    )
     op.add_column("members", sa.Column("merged_into", ID, nullable=True))
     op.add_column("operators", sa.Column("identity_check", sa.LargeBinary(), nullable=True))
 
@@ -87,6 +98,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column("operators", "identity_check")
     op.drop_column("members", "merged_into")
+    op.drop_table("doubtful_times")
     op.drop_table("drafts")
     op.drop_table("sessions_due")
     op.drop_table("wifi_readings")
