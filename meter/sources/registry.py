@@ -8,8 +8,13 @@ from typing import Final
 from meter.sources import cloudevents
 from meter.sources.doors.alta import ALTA
 from meter.sources.doors.brivo import BRIVO
+from meter.sources.doors.esp_rfid import ESP_RFID
+from meter.sources.doors.esphome import ESPHOME_TAG
+from meter.sources.doors.home_assistant import HOME_ASSISTANT_TAG
 from meter.sources.doors.kisi import KISI
+from meter.sources.doors.tasmota import TASMOTA_RFID
 from meter.sources.doors.unifi_access import UNIFI_ACCESS
+from meter.sources.doors.zigbee2mqtt import ZIGBEE2MQTT
 from meter.sources.pos.square import SQUARE
 from meter.sources.printers.cups import CUPS
 from meter.sources.printers.ipp import IPP
@@ -31,7 +36,10 @@ VENDORS: Final[Mapping[str, Vendor]] = {
     "brivo": BRIVO,
     "cobot": COBOT,
     "cups": CUPS,
+    "esp-rfid": ESP_RFID,
+    "esphome-tag": ESPHOME_TAG,
     "freeradius": FREERADIUS,
+    "home-assistant-tag": HOME_ASSISTANT_TAG,
     "hubspot": HUBSPOT,
     "ipp": IPP,
     "ironwifi": IRONWIFI,
@@ -44,7 +52,9 @@ VENDORS: Final[Mapping[str, Vendor]] = {
     "papercut": PAPERCUT,
     "radius": RADIUS,
     "square": SQUARE,
+    "tasmota-rfid": TASMOTA_RFID,
     "unifi-access": UNIFI_ACCESS,
+    "zigbee2mqtt": ZIGBEE2MQTT,
 }
 
 # By the name that a catalog's `mqtt:` section uses.
