@@ -3,9 +3,9 @@
     Get-Jobs which-jobs=completed ─▶ job-state 9 ───────▶ completed ─┐ impressions: what was printed
                                      job-state 7, 8 ────▶ cancelled ─┘ of states of one job the latest counts
 
-- The job is its `job-uuid`; without one, what stays the same over its life. A job that is started again ends later, and
-  then counts anew. The cursor knows what was read, so that a poll brings what is new; what a restarted server lists
-  again is the same fact.
+- The job is its `job-uuid`; without one, what stays the same over its life. A job that is printed again ends later, and
+  its count goes on. The cursor knows what was read, so that a poll brings what is new; what is listed again without it
+  is the same fact.
 - The time is `date-time-at-completed`. A printer without a calendar clock counts seconds since it was switched on: the
   time is then counted back from the answer by `job-printer-up-time`, and flagged as `fallback`.
 - A cancelled job tells what CUPS' filters had made, whether or not the printer took it; whether it is charged is the
