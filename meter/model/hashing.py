@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from meter.model.errors import BadInput
-from meter.model.event import AMENDED, Json
+from meter.model.event import AMENDED, DRAFT, Json
 from meter.model.identity import is_hashed, normalise_identity
 from meter.model.wire import WireEvent, content_hash
 
@@ -85,11 +85,28 @@ class IdentityHasher:
         )
 
     def _data(self, event: WireEvent) -> Mapping[str, Json]:
+        if event.type == DRAFT:
+            body = self._drafted(event.data["body"])
+            return event.data if body is event.data["body"] else {**event.data, "body": body}
         if event.type == AMENDED:
             inner = event.data["data"]
             hashed = self._personal(inner)
             return event.data if hashed is inner else {**event.data, "data": hashed}
         return self._personal(event.data) if event.type == _ACCESS or "hint" in event.data else event.data
+
+    def _drafted(self, body: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Return what a vendor says of a member with the identities hashed; what is none stays for its reader."""
+        given = body.get("identities")
+        if type(given) is not list:
+            return body
+        hashed = [{**one, "id": self._named(one.get("id"))} if type(one) is dict else self._named(one) for one in given]
+        return body if hashed == given else {**body, "identities": hashed}
+
+    def _named(self, given: Json) -> Json:
+        try:
+            return self.stored(normalise_identity(given)) if type(given) is str else given
+        except BadInput:
+            return given
 
     def _personal(self, data: Mapping[str, Json]) -> Mapping[str, Json]:
         """Return data with the card of an access and the address of a hint hashed.

@@ -1,8 +1,9 @@
 """Identities: `kind:value`, normalised so that one badge or address has one spelling (rating.md, section 1).
 
 Every kind: Unicode NFC, no spaces around. `mac`: twelve hexadecimal digits in any grouping, as aa-bb-cc-dd-ee-ff.
-`email`: lower case; plus parts and dots stay, for only the host knows what they mean. `badge`: upper case. `user`:
-lower case (RFC 8265, UsernameCaseMapped); a realm or domain stays. Any other kind is its vendor's own and stays as is.
+`email`: lower case; plus parts and dots stay, for only the host knows what they mean. `badge`: upper-case
+hexadecimal where it is plain what it is (`meter.model.credential`). `user`: lower case (RFC 8265, UsernameCaseMapped);
+a realm or domain stays. Any other kind is its vendor's own and stays as is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import lru_cache
 from typing import Final
 from unicodedata import normalize
 
+from meter.model.credential import normalise_badge
 from meter.model.errors import BadInput
 
 IDENTITY_CHARS_MAX: Final = 256
@@ -63,8 +65,8 @@ def _lower(value: str) -> str:
     return _composed(value.lower())
 
 
-def _upper(value: str) -> str:
-    return _composed(value.upper())
+def _badge(value: str) -> str:
+    return _composed(normalise_badge(value))
 
 
 def _mac(value: str) -> str:
@@ -75,7 +77,7 @@ def _mac(value: str) -> str:
 
 
 _SPELLINGS: Final[Mapping[str, Callable[[str], str]]] = {
-    "badge": _upper,
+    "badge": _badge,
     "email": _lower,
     "mac": _mac,
     "user": _lower,

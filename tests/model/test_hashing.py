@@ -125,3 +125,19 @@ def test_the_address_that_a_vendor_adds_is_hashed_like_an_identity() -> None:
     hashed = HASHER.event(an_event("kisi:7", data)).data
     assert hashed["hint"] == {"email": HASHER.stored("email:ada@acme.example").partition(":")[2], "name": "Ada"}
     assert IdentityHasher({"mac"}, KEY).event(an_event("kisi:7", data)).data["hint"] == data["hint"]
+
+
+def test_what_a_vendor_says_of_a_member_names_hashed_identities() -> None:
+    identities = ["badge:04a2991b", {"id": "mac:dadedfee9251", "from": "2026-01-01"}, "kisi:7", 7, "nonsense"]
+    data = {"vendor": "cobot", "name": "main", "kind": "member", "id": "ada", "body": {"identities": identities}}
+    body = {"specversion": "1.0", "id": "2", "source": "b/x", "type": "directory.draft", "data": data}
+    event = read_event(json.dumps(body).encode())
+    assert isinstance(event, WireEvent)
+    stored = [HASHER.stored("badge:04A2991B"), HASHER.stored("mac:da-de-df-ee-92-51")]
+    assert HASHER.event(event).data == {
+        **data,
+        "body": {"identities": [stored[0], {"id": stored[1], "from": "2026-01-01"}, "kisi:7", 7, "nonsense"]},
+    }
+    plain = read_event(json.dumps(body | {"data": data | {"body": {"name": "Ada"}}}).encode())
+    assert isinstance(plain, WireEvent)
+    assert HASHER.event(plain) is plain

@@ -13,6 +13,9 @@ from meter.model.identity import normalise_identity
     [
         ("badge:04a2991b", "badge:04A2991B"),
         ("Badge: 04A2991b ", "badge:04A2991B"),
+        ("badge:04:a2:99:1b", "badge:04A2991B"),
+        ("badge:0x4a2991b", "badge:04A2991B"),
+        ("badge:162,39195", "badge:A2991B"),
         ("email:Ada@Acme.Example", "email:ada@acme.example"),
         ("mac:AA:BB:CC:DD:EE:FF", "mac:aa-bb-cc-dd-ee-ff"),
         ("mac:aabb.ccdd.eeff", "mac:aa-bb-cc-dd-ee-ff"),
