@@ -63,12 +63,13 @@ def read_topics(root: Entry, sites: Collection[str]) -> tuple[TopicMap, ...]:
         if "topic" in entry and not _is_filter(topic):
             entry.fault("topic", f"{topic[:60]!r} is no MQTT topic filter; + and # stand alone between slashes, # last")
         decoder, site = entry.text("decoder") or "", entry.reference("site", sites, "site") or ""
-        if "decoder" in entry and decoder not in DECODERS:
-            entry.warn("decoder", f"nothing is read by {decoder[:60]!r}; there are {', '.join(sorted(DECODERS))}")
         options = entry.plain("options") if entry.is_map("options") else {}
-        vendor = VENDORS.get(vendor_of_decoder(decoder))
-        for fault in options_of({} if vendor is None else vendor.options, options)[1]:
-            entry.fault("options", fault)
+        if decoder in DECODERS:
+            vendor = VENDORS.get(vendor_of_decoder(decoder))
+            for fault in options_of({} if vendor is None else vendor.options, options)[1]:
+                entry.fault("options", fault)
+        elif "decoder" in entry:
+            entry.warn("decoder", f"nothing is read by {decoder[:60]!r}; there are {', '.join(sorted(DECODERS))}")
         found.append(
             TopicMap(
                 topic=topic,
