@@ -38,6 +38,7 @@ OTHER_VARIABLES: Final = {
     "METER_DIFFERENTIAL_FOLD": "tests/reference/test_fold.py",
     "METER_LAWS": "tests/rating/test_laws.py",
     "METER_TEST_REQUIRE": "tests/tools.py",
+    "METER_TEST_SPECS": "tests/specs.py",
 }
 
 document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -60,7 +60,7 @@ class HttpTransport:
             self._tokens.pop(_key(request.token), None)  # taken back before its time: the next attempt asks for another
         if 200 <= answer.status < 300 or answer.status in _GONE:
             return answer
-        raise _failure(setup, answer, now_=self._clock())
+        raise failure_of(setup, answer, now_=self._clock())
 
     async def _call(
         self, method: str, url: str, *, headers: dict[str, str], query: dict[str, str], body: bytes, verify_tls: bool
@@ -126,7 +126,8 @@ def _key(token: Token) -> str:
     return json.dumps([token.url, sorted(token.form.items())])
 
 
-def _failure(setup: Setup, answer: Answer, *, now_: datetime) -> TryLater | Declined:
+def failure_of(setup: Setup, answer: Answer, *, now_: datetime) -> TryLater | Declined:
+    """Return how an answer failed that is neither 2xx nor 404 or 410: whether to wait, or to mend a setting."""
     said = answer.body[:200].decode("utf-8", "replace").replace("\n", " ")
     if answer.status in _PASSING or answer.status >= 500:
         message = f"{setup.vendor} answered {answer.status}: {said}"

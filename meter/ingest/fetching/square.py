@@ -12,7 +12,7 @@ from square.core.api_error import ApiError
 from square.core.request_options import RequestOptions
 
 from meter.clock import Clock, now
-from meter.ingest.fetching.http import ANSWER_BYTES_MAX, retry_after_s
+from meter.ingest.fetching.http import ANSWER_BYTES_MAX, failure_of
 from meter.ingest.fetching.transport import Declined, TryLater
 from meter.model.errors import Broken
 from meter.sources.spec import Answer, Request, Setup
@@ -20,7 +20,6 @@ from meter.sources.spec import Answer, Request, Setup
 # Square answers within seconds; connecting and each read are bounded by it, and the whole by the worker.
 _TIMEOUT_S: Final = 20.0
 _GONE: Final = (404, 410)
-_PASSING: Final = (408, 425, 429)
 _OPTIONS: Final[RequestOptions] = {
     "max_retries": 0,
     "timeout_in_seconds": int(_TIMEOUT_S),
@@ -57,32 +56,31 @@ class SquareTransport:
             message = f"the Square source asks for {request.call[:60]!r}, which is no call of this transport's; add it"
             raise Broken(message)
         _check_base(setup.api_base)
-        wire = _Wire(self._pool)
+        wire = _Wire(self._pool, self._clock)
         try:
             # Closed after the one call; the pool is not.
             async with httpx.AsyncClient(transport=wire, timeout=_TIMEOUT_S, follow_redirects=False) as http:
                 client = AsyncSquare(token=setup.api_key or "", base_url=setup.api_base, httpx_client=http)
                 await call(client)(**request.arguments, request_options=_OPTIONS)
-        except ApiError as error:
-            if error.status_code not in _GONE:
-                raise self._failure(setup, error) from error
+        except Declined:
+            raise
         except httpx.HTTPError as error:
             raise TryLater(f"Square does not answer: {str(error)[:200] or type(error).__name__}") from error
+        except Exception as error:
+            # The SDK raises for what is not 2xx, and fails on an answer of another shape: the answer is judged here,
+            # and its content by the source's reader.
+            if wire.answered is None:
+                raise
+            if wire.answered.status < 300 and isinstance(error, ApiError):
+                raise TryLater(
+                    f"{setup.vendor} answered {wire.answered.status} without JSON, as a proxy may"
+                ) from error
         if wire.answered is None:
             raise TryLater("Square's SDK sent nothing; the next attempt asks again")
-        status, headers, body = wire.answered
-        return Answer(status=status, headers=headers, body=body, received_at=self._clock())
-
-    def _failure(self, setup: Setup, error: ApiError) -> TryLater | Declined:
-        status = error.status_code or 0
-        said = "; ".join(f"{fault.code}: {fault.detail or fault.category}" for fault in error.errors)[:200]
-        message = f"{setup.vendor} answered {status}: {said}"
-        # A 2xx that is no JSON is somebody else's: a proxy's page.
-        if status in _PASSING or status >= 500 or status < 300:
-            headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-            return TryLater(message, after_s=retry_after_s(headers.get("retry-after"), now_=self._clock()))
-        remedy = "check api_key and its permissions" if status in {401, 403} else "check api_base and the options"
-        return Declined(f"{message}; {remedy}")
+        answer = wire.answered
+        if 200 <= answer.status < 300 or answer.status in _GONE:
+            return answer
+        raise failure_of(setup, answer, now_=answer.received_at)
 
 
 def _check_base(base: str | None) -> None:
@@ -97,9 +95,10 @@ class _Wire(httpx.AsyncBaseTransport):
     Raises Declined where it is too large.
     """
 
-    def __init__(self, pool: httpx.AsyncHTTPTransport) -> None:
+    def __init__(self, pool: httpx.AsyncHTTPTransport, clock: Clock) -> None:
         self._pool = pool
-        self.answered: tuple[int, dict[str, str], bytes] | None = None
+        self._clock = clock
+        self.answered: Answer | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the response, wholly read."""
@@ -114,7 +113,7 @@ class _Wire(httpx.AsyncBaseTransport):
         finally:
             await response.aclose()
         headers = {name.lower(): value for name, value in response.headers.items()}
-        self.answered = (response.status_code, headers, body)
+        self.answered = Answer(status=response.status_code, headers=headers, body=body, received_at=self._clock())
         whole = [(name, value) for name, value in headers.items() if name not in _FRAMING]
         return httpx.Response(response.status_code, headers=whole, content=body, request=request)
 
