@@ -19,6 +19,7 @@ from meter.sources.pos.square import SQUARE
 from meter.sources.printers.cups import CUPS
 from meter.sources.printers.ipp import IPP
 from meter.sources.printers.papercut import PAPERCUT
+from meter.sources.printers.snmp import SNMP
 from meter.sources.spaces.cobot import COBOT
 from meter.sources.spaces.hubspot import HUBSPOT
 from meter.sources.spaces.nexudus import NEXUDUS
@@ -51,6 +52,7 @@ VENDORS: Final[Mapping[str, Vendor]] = {
     "optix": OPTIX,
     "papercut": PAPERCUT,
     "radius": RADIUS,
+    "snmp": SNMP,
     "square": SQUARE,
     "tasmota-rfid": TASMOTA_RFID,
     "unifi-access": UNIFI_ACCESS,
