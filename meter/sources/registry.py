@@ -12,6 +12,7 @@ from meter.sources.doors.esp_rfid import ESP_RFID
 from meter.sources.doors.esphome import ESPHOME_TAG
 from meter.sources.doors.home_assistant import HOME_ASSISTANT_TAG
 from meter.sources.doors.kisi import KISI
+from meter.sources.doors.salto_ks import SALTO_KS
 from meter.sources.doors.tasmota import TASMOTA_RFID
 from meter.sources.doors.unifi_access import UNIFI_ACCESS
 from meter.sources.doors.zigbee2mqtt import ZIGBEE2MQTT
@@ -53,6 +54,7 @@ VENDORS: Final[Mapping[str, Vendor]] = {
     "papercut": PAPERCUT,
     "radius": RADIUS,
     "snmp": SNMP,
+    "salto-ks": SALTO_KS,
     "square": SQUARE,
     "tasmota-rfid": TASMOTA_RFID,
     "unifi-access": UNIFI_ACCESS,

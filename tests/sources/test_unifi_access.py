@@ -1,7 +1,7 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,12 +13,11 @@ from meter.sources.doors.unifi_access import check, read
 from meter.sources.registry import VENDORS
 from meter.sources.spec import Answer, Delivery, Setup
 from tests.sources.case import FILLED, KEYS, RECEIVED, delivery, events, setup
-from tests.sources.cases.unifi_access import CASE, DOOR, PERSON, unlock
+from tests.sources.cases.unifi_access import CASE, DOOR, PERSON, PUBLISHED, page, row, unlock
 
 LOGGED = setup("unifi-access", "hub", secrets=KEYS, api_base="https://192.0.2.7:12445/", api_key=FILLED["api_key"])
 FEED = VENDORS["unifi-access"].feeds["log"]
 FETCH = VENDORS["unifi-access"].fetches["log"]
-PUBLISHED = 1772438487000
 
 
 def webhook(body: bytes, *, after: timedelta = timedelta(0), given: Setup = CASE.setup) -> Delivery:
@@ -34,36 +33,8 @@ def access(body: bytes, *, after: timedelta = timedelta(0), given: Setup = CASE.
     return made
 
 
-def row(*, event: Mapping[str, Any] | None = None, **source: Any) -> dict[str, Any]:
-    """A row as the reference shows it, with a door and a person."""
-    return {
-        "@timestamp": "2026-03-02T08:01:27Z",
-        "_id": "",
-        "tag": "access",
-        "_source": {
-            "actor": {"id": PERSON, "type": "user", "display_name": "Mira Muster", "alternate_id": ""},
-            "authentication": {"credential_provider": "NFC", "issuer": "6FC02554"},
-            "event": {
-                "type": "access.door.unlock",
-                "display_message": "Access Granted (NFC)",
-                "published": PUBLISHED,
-                "reason": "",
-                "result": "ACCESS",
-                **(event or {}),
-            },
-            "target": [
-                {"type": "UAH", "id": "7483c2773855", "display_name": "UA-HUB-3855"},
-                {"type": "device_config", "id": "door_entry_method", "display_name": "exit"},
-                {"type": "door", "id": DOOR, "display_name": "Front door"},
-            ],
-            **source,
-        },
-    }
-
-
-def answer(*rows: Any, at: datetime = RECEIVED, **more: Any) -> Answer:
-    page = {"code": "SUCCESS", "data": {"hits": list(rows), "page": 1, "total": 4}, **more}
-    return Answer(status=200, body=json.dumps(page).encode(), received_at=at)
+def answer(*rows: Any) -> Answer:
+    return Answer(status=200, body=page(*rows), received_at=RECEIVED)
 
 
 def logged(*rows: Any, given: Setup = LOGGED) -> Sequence[WireEvent]:
@@ -236,9 +207,9 @@ def test_a_pin_in_the_log_is_never_passed_on() -> None:
 
 
 def test_one_bad_row_is_one_refusal() -> None:
-    page = FEED.read(LOGGED, None, answer(row(), row(target=[]), "nonsense", None, row(event={"published": "soon"})))
-    assert [type(item) for item in page.items] == [WireEvent, Refusal, Refusal, Refusal, Refusal]
-    assert page.more is False
+    polled = FEED.read(LOGGED, None, answer(row(), row(target=[]), "nonsense", None, row(event={"published": "soon"})))
+    assert [type(item) for item in polled.items] == [WireEvent, Refusal, Refusal, Refusal, Refusal]
+    assert polled.more is False
 
 
 @pytest.mark.parametrize(
@@ -307,6 +278,6 @@ def test_a_notice_that_comes_twice_is_one() -> None:
 
 def test_where_webhooks_count_the_log_does_not() -> None:
     given = setup("unifi-access", secrets=KEYS, api_base="https://hub", api_key="k", options={"usage_from": "webhook"})
-    page = FEED.read(given, None, answer(*[row()] * 100))
-    assert (list(page.items), page.more) == ([], False)
+    polled = FEED.read(given, None, answer(*[row()] * 100))
+    assert (list(polled.items), polled.more) == ([], False)
     assert access(unlock(), given=given).type == "door.access"
