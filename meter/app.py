@@ -35,6 +35,7 @@ from meter.ingest.fetching.http import HttpTransport
 from meter.ingest.fetching.worker import SourceWorker
 from meter.ingest.http import event_receiver
 from meter.ingest.mqtt import MqttIngest
+from meter.ingest.radius import radius_port
 from meter.ingest.retry import retry_rejection
 from meter.ingest.setups import Sources
 from meter.ingest.status import source_states
@@ -245,6 +246,10 @@ class Gateway:
     async def _start_ingest(self, stack: AsyncExitStack) -> None:
         self._batcher = batcher = Batcher(self._acceptor.accept)
         batcher.on_commit.append(lambda _outcome: self._accepted.notify())
+        if self._settings.radius is not None:
+            # It takes nothing more once the batcher stops, and answers what that still writes.
+            port = radius_port(self._settings.radius, sources=self._sources, batcher=batcher, telemetry=self.telemetry)
+            await stack.enter_async_context(port)
         await stack.enter_async_context(self._background("batcher", batcher.run(), finish=batcher.stop))
         if self._parts.mqtt_url is not None:
             await stack.enter_async_context(self._background("mqtt", self._mqtt(self._parts.mqtt_url, batcher)))

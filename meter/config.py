@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     """HOST:PORT on which the embedded broker listens; port 0: a free one."""
     http: str = "127.0.0.1:8080"
     """HOST:PORT on which the gateway listens; port 0: a free one."""
+    radius: str | None = None
+    """HOST:PORT (UDP) on which RADIUS accounting is received; unset: none is."""
     admin_key: SecretStr | None = None
     """The key that may do everything; unset: made once and kept in the data directory."""
     hash_identities: Annotated[list[str], NoDecode] = Field(default_factory=lambda: ["mac"])
@@ -132,10 +134,12 @@ class Settings(BaseSettings):
             return json.loads(value)
         return [part.strip() for part in value.split(",") if part.strip()]
 
-    @field_validator("http", "mqtt", mode="after")
+    @field_validator("http", "mqtt", "radius", mode="after")
     @classmethod
-    def _address(cls, value: str, info: ValidationInfo) -> str:
+    def _address(cls, value: str | None, info: ValidationInfo) -> str | None:
         """Refuse what is no HOST:PORT here, where it is told beside every other fault."""
+        if value is None:
+            return None
         try:
             listen_address(value, setting=info.field_name or "")
         except ConfigFault:

@@ -81,6 +81,9 @@ class Telemetry:
         self._unread = Counter(
             "meter_unread_values", "Values that no meter could count, by why", ["meter", "code"], registry=registry
         )
+        self._doubtful = Counter(
+            "meter_doubtful_times", "Events accepted whose time is doubtful, by why", ["flag"], registry=registry
+        )
         self._refolds = Counter("meter_refolds", "Accounts folded again from a checkpoint", registry=registry)
         self._fold_failures = Counter("meter_fold_failures", "Accounts whose fold failed", registry=registry)
         self._closed = Counter("meter_periods_closed", "Billing periods closed as complete", registry=registry)
@@ -103,6 +106,9 @@ class Telemetry:
         self._retained = Counter("meter_mqtt_retained", "Retained messages ignored", registry=registry)
         self._webhook_refusals = Counter(
             "meter_webhook_refusals", "Webhooks refused for their signature", ["vendor"], registry=registry
+        )
+        self._radius_packets = Counter(
+            "meter_radius_packets", "Packets at the RADIUS accounting port, by outcome", ["outcome"], registry=registry
         )
         self._source_requests = Counter(
             "meter_source_requests", "Questions to vendors, by outcome", ["vendor", "outcome"], registry=registry
@@ -154,6 +160,10 @@ class Telemetry:
     def event_aged(self, seconds: float) -> None:
         """Observe the time from an event to its receipt."""
         self._event_age.observe(seconds)
+
+    def time_doubted(self, flag: str) -> None:
+        """Count an event whose time is doubtful; `flag` is one of few words."""
+        self._doubtful.labels(flag=flag).inc()
 
     def ingest_committed(self, seconds: float) -> None:
         """Observe one ingest transaction."""
@@ -221,6 +231,12 @@ class Telemetry:
         label = self._bounded("vendor", vendor)
         self._webhook_refusals.labels(vendor=label).inc()
         self._warn_seldom("webhook_refused", label, vendor=vendor, source=source[:60], reason=reason)
+
+    def radius_received(self, outcome: str) -> None:
+        """Count a packet: accepted, malformed, unknown_client, bad_authenticator or overloaded."""
+        self._radius_packets.labels(outcome=outcome).inc()
+        if outcome != "accepted":
+            self._warn_seldom("radius_dropped", outcome, outcome=outcome)
 
     def source_asked(self, *, vendor: str, outcome: str) -> None:
         """Count a question to a vendor: answered, unavailable, declined (a setting is wrong) or unreadable."""

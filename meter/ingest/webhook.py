@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
 
 from aiohttp import web
 
-from meter.clock import Clock, monotonic_s, now
+from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival
-from meter.ingest.batcher import Batcher, QueueFull
+from meter.ingest.batcher import Batcher
 from meter.ingest.http import OperatorName, arrivals_of, committed, require_operator, results_answer
+from meter.ingest.samples import SAMPLE_BYTES_MAX, Samples, keep_sample
 from meter.ingest.setups import ConfiguredSource, Sources
 from meter.model.errors import BadInput
 from meter.model.wire import Parsed
@@ -19,11 +18,6 @@ from meter.sources.make import refused
 from meter.sources.signature import require_token
 from meter.sources.spec import Delivery, Hook, Lines, Reading, Reply, Setup, Vendor
 from meter.telemetry import Telemetry, log
-
-# What is kept of forged webhooks for the operator to look at: enough to see who and what, too little to fill a disk.
-SAMPLES_PER_HOUR_MAX: Final = 10
-SAMPLE_BYTES_MAX: Final = 2_048
-_HOUR_S: Final = 3600
 
 
 def hook_receiver(
@@ -34,7 +28,7 @@ def hook_receiver(
     It raises BadInput (`not_found`, `bad_signature`, `stale`) and Unavailable. A body that is signed and cannot be read
     is kept among the rejections and answered 200: sending it again would not help.
     """
-    samples = _Samples()
+    samples = Samples()
 
     async def receive(request: web.Request) -> web.StreamResponse:
         source = _configured(sources, request.match_info["vendor"], request.match_info["source"])
@@ -60,7 +54,7 @@ def hook_receiver(
         except BadInput as error:
             telemetry.webhook_refused(vendor=setup.vendor, source=setup.name, reason=error.code)
             if samples.take():
-                _keep_sample(batcher, arrivals([refused(error, hook.redact(setup, delivery)[:SAMPLE_BYTES_MAX])]))
+                keep_sample(batcher, arrivals([refused(error, hook.redact(setup, delivery)[:SAMPLE_BYTES_MAX])]))
             raise
         reading = _read(hook, setup, delivery)
         if not reading.items:
@@ -113,25 +107,3 @@ def _configured(sources: Sources, vendor: str, name: str) -> ConfiguredSource:
         log.warning("webhook_not_configured", vendor=vendor, source=name)
         raise BadInput("no webhooks are received here; see METER_WEBHOOKS in the settings", code="not_found")
     return source
-
-
-class _Samples:
-    """Allows so many an hour."""
-
-    def __init__(self) -> None:
-        self._taken_at_s: deque[float] = deque(maxlen=SAMPLES_PER_HOUR_MAX)
-
-    def take(self) -> bool:
-        """Tell whether another sample may be kept."""
-        moment_s = monotonic_s()
-        if len(self._taken_at_s) == SAMPLES_PER_HOUR_MAX and self._taken_at_s[0] > moment_s - _HOUR_S:
-            return False
-        self._taken_at_s.append(moment_s)
-        return True
-
-
-def _keep_sample(batcher: Batcher, arrivals: Sequence[Arrival]) -> None:
-    try:
-        batcher.submit(arrivals, lambda _receipts: None)
-    except QueueFull:
-        log.info("webhook_sample_dropped")  # nobody was promised it

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from square.utils.webhooks_helper import verify_signature
 
-from meter.ingest import webhook as webhooks
+from meter.ingest import samples
 from meter.ingest.batcher import Batcher
 from meter.sources.pos.square import signature as square_signature
 from meter.store.engine import Database
@@ -83,13 +83,13 @@ async def test_two_keys_are_active_while_one_replaces_the_other(door: Api) -> No
 
 
 async def test_samples_of_forgeries_are_bounded(door: Api, database: Database, batcher: Batcher) -> None:
-    for number in range(webhooks.SAMPLES_PER_HOUR_MAX + 5):
+    for number in range(samples.SAMPLES_PER_HOUR_MAX + 5):
         body = webhook(id=f"forged-{number}", note="x" * 10_000)
         assert (await post(door, body, "forged")).status == 401
     await until(lambda: batcher._events == 0)
     kept = await rows(database, rejections)
-    assert len(kept) == webhooks.SAMPLES_PER_HOUR_MAX
-    assert max(len(row["body"]) for row in kept) <= webhooks.SAMPLE_BYTES_MAX
+    assert len(kept) == samples.SAMPLES_PER_HOUR_MAX
+    assert max(len(row["body"]) for row in kept) <= samples.SAMPLE_BYTES_MAX
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,8 @@ def test_who_it_is_by_option() -> None:
 
 
 def test_the_stations_address_stands_nowhere_else() -> None:
-    for changes in ({}, {"User_Name": "AABBCCDDEE01"}, {"Acct_Multi_Session_Id": "AABBCCDDEE01-5F"}):
+    told: list[dict[str, Any]] = [{}, {"User_Name": "AABBCCDDEE01"}, {"Acct_Multi_Session_Id": "AABBCCDDEE01-5F"}]
+    for changes in told:
         event = read(Acct_Session_Id="AABBCCDDEE01-17", **changes)
         shown = str((event.id, event.data)).lower().replace("-", "").replace(":", "")
         assert "aabbccddee01" not in shown
