@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,7 @@ from meter.booking.history import load_history
 from meter.model.charge import Charge, Line
 from meter.model.directory import Directory
 from meter.model.errors import BadInput
-from meter.model.event import UsageEvent
+from meter.model.event import EventKey, UsageEvent
 from meter.rating.evidence import Evidence
 from meter.rating.explain import Explanation, explain, resolution_of
 from meter.rating.facts import AccountFacts
@@ -31,6 +31,7 @@ from meter.rating.fold import PlacedEvent, TooLate, fold
 from meter.rating.state import STATE_FORMAT, AccountState
 from meter.store.booking import checkpoints_before
 from meter.store.closes import Closes, closes_of
+from meter.store.doubtful import flags_of
 from meter.store.engine import encode_json
 from meter.store.keys import Principal
 from meter.store.readers import chain_of, charge_by_id
@@ -84,13 +85,15 @@ def _may_see(principal: Principal, charge: Charge) -> bool:
 class Found:
     """What is stored about a charge: enough to explain it without asking again.
 
-    `events`: those of the line, then what voids and amends them, and what voids that. `facts` None: the account is in
-    the directory no more. `placed`: all events of the account that count, from the one after `state` on.
+    `events`: those of the line, then what voids and amends them, and what voids that. `flags`: what is said against the
+    times of any. `facts` None: the account is in the directory no more. `placed`: all events of the account that count,
+    from the one after `state` on.
     """
 
     charge: Charge
     chain: tuple[Charge, ...]
     events: tuple[UsageEvent, ...]
+    flags: Mapping[EventKey, str]
     directory: Directory
     facts: AccountFacts | None
     state: AccountState
@@ -136,6 +139,7 @@ async def find_charge(
     account, key = charge.line.account, charge.line.key
     stored = await events_by_key(conn, operator, charge.line.events)
     revisions = sorted(await revisions_of(conn, operator, charge.line.events), key=attrgetter("position"))
+    flags = await flags_of(conn, operator, list(stored.values()))
     revising = await events_by_key(conn, operator, [revision.key for revision in revisions])
     before = {account: key.time if since is None else min(key.time, since)}
     base = (await checkpoints_before(conn, operator, before, state_format=STATE_FORMAT)).get(account)
@@ -155,6 +159,7 @@ async def find_charge(
             *(stored[event] for event in charge.line.events if event in stored),
             *(revising[revision.key] for revision in revisions),
         ),
+        flags=flags,
         directory=facts.directory,
         facts=known,
         state=state,
@@ -181,6 +186,7 @@ def explained(found: Found) -> Explanation:
         evidence=evidence,
         resolution=resolution_of(events, found.charge.line, found.directory),
         facts=found.facts,
+        flags=found.flags,
     )
 
 

@@ -12,13 +12,17 @@ from meter.model.charge import Kind, Role, Settlement
 
 
 class RawEventJson(Model, kw_only=True):
-    """An event as it is stored. `timed` false: it came without a time, and that of its receipt stands in."""
+    """An event as it is stored. `timed` false: it came without a time, and that of its receipt stands in.
+
+    `time_flag`: why its sender calls the time doubtful (unset_clock, no_zone, ambiguous, fallback); null: it does not.
+    """
 
     source: str
     id: str
     type: str
     time: InstantText
     timed: bool
+    time_flag: str | None
     subject: str | None
     data: dict[str, Any]
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from meter.api.routing import JSON, InstantText, Limit, Model, Query, Route, json_answer, principal_of, query_of
 from meter.api.services import Services
+from meter.model.doubt import FUTURE
 from meter.model.errors import BadInput, Unavailable
 from meter.model.instant import instant_text
 from meter.store.rejections import (
@@ -24,7 +25,6 @@ from meter.store.rejections import (
 # What a list shows of each body; the single rejection shows all of it.
 EXCERPT_CHARS: Final = 400
 _EXACT_BYTES_MAX: Final = 2_048
-FUTURE: Final = "future_time"
 
 
 class RejectionsQuery(Query, kw_only=True):

@@ -16,6 +16,7 @@ from meter.config import load_settings
 from meter.ingest.accept import Acceptor
 from meter.ingest.retry import retry_rejection
 from meter.ingest.setups import Sources
+from meter.model.doubt import FUTURE
 from meter.model.errors import BadInput
 from meter.store.rejections import (
     ListedRejection,
@@ -115,7 +116,7 @@ async def _all(code: str | None, *, everything: bool, limit: int | None, whole: 
     before: int | None = None
     async with connect() as database:
         operator = await require_operator(database)
-        if code in {None, "future_time"}:
+        if code in {None, FUTURE}:
             async with database.begin() as conn:
                 found += map(held_json, await list_held(conn, operator, limit=limit or _PAGE))
         while limit is None or len(found) < limit:

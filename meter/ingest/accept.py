@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.clock import Clock, monotonic_s, now
 from meter.ingest.arrival import Arrival, Channel, Outcome, Receipt
 from meter.ingest.judge import Judgement, reports_of, unstorable
+from meter.model.doubt import FUTURE, OTHER, REASONS, time_flag
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import WireEvent
 from meter.store.accept import claim_keys, standing_bodies, standing_hashes, write_events
@@ -141,6 +142,8 @@ class Acceptor:
         for arrival, receipt in zip(arrivals, receipts, strict=True):
             outcome = "held" if receipt.status == "accepted" and receipt.code is not None else str(receipt.status)
             outcomes[arrival.channel, outcome] = outcomes.get((arrival.channel, outcome), 0) + 1
+            if receipt.status == "accepted":
+                self._doubt(arrival, receipt)
             if receipt.status == "rejected":
                 refused.setdefault(receipt.code or "", []).append(arrival)
             elif receipt.status == "accepted" and isinstance(arrival.parsed, WireEvent) and arrival.parsed.time:
@@ -149,3 +152,9 @@ class Acceptor:
             self._telemetry.rejected(code=code, channel=some[0].channel, origin=some[0].origin, count=len(some))
         for (channel, outcome), count in outcomes.items():
             self._telemetry.events_received(channel=channel, outcome=outcome, count=count)
+
+    def _doubt(self, arrival: Arrival, receipt: Receipt) -> None:
+        flag = time_flag(arrival.parsed.attributes) if isinstance(arrival.parsed, WireEvent) else None
+        for said in (flag, receipt.code if receipt.code == FUTURE else None):
+            if said is not None:
+                self._telemetry.time_doubted(said if said in REASONS else OTHER)

@@ -18,6 +18,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from meter.ingest.arrival import Arrival, Receipt
+from meter.model.doubt import FUTURE
 from meter.model.errors import BadInput
 from meter.model.event import HEARTBEAT, EventKey
 from meter.model.instant import instant_text, parse_instant
@@ -170,7 +171,7 @@ class Judgement:
 def _accepted(entry: Entry) -> Receipt:
     code = detail = None
     if entry.held:
-        code = "future_time"
+        code = FUTURE
         detail = f"time {instant_text(entry.time)} is ahead of the clock; the event counts when the clock reaches it"
     return Receipt(id=entry.event.id, source=entry.event.source, status="accepted", code=code, detail=detail)
 

@@ -13,13 +13,14 @@ import msgspec
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.model.doubt import time_flag
 from meter.model.event import AMENDED, REFUND, VOIDED, EventKey
 from meter.model.instant import instant_text
 from meter.store.bulk import insert_many, insert_rows
 from meter.store.engine import encode_json
 from meter.store.entry import Entry
 from meter.store.source_work import note_work
-from meter.store.tables import event_keys, events, held_events, refunds, revisions
+from meter.store.tables import doubtful_times, event_keys, events, held_events, refunds, revisions
 
 _KEYS: Final = insert_many(
     event_keys,
@@ -119,6 +120,7 @@ async def write_events(connection: AsyncConnection, operator: str, entries: Sequ
             if entry.held
         ],
     )
+    await insert_rows(connection, doubtful_times, _doubts(operator, ordered))
     await insert_rows(
         connection,
         revisions,
@@ -152,6 +154,15 @@ def _event_row(operator: str, entry: Entry) -> dict[str, Any]:
         "attributes": event.attributes,
         "data": event.data,
     }
+
+
+def _doubts(operator: str, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    found = ((entry, time_flag(entry.event.attributes)) for entry in entries)
+    return [
+        {"operator": operator, "time": entry.time, "source": entry.event.source, "id": entry.event.id, "flag": flag}
+        for entry, flag in found
+        if flag is not None
+    ]
 
 
 def _revision_row(operator: str, entry: Entry) -> dict[str, Any]:

@@ -28,6 +28,7 @@ EXPECTED: dict[tuple[str, str], Scope | None] = {
     ("POST", "/v1/drafts/{vendor}/{name}/{kind}/{id}/apply"): "catalog:write",
     ("POST", "/v1/drafts/{vendor}/{name}/{kind}/{id}/dismiss"): "catalog:write",
     ("GET", "/v1/unread"): "usage:read",
+    ("GET", "/v1/doubtful"): "usage:read",
     ("PUT", "/v1/accounts/{id}"): "catalog:write",
     ("PUT", "/v1/members/{id}"): "catalog:write",
     ("PUT", "/v1/identities/{id}"): "catalog:write",

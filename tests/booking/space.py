@@ -152,7 +152,7 @@ class Space:
     async def forget(self) -> None:
         """Drop every event and all that came of them; the facts stay."""
         tables = "event_keys, events, revisions, refunds, held_events, charges, draws, journal, outbox, rating_cursors,"
-        tables += " refolds, wakes, checkpoints, unresolved, unread"
+        tables += " refolds, wakes, checkpoints, unresolved, unread, doubtful_times"
         async with self.database.begin() as connection:
             await connection.execute(text(f"TRUNCATE {tables}"))
         self.new_worker()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from meter.cli import reading as reading_module
 from meter.model.errors import BadInput
@@ -108,6 +109,26 @@ async def test_what_no_meter_could_count_is_listed(space: Space) -> None:
     assert [item["event"]["id"] for item in (await machine("unread"))["unread"]] == ["1", "2"]
     assert [item["code"] for item in (await machine("unread", "--account", "acme"))["unread"]] == ["orphan"]
     assert [item["element"] for item in (await machine("unread", "--meter", "scans"))["unread"]] == [1]
+
+
+async def test_doubtful_times_are_listed(space: Space) -> None:
+    assert (await machine("doubtful")) == {"doubtful": [], "sources": []}
+    body = json.loads(door("1", "02T12:00", "in")) | {"timeflag": "no_zone"}
+    await space.take(json.dumps(body).encode())
+    assert "no_zone: the device's time names no" in " ".join((await done("doubtful")).split())
+    assert [item["event"]["id"] for item in (await machine("doubtful", "--flag", "no_zone"))["doubtful"]] == ["1"]
+    assert (await machine("doubtful", "--flag", "ambiguous"))["doubtful"] == []
+    # Midnight in Berlin.
+    assert len((await machine("doubtful", "--since", "2026-03-02"))["doubtful"]) == 1
+    assert (await machine("doubtful", "--since", "2026-03-03"))["doubtful"] == []
+
+
+async def test_a_source_in_another_zone_is_listed(space: Space) -> None:
+    await space.accept([door(f"{n}", "02T12:00", "in") for n in range(10)])
+    async with space.database.begin() as connection:
+        await connection.execute(text("UPDATE events SET received_at = time + interval '1 hour'"))
+    assert "berlin/door/main" in await done("doubtful")
+    assert [one["late_seconds"] for one in (await machine("doubtful"))["sources"]] == [3600]
 
 
 async def test_keys_are_made_listed_and_revoked(space: Space) -> None:

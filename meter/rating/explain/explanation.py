@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import localcontext
 from functools import cached_property
 from typing import Any, Final
 
 from meter.model.charge import Charge, Line
+from meter.model.doubt import doubt_text
 from meter.model.event import AMENDED, VOIDED, EventKey, UsageEvent
 from meter.model.instant import instant_text
 from meter.model.money import EXACT, plain
@@ -64,7 +65,8 @@ class Explanation:
     """A charge with all that it follows from. `chain` is its line's charges in order, the charge among them.
 
     `recomputed` is what the fold gives today for the line that stands, None if nothing; `agrees` tells whether that is
-    what stands booked. `facts` None: the account is not known any more.
+    what stands booked. `facts` None: the account is not known any more. `flags`: what the senders of events say against
+    their times.
     """
 
     charge: Charge
@@ -75,6 +77,7 @@ class Explanation:
     evidence: Evidence | None
     facts: AccountFacts | None
     agrees: bool
+    flags: Mapping[EventKey, str] = field(default_factory=dict)
 
     @cached_property
     def _arithmetic(self) -> Arithmetic | None:
@@ -117,7 +120,7 @@ class Explanation:
         charge, line = self.charge, self.charge.line
         periods = Periods(Terms(line.currency, _UTC)) if self.facts is None else self.facts.account.periods
         out = [f"Charge {charge.id} ({charge.role}): {short_text(charge)}"]
-        out += [_event_text(event) for event in self.events]
+        out += [_event_text(event, self.flags.get(event.key)) for event in self.events]
         if self.resolution is not None:
             out.append(self.resolution.text())
         dimensions = "".join(f", {name} = {value_text(value)}" for name, value in line.dimensions.items())
@@ -165,7 +168,7 @@ class Explanation:
             "charge": charge.id,
             "role": charge.role,
             "kind": charge.kind,
-            "events": [event_json(event) for event in self.events],
+            "events": [event_json(event, self.flags.get(event.key)) for event in self.events],
             "resolution": None if self.resolution is None else self.resolution.as_json(),
             "meter": line.meter,
             "plan": line.plan,
@@ -210,11 +213,13 @@ def explain(
     evidence: Evidence | None = None,
     resolution: Resolution | None = None,
     facts: AccountFacts | None = None,
+    flags: Mapping[EventKey, str] | None = None,
 ) -> Explanation:
     """Return the explanation of `charge`.
 
     `chain` is every charge of its line in order of revision; `events` are those of the charge and of the line that
-    stands now. `recomputed` and `evidence` come from a traced fold of the account by `facts`, for the same line.
+    stands now; `flags` says why the times of some are doubtful. `recomputed` and `evidence` come from a traced fold of
+    the account by `facts`, for the same line.
     """
     if recomputed is not None and is_nothing(recomputed):
         recomputed = None
@@ -232,6 +237,7 @@ def explain(
         evidence=evidence,
         facts=facts,
         agrees=agrees,
+        flags=flags or {},
     )
 
 
@@ -258,13 +264,15 @@ def _same_act_json(act: SameAct) -> dict[str, Any]:
     return {"debounce_seconds": act.gap_s, "before": act.before._asdict(), "first": act.first._asdict()}
 
 
-def _event_text(event: UsageEvent) -> str:
+def _event_text(event: UsageEvent, flag: str | None) -> str:
     reason = event.data.get("reason")
     why = f" ({reason})" if event.type in {VOIDED, AMENDED} and isinstance(reason, str) else ""
-    return f"Event: {event.type} {event.id} from {event.source} at {instant_text(event.time)}{why}"
+    doubt = doubt_text(flag, timed=event.timed)
+    said = f"Event: {event.type} {event.id} from {event.source} at {instant_text(event.time)}{why}"
+    return f"{said}; {doubt}" if doubt else said
 
 
-def event_json(event: UsageEvent) -> dict[str, Any]:
+def event_json(event: UsageEvent, flag: str | None) -> dict[str, Any]:
     """Return a raw event as JSON values."""
     return {
         "source": event.source,
@@ -272,6 +280,7 @@ def event_json(event: UsageEvent) -> dict[str, Any]:
         "type": event.type,
         "time": instant_text(event.time),
         "timed": event.timed,
+        "time_flag": flag,
         "subject": event.subject,
         "data": dict(event.data),
     }

@@ -13,7 +13,7 @@ from meter.store.tables.progress import checkpoints, leases, rating_cursors, ref
 from meter.store.tables.schema import metadata
 from meter.store.tables.sources import drafts, feeds, fetches, sessions_due, wifi_readings
 from meter.store.tables.tenant import api_keys, catalogs, operators
-from meter.store.tables.worklists import rejections, unread, unresolved
+from meter.store.tables.worklists import doubtful_times, rejections, unread, unresolved
 
 __all__ = [
     "accounts",
@@ -22,6 +22,7 @@ __all__ = [
     "charges",
     "checkpoints",
     "closes",
+    "doubtful_times",
     "drafts",
     "draws",
     "edges",

@@ -45,6 +45,17 @@ rejections = Table(
     CheckConstraint("status IN ('open', 'retried', 'discarded')", name="status"),
 )
 
+doubtful_times = Table(  # events of which their sender says why their time is doubtful
+    "doubtful_times",
+    metadata,
+    operator(),
+    Column("time", When, nullable=False),
+    Column("source", Id, nullable=False),
+    Column("id", Id, nullable=False),
+    Column("flag", Text, nullable=False),
+    PrimaryKeyConstraint("operator", "time", "source", "id"),
+)
+
 unresolved = Table(  # events that nobody answers for yet
     "unresolved",
     metadata,
