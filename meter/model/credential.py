@@ -32,6 +32,9 @@ BADGE_FORMS: Final[tuple[str, ...]] = get_args(BadgeForm)
 _BYTES_MAX: Final = 32
 _UID_BYTES: Final = (4, 7, 10)
 _WIEGAND_26_BYTES: Final = 3
+# EM4100 fobs at 125 kHz: a version byte, and four more, of which the number printed on them is made.
+_FOB_BYTES: Final = 5
+_CARD_BYTES: Final = (_WIEGAND_26_BYTES, _FOB_BYTES, *_UID_BYTES)
 _SHOWN_CHARS: Final = 40
 
 # Pairs with one kind of separator. Two pairs are too little of a card to tell from a label like AB-12.
@@ -94,13 +97,14 @@ def badge_from(text: str, form: str, *, length: int = 0) -> str:
 def related_badges(value: str) -> frozenset[str]:
     """Return the other canonical spellings under which readers are known to report the card `value`.
 
-    Its bytes reversed; the first four of seven or ten; three at either end, as Wiegand-26 readers send them, in either
-    order; each of these as a number, bare and with ten digits; and what a number would be in bytes. From a short
-    number the long one cannot be had: look from both sides. Two cards may share a spelling: a hint, no proof.
+    Its bytes reversed; the first four of a UID of seven or ten, the last four of a fob's five; three at either end, as
+    Wiegand-26 readers send them, in either order; each of these as a number, bare and with ten digits; and what a
+    number would be in bytes. From a short number the long one cannot be had: look from both sides. Two cards may share
+    a spelling: a hint, no proof.
     """
     spelled = normalise_badge(value)
     made: set[bytes] = set()
-    if _HEX.fullmatch(spelled) and len(spelled) // 2 in (_WIEGAND_26_BYTES, *_UID_BYTES):
+    if _HEX.fullmatch(spelled) and len(spelled) // 2 in _CARD_BYTES:
         made |= _cuts(bytes.fromhex(spelled))
     numbers = {str(int.from_bytes(cut, "big")) for cut in made}
     # The number itself may be all that a reader showed.
@@ -115,8 +119,11 @@ def related_badges(value: str) -> frozenset[str]:
 
 
 def _cuts(card: bytes) -> set[bytes]:
-    fours = {card[:4]} if len(card) in _UID_BYTES else set[bytes]()
-    whole = {card} | fours
+    whole = {card}
+    if len(card) == _FOB_BYTES:
+        whole.add(card[-4:])
+    elif len(card) in _UID_BYTES:
+        whole.add(card[:4])
     threes = {cut for part in whole for cut in (part[:_WIEGAND_26_BYTES], part[-_WIEGAND_26_BYTES:])}
     forward = whole | threes
     return forward | {cut[::-1] for cut in forward}

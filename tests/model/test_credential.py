@@ -128,12 +128,17 @@ def test_a_seven_byte_card_is_found_under_its_first_four() -> None:
     assert {"04A2991B", "1B99A204", "805FC21B99A204", "C25F80"} <= related
 
 
+def test_a_fob_is_found_under_the_number_printed_on_it() -> None:
+    """0003955377 060,23217: the last four bytes, and the last three as facility and card."""
+    assert {"003C5AB1", "3955377", "0003955377", normalise_badge("060,23217")} <= related_badges("0D003C5AB1")
+
+
 def test_a_number_is_found_under_its_bytes() -> None:
     assert {"04A2991B", "1B99A204"} <= related_badges("0077764891")
     assert {"A2991B", "00A2991B"} <= related_badges("10656027")
 
 
-@pytest.mark.parametrize("value", ["", "GUEST 7", "AB", "04A2991BC2", "9" * 100, "\u0662"])
+@pytest.mark.parametrize("value", ["", "GUEST 7", "AB", "04A2991BC25F", "9" * 100, "\u0662"])
 def test_what_is_no_card_has_no_relatives(value: str) -> None:
     assert related_badges(value) == frozenset()
 

@@ -78,3 +78,4 @@ def test_a_vector_computed_elsewhere() -> None:
     given = setup("kisi", secrets=("key",))
     expected = "a777724d943eb48dc69bca8a4a6d57a04db3f9ec7e1de4e581e860265bdf3032"
     check(given, delivery(b"{}", headers={"x-signature": expected}))
+    check(given, delivery(b"{}", headers={"x-signature": expected.upper()}))

@@ -59,15 +59,12 @@ def check(setup: Setup, delivery: Delivery) -> None:
 def read(setup: Setup, delivery: Delivery) -> Reading:
     """Return the access. Raises BadInput (`bad_payload`, `bad_time`, or as `strict_json` does)."""
     event = Fields.of_json(delivery.body)
-    kind = _at(setup, event, "type")
-    if kind is None:
-        event.text(setup.options["type_path"])
+    kind = event.text(setup.options["type_path"])
     if kind != _UNLOCKED and kind not in _FAILED:
         return NOTHING
     door = event.text(setup.options["door_path"])
-    timed = _time(event, setup.options["time_path"])
+    when, timed = event.text(setup.options["time_path"]), _time(event, setup.options["time_path"])
     person, door_name = _at(setup, event, "person"), _at(setup, event, "door_name")
-    when = event.text(setup.options["time_path"])
     granted = kind == _UNLOCKED
     return Reading(
         [

@@ -27,8 +27,9 @@ _SIGNATURE_HEADER: Final = "x-signature"
 
 def check(setup: Setup, delivery: Delivery) -> None:
     """Raise BadInput (`bad_signature`) unless the body was signed with an active key."""
-    encode = hmac_base64 if setup.options["encoding"] == "base64" else hmac_hex
+    in_hex = setup.options["encoding"] == "hex"
     given = delivery.headers.get(_SIGNATURE_HEADER, "")
+    encode, given = (hmac_hex, given.lower()) if in_hex else (hmac_base64, given)
     expected = [encode(key, delivery.body) for key in setup.secrets if key]
     require(any_equal(given, expected), remedy="check the signature key and the option encoding")
 
