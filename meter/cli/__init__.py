@@ -14,12 +14,14 @@ from meter import __version__
 from meter.cli import (
     catalog,
     closing,
+    counters,
     deliveries,
     doubtful,
     drafts,
     gateway,
     identities,
     keys,
+    members,
     reading,
     rejections,
     rerate,
@@ -74,8 +76,10 @@ app.add_typer(rejections.app)
 app.add_typer(unresolved.app)
 app.add_typer(drafts.app)
 app.add_typer(identities.app)
+app.add_typer(members.app)
 app.command()(unread.unread)
 app.command()(doubtful.doubtful)
+app.command()(counters.counters)
 app.add_typer(sources.app)
 app.add_typer(deliveries.app)
 app.add_typer(keys.app)
