@@ -101,10 +101,9 @@ def requests() -> dict[str, tuple[Request, Any]]:
     cursor = {"since": since, "until": until, "locations": ["BERLIN"]}
     paged = {**cursor, "page": "NEXT", "paged_at": "2026-03-02T09:29:00Z"}
     back = return_order(returned("coffee", 420, 67))
-    square = Square().holds(orders=[SOLD, back])
-    (notice,) = (event for event in come(refund_notice("COMPLETED", 420)) if event.type == "source.changed")
-    (second,) = square.fetched(notice)
-    (paid,) = square.fetched(come(order_notice())[0])
+    square = Square().holds(orders=[SOLD, back], payments=[payment()])
+    found = [*square.all_of(come(refund_notice("COMPLETED", 420))), *square.fetched(come(order_notice())[0])]
+    notices = {event.data["kind"]: event.data for event in found if event.type == "source.changed"}
     feeds = {
         f"{name}, {page}": (feed.request(FETCHED, at, RECEIVED), array)
         for name, feed, array in (
@@ -120,9 +119,11 @@ def requests() -> dict[str, tuple[Request, Any]]:
         **feeds,
         "sale": (fetches["sale"].request(FETCHED, wanted(webhook(), "sale")), {"order": SOLD}),
         "order": (fetches["order"].request(FETCHED, wanted(order_notice(), "order")), {"order": SOLD}),
-        "payment": (fetches["payment"].request(FETCHED, paid.data), {"payment": payment()}),
-        "refund": (fetches["refund"].request(FETCHED, notice.data), {"order": back}),
-        "return": (fetches["return"].request(FETCHED, second.data), {"orders": [SOLD, back]}),
+        "payment": (fetches["payment"].request(FETCHED, notices["payment"]), {"payment": payment()}),
+        "refund": (fetches["refund"].request(FETCHED, notices["refund"]), {"payment": payment()}),
+        "return": (fetches["return"].request(FETCHED, notices["return"]), {"order": back}),
+        "returned": (fetches["returned"].request(FETCHED, notices["returned"]), {"orders": [SOLD, back]}),
+        "again": (fetches["again"].request(FETCHED, {"object": refund()["id"]}), {"refund": refund()}),
     }
 
 
@@ -151,7 +152,7 @@ async def test_everything_the_source_asks_gets_through(what: str, vendor: Vendor
     assert sent.headers["Square-Version"]
     told = {**sent.query, **(body or {})}
     for name, value in request.arguments.items():
-        if name not in {"order_id", "payment_id"}:
+        if name not in {"order_id", "payment_id", "refund_id"}:
             assert told[name] in {value, str(value)} if isinstance(value, str | int) else told[name] == value
         else:
             assert sent.path.endswith(f"/{value}")

@@ -125,24 +125,31 @@ class Square:
         self.setup = configured
         self.orders: dict[str, dict[str, Any]] = {}
         self.payments: dict[str, dict[str, Any]] = {}
+        self.refunds: dict[str, dict[str, Any]] = {}
         self.asked: list[str] = []
 
-    def holds(self, *, orders: Sequence[dict[str, Any]] = (), payments: Sequence[dict[str, Any]] = ()) -> "Square":
+    def holds(
+        self,
+        *,
+        orders: Sequence[dict[str, Any]] = (),
+        payments: Sequence[dict[str, Any]] = (),
+        refunds: Sequence[dict[str, Any]] = (),
+    ) -> "Square":
         self.orders |= {one["id"]: one for one in orders}
         self.payments |= {one["id"]: one for one in payments}
+        self.refunds |= {one["id"]: one for one in refunds}
         return self
 
     def answer(self, call: str, arguments: Mapping[str, Any]) -> Answer:
         self.asked.append(call)
         if call == "orders.batch_get":
             return answer({"orders": [self.orders[one] for one in arguments["order_ids"] if one in self.orders]})
-        kind, held = ("order", self.orders) if call == "orders.get" else ("payment", self.payments)
+        kind = call.partition("s.")[0]
+        held = {"order": self.orders, "payment": self.payments, "refund": self.refunds}[kind]
         found = held.get(arguments[f"{kind}_id"])
-        return (
-            answer({"errors": [{"category": "INVALID_REQUEST_ERROR", "code": "NOT_FOUND"}]}, 404)
-            if (found is None)
-            else answer({kind: found})
-        )
+        if found is None:
+            return answer({"errors": [{"category": "INVALID_REQUEST_ERROR", "code": "NOT_FOUND"}]}, 404)
+        return answer({kind: found})
 
     def fetched(self, notice: WireEvent) -> list[WireEvent]:
         """What comes of one notice."""

@@ -5,6 +5,7 @@ import pytest
 from meter.model.errors import BadInput
 from meter.model.wire import WireEvent
 from meter.sources.pos.square import SQUARE, read
+from tests.ingest.square import payment
 from tests.sources.case import delivery, setup
 from tests.sources.square_objects import (
     FETCHED,
@@ -19,6 +20,7 @@ from tests.sources.square_objects import (
     eur,
     item,
     order,
+    refund,
     refund_notice,
     return_order,
     returned,
@@ -36,7 +38,11 @@ def refunds(status: str = "COMPLETED", amount: int = 200, **more: Any) -> list[W
 
 def lined(back: dict[str, Any], amount: int, *, sold: dict[str, Any] = SOLD) -> list[WireEvent]:
     """The refunds there are once everything is fetched; the first is the one by amount."""
-    found = Square().holds(orders=[sold, back]).all_of(come(refund_notice("COMPLETED", amount)))
+    found = (
+        Square()
+        .holds(orders=[sold, back], payments=[payment(refund_ids=[REFUND])])
+        .all_of(come(refund_notice("COMPLETED", amount)))
+    )
     return [event for event in found if event.type == "pos.refund"]
 
 
@@ -98,8 +104,9 @@ class TestByAmount:
         assert [event.type for event in come(refund_notice(), UNFETCHED)] == ["pos.refund"]
 
     @pytest.mark.parametrize("status", ["PENDING", "REJECTED", "FAILED"])
-    def test_only_a_completed_one_is_looked_into(self, status: str) -> None:
-        assert [event.type for event in come(refund_notice(status))] == ["pos.refund"]
+    def test_only_of_a_completed_one_lines_are_looked_for(self, status: str) -> None:
+        square = Square().holds(payments=[payment(refund_ids=[REFUND])])
+        assert [event.type for event in square.all_of(come(refund_notice(status)))] == ["pos.refund", "source.changed"]
 
 
 class TestByLines:
@@ -185,7 +192,7 @@ class TestByLines:
 
     def test_each_state_has_lines_of_its_own(self) -> None:
         """Fees change `updated_at` of a completed refund: whichever notice came first, the last state has lines."""
-        square = Square().holds(orders=[SOLD, return_order(returned("coffee", 119, 19))])
+        square = Square().holds(orders=[SOLD, return_order(returned("coffee", 119, 19))], payments=[payment()])
         earlier, later = (
             refund_notice("COMPLETED", 119),
             refund_notice("COMPLETED", 119, updated_at="2026-03-04T00:00:00Z"),
@@ -196,10 +203,9 @@ class TestByLines:
         assert "lines" in last.data
 
     def test_both_orders_are_asked_for_at_once(self) -> None:
-        (_, notice) = come(refund_notice("COMPLETED", 119))
-        square = Square().holds(orders=[SOLD, return_order(returned("coffee", 119, 19))])
-        (second,) = square.fetched(notice)
-        request = SQUARE.fetches["return"].request(FETCHED, second.data)
+        square = Square().holds(orders=[SOLD, return_order(returned("coffee", 119, 19))], payments=[payment()])
+        (last,) = (e for e in square.all_of(come(refund_notice("COMPLETED", 119))) if e.data.get("kind") == "returned")
+        request = SQUARE.fetches["returned"].request(FETCHED, last.data)
         assert (request.over, request.call) == ("square", "orders.batch_get")
         assert request.arguments == {"order_ids": [RETURN, ORDER]}
 
@@ -208,3 +214,41 @@ class TestByLines:
         sold = SOLD | {"taxes": inside}
         (_, by_lines) = lined(return_order(returned("coffee", 119, 19), return_taxes=inside), 119, sold=sold)
         assert by_lines.data["lines"][0]["amount"] == "1.00"
+
+
+class TestSeveralOfOnePayment:
+    """None is by lines, whichever was looked at before the other was made."""
+
+    OTHER = "ANOTHER_REFUND"
+
+    def both(self, square: Square, *bodies: bytes) -> list[WireEvent]:
+        one = refund("COMPLETED", 119)
+        other = refund("COMPLETED", 50, id=self.OTHER, order_id="CUSTOM", updated_at="2026-03-04T00:00:00Z")
+        square.holds(payments=[payment(refund_ids=[REFUND, self.OTHER])], refunds=[one, other])
+        return square.all_of([event for body in bodies for event in come(body)])
+
+    def test_the_first_is_by_amount_again(self) -> None:
+        custom = return_order({"quantity": "1", "item_type": "CUSTOM_AMOUNT", "total_money": eur(50)}) | {
+            "id": "CUSTOM"
+        }
+        orders = [SOLD, custom, return_order(returned("coffee", 119, 19))]
+        first = refund_notice("COMPLETED", 119)
+        second = refund_notice("COMPLETED", 50, id=self.OTHER, order_id="CUSTOM", updated_at="2026-03-04T00:00:00Z")
+        early = Square().holds(orders=orders, payments=[payment(refund_ids=[REFUND])])
+        known = early.all_of(come(first))
+        assert any("lines" in event.data for event in known)
+        late = self.both(Square().holds(orders=orders), first, second)
+        assert not any("lines" in event.data for event in late)
+        for events in ([*known, *self.both(early, second)], late):
+            last = {event.thing: event for event in sorted(events, key=lambda e: e.id) if event.type == "pos.refund"}
+            assert {thing: event.data.get("amount") for thing, event in last.items()} == {
+                REFUND: "1.19",
+                self.OTHER: "0.50",
+            }
+
+    def test_one_that_failed_counts_too(self) -> None:
+        """It may be looked at before or after it failed, and what was looked at must not matter."""
+        failed = refund_notice("FAILED", 50, id=self.OTHER)
+        square = Square().holds(orders=[SOLD, return_order(returned("coffee", 119, 19))])
+        assert not any("lines" in event.data for event in self.both(square, refund_notice("COMPLETED", 119), failed))
+        assert "refunds.get" in square.asked

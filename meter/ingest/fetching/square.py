@@ -33,6 +33,7 @@ _CALLS: Final[Mapping[str, Callable[[AsyncSquare], Callable[..., Awaitable[Any]]
     "orders.search": lambda client: client.orders.search,
     "payments.get": lambda client: client.payments.get,
     "payments.list": lambda client: client.payments.list,
+    "refunds.get": lambda client: client.refunds.get,
     "refunds.list": lambda client: client.refunds.list,
 }
 

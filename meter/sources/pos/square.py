@@ -104,8 +104,8 @@ SQUARE: Final = Vendor(
             what="refund.created, refund.updated",
             state="done",
             becomes="pos.refund",
-            note="by amount; with `api_key` by lines where articles came back, the sale had one payment, no tip came "
-            "back with them, and both come to the same",
+            note="by amount; with `api_key` by lines where articles came back, the sale had one payment and this one "
+            "refund, no tip came back with them, and both come to the same",
         ),
         Covers(
             what="refunds without a payment (unlinked)",

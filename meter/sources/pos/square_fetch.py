@@ -4,8 +4,10 @@
     sale      a plain sale      its order                  the sale with lines, once the order is completed
     order     an order          itself                     "payment" for each that paid it
     payment   a payment         itself                     what a webhook of it becomes, and "sale" once more
-    refund    a refund's state  its return order           "return", where articles came back
-    return    a refund's state  return and sold order      the refund by lines
+    refund    a refund's state  the payment                "return", or "again" for every other refund of it
+    return    a refund's state  its return order           "returned", where articles came back
+    returned  a refund's state  return and sold order      the refund by lines
+    again     a refund          itself                     the refund by amount, for good
 
 An order that stays open after it was paid (to be picked up) has its lines when it is completed: then its own notice
 leads back to its payments. What Square does not know, or what does not add up, is refused and not asked for again.
@@ -24,7 +26,7 @@ from meter.sources.make import changed, refused
 from meter.sources.pos.square_money import is_object_id, is_ours
 from meter.sources.pos.square_order import is_completed, paid_lines
 from meter.sources.pos.square_payment import detailed_sale, fetched_for, of_payment
-from meter.sources.pos.square_refund import lined_refund, refund_for, source_notice
+from meter.sources.pos.square_refund import lined_refund, payment_notices, refund_again, refund_for, source_notice
 from meter.sources.spec import Answer, Fetch, Reading, Request, Setup
 
 # Why a payment is looked at again; part of ids.
@@ -85,10 +87,18 @@ def _read_payment(setup: Setup, _wanted: Mapping[str, Json], answer: Fields) -> 
 
 
 def _read_refund(setup: Setup, wanted: Mapping[str, Json], answer: Fields) -> Sequence[Parsed]:
-    return source_notice(setup, wanted, answer.object("order"))
+    return payment_notices(setup, wanted, answer.object("payment"))
+
+
+def _read_again(setup: Setup, _wanted: Mapping[str, Json], answer: Fields) -> Sequence[Parsed]:
+    return refund_again(setup, answer.object("refund"))
 
 
 def _read_return(setup: Setup, wanted: Mapping[str, Json], answer: Fields) -> Sequence[Parsed]:
+    return source_notice(setup, wanted, answer.object("order"))
+
+
+def _read_returned(setup: Setup, wanted: Mapping[str, Json], answer: Fields) -> Sequence[Parsed]:
     refund = refund_for(wanted)
     orders = {order.text("id"): order for order in answer.objects("orders")}
     return_order, sale_order = orders.get(refund.order or ""), orders.get(str(wanted.get("source")))
@@ -108,6 +118,8 @@ FETCHES: Final[Mapping[str, Fetch]] = {
     "sale": _fetch(lambda wanted: _get("orders.get", "order_id", fetched_for(wanted).order), _read_sale),
     "order": _fetch(lambda wanted: _get("orders.get", "order_id", wanted.get("object")), _read_order),
     "payment": _fetch(lambda wanted: _get("payments.get", "payment_id", wanted.get("object")), _read_payment),
-    "refund": _fetch(lambda wanted: _get("orders.get", "order_id", refund_for(wanted).order), _read_refund),
-    "return": _fetch(_both_orders, _read_return),
+    "refund": _fetch(lambda wanted: _get("payments.get", "payment_id", refund_for(wanted).payment), _read_refund),
+    "return": _fetch(lambda wanted: _get("orders.get", "order_id", refund_for(wanted).order), _read_return),
+    "returned": _fetch(_both_orders, _read_returned),
+    "again": _fetch(lambda wanted: _get("refunds.get", "refund_id", wanted.get("object")), _read_again),
 }

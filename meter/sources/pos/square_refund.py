@@ -1,13 +1,16 @@
 """Square's refunds: money given back of a payment, by amount or, where that is the same to the cent, by lines.
 
     refund ─▶ pos.refund by amount, at once
-           └▶ completed: source.changed "refund" ─▶ its return order ─▶ "return" ─▶ both orders ─▶ pos.refund by lines
+           └▶ "refund": the payment ─┬ its only refund ─▶ "return": the return order ─▶ "returned": the order that was
+                                     │                     sold, too ─▶ pos.refund by lines
+                                     └ one of several ─▶ "again" for each other ─▶ pos.refund by amount for good
 
 - The thing is the refund; a state's time is when it came about (`updated_at`), so the last one counts, and of states of
-  one instant the one with the highest rank in its id: pending, completed, failed, each by amount and then by lines.
+  one instant the one with the highest rank in its id: pending, completed, failed, each by amount, by lines, for good.
 - A return order names the lines where the till gave back articles; a refund of a custom amount has none. Lines are told
   only where the sale had one payment, nothing of a tip came back, and the bill will give back exactly what Square did:
   otherwise the amount is, which takes the same share of everything.
+- Of several refunds of one payment none is by lines: what an amount took of an article could not be given back with it.
 - What names no payment (an unlinked refund) gives back no sale: refused, for somebody to look at.
 """
 
@@ -37,6 +40,9 @@ _STATUS: Final[Mapping[str, str]] = {
     "FAILED": "failed",
 }
 _RANK: Final[Mapping[str, int]] = {"pending": 0, "completed": 1, "failed": 2}
+_BY_AMOUNT: Final = 0
+_BY_LINES: Final = 1
+_FOR_GOOD: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,34 +88,49 @@ def refund_of(setup: Setup, refund: Fields) -> PaymentRefund | None:
 
 
 def of_refund(setup: Setup, refund: Fields) -> Sequence[Parsed]:
-    """Return what a refund becomes: its state by amount and, completed and with `api_key`, the notice to fetch its
-    return order. Raises BadInput.
+    """Return what a refund becomes: its state by amount and, with `api_key`, the notice to look at its payment.
+
+    Raises BadInput.
     """
     found = refund_of(setup, refund)
     if found is None:
         return ()
-    plain = _event(setup, found)
-    if found.status != "completed" or not setup.fetched or not is_object_id(found.order):
+    plain = _event(setup, found, detail=_BY_AMOUNT)
+    if not setup.fetched or not is_object_id(found.payment):
         return [plain]
-    object_id = _event_id(found, _data(setup, found, None), lined=False)
-    notice = changed(setup, kind="refund", object_id=object_id, id=f"refund:{object_id}", refund=_facts(found))
-    return [plain, notice]
+    object_id = _event_id(found, _data(setup, found, None), detail=_BY_AMOUNT)
+    return [plain, changed(setup, kind="refund", object_id=object_id, id=f"refund:{object_id}", refund=_facts(found))]
+
+
+def refund_again(setup: Setup, refund: Fields) -> Sequence[Parsed]:
+    """Return the refund by amount for good. Raises BadInput."""
+    found = refund_of(setup, refund)
+    return () if found is None else [_event(setup, found, detail=_FOR_GOOD)]
+
+
+def payment_notices(setup: Setup, wanted: Mapping[str, Json], payment: Fields) -> Sequence[Parsed]:
+    """Return what to look at once the payment is known: the return order of its only refund, or every other refund."""
+    refund, listed = refund_for(wanted), payment.raw("refund_ids")
+    others = {other for other in listed if is_object_id(other)} if isinstance(listed, list) else set()
+    others -= {refund.id}
+    if others:
+        return [changed(setup, kind="again", object_id=other, id=f"again:{other}") for other in sorted(others)]
+    object_id = wanted.get("object")
+    if refund.status != "completed" or not is_object_id(refund.order) or not isinstance(object_id, str):
+        return ()
+    return [changed(setup, kind="return", object_id=object_id, id=f"return:{object_id}", refund=_facts(refund))]
 
 
 def source_notice(setup: Setup, wanted: Mapping[str, Json], return_order: Fields) -> Sequence[Parsed]:
     """Return the notice that lines can be told of a refund, once the order that was sold is known; else nothing."""
-    refund = refund_for(wanted)
+    refund, object_id = refund_for(wanted), wanted.get("object")
     entry = _only_return(return_order)
-    if entry is None or _returned(entry, refund) is None:
+    source = None if entry is None else entry.opt_text("source_order_id")
+    if entry is None or _returned(entry, refund) is None or not is_object_id(source) or not isinstance(object_id, str):
         return ()
-    source = entry.opt_text("source_order_id")
-    if not is_object_id(source) or not isinstance(wanted.get("object"), str):
-        return ()
-    object_id = wanted["object"]
+    facts = _facts(refund)
     return [
-        changed(
-            setup, kind="return", object_id=object_id, id=f"return:{object_id}", refund=_facts(refund), source=source
-        )
+        changed(setup, kind="returned", object_id=object_id, id=f"returned:{object_id}", refund=facts, source=source)
     ]
 
 
@@ -129,17 +150,20 @@ def lined_refund(setup: Setup, refund: PaymentRefund, return_order: Fields, sale
     lines = _matched(returned, sold)
     if lines is None:
         return ()
-    return [_event(setup, refund, lines=[line.to_json(refund.currency) for line in lines])]
+    return [_event(setup, refund, detail=_BY_LINES, lines=[line.to_json(refund.currency) for line in lines])]
 
 
 def refund_for(wanted: Mapping[str, Json]) -> PaymentRefund:
     """Return the refund that a notice of ours speaks of. Raises BadInput."""
     facts = Fields(wanted.get("refund"), path="refund")
+    status = facts.text("status")
+    if status not in _RANK:
+        raise bad_payload("refund.status is none of this source's")
     return PaymentRefund(
         id=facts.text("id"),
         payment=facts.text("payment"),
-        order=facts.text("order"),
-        status="completed",
+        order=facts.opt_text("order"),
+        status=status,
         amount=facts.integer("amount"),
         currency=facts.text("currency"),
         time=parse_instant(facts.text("time"), what="refund.time"),
@@ -190,20 +214,15 @@ def _differs(line: OrderLine, other: OrderLine) -> bool:
     return other.net < 0 or (same and line.tax * other.net != other.tax * line.net)
 
 
-def _event(setup: Setup, refund: PaymentRefund, *, lines: Sequence[Json] | None = None) -> Parsed:
+def _event(setup: Setup, refund: PaymentRefund, *, detail: int, lines: Sequence[Json] | None = None) -> Parsed:
     data = _data(setup, refund, lines)
     return usage_event(
-        setup,
-        kind="pos",
-        id=_event_id(refund, data, lined=lines is not None),
-        type=REFUND,
-        time=refund.time,
-        data=data,
+        setup, kind="pos", id=_event_id(refund, data, detail=detail), type=REFUND, time=refund.time, data=data
     )
 
 
-def _event_id(refund: PaymentRefund, data: Mapping[str, Json], *, lined: bool) -> str:
-    return f"{refund.id}:{_RANK[refund.status]}{1 if lined else 0}:{digest(data, instant_text(refund.time))}"
+def _event_id(refund: PaymentRefund, data: Mapping[str, Json], *, detail: int) -> str:
+    return f"{refund.id}:{_RANK[refund.status]}{detail}:{digest(data, instant_text(refund.time))}"
 
 
 def _data(setup: Setup, refund: PaymentRefund, lines: Sequence[Json] | None) -> dict[str, Json]:
@@ -227,6 +246,7 @@ def _facts(refund: PaymentRefund) -> dict[str, Json]:
         "id": refund.id,
         "payment": refund.payment,
         "order": refund.order,
+        "status": refund.status,
         "amount": refund.amount,
         "currency": refund.currency,
         "time": instant_text(refund.time),

@@ -36,7 +36,7 @@ CASE = Case(
         Sample(
             name="refund.created, pending",
             body=refund_notice("PENDING", kind="refund.created"),
-            becomes=[("pos.refund", None)],
+            becomes=[("pos.refund", None), _NOTICE],
             required=["type", _REFUND, f"{_REFUND}.id", f"{_REFUND}.status", f"{_REFUND}.amount_money"],
         ),
         Sample(
@@ -46,8 +46,10 @@ CASE = Case(
             becomes=[("pos.refund", None), _NOTICE],
             required=[f"{_REFUND}.updated_at", f"{_REFUND}.payment_id"],
         ),
-        Sample(name="refund.updated, rejected", body=refund_notice("REJECTED"), becomes=[("pos.refund", None)]),
-        Sample(name="refund.updated, failed", body=refund_notice("FAILED"), becomes=[("pos.refund", None)]),
+        Sample(
+            name="refund.updated, rejected", body=refund_notice("REJECTED"), becomes=[("pos.refund", None), _NOTICE]
+        ),
+        Sample(name="refund.updated, failed", body=refund_notice("FAILED"), becomes=[("pos.refund", None), _NOTICE]),
         Sample(name="refund.created, unlinked", body=refund_notice("PENDING", payment_id=None), becomes=[]),
         Sample(
             name="order.updated",
