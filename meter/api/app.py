@@ -22,6 +22,7 @@ from meter.api import (
     health,
     identities,
     keys,
+    members,
     metrics,
     openapi,
     rejections,
@@ -101,6 +102,7 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += unresolved.routes(services)
         table += drafts.routes(services)
         table += identities.routes(services)
+        table += members.routes(services)
         table += unread.routes(services)
         table += doubtful.routes(services)
         table += rejections.routes(services)

@@ -45,7 +45,8 @@ class Stored:
 
     `claims`: all of the identities claimed. `links`: all of the members named and of everyone who ever claimed one of
     those identities. `accounts`: all that are named or linked. `subscriptions`: those put and all of their holders'.
-    `charged`: the accounts put for which something was booked.
+    `charged`: the accounts put for which something was booked. `merged`: the members named that were merged, with
+    whom each means now.
     """
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Stored:
     subscriptions: Sequence[Subscription] = ()
     grants: Mapping[str, GivenGrant] = field(default_factory=dict)
     charged: Collection[str] = ()
+    merged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +92,10 @@ def directory_changes(
     """Return what putting `draft` at `at` changes.
 
     Raises CatalogError: a span that ends before it begins, two subscriptions at once for one holder, a grant that
-    another account has, terms that leave a period no time.
+    another account has, terms that leave a period no time, a member that was merged.
     """
     faults = Faults()
+    _check_merged(draft, stored.merged, faults)
     accounts = {
         put.id: (
             put_account(
@@ -149,6 +152,18 @@ def directory_changes(
     )
     faults.settle()
     return changes
+
+
+def _check_merged(draft: DirectoryDraft, merged: Mapping[str, str], faults: Faults) -> None:
+    """Record a fault for each entry that names a member which was merged."""
+    named = [(put.id, put.place) for put in draft.members]
+    for puts in (draft.links, draft.claims, draft.subscriptions, draft.grants):
+        named += [(put.member, put.place) for put in puts if put.member is not None]
+    told: set[str] = set()
+    for member, place in named:
+        if member in merged and member not in told:
+            told.add(member)
+            faults.add(place, f"names {member}, who was merged into {merged[member]}; write {merged[member]} instead")
 
 
 def later_terms(changes: DirectoryChanges) -> tuple[Issue, ...]:

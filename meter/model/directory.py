@@ -66,11 +66,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A person or a device that uses the space."""
+    """A person or a device that uses the space. `merged_into`: the member that this one turned out to be."""
 
     id: str
     name: str
     email: str | None = None
+    merged_into: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +182,22 @@ class Directory:
                 found.setdefault(link.account, set()).add(link.member)
         return {account: frozenset(members) for account, members in found.items()}
 
+    def member_called(self, name: str) -> str | None:
+        """Return the member that `name` means: itself, or whom it was merged into. None: nobody is called so."""
+        member = self.members.get(name)
+        while member is not None and member.merged_into is not None:
+            member = self.members.get(member.merged_into)
+        return None if member is None else member.id
+
+    @cached_property
+    def _names_of(self) -> Mapping[str, frozenset[str]]:
+        """The names of members that were merged, by the member that each means."""
+        found: dict[str, set[str]] = {}
+        for name, member in self.members.items():
+            if member.merged_into is not None and (meant := self.member_called(name)) is not None:
+                found.setdefault(meant, set()).add(name)
+        return {member: frozenset(names) for member, names in found.items()}
+
     @cached_property
     def _identities_of(self) -> Mapping[str, frozenset[str]]:
         found: dict[str, set[str]] = {}
@@ -196,7 +213,7 @@ class Directory:
         """
         subjects: set[str] = set()
         for member in self._members_of.get(account, ()):
-            subjects.add(f"member:{member}")
+            subjects |= {f"member:{name}" for name in (member, *self._names_of.get(member, ()))}
             subjects |= self._identities_of.get(member, frozenset())
         return frozenset(subjects)
 

@@ -78,10 +78,12 @@ def place_refund(sale: UsageEvent | None, *, directory: Directory, catalogs: Cat
 
 
 def member_of(identity: str, instant: datetime, directory: Directory) -> str | None:
-    """Return the member that `identity` means at `instant`; `member:ID` means that member without a claim."""
+    """Return the member that `identity` means at `instant`; `member:ID` means that member without a claim.
+
+    One that was merged means the member that it turned out to be, at any instant.
+    """
     if identity.startswith(_MEMBER):
-        member = identity.removeprefix(_MEMBER)
-        return member if member in directory.members else None
+        return directory.member_called(identity.removeprefix(_MEMBER))
     claim = claim_at(identity, instant, directory)
     return None if claim is None else claim.member
 

@@ -169,10 +169,27 @@ def _replaced(body: Json) -> Replaced:
 
 async def read_members(conn: AsyncConnection, operator: str, ids: Collection[str] | None = None) -> list[Member]:
     """Return members."""
-    query = select(members.c.member, members.c.name, members.c.email).where(members.c.operator == operator)
+    table = members.c
+    query = select(table.member, table.name, table.email, table.merged_into).where(table.operator == operator)
     if ids is not None:
-        query = query.where(members.c.member == func.any(list(ids)))
-    return [Member(id=id, name=name, email=email) for id, name, email in (await conn.execute(query)).all()]
+        query = query.where(table.member == func.any(list(ids)))
+    rows = (await conn.execute(query)).all()
+    return [Member(id=id, name=name, email=email, merged_into=into) for id, name, email, into in rows]
+
+
+async def read_merged(conn: AsyncConnection, operator: str, among: Collection[str]) -> dict[str, str]:
+    """Return those of the members that were merged, with whom each means now."""
+    query = text(
+        "WITH RECURSIVE chain AS ("
+        " SELECT member AS name, merged_into AS meant FROM members"
+        " WHERE operator = :operator AND member = ANY(CAST(:among AS text[])) AND merged_into IS NOT NULL"
+        " UNION SELECT chain.name, further.merged_into FROM chain JOIN members AS further"
+        " ON further.operator = :operator AND further.member = chain.meant AND further.merged_into IS NOT NULL)"
+        " SELECT chain.name, chain.meant FROM chain JOIN members AS last"
+        " ON last.operator = :operator AND last.member = chain.meant AND last.merged_into IS NULL"
+    )
+    rows = await conn.execute(query, {"operator": operator, "among": sorted(among)})
+    return {row.name: row.meant for row in rows}
 
 
 async def read_links(conn: AsyncConnection, operator: str, of_members: Collection[str] | None = None) -> list[Link]:

@@ -23,6 +23,7 @@ from meter.store.directory import (
     read_grants,
     read_links,
     read_members,
+    read_merged,
     read_subscriptions,
     replaced_body,
 )
@@ -66,6 +67,9 @@ async def read_stored(conn: AsyncConnection, operator: str, draft: DirectoryDraf
         subscriptions=subscriptions,
         grants={g.id: g for g in await read_grants(conn, operator, {put.id for put in draft.grants})},
         charged=await _charged(conn, operator, {put.id for put in draft.accounts}),
+        merged=await read_merged(
+            conn, operator, named | {put.member for put in draft.grants if put.member is not None}
+        ),
     )
 
 
