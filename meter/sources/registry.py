@@ -18,6 +18,7 @@ from meter.sources.doors.unifi_access import UNIFI_ACCESS
 from meter.sources.doors.zigbee2mqtt import ZIGBEE2MQTT
 from meter.sources.pos.square import SQUARE
 from meter.sources.printers.cups import CUPS
+from meter.sources.printers.ezeep import EZEEP
 from meter.sources.printers.ipp import IPP
 from meter.sources.printers.papercut import PAPERCUT
 from meter.sources.printers.snmp import SNMP
@@ -40,6 +41,7 @@ VENDORS: Final[Mapping[str, Vendor]] = {
     "cups": CUPS,
     "esp-rfid": ESP_RFID,
     "esphome-tag": ESPHOME_TAG,
+    "ezeep": EZEEP,
     "freeradius": FREERADIUS,
     "home-assistant-tag": HOME_ASSISTANT_TAG,
     "hubspot": HUBSPOT,

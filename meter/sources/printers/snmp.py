@@ -38,7 +38,7 @@ _EVERY: Final = timedelta(days=1)
 
 def request(setup: Setup, _cursor: Json, _now: datetime) -> Request:
     """Return the question for each marker's unit and count, and for the serial number."""
-    markers: list[str] = setup.options["markers"]
+    markers = _markers(setup)
     oids = [f"{table}.{marker}" for marker in markers for table in (_UNIT, _LIFE_COUNT)]
     oids += [f"{_SERIAL}.{device}" for device in dict.fromkeys(marker.split(".")[0] for marker in markers)]
     return Request(over="snmp", url=setup.api_base or "", arguments={"oids": oids})
@@ -52,7 +52,7 @@ def read(setup: Setup, cursor: Json, answer: Answer) -> Page:
     found = _objects(answer.body)
     told = dict(cursor) if isinstance(cursor, dict) else {}
     items: list[Parsed] = []
-    for marker in setup.options["markers"]:
+    for marker in _markers(setup):
         unit = found.opt_integer(_named(f"{_UNIT}.{marker}"))
         data: dict[str, Json] = {
             "printer": setup.options["printer"] or setup.name,
@@ -69,6 +69,10 @@ def read(setup: Setup, cursor: Json, answer: Answer) -> Page:
         items.append(usage_event(setup, kind="print", id=event_id, type=COUNTER, data=data, time=answer.received_at))
         told[marker] = {"data": data, "at": at}
     return Page(items=items, cursor=told)
+
+
+def _markers(setup: Setup) -> list[str]:
+    return [str(marker) for marker in setup.options["markers"]]
 
 
 def _objects(body: bytes) -> Fields:
