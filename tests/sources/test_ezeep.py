@@ -26,9 +26,7 @@ def test_a_job_is_read_from_the_paths_that_are_set() -> None:
     [event] = events(read(job()))
     assert (event.time, event.data["impressions"]) == (datetime(2026, 3, 2, 8, 14, 2, tzinfo=UTC), 8)
     assert (event.data["color"], event.data["duplex"], event.data["paper"]) == (True, False, "A4")
-    body = json.dumps(
-        {"event": {"type": "printjob_succeeded"}, "id": 7, "printer": "P", "n": "3", "who": "u17"}
-    ).encode()
+    other_body = {"event": {"type": "printjob_succeeded"}, "id": 7, "printer": "P", "n": "3", "who": "u17"}
     fields = {"topic": "event.type", "job": "id", "printer": "printer", "pages": "n", "user": "who", "time": "at"}
     [other] = events(read(json.dumps(other_body).encode(), fields=fields, pages_of="all copies"))
     assert (other.subject, other.data["job"], other.data["impressions"]) == ("ezeep:u17", "7", 3)

@@ -21,7 +21,7 @@ from typing import Final
 from meter.model.event import Json
 from meter.model.instant import parse_instant
 from meter.sources.clocks import Timed
-from meter.sources.fields import Fields
+from meter.sources.fields import Fields, bad_payload
 from meter.sources.make import digest
 from meter.sources.printers.jobs import job_event
 from meter.sources.signature import any_equal, require
