@@ -168,6 +168,11 @@ def test_a_poll_goes_through_the_pages_and_on_from_the_newest() -> None:
     assert later.cursor["since"] == "2026-03-03T10:00:00Z"
 
 
+def test_a_single_page_moves_the_poll_on() -> None:
+    late = {**AT_START, "since": "2026-02-01T00:00:00Z", "newest": "2026-02-02T00:00:00Z"}
+    assert read(CASE.setup, late, answer(page(entry()))).cursor["since"] == "2026-03-01T08:01:27Z"
+
+
 def test_an_entry_from_the_future_does_not_lead_the_poll() -> None:
     far = read(CASE.setup, None, answer(page(entry(utc_date_time="2099-01-01T00:00:00Z"))))
     assert far.cursor["newest"] == "2026-03-02T09:35:00Z"

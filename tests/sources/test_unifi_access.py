@@ -95,6 +95,18 @@ def test_a_repetition_that_is_signed_anew_is_the_same_access() -> None:
     assert access(unlock(), after=timedelta(seconds=40)).id != first.id
 
 
+def test_a_repetition_of_the_same_bytes_is_the_same_access_until_it_is_stale() -> None:
+    sent = webhook(unlock())
+    late = delivery(sent.body, at=RECEIVED + timedelta(seconds=290), headers=sent.headers)
+    assert [event.id for event in events(read(CASE.setup, late).items)] == [access(unlock()).id]
+
+
+@pytest.mark.parametrize("result", ["Access Denied", "Access Denied / Unknown (NFC)", "access granted", "Pending"])
+def test_only_the_documented_word_opens(result: str) -> None:
+    denied = access(unlock(seen={"result": result}))
+    assert (denied.data["granted"], denied.data["reason"]) == (False, result)
+
+
 def test_what_differs_in_the_fact_is_another_access() -> None:
     others = {
         access(unlock()).id,
@@ -185,13 +197,18 @@ def test_rows_without_ids_are_told_apart() -> None:
         row(actor={"id": "another"}),
         row(authentication={"credential_provider": "FACE"}),
         row(target=[{"type": "door", "id": "another"}]),
+        *[
+            row(actor={"id": ""}, authentication={"credential_provider": "NFC", "issuer": card})
+            for card in ("01", "02")
+        ],
     ]
     assert len({made.id for made in logged(*rows)}) == len(rows)
     assert logged(row())[0].id == logged(row(_id="given-later"))[0].id
 
 
-def test_a_remote_unlock_in_the_log_is_nobodys() -> None:
-    (made,) = logged(row(authentication={"credential_provider": "REMOTE_THROUGH_UAH", "issuer": ""}))
+@pytest.mark.parametrize("how", ["REMOTE_THROUGH_UAH", "remote", "CALL", "BUTTON_DOOR_BELL"])
+def test_a_remote_unlock_in_the_log_is_nobodys(how: str) -> None:
+    (made,) = logged(row(authentication={"credential_provider": how, "issuer": ""}))
     assert made.subject is None
 
 
