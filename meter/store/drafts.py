@@ -3,14 +3,13 @@
     open ─apply─▶ applied      open ─dismiss─▶ dismissed      any ─the vendor says something else─▶ open
       └─apply, and it does not hold─▶ open, with the fault
 
-A draft is put as `PUT /v1/accounts|members|subscriptions` puts an entry, with two differences. It says only what its
-vendor knows, so what is stored beside stays. And it never decides what has no date: who belonged to another account,
-whose identity is claimed for somebody else and which subscription was to another plan are faults for a person.
+A draft is put as `PUT /v1/accounts|members|subscriptions` puts an entry, but for what its vendor does not know
+(`beside`): that stays as it is stored, and what would need a date is a fault for a person.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -24,18 +23,9 @@ from meter.catalog.nodes import read_json, texts_in
 from meter.catalog.people import PeopleReader
 from meter.model.errors import BadInput
 from meter.model.event import Json
-from meter.model.identity import normalise_identity
-from meter.model.instant import instant_text
 from meter.store.apply import Outcome, apply_directory, open_reader
-from meter.store.directory import (
-    discount_body,
-    facts_version,
-    read_accounts,
-    read_claims,
-    read_links,
-    read_members,
-    read_subscriptions,
-)
+from meter.store.beside import read_beside
+from meter.store.directory import facts_version
 from meter.store.directory_write import lock_facts
 from meter.store.engine import encode_json
 from meter.store.source_work import VENDOR_CHANNELS
@@ -209,7 +199,7 @@ async def _put(conn: AsyncConnection, operator: str, draft: Draft, *, now: datet
     place = Place(draft.key.text, None, "")
     faults = Faults()
     await lock_facts(conn, operator)  # what is stored beside must not change before it is put
-    body = await _COMPLETED[draft.key.kind](conn, operator, draft, now, faults)
+    body = await _completed(conn, operator, draft, now, faults)
     root = read_json(encode_json(body), file=place.file, faults=faults)
     faults.settle()
     reader = await open_reader(conn, operator, now=now, naming={draft.key.id, *texts_in(root)})
@@ -220,82 +210,24 @@ async def _put(conn: AsyncConnection, operator: str, draft: Draft, *, now: datet
     return await apply_directory(conn, operator, reader.draft(), now=now)
 
 
-async def _account(
-    conn: AsyncConnection, operator: str, draft: Draft, _now: datetime, _faults: Faults
-) -> Mapping[str, Json]:
-    """Return the body over what is stored: a vendor knows no anchor day and no id at another system."""
-    stored = await read_accounts(conn, operator, {draft.key.id})
-    if not stored:
-        return draft.body
-    account = stored[0]
-    before = {
-        "name": account.name,
-        "currency": account.currency,
-        "timezone": account.timezone,
-        "anchor_day": account.anchor_day,
+async def _completed(conn: AsyncConnection, operator: str, draft: Draft, now: datetime, faults: Faults) -> Json:
+    """Return the body over what is stored beside."""
+    key, body = draft.key, draft.body
+
+    def fault(name: str, message: str) -> None:
+        faults.add(Place(key.text, None, name), message)
+
+    if key.kind == "account":
+        return (await read_beside(conn, operator, accounts={key.id})).account(key.id, body)
+    if key.kind == "subscription":
+        found = await read_beside(conn, operator, subscriptions={key.id})
+        return found.subscription(key.id, body, fault=fault)
+    given = body.get("identities")
+    identities = {
+        str(one.get("id") if isinstance(one, dict) else one) for one in given or () if isinstance(given, list)
     }
-    return {**before, **account.external, **draft.body}
-
-
-async def _member(
-    conn: AsyncConnection, operator: str, draft: Draft, now: datetime, faults: Faults
-) -> Mapping[str, Json]:
-    """Return the body over what is stored, without links and claims that are there already."""
-    key, body = draft.key, dict(draft.body)
-    for member in await read_members(conn, operator, {key.id}):
-        body = {"name": member.name, "email": member.email, **body}
-    links = await read_links(conn, operator, {key.id})
-    account = body.get("account")
-    if any(link.account == account for link in links):
-        del body["account"]
-    elif account is not None:
-        others = sorted({link.account for link in links if link.span.covers(now)})
-        if others:
-            message = f"is {account!r:.60}, but {key.id} belongs to {', '.join(others)}; say since when, on the member"
-            faults.add(Place(key.text, None, "account"), message)
-    if isinstance(body.get("identities"), list):
-        body["identities"] = await _unclaimed(conn, operator, key, body["identities"], now, faults)
-    return body
-
-
-async def _unclaimed(  # noqa: PLR0917 -- what is claimed, by whom, when
-    conn: AsyncConnection, operator: str, key: DraftKey, identities: Sequence[Json], now: datetime, faults: Faults
-) -> list[Json]:
-    """Return the identities that the member has not claimed yet; somebody else's is a fault."""
-    named: dict[str, Json] = {}
-    for given in identities:
-        written = given.get("id") if isinstance(given, dict) else given
-        try:
-            named[normalise_identity(str(written))] = given
-        except BadInput:
-            named[f"{given!r}"] = given  # the reader of the entry says what is wrong with it
-    for claim in await read_claims(conn, operator, of_identities=list(named)):
-        if claim.member == key.id:
-            named.pop(claim.identity, None)
-        elif claim.span.end is None or claim.span.end > now:
-            message = f"{claim.identity} is claimed for {claim.member}; claim it from a date on, or dismiss this"
-            faults.add(Place(key.text, None, "identities"), message)
-    return list(named.values())
-
-
-async def _subscription(
-    conn: AsyncConnection, operator: str, draft: Draft, _now: datetime, faults: Faults
-) -> Mapping[str, Json]:
-    """Return the body over what is stored; another plan or holder has to begin at a date that no vendor tells."""
-    body = draft.body
-    for held in await read_subscriptions(conn, operator, ({draft.key.id}, (), ())):
-        for name, was in (("plan", held.plan), ("account", held.account), ("member", held.member)):
-            if was != body.get(name):
-                message = f"was {was} and is {body.get(name)!r:.60}; end {held.id} and put another from then on"
-                faults.add(Place(draft.key.text, None, name), message)
-        ends = {"from": held.span.start, "to": held.span.end}
-        before = {name: instant_text(end) for name, end in ends.items() if end is not None}
-        discounts = [discount_body(discount) for discount in held.discounts]
-        body = {**before, "seats": held.seats, "discounts": discounts, "deposit": held.deposit, **body}
-    return body
-
-
-_COMPLETED: Final = {"account": _account, "member": _member, "subscription": _subscription}
+    found = await read_beside(conn, operator, members={key.id}, identities=identities)
+    return found.member(key.id, body, at=now, fault=fault)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
