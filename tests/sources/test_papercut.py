@@ -2,10 +2,15 @@
 
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from meter.ingest.fetching.files import FileTransport
 from meter.model.errors import BadInput
 from meter.sources.registry import VENDORS
 from meter.sources.spec import Answer, Page, Setup
@@ -150,6 +155,13 @@ def test_a_job_that_is_withdrawn_later_ends_at_nothing_in_any_order(flag: dict[s
         assert (job["impressions"], job["withdrawn_impressions"], job["status"]) == (0, 12, "cancelled")
 
 
+def test_a_job_that_may_still_be_printed_is_waited_for_where_it_is_set() -> None:
+    waiting, printed = exported(row(printed="N"), not_printed="pending"), exported(row(), not_printed="pending")
+    assert waiting == []
+    assert billed(waiting + printed) == 12
+    assert billed(exported(row(refunded="Y", printed="N"), not_printed="pending")) == 0
+
+
 def test_a_partial_refund_changes_nothing() -> None:
     """It lowers the cost only, which is PaperCut's and not ours: a duplicate (documented as not seen)."""
     [first], [again] = events(exported(row())), events(exported(row(cost="1.50")))
@@ -244,3 +256,40 @@ def test_a_refund_in_a_later_reading_of_the_window_takes_the_job_back() -> None:
     later = _poll(configured, {"usage.csv": _text(HEADER, row(refunded="Y"), row(number=8))}, first.cursor)
     assert billed(first.items) == 24
     assert billed([*later.items, *first.items]) == 12
+
+
+async def test_a_log_that_grows_is_read_from_a_folder(tmp_path: Path) -> None:
+    """The gateway's own reading of files and the feed agree on what a file is, and what has changed."""
+    configured = papercut(path=str(tmp_path / "printlog_*.log"))
+    feed, transport = VENDORS["papercut"].feeds["file"], FileTransport(clock=lambda: RECEIVED)
+
+    async def poll(cursor: Any) -> Page:
+        return feed.read(
+            configured, cursor, await transport.ask(configured, feed.request(configured, cursor, RECEIVED))
+        )
+
+    nothing = await poll(None)
+    assert list(nothing.items) == []
+    (tmp_path / "printlog_2026_03_01.log").write_bytes(_text(LOG[0].replace("2026-03-02", "2026-03-01")))
+    today = tmp_path / "printlog_2026_03_02.log"
+    today.write_bytes(_text(LOG[0])[:-1])
+    first = await poll(nothing.cursor)
+    assert len(events(first.items)) == 1
+    today.write_bytes(_text(LOG[0], LOG[0]))
+    second = await poll(first.cursor)
+    assert len({event.id for event in events([*first.items, *second.items])}) == 3
+    assert list((await poll(second.cursor)).items) == []
+
+
+# Rows as they may be read over time: the number of the job, and whether it was refunded by then.
+_READ = st.lists(st.tuples(st.integers(1, 3), st.booleans()), min_size=1, max_size=12)
+
+
+@given(_READ, st.randoms(use_true_random=False))
+def test_the_bill_does_not_depend_on_when_files_are_read(read: list[tuple[int, bool]], by: Random) -> None:
+    """A job that was ever seen refunded is, however often and in whatever order its row is read."""
+    rows = [row(number=number, refunded="Y" if back else "N") for number, back in read]
+    expected = 12 * (len({number for number, _ in read}) - len({number for number, back in read if back}))
+    by.shuffle(rows)
+    cut = by.randint(0, len(rows))
+    assert billed([*exported(*rows[:cut]), *exported(*rows[cut:]), *exported(*rows)]) == expected

@@ -15,7 +15,8 @@
 - Pages are sides. `total_pages` are of all copies (vendor manual, field 8); `pages_of` is for a log of one copy's.
 
 Facts: PaperCut's manual ("Data access", fields of the print log) and its published SQL, November 2026. Not confirmed by
-either: the fields after the copies, the encoding, and whether the clock may show 24 hours; they are options.
+either, and so options: the fields after the copies, the encoding, whether the clock may show 24 hours, and whether a
+row that says `printed` N may still say Y.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ _LOG: Final = (
 _NEEDED: Final = ("date", "time", "printer", "user", "total_pages")
 _DELIMITERS: Final = ",;\t|"
 _ID: Final = "printer_usage_log_id"
+_NOT_PRINTED: Final = "not printed"
 _YES: Final = frozenset(("y", "yes", "true", "t", "1"))
 _NO: Final = frozenset(("n", "no", "false", "f", "0"))
 
@@ -105,7 +107,7 @@ def _cells(text: str, delimiter: str) -> list[str]:
         raise bad_payload(f"a row is no CSV: {error}; quote fields that hold quotes or line ends") from error
 
 
-def _row(setup: Setup, columns: Sequence[str], cells: Sequence[str]) -> Parsed:
+def _row(setup: Setup, columns: Sequence[str], cells: Sequence[str]) -> Parsed | None:
     if len(cells) != len(columns):
         raise bad_payload(f"a row has {len(cells)} fields, the header {len(columns)}; export the table again")
     named: dict[str, str] = dict(zip(columns, cells, strict=True))
@@ -123,6 +125,8 @@ def _row(setup: Setup, columns: Sequence[str], cells: Sequence[str]) -> Parsed:
     })  # fmt: skip
     user = identity("papercut", named.get("user_name")) or identity("papercut-id", named.get("used_by_user_id"))
     withdrawn = _withdrawn(named)
+    if withdrawn == _NOT_PRINTED and setup.options["not_printed"] == "pending":
+        return None
     data: dict[str, Json] = {"job": str(number), **counted, "status": "completed"}
     if withdrawn is not None:
         data |= {"status": "cancelled", "reason": withdrawn, "withdrawn_impressions": data["impressions"]}
@@ -137,7 +141,7 @@ def _withdrawn(named: Mapping[str, str]) -> str | None:
         return "refunded"
     if _flag(named, "usage_allowed") is False:
         return "denied"
-    return "not printed" if _flag(named, "printed") is False else None
+    return _NOT_PRINTED if _flag(named, "printed") is False else None
 
 
 def _flag(named: Mapping[str, str], column: str) -> bool | None:
@@ -185,6 +189,12 @@ PAPERCUT: Final = Vendor(
         ),
         "path": Option(default="", about="The files, as a glob, for example `/papercut/print-logs/printlog_*.log`."),
         "window_days": Option(default=7, about="How many of the newest files are looked at again for changes."),
+        "not_printed": Option(
+            default="final",
+            about="Whether a row with `printed` N is of a job that never comes, or of one that may still come and is "
+            "waited for.",
+            choices=("final", "pending"),
+        ),
         "columns": Option(default=list(_LOG), about="The fields of the print log, in order."),
         "clock": Option(default="12h", about="How the print log writes the hour.", choices=("12h", "24h")),
         "pages_of": Option(
