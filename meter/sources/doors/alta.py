@@ -130,6 +130,7 @@ ALTA: Final = Vendor(
             becomes="door.access",
             note="the body's layout is not public: compare the paths below with what is among the rejections",
         ),
+        Covers(what="unlocks that Alta has given up to deliver", state="not", note="nothing is polled"),
         Covers(what="entry.authenticated, entry.authorized, forced open, contact sensors", state="not"),
     ),
     facts="openpath.atlassian.net, Event Forwarder and event definitions, November 2026",

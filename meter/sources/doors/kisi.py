@@ -75,6 +75,11 @@ KISI: Final = Vendor(
     hook=Hook(check=check, read=read),
     covers=(
         Covers(what="lock.unlock", state="done", becomes="door.access", note="a failed one with granted false"),
+        Covers(
+            what="unlocks that Kisi has given up to deliver",
+            state="not",
+            note="how often it tries is not documented, and nothing is polled",
+        ),
         Covers(what="members, groups, lockdowns, contact sensors", state="not"),
     ),
     facts="docs.kisi.io, event webhooks and track unlocks, November 2026",
