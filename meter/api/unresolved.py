@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from aiohttp import web
@@ -27,9 +28,16 @@ from meter.api.services import Services
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text, parse_instant
 from meter.store.hashing import stored_identity
+from meter.store.suggestions import Strength, Suggestion, suggestions_for
 from meter.store.unresolved import UnresolvedIdentity, claim_identity, unresolved_identities
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+StrengthName: TypeAlias = Literal["strong", "likely", "weak"]
+STRENGTHS: Final[Mapping[Strength, StrengthName]] = {
+    Strength.strong: "strong",
+    Strength.likely: "likely",
+    Strength.weak: "weak",
+}
 DateOrInstant = Annotated[str, msgspec.Meta(description="A date (midnight in the account's zone) or RFC 3339.")]
 
 
@@ -64,6 +72,30 @@ class ClaimOfIdentity(Body, kw_only=True):
     member: str
     from_: DateOrInstant | None = msgspec.field(default=None, name="from")
     to: DateOrInstant | None = None
+
+
+class ReasonJson(Model, kw_only=True):
+    """Why a member may be meant."""
+
+    code: str
+    strength: StrengthName
+    text: str
+
+
+class SuggestionJson(Model, kw_only=True):
+    """A member whose the identity may be, with every reason, the strongest first. Nothing is claimed by itself."""
+
+    member: str
+    name: str
+    strength: StrengthName
+    reasons: list[ReasonJson]
+
+
+class SuggestionsJson(Model, kw_only=True):
+    """Whose an identity may be, the likeliest first; empty: nothing speaks for anybody."""
+
+    identity: str
+    suggestions: list[SuggestionJson]
 
 
 class Claimed(Model, kw_only=True):
@@ -107,6 +139,13 @@ def routes(services: Services) -> list[Route]:
         accounts = sorted({touch.account for touch in outcome.touches})
         return json_answer(Claimed(identity=identity, member=wanted.member, changed=bool(outcome), accounts=accounts))
 
+    async def suggest(request: web.Request) -> web.StreamResponse:
+        operator = await services.require_operator()
+        async with services.db.begin() as conn:
+            identity = await stored_identity(conn, operator, request.match_info["identity"])
+            found = await suggestions_for(conn, operator, identity)
+        return json_answer(SuggestionsJson(identity=identity, suggestions=suggestions_json(found)))
+
     return [
         Route(
             method="GET",
@@ -118,6 +157,15 @@ def routes(services: Services) -> list[Route]:
             open_to=frozenset({"site"}),
             query=UnresolvedQuery,
             answers={JSON: UnresolvedPage},
+        ),
+        Route(
+            method="GET",
+            path="/v1/unresolved/{identity}/suggestions",
+            handler=suggest,
+            tag="work lists",
+            summary="Whose an unclaimed identity may be, and why; nothing is claimed by itself",
+            scope="usage:read",
+            answers={JSON: SuggestionsJson},
         ),
         Route(
             method="POST",
@@ -152,6 +200,19 @@ def identity_json(item: UnresolvedIdentity) -> IdentityJson:
         sites=list(item.sites),
         types=list(item.types),
     )
+
+
+def suggestions_json(found: Sequence[Suggestion]) -> list[SuggestionJson]:
+    """Return suggestions as they leave."""
+    return [
+        SuggestionJson(
+            member=one.member,
+            name=one.name,
+            strength=STRENGTHS[one.strength],
+            reasons=[ReasonJson(code=r.code, strength=STRENGTHS[r.strength], text=r.text) for r in one.reasons],
+        )
+        for one in found
+    ]
 
 
 def identity_cursor(identity: str) -> str:

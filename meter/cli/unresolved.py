@@ -7,14 +7,17 @@ from typing import Annotated, Final
 import msgspec
 import typer
 from rich.markup import escape
+from rich.progress import Progress
 
-from meter.api.unresolved import IdentityJson, identity_json, when
+from meter.api.unresolved import IdentityJson, SuggestionsJson, identity_json, suggestions_json, when
 from meter.cli.common import AsJson, by_default, connect, err, out, print_json, require_operator, run
 from meter.cli.identities import span_text
 from meter.cli.tables import listing, show_listing
 from meter.clock import now
 from meter.store.apply import Outcome
+from meter.store.hashing import stored_identity
 from meter.store.identities import ClaimedIdentity, claimed_identities
+from meter.store.suggestions import suggestions_for
 from meter.store.unresolved import claim_identity, unresolved_identities
 
 _PAGE_IDENTITIES: Final = 500
@@ -68,6 +71,43 @@ def claim(
                 err.print(f"{other.member} claims it too, {span_text(other.span)}", markup=False, highlight=False)
     else:
         err.print("nothing changed: the claim was there already")
+
+
+@app.command()
+def suggest(
+    identity: Annotated[str | None, typer.Argument(help="The identity; unset: all that nobody has claimed.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show whose unclaimed identities may be, and why. Claims nothing: that is for `claim`."""
+    found = run(_suggestions(identity))
+    if as_json:
+        print_json({"identities": msgspec.to_builtins(found)})
+        return
+    table = listing("identity", "member", "", "why", unbroken=("",))
+    for one in found:
+        for suggestion in one.suggestions:
+            table.add_row(
+                escape(one.identity),
+                escape(suggestion.member),
+                suggestion.strength,
+                escape("\n".join(reason.text for reason in suggestion.reasons)),
+            )
+    show_listing(table, nothing="nothing speaks for anybody")
+
+
+async def _suggestions(identity: str | None) -> list[SuggestionsJson]:
+    names = [identity] if identity is not None else [item.identity for item in await _all() if item.identity]
+    found = []
+    async with connect() as database:
+        operator = await require_operator(database)
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+            for name in bar.track(names, description="comparing"):
+                async with database.begin() as conn:
+                    stored = await stored_identity(conn, operator, name)
+                    suggested = suggestions_json(await suggestions_for(conn, operator, stored))
+                found.append(SuggestionsJson(identity=stored, suggestions=suggested))
+    return found
 
 
 async def _all() -> list[IdentityJson]:

@@ -116,3 +116,16 @@ async def test_a_claim_that_makes_no_sense_changes_nothing(
 async def test_what_is_no_cursor_is_refused(gateway: Gateway, cursor: str) -> None:
     answer = await gateway.api.get(f"/v1/unresolved?cursor={cursor}")
     assert (answer.status, answer.json["code"]) == (400, "bad_cursor")
+
+
+async def test_whose_an_identity_may_be(gateway: Gateway) -> None:
+    await gateway.space.take(entry("1", "02T09:00", subject="kisi:bob"))
+    hint = {"door": "main", "granted": True, "hint": {"name": "Bob"}}
+    await gateway.space.take(event("door.access", "2", "04T08:00", "kisi:bob", "berlin/door/main", hint))
+    answer = await gateway.api.get("/v1/unresolved/KISI:bob/suggestions")
+    reason = {"code": "same_name", "strength": "weak", "text": "is called Bob"}
+    assert answer.json == {
+        "identity": "kisi:bob",
+        "suggestions": [{"member": "bob", "name": "Bob", "strength": "weak", "reasons": [reason]}],
+    }
+    assert (await gateway.api.get("/v1/unresolved/nonsense/suggestions")).status == 400

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from meter.model.errors import BadInput
-from tests.booking.space import Space, entry, open_space
+from tests.booking.space import CATALOG, Space, entry, open_space
 from tests.cli.command import done, machine, meter
 
 
@@ -35,6 +35,19 @@ async def test_a_badge_is_claimed_handed_on_and_put_right(space: Space) -> None:
     [listed] = (await machine("identities", "list", "--identity", "badge:04a2"))["identities"]
     assert listed["claims"] == [{"member": "ada", "from": None, "to": "2026-03-09T23:00:00Z"}]
     assert await done("identities", "list", "--member", "nobody") == ""
+
+
+async def test_whose_identities_may_be(space: Space) -> None:
+    await space.take(entry("1", "05T09:00", subject="badge:10EDA"), entry("2", "06T09:00", subject="user:zoe"))
+    await space.apply(CATALOG.partition("members:")[0] + "members: {zoe: {account: acme, email: zoe@acme.example}}\n")
+    found = (await machine("unresolved", "suggest"))["identities"]
+    assert [(one["identity"], [who["member"] for who in one["suggestions"]]) for one in found] == [
+        ("badge:10EDA", []),
+        ("user:zoe", ["zoe"]),
+    ]
+    shown = await done("unresolved", "suggest", "USER:Zoe")
+    assert "has the address zoe@acme.example" in " ".join(shown.split())
+    assert "Members" not in await done("unresolved", "suggest", "badge:10EDA")
 
 
 async def test_a_hashed_identity_needs_the_gateways_key(
