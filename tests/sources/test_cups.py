@@ -5,7 +5,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from meter.model.errors import BadInput
@@ -136,6 +136,26 @@ def test_a_title_may_be_anything(title: str, page_log_format: str) -> None:
     [item] = read_lines(cups(format=page_log_format), line)
     [event] = events([item])
     assert (event.subject, event.data["impressions"]) == ("cups:mira", 6)
+
+
+_ESCAPES = ["%p", "%u", "%j", "%T", "%P", "%C", "%%", "%{job-uuid}", "%{sides}", "%{job-impressions-completed}"]
+_VALUES = ["-", "lounge", "7", "[02/Mar/2026:09:14:02 +0100]", "total", "3", "%", "", "one-sided", "\u0131"]
+
+
+@given(
+    st.lists(st.sampled_from(_ESCAPES), unique=True, max_size=9),
+    st.sampled_from([" ", "|", "", "::", "("]),
+    st.lists(st.sampled_from(_VALUES), max_size=9),
+)
+@example(["%p", "%j", "%T", "%P", "%C"], " ", ["-", "7", "[02/Mar/2026:09:14:02 +0100]", "total", "3"])
+@example(["%p", "%j", "%T", "%P", "%{job-impressions-completed}"], " ", ["x", "7", _VALUES[3], "total", "3"])
+def test_whatever_the_format_is_a_line_is_read_or_refused(escapes: list[str], between: str, values: list[str]) -> None:
+    try:
+        items = read_lines(cups(format=between.join(escapes)), between.join(values))
+    except BadInput as error:
+        assert error.code == "bad_payload"  # noqa: PT017 -- most formats are none
+    else:
+        assert len(items) == (1 if between.join(values).strip() else 0)
 
 
 def test_a_line_of_blanks_takes_no_longer_than_any_other() -> None:

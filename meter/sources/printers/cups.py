@@ -43,6 +43,7 @@ RECOMMENDED: Final = (
     "%p|%u|%j|%T|%P|%C|%{job-billing}|%{job-originating-host-name}|%{job-uuid}|%{job-impressions-completed}|"
     "%{job-media-sheets-completed}|%{print-color-mode}|%{sides}|%{media}|%{job-name}"
 )
+_CELL_BAR: Final = "\\|"  # in a cell of a Markdown table
 NOBODY: Final = Option(default=["anonymous"], about="User names, in lower case, that say nothing about who it was.")
 _LETTERS: Final = {"p": "printer", "u": "user", "j": "id", "T": "date", "P": "page", "C": "count"}
 _ESCAPE: Final = re.compile(r"%(?:([pujTPC%])|\{([A-Za-z0-9-]+)\})")
@@ -71,7 +72,10 @@ def read(setup: Setup, lines: Lines) -> Reading:
                 f"the line {text[:60]!r} is not of the option format, which is the server's PageLogFormat"
             )
         named = {_field(name): value.strip() for name, value in match.groupdict().items()}
-        return _state(setup, {name: value for name, value in named.items() if value not in {"", "-"}})
+        if not named["printer"]:
+            raise bad_payload(f"the line {text[:60]!r} names no printer")
+        known = {name: value for name, value in named.items() if value not in {"", "-"}}
+        return _state(setup, {**known, "printer": named["printer"]})
 
     return Reading(each_line(lines.lines, line, encoding=setup.options["encoding"]))
 
@@ -140,7 +144,7 @@ def _state(setup: Setup, named: Mapping[str, str]) -> Parsed:
 
 
 def _impressions(named: Mapping[str, str]) -> int:
-    if "page" not in named:
+    if not {"page", "count"} <= named.keys():
         return count(named.get("job-impressions-completed", "0"), what="job-impressions-completed")
     counted = count(named["count"], what="the count")
     return counted if named["page"] == "total" else count(named["page"], what="the page") * counted
@@ -180,7 +184,7 @@ CUPS: Final = Vendor(
         "format": Option(
             default=STANDARD,
             about="The server's `PageLogFormat`. None is set there by default, which logs nothing. Best is "
-            f"`{RECOMMENDED.replace('|', '&#124;')}`.",
+            f"`{RECOMMENDED.replace('|', _CELL_BAR)}`.",
         ),
         "path": Option(default="", about="The files, as a glob, for example `/var/log/cups/page_log*`."),
         "window_days": Option(default=7, about="How many of the newest files are looked at again for changes."),

@@ -3,6 +3,7 @@
     Get-Jobs which-jobs=completed ─▶ job-state 9 ───────▶ completed ─┐ impressions: what was printed
                                      job-state 7, 8 ────▶ cancelled ─┘ of states of one job the latest counts
 
+- This or the log (`cups`), not both: each tells of every job, and what two sources tell counts twice.
 - The job is its `job-uuid`; without one, what stays the same over its life. A job that is printed again ends later, and
   its count goes on. The cursor knows what was read, so that a poll brings what is new; what is listed again without it
   is the same fact.
@@ -222,7 +223,9 @@ IPP: Final = Vendor(
         "verify_tls": Option(default=True, about="Whether the server's certificate must be a known one."),
     },
     covers=(
-        Covers(what="completed jobs", state="done", becomes="print.job"),
+        Covers(
+            what="completed jobs", state="done", becomes="print.job", note="by this or by the log (`cups`), not both"
+        ),
         Covers(what="cancelled and aborted jobs", state="done", becomes="print.job", note="as cancelled, as counted"),
         Covers(what="whether a job in mode `auto` was in colour", state="not", note="no attribute tells"),
         Covers(what="subscriptions (RFC 3995)", state="not", note="polled instead"),

@@ -47,10 +47,10 @@ def line_text(line: bytes, encoding: str = "utf-8") -> str:
         raise bad_payload(message) from error
 
 
-def count(text: str, *, what: str) -> int:
+def count(text: str, *, what: str, digits_max: int = _DIGITS_MAX) -> int:
     """Return a count written in digits. Raises BadInput (`bad_payload`)."""
     digits = text.strip()
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS_MAX):
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= digits_max):
         raise bad_payload(f"{what} is {text[:40]!r}; a whole number is documented here")
     return int(digits)
 

@@ -111,7 +111,7 @@ def _row(setup: Setup, columns: Sequence[str], cells: Sequence[str]) -> Parsed |
     if len(cells) != len(columns):
         raise bad_payload(f"a row has {len(cells)} fields, the header {len(columns)}; export the table again")
     named: dict[str, str] = dict(zip(columns, cells, strict=True))
-    number = count(named[_ID], what=_ID)
+    number = count(named[_ID], what=_ID, digits_max=18)
     timed = iso_time(named.get("usage_date", ""), setup.timezone, what="usage_date")
     counted = _counted(setup, {
         "printer": named.get("printer_name") or named.get("printer_id", ""),
