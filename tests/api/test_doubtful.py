@@ -136,6 +136,13 @@ def prompt(origin: str, n: int, late: timedelta, now: datetime) -> bytes:
     return json.dumps(body | {"source": origin, "time": instant_text(now - late)}).encode()
 
 
+def delayed(origin: str, n: int, late: timedelta) -> bytes:
+    """An event without a time whose sender says how long it has tried: no clock that could be in another zone."""
+    body = json.loads(entry(f"{origin}-{n}", "02T09:00", subject=f"badge:ADA{n}"))
+    del body["time"]
+    return json.dumps(body | {"source": origin, "delayms": int(late.total_seconds() * 1000)}).encode()
+
+
 async def test_a_source_whose_events_all_come_late_by_quarters_of_an_hour_is_told(gateway: Gateway) -> None:
     space, start = gateway.space, datetime(2026, 6, 1, 9, tzinfo=UTC)
     hour, minute = timedelta(hours=1), timedelta(minutes=1)
@@ -147,7 +154,9 @@ async def test_a_source_whose_events_all_come_late_by_quarters_of_an_hour_is_tol
             prompt("berlin/door/zone", n, 5 * hour + wander, space.now),
             prompt("berlin/door/nepal", n, -5 * hour - 45 * minute, space.now),
             prompt("berlin/door/late", n, 5 * hour + 2 * wander, space.now),  # some by more than a minute and a half
+            prompt("berlin/door/early", n, 5 * hour - 2 * wander, space.now),
             prompt("berlin/door/batch", n, n * hour, space.now),
+            delayed("berlin/door/untimed", n, hour),
         ]
         await space.accept(bodies if n else [*bodies, prompt("berlin/door/zone", 99, 3 * minute, space.now)])
         if n < 9:

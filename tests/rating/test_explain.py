@@ -892,6 +892,18 @@ def test_an_act_that_was_told_once_says_no_more_than_that() -> None:
     assert scene.json()["measured"]["told_again"] == []
 
 
+def test_each_meter_has_acts_of_its_own() -> None:
+    longer = replace(VISITS, id="longer", debounce_s=60)
+    terms = {"meters": {"visits": VISITS, "longer": longer}}
+    scene = booked(space(plan(visits=per_unit("2"), longer=per_unit("2")), terms=terms), pulse(0), pulse(20), pulse(55))
+    told = {(charge.line.meter, charge.line.key.id): n for n, charge in enumerate(scene.ledger.charges)}
+    assert sorted(told) == [("longer", "p00"), ("visits", "p00"), ("visits", "p55")]
+    again = [core(scene, told[name])[1] for name in sorted(told)]
+    assert again[0] == "  the same act, told again within 1 min: p20 from berlin/device, p55 from berlin/device"
+    assert again[1] == "  the same act, told again within 30 s: p20 from berlin/device"
+    assert again[2].startswith("Price: ")
+
+
 def test_a_line_taken_back_says_of_which_act_its_event_tells() -> None:
     first, second, third = pulse(0), pulse(20), pulse(40)
     scene = booked(ACTS, first, second, third, before=[third])

@@ -277,6 +277,15 @@ def test_an_end_that_is_an_estimate_waits_for_another() -> None:
     assert list(open_sessions(memory)) == []
 
 
+@pytest.mark.parametrize("policy", ["cap", "close_at", "last_seen", "none"])
+def test_an_end_that_is_an_estimate_is_known_at_once(policy: Any) -> None:
+    memory, seen = Memory(), door("11-02 10:30", "seen")
+    left = door("11-02 11:00", "out", estimated=True)
+    measured(presence(policy), door("11-02 09:00", "in"), seen, left, memory=memory)
+    (session,) = open_sessions(memory)
+    assert session.deadline() == left.time
+
+
 def test_of_two_ends_that_are_estimates_the_later_stands() -> None:
     ends = [door(f"11-02 {hour}:00", "out", estimated=True) for hour in (11, 12)]
     again = door("11-02 15:00", "in")
