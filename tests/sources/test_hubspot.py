@@ -17,7 +17,7 @@ from meter.model.wire import Refusal, WireEvent
 from meter.sources.registry import VENDORS
 from meter.sources.spec import Answer, Setup
 from tests.sources.case import RECEIVED, delivery, events, setup
-from tests.sources.cases.hubspot import CASE, WON, batch, sign
+from tests.sources.cases.hubspot import CASE, CONTACT, DEAL, WON, batch, sign
 
 HUBSPOT = VENDORS["hubspot"]
 assert HUBSPOT.hook is not None
@@ -87,28 +87,6 @@ def test_a_generic_subscription_of_deals_is_read_too() -> None:
 
 
 # --- from the deal to the member --------------------------------------------------------------------------------------
-
-DEAL: dict[str, Any] = {
-    "id": "9001",
-    "properties": {
-        "dealname": "ACME moves in",
-        "dealstage": "closedwon",
-        "closedate": "2026-03-01T00:00:00Z",
-        "hs_lastmodifieddate": "2026-03-02T09:00:00.123Z",
-        "plan": "Flex",
-    },
-    "associations": {"contacts": {"results": [{"id": "51", "type": "deal_to_contact"}, {"id": "51"}, {"id": "52"}]}},
-}
-CONTACT: dict[str, Any] = {
-    "id": "51",
-    "properties": {
-        "firstname": "Ada",
-        "lastname": "Lovelace",
-        "email": "ada@acme.example",
-        "company": "ACME",
-        "lastmodifieddate": "2026-03-01T00:00:00Z",
-    },
-}
 
 
 def fetched(kind: str, body: Any, wanted: dict[str, Json], *, status: int = 200, **options: Any) -> list[WireEvent]:

@@ -13,19 +13,10 @@ from meter.model.wire import WireEvent
 from meter.sources.registry import VENDORS
 from meter.sources.spec import Answer
 from tests.sources.case import RECEIVED, events, setup
-from tests.sources.cases.optix import CASE
+from tests.sources.cases.optix import BOOKING, CASE
 
 FETCH = VENDORS["optix"].fetches["booking"]
 WANTED: dict[str, Json] = {"object": "8123", "at": "2026-03-02T09:30:00Z"}
-BOOKING: dict[str, Any] = {
-    "id": 8123,
-    "start": 1772442000,
-    "end": 1772449200,
-    "cancelled": False,
-    "updated": 1772438400,
-    "resource": {"id": 5, "name": "Booth"},
-    "account": {"member": 77, "team": None},
-}
 
 
 def answered(booking: Any, **more: Any) -> list[WireEvent]:

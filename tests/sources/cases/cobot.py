@@ -2,7 +2,7 @@
 
 import json
 
-from tests.sources.case import KEYS, Case, Sample, by_token, setup
+from tests.sources.case import KEYS, Asked, Case, Sample, by_token, setup
 
 BASE = "https://co-up.cobot.example"
 BOOKING = {
@@ -49,5 +49,29 @@ CASE = Case(
             required=["id", "from", "to", "resource.id"],
         ),
         Sample(name="deleted_membership", body=json.dumps(MEMBERSHIP).encode(), becomes=[]),
+    ],
+    answers=[
+        Asked(
+            name="booking",
+            by="booking",
+            body=json.dumps(BOOKING).encode(),
+            becomes=[("room.booking", "cobot:m93207605")],
+            wanted={"kind": "booking", "object": "b17", "at": "2026-03-02T09:30:00Z"},
+        ),
+        Asked(
+            name="membership",
+            by="membership",
+            body=json.dumps(MEMBERSHIP).encode(),
+            becomes=[("directory.draft", None)] * 3,
+            wanted={"kind": "membership", "object": "m93207605", "at": "2026-03-02T09:30:00Z"},
+        ),
+        Asked(
+            name="gone",
+            by="booking",
+            body=b"",
+            status=404,
+            becomes=[],
+            wanted={"kind": "booking", "object": "b17", "at": "2026-03-02T09:30:00Z"},
+        ),
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meter.sources.spec import Delivery, Setup
-from tests.sources.case import KEYS, Case, Sample, setup
+from tests.sources.case import KEYS, Asked, Case, Sample, setup
 
 URL = "https://meter.example/hooks/hubspot/main"
 
@@ -32,6 +32,29 @@ WON: Mapping[str, Any] = {
     "propertyName": "dealstage",
     "propertyValue": "closedwon",
     "changeSource": "CRM_UI",
+}
+
+
+DEAL: dict[str, Any] = {
+    "id": "9001",
+    "properties": {
+        "dealname": "ACME moves in",
+        "dealstage": "closedwon",
+        "closedate": "2026-03-01T00:00:00Z",
+        "hs_lastmodifieddate": "2026-03-02T09:00:00.123Z",
+        "plan": "Flex",
+    },
+    "associations": {"contacts": {"results": [{"id": "51", "type": "deal_to_contact"}, {"id": "51"}, {"id": "52"}]}},
+}
+CONTACT: dict[str, Any] = {
+    "id": "51",
+    "properties": {
+        "firstname": "Ada",
+        "lastname": "Lovelace",
+        "email": "ada@acme.example",
+        "company": "ACME",
+        "lastmodifieddate": "2026-03-01T00:00:00Z",
+    },
 }
 
 
@@ -59,6 +82,22 @@ CASE = Case(
                 {**WON, "subscriptionType": "contact.creation", "propertyName": None},
             ),
             becomes=[],
+        ),
+    ],
+    answers=[
+        Asked(
+            name="deal",
+            by="deal",
+            body=json.dumps(DEAL).encode(),
+            becomes=[("source.changed", None)] * 2,
+            wanted={"kind": "deal", "object": "9001"},
+        ),
+        Asked(
+            name="contact",
+            by="contact",
+            body=json.dumps(CONTACT).encode(),
+            becomes=[("directory.draft", None)] * 2,
+            wanted={"kind": "contact", "object": "51", "company": None, "at": "2026-03-02T09:00:00Z"},
         ),
     ],
 )

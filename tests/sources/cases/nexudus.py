@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meter.sources.spec import Delivery, Setup
-from tests.sources.case import KEYS, Case, Sample, setup
+from tests.sources.case import KEYS, Asked, Case, Sample, setup
 
 
 def sign(_setup: Setup, key: str, delivery: Delivery) -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -73,5 +73,20 @@ CASE = Case(
         ),
         Sample(name="contract", body=entities(CONTRACT), becomes=[("directory.draft", None)], required=["0.Id"]),
         Sample(name="product", body=entities({"Id": 1, "Name": "Coffee"}), becomes=[]),
+    ],
+    answers=[
+        Asked(
+            name="bookings",
+            by="bookings",
+            body=json.dumps({"Records": [BOOKING], "HasNextPage": False}).encode(),
+            becomes=[("room.booking", "nexudus:4711")],
+        ),
+        Asked(
+            name="a later page",
+            by="bookings",
+            body=json.dumps({"Records": [BOOKING], "HasNextPage": True}).encode(),
+            becomes=[("room.booking", "nexudus:4711")],
+            cursor={"since": "2026-03-01T09:30:00Z", "page": 2, "newest": "2026-03-01T16:00:00Z"},
+        ),
     ],
 )

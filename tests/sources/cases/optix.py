@@ -2,7 +2,17 @@
 
 import json
 
-from tests.sources.case import KEYS, Case, Sample, by_token, setup
+from tests.sources.case import KEYS, Asked, Case, Sample, by_token, setup
+
+BOOKING = {
+    "id": 8123,
+    "start": 1772442000,
+    "end": 1772449200,
+    "cancelled": False,
+    "updated": 1772438400,
+    "resource": {"id": 5, "name": "Booth"},
+    "account": {"member": 77, "team": None},
+}
 
 
 def notice(event: str) -> bytes:
@@ -22,5 +32,14 @@ CASE = Case(
             required=["event", "booking_id"],
         ),
         Sample(name="plan_created", body=notice("plan_created"), becomes=[]),
+    ],
+    answers=[
+        Asked(
+            name="booking",
+            by="booking",
+            body=json.dumps({"data": {"booking": BOOKING}}).encode(),
+            becomes=[("room.booking", "optix:77")],
+            wanted={"kind": "booking", "object": "8123", "at": "2026-03-02T09:30:00Z"},
+        ),
     ],
 )
