@@ -123,6 +123,7 @@ def requests() -> dict[str, tuple[Request, Any]]:
         "refund": (fetches["refund"].request(FETCHED, notices["refund"]), {"payment": payment()}),
         "return": (fetches["return"].request(FETCHED, notices["return"]), {"order": back}),
         "returned": (fetches["returned"].request(FETCHED, notices["returned"]), {"orders": [SOLD, back]}),
+        "several": (fetches["several"].request(FETCHED, {"object": refund()["id"]}), {"refund": refund()}),
         "again": (fetches["again"].request(FETCHED, {"object": refund()["id"]}), {"refund": refund()}),
     }
 

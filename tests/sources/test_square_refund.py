@@ -182,6 +182,7 @@ class TestByLines:
             order(COFFEE, BOOK, tenders=[tender(PAYMENT, 200), tender("another", 145)]),
             order(COFFEE, BOOK, tenders=[tender("another", 345)]),
             order(COFFEE, BOOK, tenders=[tender(PAYMENT, 345)], state="OPEN"),
+            order(COFFEE, BOOK, tenders=[tender(PAYMENT, 346)], rounding_adjustment={"amount_money": eur(1)}),
             # The bill could take the one for the other, which is taxed otherwise.
             order(COFFEE, BOOK | {"catalog_object_id": "VARIATION_COFFEE"}, tenders=[tender(PAYMENT, 345)]),
         ],

@@ -99,6 +99,12 @@ def tenders_of(order: Fields, currency: str) -> list[Tender]:
     )
 
 
+def rounding_of(order: Fields, currency: str) -> int:
+    """Return by what an order, or an entry of its returns, was rounded for cash."""
+    adjustment = order.opt_object("rounding_adjustment")
+    return 0 if adjustment is None else opt_minor(adjustment, "amount_money", currency) or 0
+
+
 def paid_lines(order: Fields, *, payment: str, amount: int, currency: str) -> list[Json]:
     """Return the lines that `payment` paid with `amount` (without its tip), whole or in part.
 
@@ -108,7 +114,7 @@ def paid_lines(order: Fields, *, payment: str, amount: int, currency: str) -> li
     own = next((n for n, tender in enumerate(tenders) if tender.payment == payment), None)
     if own is None or tenders[own].amount != amount:
         raise bad_payload(f"the order's tenders do not show {amount} of the payment; its plain sale stands")
-    rounding = _rounding(order, currency)
+    rounding = rounding_of(order, currency)
     lines = _sold(order, currency, whole=sum(tender.amount for tender in tenders) - rounding)
     if len(tenders) == 1:
         return [line.to_json(currency) for line in lines]
@@ -222,11 +228,6 @@ def _tax_names(order: Fields, name: str) -> dict[str, str]:
 def _tax_name(line: Fields, taxes: Mapping[str, str]) -> str | None:
     applied = {taxes.get(tax.text("tax_uid"), "tax") for tax in line.objects("applied_taxes")}
     return ", ".join(sorted(applied)) or None
-
-
-def _rounding(order: Fields, currency: str) -> int:
-    adjustment = order.opt_object("rounding_adjustment")
-    return 0 if adjustment is None else opt_minor(adjustment, "amount_money", currency) or 0
 
 
 def _status(tender: Fields, details: str) -> str | None:

@@ -3,13 +3,13 @@
     refund ─▶ pos.refund by amount, at once
            └▶ "refund": the payment ─┬ its only refund ─▶ "return": the return order ─▶ "returned": the order that was
                                      │                     sold, too ─▶ pos.refund by lines
-                                     └ one of several ─▶ "again" for each other ─▶ pos.refund by amount for good
+                                     └ one of several ─▶ "several" for each other ─▶ pos.refund by amount for good
 
 - The thing is the refund; a state's time is when it came about (`updated_at`), so the last one counts, and of states of
   one instant the one with the highest rank in its id: pending, completed, failed, each by amount, by lines, for good.
 - A return order names the lines where the till gave back articles; a refund of a custom amount has none. Lines are told
-  only where the sale had one payment, nothing of a tip came back, and the bill will give back exactly what Square did:
-  otherwise the amount is, which takes the same share of everything.
+  only where the sale had one payment, nothing of a tip or a rounding of cash is in it, and the bill will give back
+  exactly what Square did: otherwise the amount is, which takes the same share of everything.
 - Of several refunds of one payment none is by lines: what an amount took of an article could not be given back with it.
 - What names no payment (an unlinked refund) gives back no sale: refused, for somebody to look at.
 """
@@ -30,7 +30,7 @@ from meter.model.wire import Parsed
 from meter.sources.fields import Fields, bad_payload
 from meter.sources.make import changed, digest, usage_event
 from meter.sources.pos.square_money import is_object_id, is_ours, money, opt_minor, text_of
-from meter.sources.pos.square_order import OrderLine, charges_of, is_completed, lines_of, tenders_of
+from meter.sources.pos.square_order import OrderLine, charges_of, is_completed, lines_of, rounding_of, tenders_of
 from meter.sources.spec import Setup
 
 _STATUS: Final[Mapping[str, str]] = {
@@ -87,10 +87,10 @@ def refund_of(setup: Setup, refund: Fields) -> PaymentRefund | None:
     )
 
 
-def of_refund(setup: Setup, refund: Fields) -> Sequence[Parsed]:
+def of_refund(setup: Setup, refund: Fields, *, cause: str = "") -> Sequence[Parsed]:
     """Return what a refund becomes: its state by amount and, with `api_key`, the notice to look at its payment.
 
-    Raises BadInput.
+    `cause` tells another reason to look apart from the first. Raises BadInput.
     """
     found = refund_of(setup, refund)
     if found is None:
@@ -99,39 +99,46 @@ def of_refund(setup: Setup, refund: Fields) -> Sequence[Parsed]:
     if not setup.fetched or not is_object_id(found.payment):
         return [plain]
     object_id = _event_id(found, _data(setup, found, None), detail=_BY_AMOUNT)
-    return [plain, changed(setup, kind="refund", object_id=object_id, id=f"refund:{object_id}", refund=_facts(found))]
+    return [plain, _notice(setup, "refund", found, {"object": object_id, "cause": cause or None})]
 
 
-def refund_again(setup: Setup, refund: Fields) -> Sequence[Parsed]:
+def refund_for_good(setup: Setup, refund: Fields) -> Sequence[Parsed]:
     """Return the refund by amount for good. Raises BadInput."""
     found = refund_of(setup, refund)
     return () if found is None else [_event(setup, found, detail=_FOR_GOOD)]
 
 
+def refunds_of(payment: Fields) -> list[str]:
+    """Return the ids of a payment's refunds."""
+    listed = payment.raw("refund_ids")
+    return sorted({one for one in listed if is_object_id(one)}) if isinstance(listed, list) else []
+
+
 def payment_notices(setup: Setup, wanted: Mapping[str, Json], payment: Fields) -> Sequence[Parsed]:
     """Return what to look at once the payment is known: the return order of its only refund, or every other refund."""
-    refund, listed = refund_for(wanted), payment.raw("refund_ids")
-    others = {other for other in listed if is_object_id(other)} if isinstance(listed, list) else set()
-    others -= {refund.id}
+    refund = refund_for(wanted)
+    others = [other for other in refunds_of(payment) if other != refund.id]
     if others:
-        return [changed(setup, kind="again", object_id=other, id=f"again:{other}") for other in sorted(others)]
-    object_id = wanted.get("object")
-    if refund.status != "completed" or not is_object_id(refund.order) or not isinstance(object_id, str):
-        return ()
-    return [changed(setup, kind="return", object_id=object_id, id=f"return:{object_id}", refund=_facts(refund))]
+        return [changed(setup, kind="several", object_id=other, id=f"several:{other}") for other in others]
+    looked_into = refund.status == "completed" and is_object_id(refund.order)
+    return [_notice(setup, "return", refund, wanted)] if looked_into else ()
 
 
 def source_notice(setup: Setup, wanted: Mapping[str, Json], return_order: Fields) -> Sequence[Parsed]:
     """Return the notice that lines can be told of a refund, once the order that was sold is known; else nothing."""
-    refund, object_id = refund_for(wanted), wanted.get("object")
-    entry = _only_return(return_order)
+    refund, entry = refund_for(wanted), _only_return(return_order)
     source = None if entry is None else entry.opt_text("source_order_id")
-    if entry is None or _returned(entry, refund) is None or not is_object_id(source) or not isinstance(object_id, str):
+    if entry is None or _returned(entry, refund) is None or not is_object_id(source):
         return ()
+    return [_notice(setup, "returned", refund, wanted, source=source)]
+
+
+def _notice(setup: Setup, kind: str, refund: PaymentRefund, before: Mapping[str, Json], **more: Json) -> Parsed:
+    """Return the next step of looking into a state of a refund: each state is an object of its own."""
+    object_id, cause = str(before.get("object")), before.get("cause")
+    notice_id = ":".join([kind, object_id, *([cause] if isinstance(cause, str) else [])])
     facts = _facts(refund)
-    return [
-        changed(setup, kind="returned", object_id=object_id, id=f"returned:{object_id}", refund=facts, source=source)
-    ]
+    return changed(setup, kind=kind, object_id=object_id, id=notice_id, refund=facts, cause=cause, **more)
 
 
 def lined_refund(setup: Setup, refund: PaymentRefund, return_order: Fields, sale_order: Fields) -> Sequence[Parsed]:
@@ -144,7 +151,8 @@ def lined_refund(setup: Setup, refund: PaymentRefund, return_order: Fields, sale
     if not returned or not is_completed(sale_order):
         return ()
     tenders = tenders_of(sale_order, refund.currency)
-    if [tender.payment for tender in tenders] != [refund.payment]:
+    # With all lines of a sale the bill gives back what it was rounded by, too.
+    if [tender.payment for tender in tenders] != [refund.payment] or rounding_of(sale_order, refund.currency):
         return ()
     sold = [*lines_of(sale_order, refund.currency), *charges_of(sale_order, refund.currency)]
     lines = _matched(returned, sold)
@@ -180,9 +188,7 @@ def _returned(entry: Fields, refund: PaymentRefund) -> list[OrderLine] | None:
     """Return the lines that came back; None where they are not all that did: a tip, a custom amount, a rounding."""
     currency = refund.currency
     tips = sum(opt_minor(tip, "applied_money", currency) or 0 for tip in entry.objects("return_tips"))
-    adjustment = entry.opt_object("rounding_adjustment")
-    rounding = 0 if adjustment is None else opt_minor(adjustment, "amount_money", currency) or 0
-    if tips or rounding:
+    if tips or rounding_of(entry, currency):
         return None
     lines = [*lines_of(entry, currency, side="return_"), *charges_of(entry, currency, side="return_")]
     exact = sum(line.net + line.tax for line in lines) == refund.amount
