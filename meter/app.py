@@ -41,6 +41,7 @@ from meter.ingest.setups import Sources
 from meter.ingest.status import source_states
 from meter.ingest.topics import Topics
 from meter.ingest.webhook import hook_receiver
+from meter.ingest.wifi_sessions import WifiSessions
 from meter.model.errors import BadInput, Unavailable
 from meter.model.hashing import IdentityHasher
 from meter.rundir import Addresses
@@ -254,6 +255,15 @@ class Gateway:
         if self._parts.mqtt_url is not None:
             await stack.enter_async_context(self._background("mqtt", self._mqtt(self._parts.mqtt_url, batcher)))
         await stack.enter_async_context(self._background("sources", self._ask_sources(batcher)))
+        await stack.enter_async_context(self._background("wifi", self._look_at_sessions(batcher)))
+
+    async def _look_at_sessions(self, batcher: Batcher) -> None:
+        """Have what follows from Wi-Fi sessions stored."""
+        sessions = WifiSessions(
+            self._database, operator=await self._operator.wait(), leases=self._leases, receive=batcher.receive
+        )
+        batcher.on_commit.append(lambda _outcome: sessions.wake())
+        await sessions.run()
 
     async def _ask_sources(self, batcher: Batcher) -> None:
         """Fetch what notices named and poll what sends nothing."""

@@ -11,7 +11,7 @@ import msgspec
 from meter.model.wire import Parsed
 from meter.store.edges import EdgeProgress
 
-Channel: TypeAlias = Literal["mqtt", "http", "webhook", "radius", "fetch", "poll", "import"]
+Channel: TypeAlias = Literal["mqtt", "http", "webhook", "radius", "fetch", "poll", "import", "derived"]
 Status: TypeAlias = Literal["accepted", "duplicate", "rejected"]
 
 

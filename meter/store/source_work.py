@@ -12,6 +12,7 @@ from meter.model.event import DRAFT, SOURCE_CHANGED
 from meter.store.bulk import columns_of, insert_many
 from meter.store.entry import Entry
 from meter.store.tables import drafts, fetches
+from meter.store.wifi import note_sessions
 
 _FETCHES: Final = insert_many(
     fetches,
@@ -36,7 +37,8 @@ _DRAFTS: Final = insert_many(
 
 
 async def note_work(connection: AsyncConnection, operator: str, entries: Sequence[Entry]) -> None:
-    """Write what new events leave to do: objects to fetch, drafts to decide on."""
+    """Write what new events leave to do: objects to fetch, sessions to look at, drafts to decide on."""
+    await note_sessions(connection, operator, entries)
     wanted: dict[tuple[str, ...], dict[str, Any]] = {}
     drafted: dict[tuple[str, ...], dict[str, Any]] = {}
     for entry in entries:

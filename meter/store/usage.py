@@ -76,6 +76,14 @@ _OF_THINGS: Final = text(
      WHERE e.operator = :operator AND NOT {_HELD}
     """  # noqa: S608 -- constants of this module
 )
+_OF_SESSIONS: Final = text(
+    f"""
+    SELECT {_EVENT_COLUMNS}, r.session, r.derived
+      FROM unnest(CAST(:sources AS text[]), CAST(:sessions AS text[])) AS s (source, session)
+      JOIN wifi_readings AS r ON r.operator = :operator AND r.source = s.source AND r.session = s.session
+      JOIN events AS e ON e.operator = r.operator AND e.time = r.time AND e.source = r.source AND e.id = r.id
+    """  # noqa: S608 -- constants of this module
+)
 _OF_SHARED_THINGS: Final = text(
     f"""
     WITH things AS (
@@ -198,6 +206,25 @@ async def events_of_things(
         return []
     rows = await connection.execute(_OF_THINGS, {"operator": operator, **things})
     return [_event(row) for row in rows.all()]
+
+
+async def events_of_sessions(
+    connection: AsyncConnection, operator: str, sessions: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], list[tuple[UsageEvent, bool]]]:
+    """Return the events of Wi-Fi sessions by source and session, in no order, held ones too: and which are derived."""
+    ordered = sorted(sessions)
+    found: dict[tuple[str, str], list[tuple[UsageEvent, bool]]] = {key: [] for key in ordered}
+    rows = await connection.execute(
+        _OF_SESSIONS,
+        {
+            "operator": operator,
+            "sources": [source for source, _ in ordered],
+            "sessions": [session for _, session in ordered],
+        },
+    )
+    for row in rows.all():
+        found[row[0], row[9]].append((_event(row), row[10]))
+    return found
 
 
 async def events_of_shared_things(

@@ -29,7 +29,7 @@ SQUARE_URL = "https://meter.example/hooks/square/till"
 
 _UNSETTLED = """
     SELECT EXISTS (SELECT 1 FROM refolds)
-        OR EXISTS (SELECT 1 FROM sessions_due)
+        OR EXISTS (SELECT 1 FROM wifi_due)
         OR EXISTS (SELECT 1 FROM events AS e WHERE (e.xid, e.seq) > (
                SELECT xid, seq FROM rating_cursors ORDER BY xid, seq LIMIT 1))
         OR NOT EXISTS (SELECT 1 FROM rating_cursors)

@@ -11,7 +11,7 @@ from meter.store.tables.directory import accounts, grants, identities, member_ac
 from meter.store.tables.incoming import edges, event_keys, events, held_events, refunds, revisions
 from meter.store.tables.progress import checkpoints, leases, rating_cursors, refolds, wakes
 from meter.store.tables.schema import metadata
-from meter.store.tables.sources import drafts, feeds, fetches, sessions_due, wifi_readings
+from meter.store.tables.sources import drafts, feeds, fetches, wifi_due, wifi_readings
 from meter.store.tables.tenant import api_keys, catalogs, operators
 from meter.store.tables.worklists import doubtful_times, rejections, unread, unresolved
 
@@ -45,10 +45,10 @@ __all__ = [
     "refunds",
     "rejections",
     "revisions",
-    "sessions_due",
     "subscriptions",
     "unread",
     "unresolved",
     "wakes",
+    "wifi_due",
     "wifi_readings",
 ]

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from meter.store.tables.schema import Id, When, metadata, operator
@@ -40,7 +51,7 @@ feeds = Table(  # how far each poll has come
     PrimaryKeyConstraint("operator", "vendor", "name", "feed"),
 )
 
-wifi_readings = Table(  # the events of each Wi-Fi session, whoever they name
+wifi_readings = Table(  # the events of each Wi-Fi session, whoever they name; restarts of a NAS in the session ""
     "wifi_readings",
     metadata,
     operator(),
@@ -48,17 +59,25 @@ wifi_readings = Table(  # the events of each Wi-Fi session, whoever they name
     Column("session", Id, nullable=False),
     Column("time", When, nullable=False),
     Column("id", Id, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("person", Boolean, nullable=False),  # whether it names somebody
+    Column("derived", Boolean, nullable=False),  # from other events of the session
+    Column("nas", Id),
     PrimaryKeyConstraint("operator", "source", "session", "time", "id"),
+    Index("wifi_readings_nas_idx", "operator", "source", "nas", "time", postgresql_where=text("nas IS NOT NULL")),
 )
 
-sessions_due = Table(  # sessions of which something new is known
-    "sessions_due",
+wifi_due = Table(  # sessions to look at again: by name, by a restart of their NAS, by an event that was revised
+    "wifi_due",
     metadata,
     operator(),
+    Column("kind", Text, nullable=False),
     Column("source", Id, nullable=False),
-    Column("session", Id, nullable=False),
+    Column("name", Id, nullable=False),  # the session; or the id of the restart, or of the revised event
+    # What is told while it is looked at counts it up: then it is looked at once more.
     Column("notices", BigInteger, nullable=False, server_default=text("1")),
-    PrimaryKeyConstraint("operator", "source", "session"),
+    PrimaryKeyConstraint("operator", "kind", "source", "name"),
+    CheckConstraint("kind IN ('session', 'restart', 'revision')", name="kind"),
 )
 
 drafts = Table(  # what vendors say of members, accounts and subscriptions: the newest of each object

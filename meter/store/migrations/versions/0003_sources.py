@@ -52,15 +52,27 @@ def upgrade() -> None:
         sa.Column("session", ID, nullable=False),
         sa.Column("time", WHEN, nullable=False),
         sa.Column("id", ID, nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("person", sa.Boolean(), nullable=False),
+        sa.Column("derived", sa.Boolean(), nullable=False),
+        sa.Column("nas", ID, nullable=True),
         sa.PrimaryKeyConstraint("operator", "source", "session", "time", "id", name=op.f("wifi_readings_pkey")),
     )
+    op.create_index(
+        "wifi_readings_nas_idx",
+        "wifi_readings",
+        ["operator", "source", "nas", "time"],
+        postgresql_where=sa.text("nas IS NOT NULL"),
+    )
     op.create_table(
-        "sessions_due",
+        "wifi_due",
         sa.Column("operator", ID, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("source", ID, nullable=False),
-        sa.Column("session", ID, nullable=False),
+        sa.Column("name", ID, nullable=False),
         sa.Column("notices", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
-        sa.PrimaryKeyConstraint("operator", "source", "session", name=op.f("sessions_due_pkey")),
+        sa.PrimaryKeyConstraint("operator", "kind", "source", "name", name=op.f("wifi_due_pkey")),
+        sa.CheckConstraint("kind IN ('session', 'restart', 'revision')", name=op.f("wifi_due_kind_check")),
     )
     op.create_table(
         "drafts",
@@ -100,7 +112,7 @@ def downgrade() -> None:
     op.drop_column("members", "merged_into")
     op.drop_table("doubtful_times")
     op.drop_table("drafts")
-    op.drop_table("sessions_due")
+    op.drop_table("wifi_due")
     op.drop_table("wifi_readings")
     op.drop_table("feeds")
     op.drop_table("fetches")
