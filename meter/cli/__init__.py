@@ -20,6 +20,7 @@ from meter.cli import (
     drafts,
     gateway,
     identities,
+    importing,
     keys,
     members,
     reading,
@@ -66,6 +67,7 @@ app.command()(gateway.migrate)
 app.command()(gateway.check)
 app.command()(catalog.apply)
 app.command()(catalog.plan)
+app.command("import")(importing.import_files)
 app.command()(reading.charges)
 app.command()(reading.balance)
 app.command()(reading.explain)

@@ -71,15 +71,20 @@ class Beside:
             if others:
                 fault("account", f"is {account!r:.60}, but {id} belongs to {', '.join(others)}; say since when")
         if isinstance(made.get("identities"), list):
-            made["identities"] = [one for one in made["identities"] if self._is_new(one, id, at=at, fault=fault)]
+            given = enumerate(made["identities"])
+            made["identities"] = [
+                one for index, one in given if self._is_new(one, id, f"identities[{index}]", at=at, fault=fault)
+            ]
         return made
 
-    def _is_new(self, given: Json, member: str, *, at: datetime, fault: Fault) -> bool:
+    def _is_new(self, given: Json, member: str, name: str, *, at: datetime, fault: Fault) -> bool:
         if isinstance(given, dict):
-            return self.claim(given.get("id"), member, given.get("from"), at=at, fault=fault)
-        return self.claim(given, member, None, at=at, fault=fault)
+            return self.claim(given.get("id"), member, given.get("from"), name=name, at=at, fault=fault)
+        return self.claim(given, member, None, name=name, at=at, fault=fault)
 
-    def claim(self, identity: Json, member: str, start: Json, *, at: datetime, fault: Fault) -> bool:
+    def claim(
+        self, identity: Json, member: str, start: Json, *, name: str, at: datetime, fault: Fault
+    ) -> bool:
         """Tell whether the member has not claimed the identity yet; somebody else's without a date is a fault."""
         try:
             named = normalise_identity(str(identity))
@@ -92,7 +97,7 @@ class Beside:
         mine = any(claim.member == member for claim in stored)
         if others and not mine:
             message = f"{named} is claimed for {', '.join(others)}; claim it from a date on, or leave it"
-            fault("identities", message)
+            fault(name, message)
         return not mine
 
     def subscription(self, id: str, body: Mapping[str, Json], *, fault: Fault) -> Body:
