@@ -52,26 +52,36 @@ class ShiftedSource(NamedTuple):
     last: datetime
 
 
+# What is asked for of either table, before it is cut to a page: neither is read further than the page needs.
+_WANTED: Final = """
+    d.operator = :operator
+       AND (CAST(:since AS timestamptz) IS NULL OR d.time >= :since)
+       AND (CAST(:site AS text) IS NULL OR split_part(d.source, '/', 1) = :site)
+       AND NOT EXISTS (SELECT 1 FROM revisions AS r WHERE r.operator = :operator AND r.void
+                          AND r.target_source = d.source AND r.target_id = d.id)
+"""
+_BEHIND: Final = """
+    (CAST(:after_time AS timestamptz) IS NULL OR d.time >= :after_time
+       AND (d.time, d.source, d.id, {flag}) > (:after_time, :after_source, :after_id, :after_flag))
+       AND (CAST(:flag AS text) IS NULL OR {flag} = :flag)
+"""
 _PAGE: Final = text(
     f"""
     WITH doubted AS (
-        SELECT time, source, id, flag FROM doubtful_times WHERE operator = :operator
+        (SELECT d.time, d.source, d.id, d.flag FROM doubtful_times AS d
+          WHERE {_WANTED} AND {_BEHIND.format(flag="d.flag")}
+          ORDER BY d.time, d.source, d.id LIMIT :rows_max)
          UNION ALL
-        SELECT time, source, id, '{FUTURE}' FROM held_events WHERE operator = :operator
+        (SELECT d.time, d.source, d.id, '{FUTURE}' FROM held_events AS d
+          WHERE {_WANTED} AND {_BEHIND.format(flag=f"'{FUTURE}'")}
+          ORDER BY d.time, d.source, d.id LIMIT :rows_max)
     )
     SELECT e.source, e.id, e.type, e.site, e.time, e.timed, e.received_at, d.flag
       FROM doubted AS d
       JOIN events AS e ON e.operator = :operator AND (e.time, e.source, e.id) = (d.time, d.source, d.id)
-     WHERE (CAST(:since AS timestamptz) IS NULL OR d.time >= :since)
-       AND (CAST(:flag AS text) IS NULL OR d.flag = :flag)
-       AND (CAST(:site AS text) IS NULL OR e.site = :site)
-       AND (CAST(:after_time AS timestamptz) IS NULL
-            OR (d.time, d.source, d.id, d.flag) > (:after_time, :after_source, :after_id, :after_flag))
-       AND NOT EXISTS (SELECT 1 FROM revisions AS r WHERE r.operator = :operator AND r.void
-                          AND r.target_source = d.source AND r.target_id = d.id)
      ORDER BY d.time, d.source, d.id, d.flag
      LIMIT :rows_max
-    """  # noqa: S608 -- a constant of ours
+    """  # noqa: S608 -- constants of this module
 )
 _FLAGS: Final = text(
     """
@@ -83,16 +93,17 @@ _FLAGS: Final = text(
 _SHIFTED: Final = text(
     f"""
     WITH recent AS (
-        SELECT source, received_at, extract(epoch FROM received_at - time) AS late_s
+        SELECT source, site, received_at, extract(epoch FROM received_at - time) AS late_s
           FROM events
          WHERE operator = :operator AND timed AND (CAST(:since AS timestamptz) IS NULL OR time >= :since)
-           AND (CAST(:site AS text) IS NULL OR site = :site)
          ORDER BY time DESC
          LIMIT {_RECENT_EVENTS_MAX}
     ), late AS (
         SELECT source, count(*) AS events, max(received_at) AS last,
                percentile_disc(ARRAY[0.1, 0.5, 0.9]) WITHIN GROUP (ORDER BY late_s) AS spread
-          FROM recent GROUP BY source HAVING count(*) >= {_EVENTS_MIN}
+          FROM recent
+         WHERE CAST(:site AS text) IS NULL OR site = :site
+         GROUP BY source HAVING count(*) >= {_EVENTS_MIN}
     )
     SELECT source, events, last, CAST(round(spread[2] / {_STEP_S}) * {_STEP_S} AS integer) AS late_s
       FROM late
