@@ -68,12 +68,14 @@ async def test_a_printer_is_compared_with_its_jobs(space: Space, monkeypatch: py
 
 
 async def test_the_last_reading_before_is_where_counting_begins(space: Space) -> None:
-    """At midnight in Berlin, 1 March begins at 23:00 UTC; the counter was read a day before and a day after."""
-    await space.take(reading("10T12:00", 100), reading("11T12:00", 130), reading("12T12:00", 150))
+    """What was counted before that reading belongs to the time before."""
+    await space.take(
+        reading("09T12:00", 40), reading("10T12:00", 100), reading("11T12:00", 130), reading("12T12:00", 150)
+    )
     whole = (await machine("counters", "--from", "2026-03-11", "--to", "2026-03-13"))["printers"][0]
     assert (whole["counted"], whole["notes"]) == (50, [])
-    late = (await machine("counters", "--from", "2026-03-09", "--to", "2026-03-12"))["printers"][0]
-    assert late["counted"] == 30
+    late = (await machine("counters", "--from", "2026-03-08", "--to", "2026-03-12"))["printers"][0]
+    assert late["counted"] == 90
     assert "only" in late["notes"][0]
 
 

@@ -69,6 +69,13 @@ def test_the_lines_of_each_page_are_states_of_one_job_in_any_order() -> None:
         assert billed(read_lines(cups(), *order, *order)) == 6
 
 
+@pytest.mark.parametrize("number", range(1, 9))
+def test_of_the_pages_of_one_second_the_last_counts(number: int) -> None:
+    """Whatever the digests of the states are, and although 9 comes after 10 as text."""
+    pages = [a_line(str(page), 1, number=number) for page in range(1, 12)]
+    assert billed(read_lines(cups(), *pages)) == billed(read_lines(cups(), *reversed(pages))) == 11
+
+
 @given(st.permutations([a_line("total", 2), a_line("total", 5, clock="18:00:00 +0100")]))
 def test_a_job_that_ran_again_counts_once_and_in_full(order: list[str]) -> None:
     """Out of paper after two sides, the rest after a new reel: the second line counts the first one's sides, too."""

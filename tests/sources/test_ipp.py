@@ -126,6 +126,9 @@ def test_collections_and_kinds_that_nobody_reads_are_left_out() -> None:
     nested += text("", "x-dimension", 0x4A) + integer("", 21000) + value(0x37, "", b"") + value(0x37, "", b"")
     ranged = value(0x33, "page-ranges", bytes(8)) + value(0x13, "job-name", b"")
     named = value(0x36, "job-originating-user-name", b"\x00\x02de\x00\x05J\xc3\xb6rg")
+    attributes = dict(read_message(answer(job(extra=nested + ranged, user=named)).body).groups[1][1])
+    # What is nested belongs to no attribute out here.
+    assert {name: len(values) for name, values in attributes.items() if len(values) != 1} == {}
     [event] = events(poll(answer(job(extra=nested + ranged, user=named))).items)
     assert (event.subject, event.data["impressions"]) == ("cups:jörg", 4)
 
@@ -172,6 +175,16 @@ def test_a_job_that_is_printed_again_is_one_job_with_its_last_count() -> None:
     first = poll(answer(job()))
     second = poll(answer(job(ended=later, impressions=integer("job-impressions-completed", 9))), first.cursor)
     assert billed([*first.items, *second.items]) == billed([*second.items, *first.items]) == 9
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_of_two_counts_at_one_time_the_higher_is_the_later(number: int) -> None:
+    """A printer that goes on counting after it called the job complete; whatever the digests are."""
+    states = [
+        job(uuid=text("job-uuid", f"urn:uuid:{number}", 0x45), impressions=integer("job-impressions-completed", sides))
+        for sides in (9, 10, 11)
+    ]
+    assert billed(poll(answer(*states)).items) == billed(poll(answer(*reversed(states))).items) == 11
 
 
 def test_a_cancelled_job_is_not_a_completed_one() -> None:
