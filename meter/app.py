@@ -32,6 +32,7 @@ from meter.ingest.accept import Acceptor
 from meter.ingest.batcher import DRAIN_S, Batcher
 from meter.ingest.fetching.files import FileTransport
 from meter.ingest.fetching.http import HttpTransport
+from meter.ingest.fetching.snmp import SnmpTransport
 from meter.ingest.fetching.worker import SourceWorker
 from meter.ingest.http import event_receiver
 from meter.ingest.mqtt import MqttIngest
@@ -275,7 +276,7 @@ class Gateway:
                 sources=self._sources,
                 leases=self._leases,
                 receive=batcher.receive,
-                transports={"http": http, "file": FileTransport()},
+                transports={"http": http, "file": FileTransport(), "snmp": SnmpTransport()},
                 telemetry=self.telemetry,
             )
             batcher.on_commit.append(lambda outcome: worker.wake() if "webhook" in outcome.channels else None)
