@@ -15,12 +15,18 @@ from jsonschema import Draft202012Validator
 _FOLDER = Path(os.environ.get("METER_TEST_SPECS") or Path(__file__).parents[2] / "shared" / "specs")
 
 
+def spec_or_none(name: str) -> "Spec | None":
+    """The document of a vendor; None where it is not at hand."""
+    path = _FOLDER / f"{name}.json"
+    return _read(path) if path.exists() else None
+
+
 def spec(name: str) -> "Spec":
     """The document of a vendor; the test is skipped where it is not at hand."""
-    path = _FOLDER / f"{name}.json"
-    if not path.exists():
+    found = spec_or_none(name)
+    if found is None:
         pytest.skip(f"{name}.json is not at hand; METER_TEST_SPECS names the folder of vendors' OpenAPI documents")
-    return _read(path)
+    return found
 
 
 @cache
