@@ -38,6 +38,7 @@ def test_an_interim_says_what_was_used_so_far() -> None:
         "ap": "00-10-a4-23-19-c0",
         "ssid": "Guests",
         "nas": "ap-lobby/192.0.2.7",
+        "protocol": "radius",
     }
 
 

@@ -35,7 +35,7 @@ def told(
 ) -> UsageEvent:
     rank = ("start", "interim", "stop").index(status)
     counted = {"seconds": seconds, "bytes_in": None if seconds is None else seconds * 10}
-    made = {"session": "s-1", "status": status, "nas": NAS, **counted, **data}
+    made = {"session": "s-1", "status": status, "nas": NAS, "protocol": "radius", **counted, **data}
     return UsageEvent(
         source=SOURCE,
         id=f"{rank}-{status}-{minutes}-{subject}",
@@ -200,6 +200,11 @@ def test_a_start_that_is_missing_follows_from_the_seconds() -> None:
     log.take(told("start", 0.5))
     assert log.settle().shown[0] == (0.5, "start", ADA, None, False)
     assert [row[1] for row in log.shown] == ["start", "interim", "stop"]
+
+
+def test_what_is_not_by_radius_may_have_had_no_start() -> None:
+    log = log_of(told("interim", 5, seconds=300, protocol=None), told("stop", 10, seconds=600, protocol=None))
+    assert log.derived == {}
 
 
 def test_a_start_heard_after_the_stop_opens_nothing() -> None:

@@ -39,6 +39,8 @@ from meter.sources.make import digest, usage_event, window_id
 from meter.sources.spec import Option, Setup
 
 KIND: Final = "wifi"
+# By whose rules a session's readings are meant: its seconds are counted from its start.
+PROTOCOL: Final = "radius"
 
 OPTIONS: Final[Mapping[str, Option]] = {
     "swap_octets": Option(
@@ -138,6 +140,7 @@ def read(
                 "ap": ap,
                 "ssid": ssid,
                 "nas": nas,
+                "protocol": PROTOCOL,
                 # What roaming strings together; a digest, for some NASes write the station's address into it.
                 "roaming": None if linked is None else digest(linked),
                 "cause": _cause(fields) if status == "stop" else None,

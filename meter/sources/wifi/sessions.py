@@ -2,7 +2,7 @@
 
     weak ── a MAC address, or nobody ──▶ the same for the person whom another event of the session names
     reading ── its NAS restarted ──────▶ stop, there, `estimated`
-    reading, no start ─────────────────▶ start, by the seconds that the NAS has counted
+    RADIUS' reading, no start ─────────▶ start, by the seconds that the NAS has counted
 
 It is a function of the set of events and never of their order of arrival: what a later event makes wrong is taken back
 (`event.voided`), and what it makes right is added. So nothing here waits, and nothing is settled.
@@ -30,6 +30,7 @@ from typing import Final
 from meter.model.event import VOIDED, WIFI_SESSION, Json, UsageEvent
 from meter.model.wire import Parsed
 from meter.sources.make import digest, event_of
+from meter.sources.wifi.accounting import PROTOCOL
 
 _FROM: Final = "derived_from"
 _WEAK: Final = frozenset({"mac"})
@@ -150,7 +151,12 @@ def _parts(facts: Iterable[UsageEvent]) -> tuple[list[list[UsageEvent]], list[Us
         if not parts or not _starts(event):
             parts = parts or [[]]
             parts[-1].append(event)
-        elif not event.timed and not _starts(parts[-1][0]) and _stops(parts[-1][-1]):
+        elif (
+            event.data.get("protocol") == PROTOCOL
+            and not event.timed
+            and not _starts(parts[-1][0])
+            and _stops(parts[-1][-1])
+        ):
             late.append(event)
         else:
             parts.append([event])
@@ -168,6 +174,8 @@ def _stops(event: UsageEvent) -> bool:
 def _begun(first: UsageEvent, *, late: bool) -> datetime | None:
     """Return when a session began whose start is missing, or was heard late; None where nothing tells."""
     seconds = first.data.get("seconds")
+    if first.data.get("protocol") != PROTOCOL:
+        return None
     if isinstance(seconds, bool) or not isinstance(seconds, int | Decimal) or not 0 < seconds <= _SECONDS_MAX:
         return first.time if late else None
     return first.time - timedelta(seconds=int(seconds))
