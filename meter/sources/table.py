@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from io import StringIO
 from typing import Final
 
 from meter.model.errors import BadInput
@@ -31,6 +30,8 @@ DELIMITERS: Final = (";", ",", "\t", "|")
 _SAMPLE_ROWS: Final = 20
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _SEP_LINE: Final = re.compile(r"sep=(.)[ \t]*(\r\n|\r|\n|$)", re.IGNORECASE)
+# With their ends. splitlines() would also cut at characters that cells may hold.
+_LINES: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 # Excel's way of keeping leading zeros: ="00123".
 _KEPT_TEXT: Final = re.compile(r'="(.*)"', re.DOTALL)
 # What a spreadsheet makes of a long number: 4,91234E+11. The digits are gone.
@@ -94,10 +95,9 @@ def read_table(body: bytes, dialect: Dialect) -> Table:
     skipped = dialect.skip_lines
     if found is not None:
         text, skipped = text[found.end() :], skipped + 1
-    # Not splitlines(), which also cuts at characters that cells may hold.
-    lines = StringIO(text, newline="").readlines()[dialect.skip_lines :]
+    lines = _LINES.findall(text)[dialect.skip_lines :]
     delimiter = dialect.delimiter or (found[1] if found is not None else _delimiter(lines[:_SAMPLE_ROWS]))
-    records = _records("".join(lines), delimiter, skipped)
+    records = _records(lines, delimiter, skipped)
     columns = dialect.columns or _header(records)
     rows: list[Row] = []
     faults: list[RowFault] = []
@@ -127,9 +127,9 @@ def _decoded(body: bytes, declared: str | None) -> tuple[str, str]:
     return text, encoding
 
 
-def _records(text: str, delimiter: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
+def _records(lines: Sequence[str], delimiter: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
     """Give each record with the line where it begins. Raises BadInput (`bad_table`)."""
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     before = 0
     try:
         for record in reader:

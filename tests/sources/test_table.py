@@ -80,6 +80,15 @@ def test_a_row_stands_on_the_line_where_it_begins() -> None:
     assert [(row.line, row.cells["a"]) for row in found.rows] == [(2, "x\ny"), (4, "z")]
 
 
+def test_only_line_ends_end_a_line() -> None:
+    found = table('a,b\nx\u2028y\x0bz\x85,1\n\n2,"3\r\n4\r5"\n6,7')
+    assert [(row.line, row.cells["a"], row.cells["b"]) for row in found.rows] == [
+        (2, "x\u2028y\x0bz", "1"),
+        (4, "2", "3\r\n4\r5"),
+        (7, "6", "7"),
+    ]
+
+
 def test_cells_beyond_the_columns_are_a_fault_and_missing_ones_are_empty() -> None:
     found = table("a,b\n1,2,3\n4\n5,6,,\n")
     assert [fault.line for fault in found.faults] == [2]
