@@ -253,6 +253,58 @@ def tills(draw: st.DrawFn, *, house: bool = False) -> Till:
     return till
 
 
+def figures(till: Till) -> list[tuple[str, str, str, str]]:
+    """Net, tax, tip and total of each line of the bill."""
+    return [
+        (
+            f"{line.amount:.2f}",
+            f"{line.tax.amount or 0:.2f}" if line.tax else "",
+            f"{line.tip or 0:.2f}",
+            f"{line.total}",
+        )
+        for line in bill(in_order(till))
+    ]
+
+
+class TestByHand:
+    def test_a_refund_by_amount_takes_its_share_of_the_tip(self) -> None:
+        """2.00 of 3.00 + 0.57 tax + 0.43 tip: the half; 0.215 of the tip is 0.22, 1.78 x 0.57 / 3.57 of tax 0.28."""
+        till = Till(lines=[(300, 57, 2)], weights=[1], tips=[43], given_back=[(0, 200, "COMPLETED")])
+        assert figures(till) == [("3.00", "0.57", "0.43", "4.00"), ("-1.50", "-0.28", "-0.22", "-2.00")]
+
+    def test_two_halves_give_back_the_whole(self) -> None:
+        given_back = [(0, 200, "COMPLETED"), (0, 200, "COMPLETED")]
+        till = Till(lines=[(300, 57, 2)], weights=[1], tips=[43], given_back=given_back)
+        assert figures(till)[2] == ("-1.50", "-0.29", "-0.21", "-2.00")
+
+    def test_an_article_gives_back_its_own_tax(self) -> None:
+        till = Till(lines=[(200, 38, 1), (100, 7, 1)], weights=[1], tips=[0], given_back=[(0, "i1", "COMPLETED")])
+        assert figures(till) == [("3.00", "0.45", "0.00", "3.45"), ("-1.00", "-0.07", "0.00", "-1.07")]
+
+    def test_each_payment_bears_its_part_and_its_refund(self) -> None:
+        """1.19 as 0.60 and 0.59: tax 0.10 and 0.09; 0.30 given back of Ada's are 0.25 and 0.05."""
+        till = Till(lines=[(100, 19, 1)], weights=[60, 59], tips=[0, 20], given_back=[(0, 30, "COMPLETED")])
+        assert figures(till) == [
+            ("0.50", "0.10", "0.00", "0.60"),
+            ("-0.25", "-0.05", "0.00", "-0.30"),
+            ("0.50", "0.09", "0.20", "0.79"),
+        ]
+
+    def test_what_failed_gives_back_nothing(self) -> None:
+        till = Till(lines=[(100, 19, 1)], weights=[1], tips=[0], given_back=[(0, 30, "FAILED"), (0, 30, "REJECTED")])
+        assert figures(till) == [("1.00", "0.19", "0.00", "1.19")]
+
+    def test_on_a_house_account_each_article_is_a_line(self) -> None:
+        till = Till(lines=[(200, 38, 1), (100, 19, 1)], weights=[1], tips=[50], house=True)
+        lines = bill(in_order(till))
+        assert {(line.account, line.settlement) for line in lines} == {("acme", "account")}
+        assert [(line.price, f"{line.amount:.2f}") for line in lines] == [
+            ("passed", "2.00"),
+            ("passed", "1.00"),
+            (None, "0.50"),
+        ]
+
+
 COFFEE_AND_CAKE = [(294, 56, 2), (500, 95, 1)]
 
 

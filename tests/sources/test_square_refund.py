@@ -20,6 +20,7 @@ from tests.sources.square_objects import (
     eur,
     item,
     order,
+    order_notice,
     refund,
     refund_notice,
     return_order,
@@ -202,6 +203,15 @@ class TestByLines:
         assert {event.id for event in one} == {event.id for event in other}
         last = max((event for event in one if event.type == "pos.refund"), key=lambda event: (event.time, event.id))
         assert "lines" in last.data
+
+    def test_what_came_back_before_the_order_was_completed_is_looked_into_then(self) -> None:
+        paid = payment(refund_ids=[REFUND], amount_money=eur(345), tip_money=None, total_money=eur(345))
+        held = {"payments": [paid], "refunds": [refund("COMPLETED", 119)]}
+        square = Square().holds(orders=[SOLD | {"state": "OPEN"}, return_order(returned("coffee", 119, 19))], **held)
+        before = square.all_of(come(refund_notice("COMPLETED", 119)))
+        assert not any("lines" in event.data for event in before)
+        after = square.holds(orders=[SOLD]).all_of(come(order_notice()))
+        assert [event.thing for event in after if event.type == "pos.refund" and "lines" in event.data] == [REFUND]
 
     def test_both_orders_are_asked_for_at_once(self) -> None:
         square = Square().holds(orders=[SOLD, return_order(returned("coffee", 119, 19))], payments=[payment()])

@@ -122,7 +122,8 @@ SQUARE: Final = Vendor(
             what="what webhooks missed (payments, refunds, completed orders)",
             state="done",
             becomes="pos.sale, pos.refund",
-            note="with `api_key`: what changed since the last sweep, by location",
+            note="with `api_key`, which needs `PAYMENTS_READ`, `ORDERS_READ` and `MERCHANT_PROFILE_READ`: what changed "
+            "since the last sweep, by location",
         ),
         Covers(what="categories of articles", state="not", note="orders do not hold them; gift cards are `gift_card`"),
         Covers(what="everything else", state="not"),
