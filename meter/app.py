@@ -33,6 +33,7 @@ from meter.ingest.batcher import DRAIN_S, Batcher
 from meter.ingest.fetching.files import FileTransport
 from meter.ingest.fetching.http import HttpTransport
 from meter.ingest.fetching.snmp import SnmpTransport
+from meter.ingest.fetching.square import SquareTransport
 from meter.ingest.fetching.worker import SourceWorker
 from meter.ingest.http import event_receiver
 from meter.ingest.mqtt import MqttIngest
@@ -268,7 +269,7 @@ class Gateway:
 
     async def _ask_sources(self, batcher: Batcher) -> None:
         """Fetch what notices named and poll what sends nothing."""
-        http = HttpTransport()
+        http, square = HttpTransport(), SquareTransport()
         try:
             worker = SourceWorker(
                 self._database,
@@ -276,12 +277,13 @@ class Gateway:
                 sources=self._sources,
                 leases=self._leases,
                 receive=batcher.receive,
-                transports={"http": http, "file": FileTransport(), "snmp": SnmpTransport()},
+                transports={"http": http, "square": square, "file": FileTransport(), "snmp": SnmpTransport()},
                 telemetry=self.telemetry,
             )
             batcher.on_commit.append(lambda outcome: worker.wake() if "webhook" in outcome.channels else None)
             await worker.run()
         finally:
+            await square.close()
             await http.close()
 
     async def _mqtt(self, url: str, batcher: Batcher) -> None:
