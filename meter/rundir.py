@@ -59,23 +59,22 @@ def identity_key(data_dir: Path) -> str:
 
 
 def has_identity_key(data_dir: Path) -> bool:
-    """Tell whether a gateway has made its key in this data directory."""
+    """Tell whether the key was made in this data directory."""
     return (data_dir / _IDENTITY_KEY).exists()
 
 
 def _made_once(path: Path, *, prefix: str, setting: str) -> str:
     try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        made = path.with_suffix(f".{os.getpid()}.new")
-        _write_private(made, (prefix + secrets.token_urlsafe(32)).encode())
-        # Of two processes that make one at once, both take the first's.
-        with suppress(FileExistsError):
-            os.link(made, path)
-        made.unlink()
+        if not path.exists():
+            made = path.with_suffix(f".{os.getpid()}.new")
+            _write_private(made, (prefix + secrets.token_urlsafe(32)).encode())
+            # Of two processes that make one at once, both take the first's.
+            with suppress(FileExistsError):
+                os.link(made, path)
+            made.unlink()
         return path.read_text(encoding="ascii").strip()
     except OSError as error:
-        message = f"{path} cannot be read: {error}; use the user that runs the gateway, or set {setting}"
+        message = f"{path} cannot be read or made: {error}; use the user that runs the gateway, or set {setting}"
         raise BadInput(message, code="bad_data_dir") from error
 
 

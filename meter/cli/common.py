@@ -17,7 +17,7 @@ from meter.config import Settings, load_settings
 from meter.model.errors import BadInput
 from meter.model.hashing import IdentityHasher
 from meter.model.money import plain
-from meter.rundir import has_identity_key, identity_key, read_addresses
+from meter.rundir import identity_key, read_addresses
 from meter.store.directory import NO_CATALOG, current_operator
 from meter.store.engine import Database
 
@@ -76,15 +76,14 @@ def database_url(settings: Settings) -> str:
     return addresses.database
 
 
-def hasher(settings: Settings, *, make: bool = False) -> IdentityHasher:
-    """Return how identities are stored: with the key that is set, else that of the data directory.
+def hasher(settings: Settings) -> IdentityHasher:
+    """Return how identities are stored: with the key that is set, else that of the data directory, made when needed."""
 
-    `make`: where there is none, make one, as a gateway does; without, identities that are hashed cannot be given.
-    """
-    key = None if settings.identity_key is None else settings.identity_key.get_secret_value()
-    if key is None and settings.hash_identities and (make or has_identity_key(settings.data_dir)):
-        key = identity_key(settings.data_dir)
-    return IdentityHasher(settings.hash_identities, None if key is None else key.encode())
+    def key() -> bytes:
+        given = settings.identity_key
+        return (identity_key(settings.data_dir) if given is None else given.get_secret_value()).encode()
+
+    return IdentityHasher(settings.hash_identities, key)
 
 
 @asynccontextmanager

@@ -29,7 +29,14 @@ from meter.export.ledger import LedgerTarget
 from meter.ingest.mqtt_address import broker_address
 from meter.ingest.setups import Sources
 from meter.model.errors import BadInput, MeterError, Unavailable
-from meter.rundir import Addresses, admin_key, forget_addresses, read_addresses, write_addresses
+from meter.rundir import (
+    Addresses,
+    admin_key,
+    forget_addresses,
+    has_identity_key,
+    read_addresses,
+    write_addresses,
+)
 from meter.store import migrate as schema
 from meter.store.directory import current_operator
 from meter.store.engine import Database, reason_of
@@ -136,9 +143,7 @@ async def _up(settings: Settings, *, demo_s: float | None) -> None:
         if started is None:
             return
         parts, watches = started
-        gateway = Gateway(
-            settings, parts, roles=ROLES, admin_key=_key(settings), hasher=hasher(settings, make=True)
-        )
+        gateway = Gateway(settings, parts, roles=ROLES, admin_key=_key(settings), hasher=hasher(settings))
         stack.callback(forget_addresses, settings.data_dir)
         works = [gateway.run(stop=stop, ready=partial(_ready, settings, demo)), *(watch() for watch in watches)]
         if demo is not None:
@@ -208,7 +213,7 @@ def _say_ready(http: str, mqtt: str | None) -> None:
 async def _apply(url: str, settings: Settings, *, demo: bool) -> None:
     """Apply the catalogs that the settings name; for the demo on a new data directory the example's."""
     files = read_files(settings.catalog)
-    database = Database(url, hasher=hasher(settings, make=True))
+    database = Database(url, hasher=hasher(settings))
     try:
         if not files and demo:
             async with database.begin() as connection:
@@ -241,7 +246,7 @@ async def _serve(settings: Settings, roles: Sequence[str]) -> None:
     async def ready(addresses: Addresses) -> None:
         _say_ready(addresses.http, None if parts.mqtt_url is None else broker_address(parts.mqtt_url).shown)
 
-    gateway = Gateway(settings, parts, roles=roles, admin_key=_key(settings), hasher=hasher(settings, make=True))
+    gateway = Gateway(settings, parts, roles=roles, admin_key=_key(settings), hasher=hasher(settings))
     await gateway.run(stop=stop, ready=ready)
 
 
@@ -261,7 +266,7 @@ async def _check() -> list[tuple[str, str | None]]:
         ("database", _check_database),
         ("schema", _check_schema),
         ("catalog", _check_catalog),
-        ("identities", _check_identities),
+        ("identities", partial(_check_identities, settings)),
         ("broker", partial(_check_broker, settings)),
     ]
     checks += [
@@ -300,7 +305,7 @@ async def _check_catalog() -> None:
         await require_operator(database)
 
 
-async def _check_identities() -> None:
+async def _check_identities(settings: Settings) -> None:
     async with connect() as database:
         if await schema.revision(database) != schema.head():
             raise BadInput("unknown while the schema is another version's", code="schema_mismatch")
@@ -308,7 +313,9 @@ async def _check_identities() -> None:
             operator = await current_operator(connection)
             if operator is None:
                 return
-            await check_key(connection, operator)
+            # Looking makes no key: where there is none yet, nothing can be hashed with another.
+            if settings.identity_key is not None or has_identity_key(settings.data_dir):
+                await check_key(connection, operator)
             unhashed = await unhashed_claims(connection, operator)
     if unhashed:
         message = f"{unhashed} claims are stored unhashed and no longer found; run `meter identities hash`"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import b32encode
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -34,20 +34,22 @@ _ACCESS: Final = "door.access"
 
 
 class IdentityHasher:
-    """Gives identities of `kinds` as they are stored. `key` None: it is not at hand, and none of them can be given."""
+    """Gives identities of `kinds` as they are stored. `key` is called once, when the first of them is given."""
 
-    def __init__(self, kinds: Collection[str] = (), key: bytes | None = None) -> None:
+    def __init__(self, kinds: Collection[str], key: Callable[[], bytes]) -> None:
         """Hash nothing yet."""
         self.kinds = frozenset(kinds)
-        self._key = key
+        self._get_key = key
         self._hashed = lru_cache(maxsize=65536)(self._hash)
 
     @cached_property
+    def _key(self) -> bytes:
+        return self._get_key()
+
+    @cached_property
     def fingerprint(self) -> bytes | None:
-        """Return what tells two keys apart; None where nothing is hashed, or no key is at hand."""
-        if not self.kinds or self._key is None:
-            return None
-        return hmac.digest(self._key, b"which key this is", sha256)[:16]
+        """Return what tells two keys apart; None where nothing is hashed."""
+        return hmac.digest(self._key, b"which key this is", sha256)[:16] if self.kinds else None
 
     def concerns(self, identity: str) -> bool:
         """Tell whether a normalised identity is stored otherwise than it is written."""
@@ -55,17 +57,11 @@ class IdentityHasher:
         return kind in self.kinds and not is_hashed(value)
 
     def stored(self, identity: str) -> str:
-        """Return a normalised identity as it is stored. Raises BadInput (`no_identity_key`)."""
+        """Return a normalised identity as it is stored. Raises whatever getting the key does."""
         return self._hashed(identity) if self.concerns(identity) else identity
 
     def _hash(self, identity: str) -> str:
         kind, _, value = identity.partition(":")
-        if self._key is None:
-            message = (
-                f"{kind}: is stored hashed, and the key is not at hand; set METER_IDENTITY_KEY or METER_DATA_DIR to the"
-                " gateway's, or give the identity as it is listed"
-            )
-            raise BadInput(message, code="no_identity_key")
         digest = hmac.digest(self._key, identity.encode(), sha256)
         tail = _tail(kind, value)
         return f"{kind}:~{b32encode(digest).decode().lower()[:_HASH_CHARS]}" + (f".{tail}" if tail else "")
@@ -137,4 +133,4 @@ def _tail(kind: str, value: str) -> str:
     return shown[-_CARD_TAIL_CHARS:] if kind in _CARD_KINDS and len(shown) >= _CARD_CHARS_MIN else ""
 
 
-PLAIN: Final = IdentityHasher()
+PLAIN: Final = IdentityHasher((), bytes)

@@ -26,7 +26,7 @@ def hasher_of(conn: AsyncConnection) -> IdentityHasher:
 async def stored_identity(conn: AsyncConnection, operator: str, given: str) -> str:
     """Return an identity as it is stored.
 
-    Raises BadInput: `bad_identity`; `no_identity_key`, `identity_key_mismatch` where it would be hashed.
+    Raises BadInput: `bad_identity`; `identity_key_mismatch`, `bad_data_dir` where it would be hashed.
     """
     identity, hasher = normalise_identity(given), hasher_of(conn)
     if hasher.concerns(identity):
@@ -47,7 +47,7 @@ async def stored_draft(conn: AsyncConnection, operator: str, draft: DirectoryDra
 async def check_key(conn: AsyncConnection, operator: str) -> None:
     """Make sure that identities are hashed with the key that was first used for this database.
 
-    Raises BadInput (`identity_key_mismatch`). Where nothing is hashed, or without a key, there is nothing to check.
+    Raises BadInput (`identity_key_mismatch`). Where nothing is hashed there is nothing to check.
     """
     fingerprint = hasher_of(conn).fingerprint
     if fingerprint is None:
@@ -63,7 +63,7 @@ async def check_key(conn: AsyncConnection, operator: str) -> None:
     if known is not None and bytes(known) != fingerprint:
         message = (
             "METER_IDENTITY_KEY: the identities of this database are hashed with another key, so nobody's would be"
-            " found; set the key of the gateway that was first (identity.key in its data directory)"
+            " found; set the key that was first (of a gateway without one: identity.key in its data directory)"
         )
         raise BadInput(message, code="identity_key_mismatch")
 

@@ -53,11 +53,13 @@ async def test_whose_identities_may_be(space: Space) -> None:
 async def test_a_hashed_identity_needs_the_gateways_key(
     space: Space, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    monkeypatch.setenv("METER_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-    result = await machine_error("unresolved", "claim", "mac:02:00:00:00:00:0a", "ada")
-    assert result == "no_identity_key"
-    monkeypatch.setenv("METER_IDENTITY_KEY", "the gateway's own key")
+    data = tmp_path_factory.mktemp("data")
+    monkeypatch.setenv("METER_DATA_DIR", str(data))
+    assert (await machine("identities", "list", "--identity", "badge:ADA1"))["identities"] != []
+    assert list(data.iterdir()) == []
     claimed = await machine("unresolved", "claim", "mac:02:00:00:00:00:0a", "ada")
+    [made] = data.iterdir()
+    assert (made.name, made.stat().st_mode & 0o777, len(made.read_text())) == ("identity.key", 0o600, 43)
     assert claimed["identity"].startswith("mac:~")
     assert claimed["identity"].endswith(".000a")
     assert (await machine("identities", "list", "--identity", "mac:0200.0000.000A"))["identities"] != []

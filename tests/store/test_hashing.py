@@ -11,7 +11,7 @@ import pytest_asyncio
 from meter.catalog.load import read_catalog_text
 from meter.ingest.accept import Acceptor
 from meter.model.errors import BadInput, Unavailable
-from meter.model.hashing import IdentityHasher
+from meter.model.hashing import PLAIN, IdentityHasher
 from meter.store.apply import preview_catalog
 from meter.store.engine import Database
 from meter.store.hashing import check_key, unhashed_claims
@@ -19,7 +19,7 @@ from meter.store.unresolved import claim_identity, unresolved_identities
 from meter.telemetry import Telemetry
 from tests.booking.space import CATALOG, LATER, Space, amend, entry, event, pages
 
-HASHER = IdentityHasher({"mac", "badge"}, b"a key of the tests")
+HASHER = IdentityHasher({"mac", "badge"}, lambda: b"a key of the tests")
 WIFI = CATALOG.replace('identities: ["badge:ADA1"]', 'identities: ["badge:ADA1", "mac:DA:DE:DF:EE:92:51"]')
 MAC = "mac:dade.dfee.9251"
 # What was planted, in every spelling that could be left somewhere.
@@ -118,7 +118,7 @@ async def test_a_refusal_keeps_what_was_sent_so_that_it_can_be_tried_again(space
 
 
 async def test_another_key_is_refused_before_anything_is_written(space: Space) -> None:
-    stranger = Database(space.database.url, hasher=IdentityHasher({"mac"}, b"some other key of bytes"))
+    stranger = Database(space.database.url, hasher=IdentityHasher({"mac"}, lambda: b"some other key of bytes"))
     try:
         async with stranger.begin() as conn:
             with pytest.raises(BadInput, match="METER_IDENTITY_KEY") as caught:
@@ -141,7 +141,7 @@ async def test_another_key_is_refused_before_anything_is_written(space: Space) -
 async def test_the_first_key_stands_and_without_hashing_none_is_needed(space: Space) -> None:
     [(check,)] = await space.rows("SELECT identity_check FROM operators")
     assert bytes(check) == HASHER.fingerprint
-    for hasher in (IdentityHasher(), IdentityHasher({"email"}, b"a key of the tests"), IdentityHasher({"mac"})):
+    for hasher in (PLAIN, IdentityHasher({"email"}, lambda: b"a key of the tests")):
         other = Database(space.database.url, hasher=hasher)
         async with other.begin() as conn:
             await check_key(conn, "northside")

@@ -117,7 +117,7 @@ async def test_the_strongest_come_first_and_only_so_many(space: Space) -> None:
 
 
 async def test_hashed_addresses_agree_too(database_url: str) -> None:
-    hasher = IdentityHasher({"email", "badge"}, b"a key of the tests")
+    hasher = IdentityHasher({"email", "badge"}, lambda: b"a key of the tests")
     space = Space(Database(database_url, hasher=hasher))
     await space.apply(PEOPLE)
     await space.take(
