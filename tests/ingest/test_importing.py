@@ -267,6 +267,15 @@ async def test_faulty_usage_is_left_out_where_that_is_asked(space: Space) -> Non
     assert await count(space, "events") == 2
 
 
+async def test_a_row_counts_whole_or_not_at_all(space: Space) -> None:
+    mapping = EVENTS + "members: {id: Karte, account: Firma}\n"
+    table = "Job;Datum;Zeit;Karte;Seiten;Farbe;Firma\n"
+    rows = "17;02.03.2026;09:00;ADA1;12;ja;acme\n18;02.03.2026;09:05;ADA2;3;nein;nowhere\n"
+    result = await take(space, mapping, table + rows, skip_faults=True)
+    assert (result.counts["events"], result.counts["members"]) == (Counts(new=1), Counts(new=1))
+    assert await count(space, "events") == 1
+
+
 async def test_batches_are_bounded_and_progress_is_told(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "BATCH_EVENTS", 3)
     monkeypatch.setattr(run_module, "_LOOKUP_KEYS", 2)

@@ -66,6 +66,12 @@ def test_what_is_asked_is_made_of_our_own_address() -> None:
     assert request.headers["Authorization"] == "Bearer the-token"
 
 
+@pytest.mark.parametrize("object_id", ["../admin", "a/b", "x?y=1", "", "x" * 65])
+def test_an_id_that_leads_elsewhere_is_not_asked(object_id: str) -> None:
+    with pytest.raises(BadInput):
+        COBOT.fetches["booking"].request(CASE.setup, {"object": object_id})
+
+
 def test_each_notice_is_a_reason_to_look() -> None:
     """Without an id, two changes within a second must not pass for one: the second would never be fetched."""
     assert COBOT.hook is not None

@@ -120,13 +120,20 @@ def test_a_company_is_the_account_of_its_contacts() -> None:
     of_company = {**DEAL, "associations": {**DEAL["associations"], "companies": {"results": [{"id": "7"}]}}}
     account, contact, _ = fetched("deal", of_company, {"object": "9001"})
     assert account.data["body"] == {"name": "ACME moves in"}
-    (member,) = fetched("contact", CONTACT, dict(contact.data))
+    associated = {**CONTACT, "associations": {"companies": {"results": [{"id": "6"}, {"id": "7"}]}}}
+    (member,) = fetched("contact", associated, dict(contact.data))
     assert member.data["body"] == {
         "name": "Ada Lovelace",
         "email": "ada@acme.example",
         "account": "hubspot-7",
         "identities": ["hubspot:51", "email:ada@acme.example"],
     }
+
+
+def test_a_notice_makes_nobody_a_member_of_a_company() -> None:
+    wanted: dict[str, Json] = {"object": "51", "company": "7", "at": "2026-03-02T09:00:00Z"}
+    _, member = fetched("contact", CONTACT, wanted)
+    assert member.data["body"]["account"] == "hubspot-51"
 
 
 def test_a_contact_without_a_company_has_an_account() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import permutations
@@ -28,7 +29,18 @@ from meter.store.drafts import (
     preview_drafts,
 )
 from tests.booking.space import Space, open_space
-from tests.store.vendor_news import ACCOUNT, ALL, MEMBER, SUBSCRIPTION, account, at, member, says, subscription, tell
+from tests.store.vendor_news import (
+    ACCOUNT,
+    ALL,
+    MEMBER,
+    SUBSCRIPTION,
+    account,
+    at,
+    member,
+    says,
+    subscription,
+    tell,
+)
 
 OPERATOR = "northside"
 NOW = at(12)
@@ -255,6 +267,22 @@ async def test_nobody_speaks_in_a_vendors_name(space: Space) -> None:
     assert (await one(space, ACCOUNT)).body["name"] == "Nine GmbH"
     await apply_by_itself(space)
     assert (await directory(space)).accounts["cobot-9"].name == "Nine GmbH"
+
+
+async def test_deciding_and_hearing_at_once_is_no_deadlock(space: Space) -> None:
+    news = [
+        says("account", {"name": f"N{hour}"}, id=f"a{number}", hour=hour) for hour in range(3) for number in range(9)
+    ]
+    await tell(space.database, *news[:9])
+    keys = [DraftKey("account", f"a{number}", "cobot", "main") for number in range(9)]
+    await asyncio.gather(
+        apply(space, *keys),
+        tell(space.database, *news[9:18]),
+        apply(space, *reversed(keys)),
+        tell(space.database, *reversed(news[18:])),
+        apply_by_itself(space),
+    )
+    assert {draft.body["name"] for draft in await listed(space, state=None)} == {"N2"}
 
 
 async def test_only_of_sources_that_are_set_to(space: Space) -> None:

@@ -63,6 +63,9 @@ class Importer:
             faults += error.issues
             may_write, put = False, Put()
         faults += put.faults
+        # A row counts whole or not at all.
+        left_out = {(fault.file, fault.line) for fault in put.faults}
+        events = [item for item in events if (item.place.file, item.place.line) not in left_out]
         counts = dict(put.counts)
         if found.events:
             counts["events"] = Counts(new=len(events), unchanged=known)

@@ -97,8 +97,11 @@ def _ask(collection: str) -> Fetch:
     read_answer = _read_booking if collection == "bookings" else _read_membership
 
     def request(setup: Setup, wanted: Mapping[str, Json]) -> Request:
+        path = f"/api/{collection}/{wanted['object']}"
+        if not _PATH.fullmatch(path):
+            raise bad_payload(f"the object is {wanted['object']!r:.60}; an id is documented here")
         return Request(
-            url=f"{(setup.api_base or '').rstrip('/')}/api/{collection}/{wanted['object']}",
+            url=f"{(setup.api_base or '').rstrip('/')}{path}",
             headers={"Authorization": f"Bearer {setup.api_key}", "Accept": "application/json"},
         )
 

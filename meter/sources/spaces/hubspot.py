@@ -165,16 +165,20 @@ def _modified(found: Fields) -> datetime:
     raise bad_payload("updatedAt is missing; a time is documented here")
 
 
-def _associated(deal: Fields, kind: str) -> list[str]:
-    """Return the ids that a deal is associated with, each once, in the vendor's order."""
-    if deal.raw(f"associations.{kind}") is None:
+def _associated(found: Fields, kind: str) -> list[str]:
+    """Return the ids that a deal or a contact is associated with, each once, in the vendor's order."""
+    if found.raw(f"associations.{kind}") is None:
         return []
-    found = deal.object(f"associations.{kind}").objects("results")
-    return list(dict.fromkeys(result.text("id") for result in found))
+    results = found.object(f"associations.{kind}").objects("results")
+    return list(dict.fromkeys(result.text("id") for result in results))
 
 
 def _ask_contact(setup: Setup, wanted: Mapping[str, Json]) -> Request:
-    return _request(setup, f"contacts/{_object_id(wanted)}", {"properties": "firstname,lastname,email,company"})
+    return _request(
+        setup,
+        f"contacts/{_object_id(wanted)}",
+        {"associations": "companies", "properties": "firstname,lastname,email,company"},
+    )
 
 
 def _read_contact(setup: Setup, wanted: Mapping[str, Json], answer: Answer) -> Reading:
@@ -186,8 +190,9 @@ def _read_contact(setup: Setup, wanted: Mapping[str, Json], answer: Answer) -> R
     name = " ".join(part for part in names if part is not None) or None
     email = contact.opt_text("properties.email")
     time = max(_modified(contact), parse_instant(str(wanted.get("at")), what="the notice's time"))
-    company = wanted.get("company")
-    account = contact_id if company is None else str(company)
+    # The deal's company, where it is the contact's too: by HubSpot's own word, not by the notice's.
+    company = next((named for named in _associated(contact, "companies") if named == wanted.get("company")), None)
+    account = contact_id if company is None else company
     drafts = [member_draft(setup, contact_id, account=account, name=name or email, email=email, time=time)]
     if company is None:
         called = contact.opt_text("properties.company") or name or email
