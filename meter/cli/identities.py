@@ -17,7 +17,7 @@ from meter.model.errors import BadInput
 from meter.model.instant import instant_text
 from meter.store.apply import Outcome
 from meter.store.hashing import stored_identity
-from meter.store.identities import Since, claimed_identities, end_claim, withdraw_claim
+from meter.store.identities import Since, claimed_identities, end_claim, hash_claims, withdraw_claim
 
 _PAGE_IDENTITIES: Final = 500
 
@@ -91,6 +91,24 @@ def withdraw(identity: Identity, *, member: Whose, since: ClaimStart = None, as_
 
     name, outcome = run(work())
     _told(name, member, outcome, said=f"{name} was never {member}'s", as_json=as_json)
+
+
+@app.command(name="hash")
+def hash_all(*, as_json: AsJson = False) -> None:
+    """Put claims from before METER_HASH_IDENTITIES named their kind under their hashes, too."""
+
+    async def work() -> Outcome:
+        async with connect() as database:
+            operator = await require_operator(database)
+            async with database.begin() as conn:
+                return await hash_claims(conn, operator)
+
+    outcome = run(work())
+    count = len(outcome.changes.claims)
+    if as_json:
+        print_json({"claims": count, "accounts": sorted({touch.account for touch in outcome.touches})})
+    else:
+        out.print(f"{count} claims stand under their hashes, too", highlight=False)
 
 
 def _told(name: str, member: str, outcome: Outcome, *, said: str, as_json: bool) -> None:

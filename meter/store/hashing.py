@@ -69,13 +69,15 @@ async def check_key(conn: AsyncConnection, operator: str) -> None:
 
 
 async def unhashed_claims(conn: AsyncConnection, operator: str) -> int:
-    """Return how many claims are stored as written though their kind is hashed now: events no longer find them."""
+    """Return how many claims stand as written only, though their kind is hashed now: new events do not find them."""
     query = text(
-        "SELECT count(*) FROM identities WHERE operator = :operator AND split_part(identity, ':', 1) = ANY(:kinds)"
-        " AND split_part(identity, ':', 2) NOT LIKE '~%'"
-        ' AND NOT ("end" IS NOT NULL AND "end" <= start)'
+        "SELECT identity, member, start FROM identities WHERE operator = :operator"
+        ' AND split_part(identity, \':\', 1) = ANY(:kinds) AND ("end" IS NULL OR "end" > start)'
     )
-    found: int = (
-        await conn.execute(query, {"operator": operator, "kinds": sorted(hasher_of(conn).kinds)})
-    ).scalar_one()
-    return found
+    hasher = hasher_of(conn)
+    rows = (await conn.execute(query, {"operator": operator, "kinds": sorted(hasher.kinds)})).all()
+    claimed = {tuple(row) for row in rows}
+    return sum(
+        hasher.concerns(identity) and (hasher.stored(identity), member, start) not in claimed
+        for identity, member, start in claimed
+    )

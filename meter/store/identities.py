@@ -20,7 +20,7 @@ from meter.store.apply import Outcome, apply_claims
 from meter.store.catalogs import load_catalogs
 from meter.store.directory import NO_CATALOG, read_accounts, read_claims, read_links
 from meter.store.directory_write import lock_facts
-from meter.store.hashing import stored_identity
+from meter.store.hashing import check_key, hasher_of, stored_identity
 
 ALWAYS: Final = "always"
 # Which of a member's claims of an identity: the one that begins then, at that midnight, or always; None: the only one.
@@ -99,6 +99,26 @@ async def withdraw_claim(conn: AsyncConnection, operator: str, identity: str, *,
     """
     claim, _ = await _claim_meant(conn, operator, identity, member=member, since=since)
     return await _put(conn, operator, claim, Span(start=claim.span.start, end=claim.span.start or SINCE_ALWAYS))
+
+
+async def hash_claims(conn: AsyncConnection, operator: str) -> Outcome:
+    """Put each claim that stands as written, though its kind is hashed now, under its hash, too.
+
+    The one as written stays: for events that were stored so. Raises BadInput as `stored_identity`.
+    """
+    await lock_facts(conn, operator)
+    await check_key(conn, operator)
+    hasher = hasher_of(conn)
+    claims = await read_claims(conn, operator)
+    written = {(claim.identity, claim.member, claim.span.start) for claim in claims}
+    missing = [
+        Change(before=None, after=hashed, place=Place("claim", None, ""))
+        for claim in claims
+        if hasher.concerns(claim.identity) and not claim.is_withdrawn
+        for hashed in [replace(claim, identity=hasher.stored(claim.identity))]
+        if (hashed.identity, hashed.member, hashed.span.start) not in written
+    ]
+    return await apply_claims(conn, operator, missing)
 
 
 async def _put(conn: AsyncConnection, operator: str, claim: Claim, span: Span) -> Outcome:

@@ -73,3 +73,14 @@ async def machine_error(*arguments: str) -> str:
     result = await meter(*arguments)
     assert isinstance(result.exception, BadInput), result.output
     return result.exception.code
+
+
+async def test_claims_are_hashed_after_the_fact(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER_IDENTITY_KEY", "the gateway's own key")
+    assert (await machine("identities", "hash"))["claims"] == 0
+    monkeypatch.setenv("METER_HASH_IDENTITIES", "mac,badge")
+    checked = {one["part"]: one["detail"] for one in await machine("check", exit_code=1)}
+    assert "meter identities hash" in checked["identities"]
+    assert (await machine("identities", "hash"))["claims"] == 3
+    checked = {one["part"]: one["detail"] for one in await machine("check", exit_code=1)}
+    assert checked["identities"] is None

@@ -15,6 +15,7 @@ from meter.model.hashing import PLAIN, IdentityHasher
 from meter.store.apply import preview_catalog
 from meter.store.engine import Database
 from meter.store.hashing import check_key, unhashed_claims
+from meter.store.identities import hash_claims
 from meter.store.unresolved import claim_identity, unresolved_identities
 from meter.telemetry import Telemetry
 from tests.booking.space import CATALOG, LATER, Space, amend, entry, event, pages
@@ -148,12 +149,21 @@ async def test_the_first_key_stands_and_without_hashing_none_is_needed(space: Sp
         await other.dispose()
 
 
-async def test_claims_from_before_are_counted(space: Space) -> None:
+async def test_claims_and_events_from_before_hold_beside_new_ones(space: Space) -> None:
+    raw = "mac:0200.0000.000a"
     before = Space(Database(space.database.url))
     async with before.database.begin() as conn:
-        await claim_identity(conn, "northside", "mac:0200.0000.000a", member="bob", start=None, end=None, now=LATER)
+        await claim_identity(conn, "northside", raw, member="bob", start=None, end=None, now=LATER)
         assert await unhashed_claims(conn, "northside") == 0
-    async with space.database.begin() as conn:
-        assert await unhashed_claims(conn, "northside") == 1
+    await before.take(pages("1", "02T09:00", 5, subject=raw))
     await before.leases.close()
     await before.database.dispose()
+    await space.take(pages("2", "03T09:00", 6, subject=raw))
+    assert await charged(space) == [("bob", "print-pages", 5)]
+    async with space.database.begin() as conn:
+        assert await unhashed_claims(conn, "northside") == 1
+        assert len((await hash_claims(conn, "northside")).changes.claims) == 1
+        assert await unhashed_claims(conn, "northside") == 0
+        assert not await hash_claims(conn, "northside")
+    await space.rate()
+    assert await charged(space) == [("bob", "print-pages", 5), ("bob", "print-pages", 6)]
