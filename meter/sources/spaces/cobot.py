@@ -76,7 +76,7 @@ def _named(setup: Setup, url: str) -> tuple[str, str] | None:
         hosts = given.hostname, own.hostname
     except ValueError as error:
         raise bad_payload(f"url is {url[:60]!r}: {error}") from error
-    if given.scheme != "https" or hosts[0] is None or hosts[0] != hosts[1]:
+    if given.scheme != own.scheme or hosts[0] is None or hosts[0] != hosts[1]:
         raise bad_payload(f"url is {url[:80]!r}, which is not at api_base ({hosts[1]}); nothing else is asked")
     match = _PATH.fullmatch(given.path)
     if match is None or match[1] not in _KINDS:
