@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -36,6 +36,32 @@ def test_the_vendors_example_of_version_2() -> None:
     CHECK(given, delivery(b"", method="GET", headers=signed))
     with pytest.raises(BadInput):
         CHECK(given, delivery(b"", method="POST", headers=signed))
+
+
+@pytest.mark.parametrize(
+    ("stamp", "signature"),
+    [
+        ("1693657560000", "K36dawei4A+QBNolUOqo7s91KQDWQ5MXZ/QufNYuk/Y="),
+        ("1700000300000", "RnbPH7+UMKVkbV32P8bz450N4M56aPmcru1+D3kSDtw="),
+    ],
+)
+def test_the_vendors_examples_of_version_3(stamp: str, signature: str) -> None:
+    """From the tests of HubSpot's Python and Ruby libraries, November 2026."""
+    given = of_version("v3", url="https://www.example.com/webhook_uri")
+    headers = {"x-hubspot-signature-v3": signature, "x-hubspot-request-timestamp": stamp}
+    at = datetime.fromtimestamp(int(stamp) / 1000, tz=UTC)
+    CHECK(given, delivery(b"{'example_field':'example_value'}", headers=headers, at=at))
+    with pytest.raises(BadInput):
+        CHECK(given, delivery(b"{'example_field':'another'}", headers=headers, at=at))
+
+
+def test_the_vendors_examples_of_the_older_versions_with_a_body() -> None:
+    """Version 1 from HubSpot's Python library, version 2 from legacydocs.hubspot.com, November 2026."""
+    first = {"x-hubspot-signature": "69fc6631a867edd4f9e9e627fc5c1148e3fbdd8b21837b6d2b8901c1fa57f750"}
+    CHECK(of_version("v1"), delivery(b"{'example_field':'example_value'}", headers=first))
+    second = {"x-hubspot-signature": "9569219f8ba981ffa6f6f16aa0f48637d35d728c7e4d93d0d52efaa512af7900"}
+    given = of_version("v2", url="https://www.example.com/webhook_uri")
+    CHECK(given, delivery(b'{"example_field":"example_value"}', headers=second))
 
 
 def test_version_1_hashes_the_secret_and_the_body() -> None:

@@ -8,7 +8,7 @@
   refuse a time that is ahead, this does. Versions 1 and 2 hold no time and are read only where they are set.
 - The deal is asked anew: one that was reopened meanwhile is no member.
 
-Facts: developers.hubspot.com (validating requests, with the vendor's own examples for version 2), November 2026.
+Facts: developers.hubspot.com (validating requests) and the vendor's own examples of each version, November 2026.
 """
 
 from __future__ import annotations
