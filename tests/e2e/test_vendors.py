@@ -31,7 +31,8 @@ MEMBERS: dict[str, list[Any]] = {
     "powercut": ["user:powercut"],
     "shuffled": ["square:SHUFFLED", "user:shuffled"],
     "pulses": ["alta:7", "badge:04AA01"],
-    "nameless": ["badge:74103794", "unifi:unifi-8"],
+    "nameless": ["unifi:unifi-8"],
+    "numbered": ["badge:74103794"],
     "exits": ["kisi:9"],
     "roamer": ["user:roamer"],
     "clocks": ["badge:04AA11", "user:clocks"],
@@ -61,6 +62,8 @@ async def site(session_dir: Path) -> AsyncIterator[Site]:
         vendor: {"main": {"secrets": [KEY], "site": "berlin", "timezone": "Europe/Berlin"}} for vendor in SIMPLE
     }
     webhooks["square"] = {"till": {"secrets": [KEY], "url": SQUARE_URL, "site": "berlin"}}
+    # Two posts of a test may lie on both sides of a narrower window's border.
+    webhooks["unifi-access"]["main"]["options"] = {"window_s": 86_400}
     webhooks["papercut"]["main"]["options"] = {"read": "table"}
     env = {
         "METER_DATA_DIR": str(path),
@@ -201,8 +204,8 @@ async def test_5_a_power_cut_ends_a_session_at_its_last_reading(site: Site) -> N
     await site.signed("freeradius", accounting("Accounting-On", "", None, "Mar  2 2026 12:00:00 CET", nas="ap-5"))
     expected = {"wifi-data": Decimal(7), "wifi-time": Decimal("0.75")}
     await site.until("powercut", expected)
-    (line,) = [charge for charge in await site.charges("powercut") if charge["meter"] == "wifi-time"]
-    assert line["estimated"] is True
+    lines = [charge for charge in await site.charges("powercut") if charge["meter"] == "wifi-time"]
+    assert lines[-1]["estimated"] is True
     # What the access point still had to say comes an hour after it is back: the end moves, and never to now.
     late = accounting("Interim-Update", "s5", "powercut", "Mar  2 2026 10:00:00 CET", nas="ap-5")
     await site.signed("freeradius", late)
@@ -271,7 +274,8 @@ async def test_8_neither_an_id_nor_a_time(site: Site) -> None:
     assert [result["status"] for result in await site.signed("unifi-access", body)] == ["duplicate"]
     await site.publish("rc522/tag", "74-10-37-94")
     await site.publish("rc522/tag", "74-10-37-94")
-    await site.until("nameless", {"visits": Decimal(2)})  # one by each reader
+    await site.until("numbered", {"visits": Decimal(1)})
+    assert await site.bill("nameless") == {"visits": 1}
 
 
 async def test_9_nobody_is_invented(site: Site) -> None:

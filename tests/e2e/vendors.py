@@ -24,7 +24,7 @@ from tests.gateway import RunningGateway
 from tests.ingest.gateway import publish
 
 KEY = "the-active-key"
-SETTLE_TIMEOUT_S = 60
+SETTLE_TIMEOUT_S = 20
 SQUARE_URL = "https://meter.example/hooks/square/till"
 
 _UNSETTLED = """
