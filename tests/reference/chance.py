@@ -32,6 +32,7 @@ METERS: Doc = {
              "aggregate": "unique_days", "unit": "day"},
     "denied": {"event": "door.access", "where": {"reason": {"exists": True}}, "aggregate": "count", "unit": "try",
                "group_by": ["door"]},
+    "visits": {"event": "door.access", "aggregate": "count", "unit": "visit", "group_by": ["door"]},
     "presence": {"event": "door.access", "where": {"granted": True}, "aggregate": "duration", "unit": "hour",
                  "key": "member", "start": {"direction": "in"}, "end": {"direction": "out"}, "group_by": ["door"]},
     "online": {"event": "wifi.session", "aggregate": "duration", "unit": "minute", "key": "session",

@@ -83,7 +83,7 @@ class Maker:
     def follow(self, event: Doc) -> None:
         """What comes of it."""
         chance, kind = self.chance, event["type"]
-        if kind in {"door.access", "space.gauge"} and chance.yes(0.3):
+        if kind in {"door.access", "space.gauge"} and chance.yes(0.5):
             self.again(event)
         if kind == "pos.sale" and chance.yes(0.4):
             self.refunds(event)
@@ -94,7 +94,8 @@ class Maker:
         """The same once more, and more than once: a door that is held open, or somebody who comes back soon."""
         chance, at = self.chance, event["at"]
         for _ in range(chance.count(1, 4)):
-            at += timedelta(seconds=chance.one_of([0, 1, 19, 20, 21, 60, 300, chance.count(1, 30_000)]))
+            at += timedelta(seconds=chance.one_of([0, 12, 12, 20, 20, 200, 200, 300, 20_000, 28_800]))
+            at += timedelta(microseconds=chance.one_of([-1, 0, 0, 0, 1])) if chance.yes(0.3) else timedelta()
             data = dict(event["data"])
             if "door" in data and chance.yes(0.3):
                 data["door"] = chance.one_of(["main", "back"])
@@ -159,7 +160,7 @@ class Maker:
             data: Doc = {"session": session, "status": status, "ap": chance.one_of(["ap1", "ap2"])}
             if chance.yes(0.05):
                 data.pop("ap")
-            if status == "stop" and chance.yes(0.3):
+            if status == "stop" and chance.yes(0.5):
                 data["estimated"] = True
             if chance.yes(0.85):
                 read = max(0, read + chance.count(-300, 2500))

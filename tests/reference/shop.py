@@ -31,11 +31,16 @@ class Shop:
                 self.meters["traffic"]["key"] = "ap"
             if yes(0.3):
                 self.meters["traffic"]["forget"] = one_of(["2h", "3d"])
-        for name, keys in (("days", ["door"]), ("denied", ["door", "member"]), ("zones", ["area"])):
-            if name in self.meters and yes(0.4):
+        for name, odds, key in (
+            ("visits", 0.9, "door"),
+            ("days", 0.5, "door"),
+            ("denied", 0.5, "reason"),
+            ("zones", 0.5, "area"),
+        ):
+            if name in self.meters and yes(odds):
                 self.meters[name]["debounce"] = one_of(["20s", "5m", "8h"])
                 if yes(0.4):
-                    self.meters[name]["key"] = one_of(keys)
+                    self.meters[name]["key"] = one_of([key, "member"])
         for name in ("peak", "plants"):
             if name in self.meters and yes(0.4):
                 self.meters[name]["per"] = "member"
@@ -261,8 +266,8 @@ class Shop:
                 meter["scale"] = self.chance.one_of(["0.5", "3"])
             elif name in {"jobs", "days", "denied"} and self.chance.yes(0.5):
                 meter.pop("where", None)
-                if self.chance.yes(0.3) and "key" not in meter:
-                    meter["debounce"] = self.chance.one_of(["1m", "1d"])
+            elif name in {"visits", "zones"} and self.chance.yes(0.5):
+                meter["debounce"] = self.chance.one_of(["20s", "1m", "1d"])
             elif name in {"presence", "online"} and self.chance.yes(0.5):
                 meter |= {"max": self.chance.one_of(["1h", "20h"]), "increment": self.chance.one_of(["1s", "10m"]),
                           "missing_end": self.chance.one_of(["cap", "last_seen", "none"])}  # fmt: skip
