@@ -25,7 +25,7 @@ from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.store.apply import Outcome, apply_directory, open_reader
 from meter.store.beside import read_beside
-from meter.store.directory import facts_version
+from meter.store.directory import facts_version, read_merged
 from meter.store.directory_write import lock_facts
 from meter.store.engine import encode_json
 from meter.store.source_work import VENDOR_CHANNELS
@@ -199,35 +199,50 @@ async def _put(conn: AsyncConnection, operator: str, draft: Draft, *, now: datet
     place = Place(draft.key.text, None, "")
     faults = Faults()
     await lock_facts(conn, operator)  # what is stored beside must not change before it is put
-    body = await _completed(conn, operator, draft, now, faults)
+    kind, id = draft.key.kind, draft.key.id
+    merged = await read_merged(conn, operator, {id, str(draft.body.get("member"))})
+    if kind == "member":
+        id = merged.get(id, id)
+    body = await _completed(conn, operator, draft, id, merged=merged, now=now, faults=faults)
     root = read_json(encode_json(body), file=place.file, faults=faults)
     faults.settle()
-    reader = await open_reader(conn, operator, now=now, naming={draft.key.id, *texts_in(root)})
+    reader = await open_reader(conn, operator, now=now, naming={id, *texts_in(root)})
     entry = Entry(root, place, faults)
-    entry.check_id(draft.key.id, place)
-    _READERS[draft.key.kind](reader, draft.key.id, entry)
+    entry.check_id(id, place)
+    _READERS[kind](reader, id, entry)
     faults.settle()
     return await apply_directory(conn, operator, reader.draft(), now=now)
 
 
-async def _completed(conn: AsyncConnection, operator: str, draft: Draft, now: datetime, faults: Faults) -> Json:
-    """Return the body over what is stored beside."""
-    key, body = draft.key, draft.body
+async def _completed(
+    conn: AsyncConnection,
+    operator: str,
+    draft: Draft,
+    id: str,
+    *,
+    merged: Mapping[str, str],
+    now: datetime,
+    faults: Faults,
+) -> Json:
+    """Return the body over what is stored beside `id`. Who was merged is known by the other's name and e-mail."""
+    kind, body = draft.key.kind, dict(draft.body)
 
     def fault(name: str, message: str) -> None:
-        faults.add(Place(key.text, None, name), message)
+        faults.add(Place(draft.key.text, None, name), message)
 
-    if key.kind == "account":
-        return (await read_beside(conn, operator, accounts={key.id})).account(key.id, body)
-    if key.kind == "subscription":
-        found = await read_beside(conn, operator, subscriptions={key.id})
-        return found.subscription(key.id, body, fault=fault)
+    if kind == "account":
+        return (await read_beside(conn, operator, accounts={id})).account(id, body)
+    if kind == "subscription":
+        meant = merged.get(str(body.get("member")))
+        body = body if meant is None else {**body, "member": meant}
+        return (await read_beside(conn, operator, subscriptions={id})).subscription(id, body, fault=fault)
+    if id != draft.key.id:
+        body = {name: value for name, value in body.items() if name not in {"name", "email"}}
     given = body.get("identities")
-    identities = {
-        str(one.get("id") if isinstance(one, dict) else one) for one in given or () if isinstance(given, list)
-    }
-    found = await read_beside(conn, operator, members={key.id}, identities=identities)
-    return found.member(key.id, body, at=now, fault=fault)
+    named = given if isinstance(given, list) else []
+    identities = {str(one.get("id") if isinstance(one, dict) else one) for one in named}
+    found = await read_beside(conn, operator, members={id}, identities=identities)
+    return found.member(id, body, at=now, fault=fault)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

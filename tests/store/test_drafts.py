@@ -28,6 +28,7 @@ from meter.store.drafts import (
     list_drafts,
     preview_drafts,
 )
+from meter.store.merge import merge_members
 from tests.booking.space import Space, open_space
 from tests.store.vendor_news import (
     ACCOUNT,
@@ -219,6 +220,24 @@ members:
     assert held.span.end is not None
 
 
+async def test_who_was_merged_is_known_by_the_other_name(space: Space) -> None:
+    await tell(space.database, member(account="acme"))
+    await apply(space, MEMBER)
+    async with space.database.begin() as conn:
+        await merge_members(conn, OPERATOR, "cobot-9", into="ada")
+    told = {"member": "cobot-9", "plan": "flex", "from": "2026-02-01"}
+    await tell(
+        space.database,
+        member(hour=10, account="acme", name="N. Neun", identities=["cobot:9", "badge:9"]),
+        says("subscription", told, hour=10),
+    )
+    assert [one.error for one in await apply(space, MEMBER, SUBSCRIPTION)] == [None, None]
+    known = await directory(space)
+    assert known.members["ada"].name == "Ada"
+    assert [claim.member for claim in known.claims["badge:9"]] == ["ada"]
+    assert [held.id for held in known.subscriptions["member", "ada"]] == ["cobot-9"]
+
+
 async def test_an_end_that_is_taken_back_is_none(space: Space) -> None:
     await tell(space.database, account(), subscription(to="2026-12-31"))
     await apply(space, ACCOUNT, SUBSCRIPTION)
@@ -310,6 +329,7 @@ async def test_a_body_of_any_kind_is_a_fault_and_no_failure(space: Space) -> Non
         {"name": 3, "accounts": "x", "nobody": "knows"},
         {"identities": "cobot:9", "email": []},
         {"plan": {}, "from": "soon", "seats": "x"},
+        {"identities": 3, "member": ["x"], "account": {}},
         {"name": [[[[[[[[[[[[[[[[[[[[[[[[["deep"]]]]]]]]]]]]]]]]]]]]]]]]]},
         {"identities": [{"id": "badge:ada1"}]},
         {},
