@@ -201,3 +201,27 @@ async def test_claims_and_links_of_both_hold_as_long_as_either_did(space: Space)
     ends = "SELECT to_char(\"end\", 'MM-DD HH24') FROM {} WHERE member = 'one'"
     assert await space.rows(ends.format("identities")) == [("03-08 23",)]
     assert await space.rows(ends.format("member_accounts")) == [("03-08 23",)]
+
+
+async def test_one_who_moved_from_one_account_to_another_came_twice(space: Space) -> None:
+    await space.apply(
+        CATALOG.partition("members:")[0]
+        + """members:
+  early: {accounts: [{id: acme, to: 2026-03-10}], identities: ["badge:E"]}
+  late: {accounts: [{id: solo, from: 2026-03-10}], identities: ["badge:1A7E"]}
+"""
+    )
+    events = [
+        entry(f"{badge}-{day}", f"{day}T08:00", badge) for badge in ("badge:E", "badge:1A7E") for day in ("05", "15")
+    ]
+    await space.take(*events)
+    assert len(await space.rows("SELECT 1 FROM unresolved")) == 2
+    done = await merge(space, "early", "late")
+    assert [touch.account for touch in done.touches] == ["acme", "solo"]
+    await space.rate()
+    books = await space.books()
+    assert [row[:2] for row in books["sums"]] == [("acme", "late"), ("solo", "late")]
+    assert books["unresolved"] == []
+    await space.forget()
+    await space.take(*events)
+    assert await space.books() == books
