@@ -7,6 +7,7 @@ Every look is bounded; an operator with more claimed cards than are compared get
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -221,19 +222,22 @@ async def _same_person(
 
 async def _same_card(conn: AsyncConnection, operator: str, value: str) -> list[tuple[Claim, list[str]]]:
     """Return claims of cards that readers are known to report as `value`, or that are reported so, and where."""
-    mine = related_badges(value)
-    claimed = (await conn.execute(_CARDS, {"operator": operator, "limit": _CARDS_MAX})).scalars()
-    named = []
-    for identity in claimed:
-        card = identity.removeprefix("badge:")
-        if card != value and (card in mine or value in related_badges(card)):
-            named.append(identity)
+    claimed = list((await conn.execute(_CARDS, {"operator": operator, "limit": _CARDS_MAX})).scalars())
+    # Comparing many takes a while, in which others want the loop.
+    named = await asyncio.to_thread(_alike, value, claimed)
     found = []
     for claim in await read_claims(conn, operator, of_identities=named[:_MATCHES_MAX]):
         parameters = {"operator": operator, "identity": claim.identity, "events_max": _EVENTS_MAX}
         if not claim.is_withdrawn:
             found.append((claim, list((await conn.execute(_SITES, parameters)).scalars())))
     return found
+
+
+def _alike(value: str, claimed: Iterable[str]) -> list[str]:
+    """Return those of the claimed badges of which one is a spelling of the other."""
+    mine = related_badges(value)
+    cards = ((identity, identity.removeprefix("badge:")) for identity in claimed)
+    return [identity for identity, card in cards if card != value and (card in mine or value in related_badges(card))]
 
 
 def _named(claim: Claim) -> tuple[Strength, str]:
