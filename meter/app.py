@@ -279,6 +279,7 @@ class Gateway:
                 receive=batcher.receive,
                 transports={"http": http, "square": square, "file": FileTransport(), "snmp": SnmpTransport()},
                 telemetry=self.telemetry,
+                applied=self._accepted.notify,
             )
             batcher.on_commit.append(lambda outcome: worker.wake() if "webhook" in outcome.channels else None)
             await worker.run()

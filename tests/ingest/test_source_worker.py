@@ -1,17 +1,25 @@
-from typing import Any
+import json
+from dataclasses import replace
+from typing import Any, Final, cast
 
 import pytest
 
+from meter.catalog.load import read_catalog_text
 from meter.ingest.accept import Acceptor
 from meter.ingest.fetching import worker as workers
 from meter.ingest.fetching.transport import TryLater
 from meter.model.errors import Unavailable
+from meter.sources.spec import Fetch
+from meter.store.apply import apply_catalog
 from meter.store.engine import Database
 from meter.store.leases import LeaseLost
-from meter.store.tables import events, feeds, fetches, rejections
-from tests.ingest.bodies import acceptor, arrival
+from meter.store.tables import drafts, events, feeds, fetches, identities, rejections
+from tests.ingest.bodies import NOW, acceptor, arrival
 from tests.ingest.rows import rows
-from tests.ingest.vendor import Asking, api, asking, notice
+from tests.ingest.vendor import VENDOR, Asking, api, asking, notice
+
+_CATALOG: Final = "operator: northside\ncurrency: EUR\ntimezone: Europe/Berlin\nsites:\n  berlin: {name: Berlin}\n"
+DRAFTED: Final = {"vendor": "doors", "name": "main"}
 
 
 async def accept(database: Database, *bodies: bytes, by: Acceptor | None = None) -> list[str]:
@@ -108,7 +116,8 @@ async def test_what_somebody_has_to_mend_is_asked_seldom_and_told(database: Data
 
 @pytest.mark.parametrize("unset", ["key", "kind"])
 async def test_a_notice_that_nothing_fetches_stays_listed_with_its_reason(database: Database, unset: str) -> None:
-    async with api() as vendor, asking(database, vendor.base, **({"api_key": None} if unset == "key" else {})) as told:
+    api_key = None if unset == "key" else "k"
+    async with api() as vendor, asking(database, vendor.base, api_key=api_key) as told:
         body = notice(1) if unset == "key" else notice(1).replace(b'"kind": "door"', b'"kind": "window"')
         await accept(database, body)
         await told.turn()
@@ -206,3 +215,49 @@ async def test_a_fault_in_the_transport_of_one_source_is_an_answer_that_did_not_
         await told.turn()
         (row,) = await rows(database, fetches)
         assert (row["due_at"] - told.moment).total_seconds() == 5000
+
+
+async def test_a_reader_that_fails_holds_up_no_other_object(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await accept(database, notice(1), notice(2, door="18"))
+        working = VENDOR.fetches["door"].read
+
+        def failing(setup: Any, wanted: Any, answer: Any) -> Any:
+            if wanted["object"] == "17":
+                raise ZeroDivisionError
+            return working(setup, wanted, answer)
+
+        monkeypatch.setitem(
+            cast("dict[str, Fetch]", VENDOR.fetches), "door", replace(VENDOR.fetches["door"], read=failing)
+        )
+        await told.turn()
+        assert await stored(database) == ["18"]
+        (row,) = await rows(database, fetches)
+        assert "ZeroDivisionError" in row["fault"]
+        (kept,) = await rows(database, rejections)
+        assert (kept["code"], kept["body"]) == ("undecodable", b'{"id": "17"}')
+
+
+async def test_what_a_vendor_says_of_members_is_applied_where_the_source_is_set_to(database: Database) -> None:
+    async with database.begin() as conn:
+        await apply_catalog(conn, read_catalog_text([("catalog.yaml", _CATALOG)]), now=NOW)
+    account = {"kind": "account", "id": "acme", "body": {"name": "ACME"}}
+    member = {"kind": "member", "id": "ada", "body": {"account": "acme", "identities": ["badge:04A2991B"]}}
+    drafted = [
+        json.loads(notice(1)) | {"id": f"d-{d['id']}", "type": "directory.draft", "data": DRAFTED | d}
+        for d in (member, account)
+    ]
+    arrivals = [arrival(json.dumps(body).encode(), channel="fetch") for body in drafted]
+    async with api() as vendor, asking(database, vendor.base, apply_drafts=True) as told:
+        lease = told.leases.held([told.worker.lease_name])[0]
+        await acceptor(database).accept(arrivals)
+        await told.worker.apply(lease)
+        assert {row["state"] for row in await rows(database, drafts)} == {"applied"}
+        assert [(row["identity"], row["member"]) for row in await rows(database, identities)] == [
+            ("badge:04A2991B", "ada")
+        ]
+        assert len(told.applied) == 1
+        await told.worker.apply(lease)
+        assert len(told.applied) == 1

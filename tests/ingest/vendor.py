@@ -114,6 +114,7 @@ class Asking:
     leases: LeaseKeeper
     telemetry: Telemetry
     moment: datetime = NOW
+    applied: list[datetime] = field(default_factory=list)
 
     async def turn(self) -> float:
         return await self.worker.turn(self.source, self.leases.held([self.worker.lease_name])[0])
@@ -123,9 +124,9 @@ class Asking:
 
 
 @asynccontextmanager
-async def asking(database: Database, base: str, **given: Any) -> AsyncIterator[Asking]:
+async def asking(database: Database, base: str, *, apply_drafts: bool = False, **given: Any) -> AsyncIterator[Asking]:
     setup = Setup(vendor="doors", name="main", site="berlin", **{"api_base": base, "api_key": "k", **given})
-    source = ConfiguredSource(vendor=VENDOR, setup=setup)
+    source = ConfiguredSource(vendor=VENDOR, setup=setup, apply_drafts=apply_drafts)
     sources = Sources({})
     sources._sources["doors", "main"] = source
     http, leases, telemetry = HttpTransport(), LeaseKeeper(database), Telemetry()
@@ -143,6 +144,7 @@ async def asking(database: Database, base: str, **given: Any) -> AsyncIterator[A
         receive=receive,
         transports={"http": http},
         telemetry=telemetry,
+        applied=lambda: made.applied.append(made.moment),
         clock=lambda: made.moment,
     )
     made = Asking(worker, source, sources, leases, telemetry)

@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival, Channel, Receipt
@@ -27,6 +28,7 @@ from meter.model.wire import Parsed
 from meter.sources.make import refused
 from meter.sources.spec import Answer, Feed, Request
 from meter.sources.spec import Transport as TransportName
+from meter.store.drafts import APPLIED_MAX, apply_open
 from meter.store.engine import Database
 from meter.store.fetching import (
     DueFetch,
@@ -41,6 +43,7 @@ from meter.store.fetching import (
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 from meter.telemetry import Telemetry, log
 
+Read = TypeVar("Read")
 Receive = Callable[[Sequence[Arrival]], Awaitable[Sequence[Receipt]]]
 
 # Notices of another process are seen, and polls come due, within this.
@@ -76,24 +79,30 @@ class SourceWorker:
         receive: Receive,
         transports: Mapping[TransportName, Transport],
         telemetry: Telemetry,
+        applied: Callable[[], None] = lambda: None,
         clock: Clock = now,
     ) -> None:
-        """Prepare. `receive` stores arrivals and returns after the commit; `transports` are the ways to ask."""
+        """Prepare. `receive` stores arrivals and returns after the commit; `transports` are the ways to ask.
+
+        `applied` is called when a draft has changed the directory.
+        """
         self._database = database
         self._operator = operator
         self._leases = leases
         self._receive = receive
         self._transports = transports
         self._telemetry = telemetry
+        self._applied = applied
         self._clock = clock
         self.lease_name = f"sources/{operator}"
         self._asked = [source for source in sources if source.vendor.fetches or source.vendor.feeds]
+        self._drafting = {(source.setup.vendor, source.setup.name) for source in sources if source.apply_drafts}
         self._news = asyncio.Event()
 
     @property
     def idle(self) -> bool:
-        """Tell whether no configured source is ever asked."""
-        return not self._asked
+        """Tell whether no configured source is ever asked, and none has its drafts applied."""
+        return not self._asked and not self._drafting
 
     def wake(self) -> None:
         """Look at once: a notice was stored."""
@@ -111,7 +120,12 @@ class SourceWorker:
             await self._hold(held[0])
 
     async def _hold(self, lease: Lease) -> None:
-        lanes = [asyncio.create_task(self._lane(source, lease)) for source in self._asked]
+        turns: dict[str, Callable[[Lease], Awaitable[float]]] = {
+            f"{source.setup.vendor}/{source.setup.name}": partial(self.turn, source) for source in self._asked
+        }
+        if self._drafting:
+            turns["drafts"] = self.apply
+        lanes = [asyncio.create_task(self._lane(name, turn, lease)) for name, turn in turns.items()]
         try:
             while self._leases.held([self.lease_name]) == [lease] and not any(lane.done() for lane in lanes):
                 await self._measure()
@@ -133,19 +147,19 @@ class SourceWorker:
                 pending=pending, polled={(r.vendor, r.name): r.polled_at.timestamp() for r in rows if r.polled_at}
             )
 
-    async def _lane(self, source: ConfiguredSource, lease: Lease) -> None:
-        """Serve one source until the lease is lost."""
+    async def _lane(self, name: str, turn: Callable[[Lease], Awaitable[float]], lease: Lease) -> None:
+        """Take one turn after the other until the lease is lost."""
         while True:
             news = self._news  # what is stored from here on wakes the lane
             try:
-                wait_s = await self.turn(source, lease)
+                wait_s = await turn(lease)
             except LeaseLost:
                 return
             except Unavailable as error:
-                log.warning("source_waits", vendor=source.setup.vendor, source=source.setup.name, detail=error.detail)
+                log.warning("source_waits", source=name, detail=error.detail)
                 wait_s = _RECOVERY_PAUSE_S
             except Exception:  # noqa: BLE001 -- one source's fault must not end the others
-                log.exception("source_failed", vendor=source.setup.vendor, source=source.setup.name)
+                log.exception("source_failed", source=name)
                 wait_s = _FAULT_PAUSE_S
             if wait_s > 0:
                 with suppress(TimeoutError):
@@ -173,6 +187,18 @@ class SourceWorker:
                     busy |= await self._poll(source, feed, row, lease)
         return 0.0 if busy else LOOK_INTERVAL_S
 
+    async def apply(self, lease: Lease) -> float:
+        """Apply what vendors say of the directory, for sources set to; return the seconds until the next look.
+
+        Raises LeaseLost, Unavailable.
+        """
+        async with self._database.begin() as conn:
+            await fence(conn, [lease])
+            decided = await apply_open(conn, self._operator, self._drafting, now=self._clock())
+        if any(one.outcome for one in decided):
+            self._applied()
+        return 0.0 if len(decided) == APPLIED_MAX else LOOK_INTERVAL_S
+
     # --- objects ------------------------------------------------------------------------------------------------------
 
     async def _fetch(self, source: ConfiguredSource, due: DueFetch, lease: Lease) -> None:
@@ -186,7 +212,7 @@ class SourceWorker:
                 raise Declined(message)
             answer = await self._ask(source, fetch.request(setup, due.wanted))
             body = answer.body
-            items = fetch.read(setup, due.wanted, answer).items
+            items = _read(partial(fetch.read, setup, due.wanted, answer)).items
         except (BadInput, Unavailable) as error:
             if body and isinstance(error, BadInput):
                 await self._store(source, [refused(error, body)], channel="fetch", origin=origin)
@@ -215,7 +241,7 @@ class SourceWorker:
             try:
                 answer = await self._ask(source, feed.request(setup, row.cursor, self._clock()))
                 body = answer.body
-                page = feed.read(setup, row.cursor, answer)
+                page = _read(partial(feed.read, setup, row.cursor, answer))
             except (BadInput, Unavailable) as error:
                 if body and isinstance(error, BadInput):
                     await self._store(source, [refused(error, body)], channel="poll", origin=origin)
@@ -268,6 +294,18 @@ class SourceWorker:
         pause_s: float = min(BACKOFF_MAX_S, first_s * 2 ** min(attempts, _DOUBLINGS_MAX))
         pause_s *= random.uniform(0.75, 1.25)  # noqa: S311 -- spreads retries
         return self._clock() + timedelta(seconds=max(pause_s, getattr(error, "after_s", None) or 0.0))
+
+
+def _read(reader: Callable[[], Read]) -> Read:
+    """Return what an answer holds; a reader that fails on it is a refusal, too, and holds up nothing else."""
+    try:
+        return reader()
+    except BadInput:
+        raise
+    except Exception as error:
+        log.exception("reading_failed")
+        message = f"reading this answer failed ({type(error).__name__}); report it with its bytes"
+        raise BadInput(message, code="undecodable") from error
 
 
 def _is_of(row: FeedRow, source: ConfiguredSource) -> bool:
