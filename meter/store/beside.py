@@ -82,9 +82,7 @@ class Beside:
             return self.claim(given.get("id"), member, given.get("from"), name=name, at=at, fault=fault)
         return self.claim(given, member, None, name=name, at=at, fault=fault)
 
-    def claim(
-        self, identity: Json, member: str, start: Json, *, name: str, at: datetime, fault: Fault
-    ) -> bool:
+    def claim(self, identity: Json, member: str, start: Json, *, name: str, at: datetime, fault: Fault) -> bool:
         """Tell whether the member has not claimed the identity yet; somebody else's without a date is a fault."""
         try:
             named = normalise_identity(str(identity))
