@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from meter.catalog.load import read_catalog_text
+from meter.examples import example_catalog
 from meter.ingest.accept import Acceptor
 from meter.model.errors import BadInput, Unavailable
 from meter.model.hashing import PLAIN, IdentityHasher
+from meter.simulate import simulate
 from meter.store.apply import preview_catalog
 from meter.store.engine import Database
 from meter.store.hashing import check_key, unhashed_claims
 from meter.store.identities import hash_claims
+from meter.store.migrate import upgrade
 from meter.store.unresolved import claim_identity, unresolved_identities
 from meter.telemetry import Telemetry
 from tests.booking.space import CATALOG, LATER, Space, amend, entry, event, pages
@@ -167,3 +173,39 @@ async def test_claims_and_events_from_before_hold_beside_new_ones(space: Space) 
         assert not await hash_claims(conn, "northside")
     await space.rate()
     assert await charged(space) == [("bob", "print-pages", 5), ("bob", "print-pages", 6)]
+
+
+async def test_a_day_of_the_example_is_billed_alike_and_leaves_no_address(
+    database_url: str, empty_database_url: str
+) -> None:
+    bodies = [event.body for event in simulate(start_day=date(2026, 11, 16), sites=1, members=6, days=1)]
+    addresses = set(re.findall(r"mac:((?:[0-9a-f]{2}-){5}[0-9a-f]{2})", example_catalog()))
+    assert any(address.encode() in body for address in addresses for body in bodies)
+    await upgrade(empty_database_url)
+    books = []
+    for url, hasher in ((database_url, PLAIN), (empty_database_url, IdentityHasher({"mac"}, lambda: b"a key" * 4))):
+        space = Space(Database(url, hasher=hasher))
+        space.now = datetime(2026, 12, 1, tzinfo=UTC)
+        await space.apply(example_catalog())
+        await space.take(*bodies)
+        found = await space.books()
+        found["unresolved"] = [row[:2] for row in found["unresolved"]]
+        books.append(found)
+        dumped = await dump(space)
+        assert any(address in dumped for address in addresses) is (hasher is PLAIN)
+        await space.leases.close()
+        await space.database.dispose()
+    assert books[0] == books[1]
+    assert books[0]["sums"]
+
+
+def test_every_database_of_the_gateway_hashes() -> None:
+    package = Path(__file__).parents[2] / "meter"
+    # One changes the schema, the other looks which days the demo has played.
+    without = {package / "store" / "migrate.py", package / "cli" / "demo.py"}
+    bare = {
+        path
+        for path in package.rglob("*.py")
+        if re.search(r"= Database\((?!.*hasher=)", path.read_text(encoding="utf-8"))
+    }
+    assert bare == without
