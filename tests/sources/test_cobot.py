@@ -94,7 +94,7 @@ def test_a_booking_as_it_is_fetched() -> None:
         "status": "booked",
     }
     assert event.time is not None
-    assert event.time.isoformat() == "2026-03-01T18:00:00+00:00"
+    assert event.time.isoformat() == "2026-02-20T09:00:00+00:00"
     assert b"Lovelace" not in event.body
     assert b"Board" not in event.body
 

@@ -60,6 +60,15 @@ def test_the_latest_state_of_a_booking_counts() -> None:
     assert len({event.id for event in (booked, longer, back, removed)}) == 4
     assert {event.thing for event in (booked, longer, back, removed)} == {"65e1c0ffee"}
     assert [event.data["status"] for event in (booked, longer, back, removed)] == [*["booked"] * 3, "cancelled"]
+    # Charged in the period in which it was made, whatever is changed later.
+    assert {event.time for event in (booked, longer, back, removed)} == {datetime(2026, 2, 20, 8, tzinfo=UTC)}
+
+
+def test_changes_within_one_second_are_in_their_order() -> None:
+    whole, half = (
+        made("booking.updated", {**BOOKING, "modifiedAt": f"2026-03-01T18:00:00{part}Z"})[0] for part in ("", ".5")
+    )
+    assert place(whole) < place(half)
 
 
 @pytest.mark.parametrize("name", ["canceled", "tentative"])

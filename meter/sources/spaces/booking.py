@@ -1,19 +1,24 @@
 """Bookings of every booking system: one thing, whose states are events.
 
-A booking is made, moved, cancelled and made again. Each state is an event at the moment of the change, so that the
-latest counts (rating.md, section 2): the bill follows the booking wherever it goes. The id holds that moment, for a
-booking may come back to a state that it had. Of two states at one moment the one that takes it back sorts last.
+A booking is made, moved, cancelled and made again, and the latest of its states counts (rating.md, section 2). Every
+state has the time at which the booking was made, so that it is charged in one period whatever is changed later; the id
+begins with the moment of the change, which decides among them, for a booking may come back to a state that it had. Of
+two states at one moment the one that takes it back sorts last. Where the vendor does not say when a booking was made,
+a state counts at its change, and a later change may take it into another period.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from meter.model.event import Json
 from meter.model.instant import instant_text
 from meter.model.wire import Parsed
 from meter.sources.make import TimeFlag, digest, usage_event
 from meter.sources.spec import Setup
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def booking_event(
@@ -26,6 +31,7 @@ def booking_event(
     end: datetime,
     subject: str | None,
     changed_at: datetime,
+    made_at: datetime | None = None,
     standing: bool = True,
     flag: TimeFlag | None = None,
 ) -> Parsed:
@@ -38,14 +44,15 @@ def booking_event(
         "end": instant_text(end),
         "status": "booked" if standing else "cancelled",
     }
-    state = digest(data, subject, instant_text(changed_at))
+    # Of one length, so that they compare as the moments do.
+    moment = f"{(changed_at - _EPOCH) // timedelta(microseconds=1):017}"
     return usage_event(
         setup,
         kind="rooms",
-        id=f"{booking}:{0 if standing else 1}:{state}",
+        id=f"{booking}:{moment}:{0 if standing else 1}:{digest(data, subject)}",
         type="room.booking",
         data=data,
         subject=subject,
-        time=changed_at,
+        time=made_at or changed_at,
         flag=flag,
     )

@@ -121,7 +121,7 @@ def _read_booking(setup: Setup, body: Fields, seen_at: datetime) -> list[Parsed]
 def _booking(setup: Setup, body: Fields, *, seen_at: datetime, standing: bool) -> Parsed:
     changed_at, flag = _changed_at(setup, body, seen_at)
     membership = body.opt_object("membership")
-    resource = body.object("resource")
+    resource, made = body.object("resource"), body.opt_text("created_at")
     return booking_event(
         setup,
         booking=body.text("id"),
@@ -131,6 +131,7 @@ def _booking(setup: Setup, body: Fields, *, seen_at: datetime, standing: bool) -
         end=moment(body.text("to"), setup.timezone, what="to"),
         subject=None if membership is None else f"cobot:{membership.text('id')}",
         changed_at=changed_at,
+        made_at=None if made is None else moment(made, setup.timezone, what="created_at"),
         standing=standing,
         flag=flag,
     )

@@ -92,7 +92,7 @@ def _flag(entity: Fields, name: str) -> bool:
 
 
 def _booking(setup: Setup, entity: Fields, *, deleted: bool) -> Parsed:
-    customer = entity.opt_text("CoworkerId")
+    customer, made = entity.opt_text("CoworkerId"), entity.opt_text("CreatedOn")
     return booking_event(
         setup,
         booking=entity.text("UniqueId"),
@@ -102,6 +102,7 @@ def _booking(setup: Setup, entity: Fields, *, deleted: bool) -> Parsed:
         end=moment(entity.text("ToTime"), _ZONE, what="ToTime"),
         subject=None if customer is None else f"nexudus:{customer}",
         changed_at=_updated(entity),
+        made_at=None if made is None else moment(made, _ZONE, what="CreatedOn"),
         standing=not (deleted or _flag(entity, "IsCancelled") or _flag(entity, "Tentative")),
     )
 

@@ -121,6 +121,7 @@ def _booking(setup: Setup, thing: Fields, fallback: datetime, *, removed: bool) 
         end=_when(thing, setup, "end"),
         subject=None if who is None else f"officernd:{who}",
         changed_at=changed_at,
+        made_at=None if thing.opt_text("createdAt") is None else _when(thing, setup, "createdAt"),
         standing=not off,
         flag=flag,
     )

@@ -42,7 +42,7 @@ from meter.sources.spec import (
 _ADDRESS: Final = "https://api.optixapp.com/graphql"
 _QUERY: Final = (
     "query($id: ID!) { booking: booking(booking_id: $id) { id: booking_id start: start_timestamp end: end_timestamp "
-    "cancelled: is_canceled updated: updated_timestamp resource { id: resource_id name } "
+    "cancelled: is_canceled made: created_timestamp updated: updated_timestamp resource { id: resource_id name } "
     "account { member: member_id team: team_id } } }"
 )
 
@@ -85,6 +85,7 @@ def _read_answer(setup: Setup, wanted: Mapping[str, Json], answer: Answer) -> Re
         end=_moment(booking, "end"),
         subject=None if who is None else f"optix:{who}",
         changed_at=changed_at,
+        made_at=None if booking.raw("made") is None else _moment(booking, "made"),
         standing=booking.raw("cancelled") is None or not booking.flag("cancelled"),
         flag=flag,
     )

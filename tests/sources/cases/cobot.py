@@ -12,6 +12,7 @@ BOOKING = {
     "title": "Board",
     "resource": {"id": "r1", "name": "Room 1"},
     "membership": {"id": "m93207605", "name": "Ada Lovelace"},
+    "created_at": "2026/02/20 09:00:00 +0000",
     "updated_at": "2026/03/01 18:00:00 +0000",
 }
 MEMBERSHIP = {

@@ -30,6 +30,7 @@ BOOKING: Mapping[str, Any] = {
     "ToTime": "2026-03-02T11:00:00Z",
     "Tentative": False,
     "Invoiced": False,
+    "CreatedOn": "2026-02-20T08:00:00Z",
     "UpdatedOn": "2026-03-01T17:00:00Z",
 }
 COWORKER: Mapping[str, Any] = {

@@ -30,6 +30,7 @@ BOOKING: Mapping[str, Any] = {
     "canceled": False,
     "tentative": False,
     "summary": "Board",
+    "createdAt": "2026-02-20T08:00:00.000Z",
     "modifiedAt": "2026-03-01T17:00:00.000Z",
 }
 MEMBER = {
