@@ -10,7 +10,7 @@
 - `time` counts from 1970, in UTC or, as some versions keep the board's clock, in local time: a setting. Before the
   clock is set it stands near zero: the receipt time stands in. What cannot be sent while offline the firmware drops.
 
-Facts: README-MQTT.md and src/mqtt.esp of esprfid/esp-rfid, November 2026.
+Facts: the MQTT guide and src/mqtt.esp of esprfid/esp-rfid, November 2026.
 """
 
 from __future__ import annotations
@@ -117,5 +117,5 @@ ESP_RFID: Final = Vendor(
         Covers(what="boot, heartbeat, INFO, WARN, user lists", state="not"),
         Covers(what="what happened while the board was offline", state="not", note="the firmware does not send it"),
     ),
-    facts="README-MQTT.md and src/mqtt.esp of esprfid/esp-rfid, November 2026",
+    facts="the MQTT guide and src/mqtt.esp of esprfid/esp-rfid, November 2026",
 )

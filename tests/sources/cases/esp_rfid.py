@@ -1,4 +1,4 @@
-"""esp-rfid: what a board sends, as the firmware's README-MQTT.md shows it, with invented values."""
+"""esp-rfid: what a board sends, as the firmware's MQTT guide shows it, with invented values."""
 
 import json
 from typing import Any
