@@ -22,6 +22,8 @@ _FETCHES: Final = insert_many(
 )
 # Channels on which only the vendor is heard: a signature was checked, or we asked. Whoever may send events of any kind
 # may send drafts too, in any vendor's name; theirs are never applied by themselves and never displace a vendor's own.
+# And notices: theirs are events and no more. Asked for with the vendor's key, and believed in what else they say, they
+# would be sales of another site's.
 VENDOR_CHANNELS: Final = frozenset(("webhook", "fetch", "poll"))
 _VENDORS_OWN: Final = "channel IN ('webhook', 'fetch', 'poll')"
 # The latest in the order of events counts, in whatever order they come; what was decided stays so until it changes.
@@ -43,7 +45,7 @@ async def note_work(connection: AsyncConnection, operator: str, entries: Sequenc
     drafted: dict[tuple[str, ...], dict[str, Any]] = {}
     for entry in entries:
         data = entry.event.data
-        if entry.event.type == SOURCE_CHANGED:
+        if entry.event.type == SOURCE_CHANGED and entry.channel in VENDOR_CHANNELS:
             row = {"operator": operator, **{name: str(data[name]) for name in ("vendor", "name", "kind", "object")}}
             wanted[tuple(row.values())] = {**row, "wanted": data, "due_at": entry.received_at}
         elif entry.event.type == DRAFT:

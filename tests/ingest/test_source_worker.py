@@ -6,6 +6,7 @@ import pytest
 
 from meter.catalog.load import read_catalog_text
 from meter.ingest.accept import Acceptor
+from meter.ingest.arrival import Channel
 from meter.ingest.fetching import worker as workers
 from meter.ingest.fetching.transport import TryLater
 from meter.model.errors import Unavailable
@@ -23,7 +24,7 @@ DRAFTED: Final = {"vendor": "doors", "name": "main"}
 
 
 async def accept(database: Database, *bodies: bytes, by: Acceptor | None = None) -> list[str]:
-    outcome = await (by or acceptor(database)).accept([arrival(body) for body in bodies])
+    outcome = await (by or acceptor(database)).accept([arrival(body, channel="webhook") for body in bodies])
     return [receipt.status for receipt in outcome.receipts]
 
 
@@ -48,6 +49,16 @@ async def test_what_a_notice_names_is_fetched_and_comes_in_by_the_door(database:
         assert await rows(database, fetches) == []
     row = next(row for row in await rows(database, events) if row["id"] == "17")
     assert (row["channel"], row["site"]) == ("fetch", "berlin")
+
+
+@pytest.mark.parametrize("channel", ["http", "mqtt", "radius", "import"])
+async def test_a_notice_of_somebody_else_has_nothing_asked(database: Database, channel: Channel) -> None:
+    forged = arrival(notice(1).replace(b"berlin/", b"munich/"), channel=channel, site="munich")
+    async with api() as vendor, asking(database, vendor.base) as told:
+        assert [one.status for one in (await acceptor(database).accept([forged])).receipts] == ["accepted"]
+        assert await rows(database, fetches) == []
+        await told.turn()
+        assert not any("/doors/" in asked for asked in vendor.asked)
 
 
 async def test_a_notice_that_comes_while_the_object_is_fetched_has_it_fetched_again(database: Database) -> None:

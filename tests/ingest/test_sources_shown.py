@@ -1,11 +1,10 @@
-import json
 from datetime import timedelta
 
 from meter.ingest.status import source_states
 from meter.store.engine import Database
 from meter.store.tables import fetches
 from tests.api.conftest import Api
-from tests.ingest.bodies import NOW
+from tests.ingest.bodies import NOW, acceptor, arrival
 from tests.ingest.rows import rows
 from tests.ingest.square import signature, webhook
 from tests.ingest.test_webhook import HEADER
@@ -13,9 +12,7 @@ from tests.ingest.vendor import api, asking, notice
 
 
 async def test_a_sources_faults_and_what_it_has_to_fetch_are_shown(door: Api, database: Database) -> None:
-    body = json.dumps({**json.loads(notice(1)), "id": "n"}).encode()
-    posted = await door.call("POST", "/v1/events", data=body, headers={"Content-Type": "application/cloudevents+json"})
-    assert posted.json["results"][0]["status"] == "accepted"
+    await acceptor(database).accept([arrival(notice(1), channel="webhook")])
     answer = await door.get("/v1/sources")
     shown = {(source["vendor"], source["name"]): source for source in answer.json["sources"]}
     assert shown["square", "till"]["faults"] == []
