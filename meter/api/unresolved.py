@@ -164,7 +164,7 @@ def routes(services: Services) -> list[Route]:
             handler=suggest,
             tag="work lists",
             summary="Whose an unclaimed identity may be, and why; nothing is claimed by itself",
-            scope="usage:read",
+            scope="catalog:write",  # names and addresses of members, for those who may claim
             answers={JSON: SuggestionsJson},
         ),
         Route(
