@@ -1,78 +1,40 @@
 """The one suite that every source passes (decision 0011)."""
 
-import importlib
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from meter.ingest.webhook import hook_of
 from meter.model.errors import BadInput
-from meter.model.wire import Parsed, Refusal
-from meter.sources.registry import DECODERS, VENDORS
-from meter.sources.spec import Answer, Delivery, Hook, Lines, Message
+from meter.model.wire import Refusal
+from meter.sources.registry import VENDORS
+from meter.sources.spec import Delivery
 from tests.sources.case import KEYS, RECEIVED, Asked, Case, Sample, events
-
-CASES: Mapping[str, Case] = {
-    vendor: importlib.import_module(f"tests.sources.cases.{vendor.replace('-', '_')}").CASE for vendor in VENDORS
-}
-SAMPLES = [(case, sample) for case in CASES.values() for sample in case.samples]
-HOOKED = [case for case in CASES.values() if case.sign is not None]
-# A token in the address signs no body, and most signatures hold no time.
-_TAMPERED = [case for case in HOOKED if case.tamper]
-_TIMED = [case for case in HOOKED if case.signed_time]
-
-
-def _json_of(sample: Sample) -> Any:
-    return json.loads(sample.body)
-
-
-def _is_json(sample: Sample) -> bool:
-    try:
-        return isinstance(_json_of(sample), dict | list)
-    except ValueError:
-        return False
-
-
-_names = [f"{case.vendor}-{sample.name}" for case, sample in SAMPLES]
-
-each_sample = pytest.mark.parametrize(("case", "sample"), SAMPLES, ids=_names)
-each_json = pytest.mark.parametrize(
-    ("case", "sample"),
-    [(case, sample) for case, sample in SAMPLES if _is_json(sample)],
-    ids=[f"{case.vendor}-{sample.name}" for case, sample in SAMPLES if _is_json(sample)],
+from tests.sources.suite import (
+    ANSWERS,
+    CASES,
+    SAMPLES,
+    answered,
+    each,
+    each_answer,
+    each_sample,
+    hook,
+    is_json,
+    read,
+    refused_or_read,
+    spoilt,
 )
-each_hook = pytest.mark.parametrize("case", HOOKED, ids=[case.vendor for case in HOOKED])
 
-
-def hook(case: Case) -> Hook:
-    return hook_of(VENDORS[case.vendor])
-
-
-def read(case: Case, sample: Sample, body: bytes, *, after: timedelta = timedelta(0)) -> Sequence[Parsed]:
-    """What comes of `body` in the sample's place, by the sample's route."""
-    at = RECEIVED + after
-    if sample.topic is not None:
-        decode = DECODERS[sample.by or case.vendor]
-        return decode(case.setup, Message(topic=sample.topic, payload=body, received_at=at)).items
-    if sample.lines:
-        reader = VENDORS[case.vendor].lines
-        assert reader is not None
-        return reader(case.setup, Lines(name=sample.name, lines=body.splitlines(), received_at=at)).items
-    return hook(case).read(case.setup, case.signed(sample, body=body, at=at)).items
-
-
-def refused_or_read(case: Case, sample: Sample, body: bytes) -> Sequence[Parsed]:
-    """What comes of a body that may be anything: nothing but BadInput may leave a source."""
-    try:
-        return read(case, sample, body)
-    except BadInput as error:
-        if error.code == BadInput.default_code:
-            pytest.fail("a source's refusals have a code of their own")
-        return [Refusal(code=error.code, detail=error.detail, body=body)]
+# Nothing can be told of the events of a sample that has none.
+each_telling = each("sample", [(case, sample) for case, sample in SAMPLES if sample.becomes])
+each_json = each("sample", [(case, sample) for case, sample in SAMPLES if is_json(sample.body)])
+_HOOKED = [case for case in CASES.values() if case.sign is not None]
+each_hook = pytest.mark.parametrize("case", _HOOKED, ids=[case.vendor for case in _HOOKED])
+# A token in the address signs no body, and most signatures hold no time.
+_TAMPERED = [case for case in _HOOKED if case.tamper]
+_TIMED = [case for case in _HOOKED if case.signed_time]
 
 
 def accepts(case: Case, delivery: Delivery) -> bool:
@@ -103,17 +65,18 @@ def test_the_same_fact_has_the_same_id_and_content(case: Case, sample: Sample) -
         assert [(e.source, e.id, e.content_hash) for e in again] == [(e.source, e.id, e.content_hash) for e in first]
 
 
-@each_sample
+@each_telling
 def test_events_belong_to_the_sources_site(case: Case, sample: Sample) -> None:
     for event in events(read(case, sample, sample.body)):
         assert event.site == case.setup.site
         assert event.source.startswith(f"{case.setup.site}/")
 
 
-@each_sample
+@each_telling
 def test_what_is_sent_shows_no_secret(case: Case, sample: Sample) -> None:
+    secrets = {*case.setup.secrets, case.setup.api_key} - {None}
     for event in events(read(case, sample, sample.body)):
-        assert not any(secret.encode() in event.body for secret in case.setup.secrets)
+        assert not any(str(secret).encode() in event.body for secret in secrets)
 
 
 # --- what is spoilt ---------------------------------------------------------------------------------------------------
@@ -141,7 +104,7 @@ _REQUIRED = [(case, sample, path) for case, sample in SAMPLES for path in sample
     ids=[f"{case.vendor}-{sample.name}-{path}" for case, sample, path in _REQUIRED],
 )
 def test_a_required_field_that_is_missing_is_refused(case: Case, sample: Sample, path: str) -> None:
-    items = refused_or_read(case, sample, _without(_json_of(sample), path))
+    items = refused_or_read(case, sample, _without(json.loads(sample.body), path))
     assert any(isinstance(item, Refusal) for item in items), items
 
 
@@ -153,10 +116,11 @@ def _with_unknown(value: Any) -> Any:
 
 @each_json
 def test_unknown_fields_change_nothing(case: Case, sample: Sample) -> None:
-    value = _json_of(sample)
+    value = json.loads(sample.body)
     first = events(read(case, sample, sample.body))
     again = events(read(case, sample, json.dumps(_with_unknown(value)).encode()))
-    assert [(e.type, e.subject, e.time) for e in again] == [(e.type, e.subject, e.time) for e in first]
+    told = [(event.type, event.subject, event.time, event.data) for event in first]
+    assert [(event.type, event.subject, event.time, event.data) for event in again] == told
 
 
 _GARBAGE = {
@@ -182,7 +146,14 @@ _GARBAGE = {
 }
 
 
-@each_sample
+# Two samples that are read by one way are the same once their bodies are garbage.
+_WAYS = {
+    (case.vendor, sample.topic, sample.lines, sample.by, *sorted(sample.headers.items())): (case, sample)
+    for case, sample in SAMPLES
+}
+
+
+@each("sample", list(_WAYS.values()))
 @pytest.mark.parametrize("garbage", _GARBAGE.values(), ids=_GARBAGE.keys())
 def test_garbage_is_refused_and_never_fails(case: Case, sample: Sample, garbage: bytes) -> None:
     for item in refused_or_read(case, sample, garbage):
@@ -192,56 +163,11 @@ def test_garbage_is_refused_and_never_fails(case: Case, sample: Sample, garbage:
 @each_json
 def test_any_field_may_hold_anything(case: Case, sample: Sample) -> None:
     """Each field in turn becomes something else; what comes of it is an event or a refusal, and no failure."""
-    for spoilt in _spoilt(_json_of(sample)):
-        refused_or_read(case, sample, json.dumps(spoilt).encode())
-
-
-_INSTEAD: tuple[Any, ...] = (
-    None,
-    True,
-    -1,
-    2.5,
-    10**30,
-    "",
-    "x" * 300,
-    "\x07",
-    "2026-13-45T99:99:99Z",
-    [],
-    {},
-    [[]],
-    {"a": {}},
-)
-
-
-def _spoilt(value: Any) -> list[Any]:
-    made: list[Any] = []
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, part in parts:
-        for other in (*_INSTEAD, *_spoilt(part)):
-            copied = dict(value) if isinstance(value, dict) else list(value)
-            copied[name] = other
-            made.append(copied)
-    return made
+    for value in spoilt(json.loads(sample.body)):
+        refused_or_read(case, sample, json.dumps(value).encode())
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
-
-_ANSWERS = [(case, asked) for case in CASES.values() for asked in case.answers]
-each_answer = pytest.mark.parametrize(
-    ("case", "asked"), _ANSWERS, ids=[f"{case.vendor}-{asked.name}" for case, asked in _ANSWERS]
-)
-
-
-def answered(case: Case, asked: Asked, body: bytes, *, status: int = 200) -> Sequence[Parsed]:
-    """What comes of `body` in the answer's place; nothing but BadInput may leave the reader."""
-    answer = Answer(status=status, headers=asked.headers, body=body, received_at=RECEIVED)
-    vendor = VENDORS[case.vendor]
-    try:
-        if asked.wanted is not None:
-            return vendor.fetches[asked.by].read(case.setup, asked.wanted, answer).items
-        return vendor.feeds[asked.by].read(case.setup, asked.cursor, answer).items
-    except BadInput as error:
-        return [Refusal(code=error.code, detail=error.detail, body=body)]
 
 
 def test_everything_that_is_asked_for_has_an_answer_here() -> None:
@@ -267,14 +193,10 @@ def test_a_garbled_answer_is_refused_and_never_fails(case: Case, asked: Asked, g
     assert all(isinstance(item, Refusal) for item in answered(case, asked, garbage))
 
 
-@each_answer
+@each("asked", [(case, asked) for case, asked in ANSWERS if is_json(asked.body)])
 def test_any_field_of_an_answer_may_hold_anything(case: Case, asked: Asked) -> None:
-    try:
-        value = json.loads(asked.body)
-    except ValueError:
-        return  # not JSON: the vendor's own tests spoil it
-    for spoilt in _spoilt(value):
-        answered(case, asked, json.dumps(spoilt).encode())
+    for value in spoilt(json.loads(asked.body)):
+        answered(case, asked, json.dumps(value).encode())
 
 
 @each_answer
@@ -292,6 +214,12 @@ def test_a_request_is_one_that_can_be_asked(case: Case, asked: Asked) -> None:
 # --- who may send it --------------------------------------------------------------------------------------------------
 
 
+def test_whoever_may_post_is_held_to_the_laws_of_signatures() -> None:
+    posting = {name for name, vendor in VENDORS.items() if vendor.hook is not None or vendor.lines is not None}
+    # Meraki's secret stands in the body: its own tests hold it.
+    assert posting - {case.vendor for case in _HOOKED} == {"meraki"}
+
+
 @each_hook
 def test_the_right_signature_passes_with_either_key(case: Case) -> None:
     for sample in case.samples:
@@ -307,22 +235,10 @@ def test_a_wrong_or_missing_signature_is_refused(case: Case) -> None:
             continue
         assert not accepts(case, case.signed(sample, key="another-key"))
         right = case.signed(sample)
-        bare = Delivery(method=right.method, path=right.path, body=right.body, received_at=right.received_at)
-        assert not accepts(case, bare)
+        assert not accepts(case, replace(right, headers={}, query={}))
         for name in set(right.headers) - set(sample.headers):
             for wrong in ("", "x", "=", "\u00e4", "\udc80", right.headers[name][:-1], right.headers[name] + "0"):
-                spoilt = {**right.headers, name: wrong}
-                assert not accepts(
-                    case,
-                    Delivery(
-                        method=right.method,
-                        path=right.path,
-                        headers=spoilt,
-                        query=right.query,
-                        body=right.body,
-                        received_at=right.received_at,
-                    ),
-                ), (name, wrong)
+                assert not accepts(case, replace(right, headers={**right.headers, name: wrong})), (name, wrong)
 
 
 @pytest.mark.parametrize("case", _TAMPERED, ids=[case.vendor for case in _TAMPERED])
@@ -332,30 +248,14 @@ def test_a_flipped_byte_is_refused(case: Case) -> None:
         for place in {0, len(right.body) // 2, len(right.body) - 1}:
             flipped = bytearray(right.body)
             flipped[place] ^= 1
-            spoilt = Delivery(
-                method=right.method,
-                path=right.path,
-                headers=right.headers,
-                query=right.query,
-                body=bytes(flipped),
-                received_at=right.received_at,
-            )
-            assert not accepts(case, spoilt)
+            assert not accepts(case, replace(right, body=bytes(flipped)))
 
 
 @pytest.mark.parametrize("case", _TIMED, ids=[case.vendor for case in _TIMED])
 def test_an_old_signature_is_refused_where_it_holds_a_time(case: Case) -> None:
     for sample in case.samples:
         old = case.signed(sample, at=RECEIVED)
-        late = Delivery(
-            method=old.method,
-            path=old.path,
-            headers=old.headers,
-            query=old.query,
-            body=old.body,
-            received_at=RECEIVED + timedelta(hours=1),
-        )
-        assert not accepts(case, late)
+        assert not accepts(case, replace(old, received_at=RECEIVED + timedelta(hours=1)))
 
 
 @each_hook

@@ -8,16 +8,15 @@ import json
 import os
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meter.model.wire import Refusal, WireEvent
-from tests.sources.test_compliance import CASES, SAMPLES, answered, refused_or_read
+from tests.sources.case import Asked, Case, Sample
+from tests.sources.suite import answered, each_answer, each_sample, refused_or_read
 
 _EXAMPLES = int(os.environ.get("METER_TEST_FUZZ", "40"))
 _fuzzed = settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-_ANSWERS = [(case, asked) for case in CASES.values() for asked in case.answers]
 
 _scalars = (
     st.none()
@@ -86,8 +85,8 @@ def _bodies(body: bytes) -> st.SearchStrategy[bytes]:
     return _spoilt_json(value) | _spoilt_bytes(body) | _values.map(lambda other: json.dumps(other).encode())
 
 
-@pytest.mark.parametrize(("case", "sample"), SAMPLES, ids=[f"{case.vendor}-{sample.name}" for case, sample in SAMPLES])
-def test_what_is_sent(case: Any, sample: Any) -> None:
+@each_sample
+def test_what_is_sent(case: Case, sample: Sample) -> None:
     @_fuzzed
     @given(_bodies(sample.body))
     def fuzz(body: bytes) -> None:
@@ -97,8 +96,8 @@ def test_what_is_sent(case: Any, sample: Any) -> None:
     fuzz()
 
 
-@pytest.mark.parametrize(("case", "asked"), _ANSWERS, ids=[f"{case.vendor}-{asked.name}" for case, asked in _ANSWERS])
-def test_what_is_answered(case: Any, asked: Any) -> None:
+@each_answer
+def test_what_is_answered(case: Case, asked: Asked) -> None:
     @_fuzzed
     @given(_bodies(asked.body))
     def fuzz(body: bytes) -> None:

@@ -11,7 +11,7 @@ from meter.sources.spec import Answer
 from tests.sources.case import RECEIVED, Asked
 from tests.sources.cases.square import CASE
 from tests.sources.square_objects import FETCHED
-from tests.sources.test_compliance import _spoilt as spoilt
+from tests.sources.suite import spoilt
 
 FETCHED_ANSWERS = [asked for asked in CASE.answers if asked.wanted is not None]
 each = pytest.mark.parametrize("asked", FETCHED_ANSWERS, ids=[asked.name for asked in FETCHED_ANSWERS])
