@@ -62,15 +62,17 @@ class Sources:
 def _source(vendor_name: str, vendor: Vendor, name: str, given: WebhookSettings) -> ConfiguredSource:
     place = variable_of("webhooks", vendor_name, name)
     options, wrong = options_of(vendor.options, given.options)
+    # A variable that was never filled in is no secret: everybody would know it.
+    told = (secret.get_secret_value() for secret in given.secrets)
     setup = Setup(
         vendor=vendor_name,
         name=name,
         site=given.site or "",
-        secrets=tuple(secret.get_secret_value() for secret in given.secrets),
+        secrets=tuple(secret for secret in told if secret.strip()),
         url=given.url,
         timezone=given.timezone,
         api_base=given.api_base,
-        api_key=None if given.api_key is None else given.api_key.get_secret_value(),
+        api_key=None if given.api_key is None else given.api_key.get_secret_value() or None,
         options=options,
     )
     faults = [f"{place}__OPTIONS: {fault}" for fault in wrong]
