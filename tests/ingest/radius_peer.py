@@ -105,7 +105,7 @@ class Network(asyncio.DatagramProtocol):
         self.ways[addr].add_done_callback(lambda way: self.carry(lambda: way.result()[0].sendto(data)))
 
     def carry(self, send: Any) -> None:
-        if self.dice.random() < 0.2:
+        if self.dice.random() < 0.1:
             self.lost += 1
             return
         copies = 2 if self.dice.random() < 0.2 else 1
