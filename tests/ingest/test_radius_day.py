@@ -136,6 +136,7 @@ async def _play(radclient: str, file: Path, address: tuple[str, int]) -> None:
 
     It gives up on what a stray answer to an earlier packet of the same identifier spoils; a NAS sends that again.
     """
+    heard = b""
     for _ in range(5):
         client = await asyncio.create_subprocess_exec(
             radclient, "-q", "-p", "64", "-r", "60", "-t", "1", "-f", str(file), "{}:{}".format(*address),

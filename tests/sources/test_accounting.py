@@ -73,7 +73,7 @@ def test_a_retransmission_is_the_same_event(timestamp: int | None, delays: list[
     seen, times = set(), []
     for number, delay_s in enumerate(delays):
         jitter = timedelta(milliseconds=jitters_ms[number] if number < len(jitters_ms) else 0)
-        at = RECEIVED + timedelta(seconds=delay_s) + jitter
+        at = RECEIVED + timedelta(milliseconds=500) + timedelta(seconds=delay_s) + jitter
         event = read(at=at, Event_Timestamp=timestamp, Acct_Delay_Time=delay_s)
         seen.add((event.id, event.content_hash))
         times.append(judged_time(event, at))
