@@ -144,6 +144,7 @@ async def test_without_a_token_nothing_is_asked(
         ("soon", None),
         ("Mon, 02 Mar 2026 12:01:00 GMT", 60),
         ("Mon, 02 Mar 2026 11:00:00 GMT", 0),
+        ("Mon, 02 Mar 99999999999 11:00:00 GMT", None),
     ],
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:

@@ -10,6 +10,7 @@ from meter.ingest.arrival import Channel
 from meter.ingest.fetching import worker as workers
 from meter.ingest.fetching.transport import TryLater
 from meter.model.errors import Unavailable
+from meter.model.wire import BODY_BYTES_MAX
 from meter.sources.spec import Fetch
 from meter.store.apply import apply_catalog
 from meter.store.engine import Database
@@ -249,6 +250,46 @@ async def test_a_reader_that_fails_holds_up_no_other_object(
         assert "ZeroDivisionError" in row["fault"]
         (kept,) = await rows(database, rejections)
         assert (kept["code"], kept["body"]) == ("undecodable", b'{"id": "17"}')
+
+
+@pytest.mark.parametrize("where", ["request", "transport"])
+async def test_asking_that_fails_holds_up_no_other_object(
+    database: Database, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await accept(database, notice(1), notice(2, door="18"))
+        working, transport = VENDOR.fetches["door"].request, told.worker._transports["http"]
+
+        def failing(setup: Any, wanted: Any) -> Any:
+            if wanted["object"] == "17":
+                raise ZeroDivisionError
+            return working(setup, wanted)
+
+        class Failing:
+            async def ask(self, setup: Any, request: Any) -> Any:
+                if request.url.endswith("/17"):
+                    raise ZeroDivisionError
+                return await transport.ask(setup, request)
+
+        if where == "request":
+            monkeypatch.setitem(
+                cast("dict[str, Fetch]", VENDOR.fetches), "door", replace(VENDOR.fetches["door"], request=failing)
+            )
+        else:
+            told.worker._transports = {"http": Failing()}
+        await told.turn()
+        assert await stored(database) == ["18"]
+        (row,) = await rows(database, fetches)
+        assert "ZeroDivisionError" in row["fault"]
+        assert row["due_at"] > told.moment
+
+
+async def test_of_an_answer_that_cannot_be_read_so_much_is_kept_as_of_a_message(database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        vendor.body = b"<" * (BODY_BYTES_MAX + 10)
+        await told.turn()
+        (kept,) = await rows(database, rejections)
+        assert len(kept["body"]) == BODY_BYTES_MAX
 
 
 async def test_what_a_vendor_says_of_members_is_applied_where_the_source_is_set_to(database: Database) -> None:

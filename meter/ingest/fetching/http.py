@@ -144,7 +144,7 @@ def retry_after_s(value: str | None, *, now_: datetime) -> float | None:
         return min(float(value), _RETRY_AFTER_MAX_S)
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year that no clock shows
         return None
     until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
     return min(max(0.0, (until - now_).total_seconds()), _RETRY_AFTER_MAX_S)

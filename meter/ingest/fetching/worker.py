@@ -24,7 +24,7 @@ from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.fetching.transport import Declined, Transport
 from meter.ingest.setups import ConfiguredSource, Sources
 from meter.model.errors import BadInput, Unavailable
-from meter.model.wire import Parsed
+from meter.model.wire import BODY_BYTES_MAX, Parsed
 from meter.sources.make import refused
 from meter.sources.spec import Answer, Feed, Request
 from meter.sources.spec import Transport as TransportName
@@ -210,8 +210,8 @@ class SourceWorker:
                 reason = "api_key is not set" if fetch is not None else f"nothing fetches a {due.kind[:40]!r}"
                 message = f"{setup.vendor} {setup.name}: {reason}; see docs/sources.md"
                 raise Declined(message)
-            answer = await self._ask(source, fetch.request(setup, due.wanted))
-            body = answer.body
+            answer = await self._ask(source, partial(fetch.request, setup, due.wanted))
+            body = answer.body[:BODY_BYTES_MAX]
             items = _read(partial(fetch.read, setup, due.wanted, answer)).items
         except (BadInput, Unavailable) as error:
             if body and isinstance(error, BadInput):
@@ -239,8 +239,8 @@ class SourceWorker:
         for _ in range(PAGES_A_TURN_MAX):
             body = b""
             try:
-                answer = await self._ask(source, feed.request(setup, row.cursor, self._clock()))
-                body = answer.body
+                answer = await self._ask(source, partial(feed.request, setup, row.cursor, self._clock()))
+                body = answer.body[:BODY_BYTES_MAX]
                 page = _read(partial(feed.read, setup, row.cursor, answer))
             except (BadInput, Unavailable) as error:
                 if body and isinstance(error, BadInput):
@@ -267,7 +267,9 @@ class SourceWorker:
 
     # --- both ---------------------------------------------------------------------------------------------------------
 
-    async def _ask(self, source: ConfiguredSource, request: Request) -> Answer:
+    async def _ask(self, source: ConfiguredSource, asked: Callable[[], Request]) -> Answer:
+        """Return the answer. Raises BadInput and Unavailable only: what fails is due later, behind the others."""
+        request = _read(asked)
         transport = self._transports.get(request.over)
         if transport is None:
             message = f"{source.setup.vendor} is asked by {request.over}, which this gateway does not do"
@@ -278,6 +280,12 @@ class SourceWorker:
         except TimeoutError as error:
             message = f"{source.setup.vendor} did not answer within {_ASK_TIMEOUT_S:g} s"
             raise Unavailable(message, code="vendor_unavailable") from error
+        except (BadInput, Unavailable):
+            raise
+        except Exception as error:
+            log.exception("asking_failed", vendor=source.setup.vendor, source=source.setup.name)
+            message = f"asking {source.setup.vendor} failed ({type(error).__name__}); the log has more: report it"
+            raise Declined(message) from error
 
     async def _store(self, source: ConfiguredSource, items: Sequence[Parsed], *, channel: Channel, origin: str) -> None:
         """Return after the commit. Raises Unavailable, where the same is asked for again."""
@@ -297,14 +305,14 @@ class SourceWorker:
 
 
 def _read(reader: Callable[[], Read]) -> Read:
-    """Return what an answer holds; a reader that fails on it is a refusal, too, and holds up nothing else."""
+    """Return what a source's function makes; one that fails is a refusal, too, and holds up nothing else."""
     try:
         return reader()
     except BadInput:
         raise
     except Exception as error:
         log.exception("reading_failed")
-        message = f"reading this answer failed ({type(error).__name__}); report it with its bytes"
+        message = f"reading what came in failed ({type(error).__name__}); report it with its bytes"
         raise BadInput(message, code="undecodable") from error
 
 
