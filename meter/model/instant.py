@@ -17,6 +17,7 @@ _RFC3339: Final = re.compile(
     r"([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Room for zone arithmetic and for adding periods at both ends of what datetime can hold.
 EARLIEST: Final = datetime(1, 1, 3, tzinfo=UTC)
 LATEST: Final = datetime(9998, 12, 31, tzinfo=UTC)

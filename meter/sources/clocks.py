@@ -7,18 +7,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from meter.model.instant import EARLIEST, LATEST, local_instant, parse_instant, zone
+from meter.model.instant import EARLIEST, EPOCH, LATEST, local_instant, parse_instant, zone
 from meter.sources.fields import bad_payload
 from meter.sources.make import TimeFlag
 
 # A clock that was never set stands near its epoch, 1970 or 2000; nothing that is billed happened before this.
 _SET_SINCE: Final = datetime(2015, 1, 1, tzinfo=UTC)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # RFC 2866's Event-Timestamp and FreeRADIUS' dates; a digit's place may be a blank ("Mar  2").
 _ABBREVIATED: Final = re.compile(
     r"([A-Z][a-z]{2}) +(\d{1,2}) (\d{4}) (\d\d:\d\d:\d\d)(?: ([A-Za-z0-9+-]{1,6}))?", re.ASCII
 )
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Timed(NamedTuple):
@@ -35,7 +34,7 @@ def from_epoch(seconds: int | Decimal, *, what: str) -> Timed:
     """
     whole, part = divmod(Decimal(seconds), 1)
     try:
-        time = _EPOCH + timedelta(seconds=int(whole), microseconds=int(part * 1_000_000))
+        time = EPOCH + timedelta(seconds=int(whole), microseconds=int(part * 1_000_000))
     except OverflowError:
         time = LATEST + timedelta(days=1)
     if not EARLIEST <= time <= LATEST:
@@ -87,11 +86,11 @@ def from_abbreviated(text: str, timezone: str, *, what: str) -> Timed:
     Raises BadInput (`bad_payload`).
     """
     match = _ABBREVIATED.fullmatch(text.strip())
-    if match is None or match[1] not in _MONTHS:
+    if match is None or match[1] not in MONTHS:
         raise bad_payload(f"{what} is {text[:40]!r}; a date like 'Mar  2 2026 09:05:09 CET' is documented here")
     month, day, year, clock, abbreviation = match.groups()
     try:
-        moment = datetime.fromisoformat(f"{year}-{_MONTHS.index(month) + 1:02d}-{int(day):02d}T{clock}")
+        moment = datetime.fromisoformat(f"{year}-{MONTHS.index(month) + 1:02d}-{int(day):02d}T{clock}")
     except ValueError as error:
         raise bad_payload(f"{what} is {text[:40]!r}: {error}") from error
     if abbreviation in {"UTC", "GMT", "Z"} and zone(timezone).tzname(moment) != abbreviation:

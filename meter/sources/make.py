@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 
@@ -11,7 +11,7 @@ import msgspec
 
 from meter.model.errors import BadInput
 from meter.model.event import DRAFT, SOURCE_CHANGED, VOIDED, Json
-from meter.model.instant import instant_text
+from meter.model.instant import EPOCH, instant_text
 from meter.model.wire import DELAY, Parsed, Refusal, read_event
 from meter.sources.spec import Setup
 
@@ -113,5 +113,5 @@ def window_id(received_at: datetime, window_s: int, *parts: Json) -> str:
 
     The same within one window is one fact (decision 0011).
     """
-    since = received_at - datetime(1970, 1, 1, tzinfo=UTC)
+    since = received_at - EPOCH
     return f"{digest(*parts)}:{since // timedelta(seconds=max(1, window_s))}"

@@ -1,13 +1,13 @@
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from meter.model.errors import BadInput
 from meter.model.wire import Refusal, WireEvent
-from meter.sources.doors.salto_ks import ask, read
+from meter.sources.doors.salto_ks import read, request
 from meter.sources.spec import Answer, Setup
 from tests.sources.case import RECEIVED, events, setup
 from tests.sources.cases.salto_ks import CASE, OPTIONS, entry, page
@@ -18,7 +18,8 @@ NEBULA = setup(
     api_base="https://nebula.example",
     api_key="k",
 )
-AT_START = {"since": "2026-03-01T09:30:00Z", "newest": "2026-03-01T09:30:00Z", "page": 1, "token": ""}
+AT_START = {"since": "2026-03-01T09:30:00Z", "newest": "2026-03-01T09:30:00Z"}
+IN_A_ROUND = {**AT_START, "page": 2, "token": "next-1", "paged_at": "2026-03-02T09:30:00Z"}
 
 
 def answer(body: bytes) -> Answer:
@@ -115,7 +116,7 @@ def test_a_field_may_stand_elsewhere() -> None:
 
 
 def test_entries_are_asked_for_with_a_token() -> None:
-    asked = ask(CASE.setup, AT_START, RECEIVED)
+    asked = request(CASE.setup, AT_START, RECEIVED)
     assert asked.url == "https://user-api.example/v1.1/sites/5f0c1a/entries"
     assert asked.query["$filter"] == "utc_date_time ge DateTime'2026-03-01T09:30:00Z'"
     assert asked.token is not None
@@ -138,34 +139,36 @@ def test_entries_are_asked_for_with_a_token() -> None:
     ids=["ks", "nebula"],
 )
 def test_a_page_names_the_next(given: Setup, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
-    asked = ask(given, {**AT_START, "page": 2, "token": "next-1"}, RECEIVED)
+    asked = request(given, IN_A_ROUND, RECEIVED)
     assert asked.query.items() >= query.items()
     assert asked.headers.items() >= headers.items()
-    first = ask(given, AT_START, RECEIVED)
+    first = request(given, AT_START, RECEIVED)
     assert "next-1" not in f"{first.query}{first.headers}"
 
 
 def test_the_query_may_be_another() -> None:
     given = setup("salto-ks", options={"query": {"from": "{since}"}, "path": "/v2/{site_id}/audit", "site_id": "9"})
-    asked = ask(given, AT_START, RECEIVED)
+    asked = request(given, AT_START, RECEIVED)
     assert (asked.url, asked.query) == ("/v2/9/audit", {"from": "2026-03-01T09:30:00Z"})
 
 
 def test_a_poll_goes_through_the_pages_and_on_from_the_newest() -> None:
     first = read(CASE.setup, None, answer(page(entry(), token="next-1")))
     assert first.more
-    assert first.cursor == {
-        "since": "2026-03-01T09:30:00Z",
-        "newest": "2026-03-02T08:01:27Z",
-        "page": 2,
-        "token": "next-1",
-    }
+    assert first.cursor == {**IN_A_ROUND, "newest": "2026-03-02T08:01:27Z"}
     last = read(CASE.setup, first.cursor, answer(page(entry(utc_date_time="2026-03-02T07:00:00Z"))))
     assert not last.more
     # A day before the newest, but not before where it began.
     assert last.cursor == {**AT_START, "newest": "2026-03-02T08:01:27Z"}
     later = read(CASE.setup, {**AT_START, "newest": "2026-03-04T10:00:00Z"}, answer(page()))
     assert later.cursor["since"] == "2026-03-03T10:00:00Z"
+
+
+def test_a_round_that_was_interrupted_for_long_begins_again() -> None:
+    """The token of its page may have run out: asked for with it, nothing would ever come."""
+    late = RECEIVED + timedelta(hours=2)
+    assert "next-1" in request(CASE.setup, IN_A_ROUND, RECEIVED + timedelta(minutes=59)).headers.values()
+    assert request(CASE.setup, IN_A_ROUND, late) == request(CASE.setup, AT_START, late)
 
 
 def test_a_single_page_moves_the_poll_on() -> None:

@@ -16,6 +16,7 @@ from tests.sources.case import FILLED, KEYS, RECEIVED, delivery, events, setup
 from tests.sources.cases.unifi_access import CASE, DOOR, PERSON, PUBLISHED, page, row, unlock
 
 LOGGED = setup("unifi-access", "hub", secrets=KEYS, api_base="https://192.0.2.7:12445/", api_key=FILLED["api_key"])
+AT_START = {"since": "2026-03-01T09:30:00Z", "newest": "2026-03-01T09:30:00Z"}
 FEED = VENDORS["unifi-access"].feeds["log"]
 FETCH = VENDORS["unifi-access"].fetches["log"]
 
@@ -239,13 +240,13 @@ def test_an_answer_that_is_none_is_refused(body: bytes) -> None:
 
 
 def test_the_log_is_asked_for_in_seconds_and_pages() -> None:
-    asked = FEED.request(LOGGED, {"since": 1772438400, "page": 3, "newest": 0}, RECEIVED)
+    asked = FEED.request(LOGGED, {**AT_START, "page": 3, "token": None, "paged_at": "2026-03-02T09:29:59Z"}, RECEIVED)
     assert (asked.method, asked.url) == ("POST", "https://192.0.2.7:12445/api/v1/developer/system/logs")
     assert asked.query == {"page_num": "3", "page_size": "100"}
     assert asked.headers["Authorization"] == "Bearer the-api-key"
     assert json.loads(asked.body) == {
         "topic": "door_openings",
-        "since": 1772438400,
+        "since": int(RECEIVED.timestamp()) - 86_400,
         "until": int(RECEIVED.timestamp()) + 300,
     }
     assert asked.verify_tls
@@ -255,12 +256,11 @@ def test_the_log_is_asked_for_in_seconds_and_pages() -> None:
 
 def test_a_poll_goes_through_the_pages_and_on_from_the_newest_row() -> None:
     full = FEED.read(LOGGED, None, answer(*[row(event={"published": PUBLISHED + n}) for n in range(100)]))
-    start = int(RECEIVED.timestamp()) - 86_400
     assert full.more
-    assert full.cursor == {"since": start, "page": 2, "newest": PUBLISHED // 1000}
+    assert full.cursor.items() >= {"since": AT_START["since"], "page": 2, "newest": "2026-03-02T08:01:27.099Z"}.items()
     last = FEED.read(LOGGED, full.cursor, answer(row(event={"published": PUBLISHED - 60_000})))
     assert not last.more
-    assert last.cursor == {"since": PUBLISHED // 1000 - 3600, "page": 1, "newest": PUBLISHED // 1000}
+    assert last.cursor == {"since": "2026-03-02T07:01:27Z", "newest": "2026-03-02T08:01:27.099Z"}
     nothing = FEED.read(LOGGED, last.cursor, answer())
     assert nothing.cursor == last.cursor
 
@@ -268,7 +268,7 @@ def test_a_poll_goes_through_the_pages_and_on_from_the_newest_row() -> None:
 def test_a_row_from_the_future_does_not_lead_the_poll() -> None:
     """What comes after it would never be asked for."""
     far = FEED.read(LOGGED, None, answer(row(event={"published": 4102444800000})))
-    assert far.cursor["since"] <= int(RECEIVED.timestamp()) + 300 - 3600
+    assert far.cursor == {"since": "2026-03-02T08:35:00Z", "newest": "2026-03-02T09:35:00Z"}
 
 
 # --- both routes ------------------------------------------------------------------------------------------------------

@@ -17,28 +17,23 @@ Facts: developer.saltosystems.com (Nebula events, KS authentication) and the ven
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
-
-import msgspec
 
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import instant_text, parse_instant
 from meter.model.wire import Parsed
+from meter.sources.api import api_request, each_row
 from meter.sources.clocks import from_text
 from meter.sources.doors.access import WAYS, access, direction_of, words
+from meter.sources.doors.trail import Trail, trail_options
 from meter.sources.fields import Fields, bad_payload
-from meter.sources.make import refused
 from meter.sources.spec import Answer, Covers, Feed, Option, Page, Request, Setup, Token, Vendor
 
-# A trail that shows the same page for ever is left alone after so many.
-_PAGES_MAX: Final = 1_000
 _PAGE_ROWS: Final = "100"
-# The clocks of locks may be ahead of ours by so much; further ahead they are wrong and must not lead the poll.
-_AHEAD: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,25 +98,26 @@ _APIS: Final[Mapping[str, _Api]] = {
 }
 
 
-def ask(setup: Setup, cursor: Json, now: datetime) -> Request:
-    """Return the request of the next page: `cursor` has since and newest (RFC 3339), page, and the page's token."""
-    at, api = cursor or _start(setup, now), _APIS[setup.options["api"]]
-    options = setup.options
-    query = {name: str(text).replace("{since}", at["since"]) for name, text in (options["query"] or api.query).items()}
-    headers = {"Accept": "application/json"}
-    if at["token"] and api.page_query:
-        query[api.page_query] = at["token"]
-    if at["token"] and api.page_header:
-        headers[api.page_header] = at["token"]
-    path = (options["path"] or api.path).replace("{site_id}", options["site_id"])
+def request(setup: Setup, cursor: Json, now: datetime) -> Request:
+    """Return the request of the next page."""
+    trail, api, options = Trail.of(setup, cursor, now), _APIS[setup.options["api"]], setup.options
+    # To the second: the vendor's filters were seen with no fractions.
+    since = instant_text(trail.since)
+    query = {name: str(text).replace("{since}", since) for name, text in (options["query"] or api.query).items()}
+    headers = {}
+    if trail.token and api.page_query:
+        query[api.page_query] = trail.token
+    if trail.token and api.page_header:
+        headers[api.page_header] = trail.token
     form = {
         "grant_type": "client_credentials",
         "client_id": options["client_id"],
         "client_secret": setup.api_key or "",
         "scope": options["scope"],
     }
-    return Request(
-        url=f"{(setup.api_base or '').rstrip('/')}{path}",
+    return api_request(
+        setup,
+        (options["path"] or api.path).replace("{site_id}", options["site_id"]),
         query=query,
         headers=headers,
         token=Token(url=options["token_url"], form={name: text for name, text in form.items() if text}),
@@ -130,44 +126,27 @@ def ask(setup: Setup, cursor: Json, now: datetime) -> Request:
 
 def read(setup: Setup, cursor: Json, answer: Answer) -> Page:
     """Return a page's accesses. Raises BadInput (`bad_payload`, or as `strict_json` does) where the answer is none."""
-    at = cursor or _start(setup, answer.received_at)
+    trail = Trail.of(setup, cursor, answer.received_at)
     page, names = Fields.of_json(answer.body), _names(setup)
     rows = page.raw(names["items"])
     if not isinstance(rows, list):
         # Taken for an empty array, it would hide for ever that nothing is read.
         raise bad_payload(f"{names['items']} is no array; check api_base, path and fields")
     token = page.opt_text(names["next"])
-    latest = answer.received_at + _AHEAD
-    seen = (min(moment, latest) for moment in (_moment(row, names) for row in rows) if moment is not None)
-    newest = max([parse_instant(at["newest"]), *seen])
-    more = token is not None and at["page"] < _PAGES_MAX
-    if more:
-        following = {**at, "newest": instant_text(newest), "page": at["page"] + 1, "token": token}
-    else:
-        since = max(parse_instant(at["since"]), newest - timedelta(seconds=setup.options["overlap_s"]))
-        following = _cursor(since, newest)
-    return Page(items=[event for row in rows for event in _events(setup, names, row)], cursor=following, more=more)
+    return trail.following(
+        setup,
+        each_row(rows, lambda entry: _access(setup, names, entry)),
+        moments=[_moment(row, names) for row in rows],
+        received_at=answer.received_at,
+        more=token is not None,
+        token=token,
+    )
 
 
 def _names(setup: Setup) -> Mapping[str, str]:
     """Return where each field of an entry stands."""
     given = {name: str(path) for name, path in setup.options["fields"].items()}
     return {**_APIS[setup.options["api"]].fields, **given}
-
-
-def _start(setup: Setup, now: datetime) -> dict[str, Json]:
-    since = now - timedelta(seconds=setup.options["backfill_s"])
-    return _cursor(since, since)
-
-
-def _cursor(since: datetime, newest: datetime) -> dict[str, Json]:
-    # To the second: the vendor's filters were seen with no fractions.
-    return {
-        "since": instant_text(since.replace(microsecond=0)),
-        "newest": instant_text(newest),
-        "page": 1,
-        "token": "",
-    }
 
 
 def _moment(row: Json, names: Mapping[str, str]) -> datetime | None:
@@ -180,29 +159,21 @@ def _moment(row: Json, names: Mapping[str, str]) -> datetime | None:
         return None
 
 
-def _events(setup: Setup, names: Mapping[str, str], row: Json) -> list[Parsed]:
-    try:
-        event = _access(setup, names, Fields(row))
-    except BadInput as error:
-        return [refused(error, msgspec.json.encode(row))]
-    return [] if event is None else [event]
-
-
-def _access(setup: Setup, names: Mapping[str, str], entry: Fields) -> Parsed | None:
+def _access(setup: Setup, names: Mapping[str, str], entry: Fields) -> Sequence[Parsed]:
     kind = entry.text(names["kind"])
     granted, denied = (kind.lower().endswith(words(setup, which)) for which in ("granted", "denied"))
     if not granted and not denied:
         if _APIS[setup.options["api"]].strict:
             message = f"{names['kind']} is {kind[:60]!r}; name it among the options granted or denied"
             raise bad_payload(message)
-        return None
+        return ()
     occurred, created = entry.text(names["occurred"]), _opt(entry, names["created"])
     timed = from_text(_utc(occurred), what=names["occurred"])
     door, door_name = entry.text(names["door"]), _opt(entry, names["door_name"])
     how, person = _opt(entry, names["how"]), _opt(entry, names["person"])
     from_afar = (how or "").lower().startswith(words(setup, "not_at_the_door"))
     leaves = bool(names["exit"]) and entry.raw(names["exit"]) is True
-    return access(
+    made = access(
         setup,
         id=entry.text(names["id"]),
         door=door,
@@ -215,6 +186,7 @@ def _access(setup: Setup, names: Mapping[str, str], entry: Fields) -> Parsed | N
         reason=None if granted else _opt(entry, names["detail"]) or kind,
         credential=how,
     )
+    return [made]
 
 
 def _opt(entry: Fields, path: str) -> str | None:
@@ -255,11 +227,10 @@ SALTO_KS: Final = Vendor(
         "not_at_the_door": Option(
             default=["remote"], about="How the ways of access begin, in lower case, by which somebody opens from afar."
         ),
-        "overlap_s": Option(default=86_400, about="How far back entries are asked for again, in seconds."),
-        "backfill_s": Option(default=86_400, about="How far back the first poll looks, in seconds."),
+        **trail_options(overlap_s=86_400),
         **WAYS,
     },
-    feeds={"entries": Feed(every_s=300, request=ask, read=read)},
+    feeds={"entries": Feed(every_s=300, request=request, read=read)},
     covers=(
         Covers(
             what="KS entries",

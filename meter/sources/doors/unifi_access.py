@@ -21,21 +21,23 @@ Facts: the API's reference (notification, system log) as transcribed publicly, a
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from meter.model.errors import BadInput
+from meter.model.instant import EPOCH
 from meter.sources.clocks import from_epoch
 from meter.sources.doors.access import BADGES, WAYS, access, direction_of
+from meter.sources.doors.trail import trail_options
 from meter.sources.doors.unifi_log import (
     ENTRY_METHODS,
     UNLOCK,
-    ask_around,
-    ask_log,
     by_log,
     hint_of,
     read_around,
     read_log,
+    request_around,
+    request_log,
     subject_of,
 )
 from meter.sources.fields import Fields
@@ -46,7 +48,6 @@ from meter.sources.spec import NOTHING, Covers, Delivery, Feed, Fetch, Hook, Opt
 _SIGNATURE_HEADER: Final = "signature"
 # The row may be written a little later than the webhook is sent, by a clock that is a little off.
 _AROUND_S: Final = 120
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def check(setup: Setup, delivery: Delivery) -> None:
@@ -57,7 +58,7 @@ def check(setup: Setup, delivery: Delivery) -> None:
     first = f"{at}.".encode() if setup.options["signed"] == "t.body" else b""
     expected = [hmac_hex(key, first, delivery.body) for key in setup.secrets if key]
     require(any(any_equal(value, expected) for value in given), remedy="check the secret and the option signed")
-    signed_at = from_epoch(int(at), what="t").time or _EPOCH
+    signed_at = from_epoch(int(at), what="t").time or EPOCH
     require_recent(signed_at, delivery.received_at, skew_s_max=setup.options["skew_s"])
 
 
@@ -86,7 +87,7 @@ def read(setup: Setup, delivery: Delivery) -> Reading:
         [
             access(
                 setup,
-                id=window_id(_EPOCH + timedelta(seconds=signed_s), setup.options["window_s"], *fact),
+                id=window_id(EPOCH + timedelta(seconds=signed_s), setup.options["window_s"], *fact),
                 door=door,
                 granted=granted,
                 subject=subject,
@@ -125,8 +126,7 @@ UNIFI_ACCESS: Final = Vendor(
         "skew_s": Option(default=300, about="How far the signed time may be off, in seconds."),
         "window_s": Option(default=30, about="Within how many seconds equal webhooks are one access."),
         "verify_tls": Option(default=True, about="False: the controller has a certificate of its own."),
-        "overlap_s": Option(default=3600, about="How far back the log is asked for again, in seconds."),
-        "backfill_s": Option(default=86_400, about="How far back the first poll looks, in seconds."),
+        **trail_options(overlap_s=3600),
         "door_path": Option(default="data.location.id", about="Where a webhook names the door."),
         "result_path": Option(default="data.object.result", about="Where a webhook says whether the door opened."),
         "granted": Option(default="Access Granted", about="What a webhook says there when it did."),
@@ -139,8 +139,8 @@ UNIFI_ACCESS: Final = Vendor(
         **WAYS,
     },
     hook=Hook(check=check, read=read),
-    fetches={"log": Fetch(request=ask_around, read=read_around)},
-    feeds={"log": Feed(every_s=60, request=ask_log, read=read_log)},
+    fetches={"log": Fetch(request=request_around, read=read_around)},
+    feeds={"log": Feed(every_s=60, request=request_log, read=read_log)},
     covers=(
         Covers(
             what="access.door.unlock", state="done", becomes="door.access", note="or a look at the log, see usage_from"

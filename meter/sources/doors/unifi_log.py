@@ -1,35 +1,30 @@
 """UniFi Access' system log, and who an actor of its is: the log's rows become door accesses.
 
-A row's `_id` is empty: it is known by published, who, door, result and credential. A poll goes on from the newest row
-that it saw, less an overlap; a page that is asked for twice brings duplicates.
+A row's `_id` is empty: it is known by published, who, door, result and credential.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
-
-import msgspec
 
 from meter.model.errors import BadInput
 from meter.model.event import Json
+from meter.model.instant import EPOCH
 from meter.model.wire import Parsed
+from meter.sources.api import api_request, each_row
 from meter.sources.clocks import from_epoch_ms
 from meter.sources.doors.access import access, badge_subject, direction_of, hint, words
+from meter.sources.doors.trail import AHEAD_MAX, Trail
 from meter.sources.fields import Fields, bad_payload
-from meter.sources.make import digest, refused
+from meter.sources.make import digest
 from meter.sources.spec import Answer, Page, Reading, Request, Setup
 
 UNLOCK: Final = "access.door.unlock"
 ENTRY_METHODS: Final[Mapping[str, str]] = {"entry": "in", "exit": "out"}
 _LOGS: Final = "/api/v1/developer/system/logs"
 _PAGE_ROWS: Final = 100
-# A controller that shows the same page for ever is left alone after so many.
-_PAGES_MAX: Final = 1_000
-# The controller's clock may be ahead of ours by so much; further ahead it is wrong and must not lead the poll.
-_AHEAD_S: Final = 300
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def by_log(setup: Setup) -> bool:
@@ -38,35 +33,27 @@ def by_log(setup: Setup) -> bool:
     return setup.fetched if chosen == "" else chosen == "log"
 
 
-def ask_log(setup: Setup, cursor: Json, now: datetime) -> Request:
-    """Return the request of the next page: `cursor` has since (seconds), page and newest (seconds)."""
-    at = cursor or _start(setup, now)
-    return _log_request(setup, since=at["since"], until=_seconds(now) + _AHEAD_S, page=at["page"])
+def request_log(setup: Setup, cursor: Json, now: datetime) -> Request:
+    """Return the request of the next page."""
+    trail = Trail.of(setup, cursor, now)
+    return _request(setup, since=_seconds(trail.since), until=_seconds(now + AHEAD_MAX), page=trail.page)
 
 
 def read_log(setup: Setup, cursor: Json, answer: Answer) -> Page:
-    """Return a page's accesses. Raises BadInput (`bad_payload`) where the answer is none.
-
-    After the last page it goes on from the newest row, less the overlap: the controller's clock leads, not ours.
-    """
-    at = cursor or _start(setup, answer.received_at)
-    rows = _rows(answer)
-    latest = _seconds(answer.received_at) + _AHEAD_S
-    published = (min(moment, latest) for moment in map(_published_s, rows) if moment is not None)
-    newest = max([at["newest"], *published])
-    more = len(rows) >= _PAGE_ROWS and at["page"] < _PAGES_MAX
-    if more:
-        following = {"since": at["since"], "page": at["page"] + 1, "newest": newest}
-    else:
-        since = max(at["since"], newest - setup.options["overlap_s"])
-        following = {"since": since, "page": 1, "newest": newest}
-    items = _accesses(setup, rows) if by_log(setup) else []
-    return Page(items=items, cursor=following, more=more and by_log(setup))
+    """Return a page's accesses. Raises BadInput (`bad_payload`) where the answer is none."""
+    trail, rows = Trail.of(setup, cursor, answer.received_at), _rows(answer)
+    return trail.following(
+        setup,
+        _accesses(setup, rows) if by_log(setup) else (),
+        moments=[_published(row) for row in rows],
+        received_at=answer.received_at,
+        more=len(rows) >= _PAGE_ROWS and by_log(setup),
+    )
 
 
-def ask_around(setup: Setup, wanted: Mapping[str, Json]) -> Request:
+def request_around(setup: Setup, wanted: Mapping[str, Json]) -> Request:
     """Return the request for what the log has around a webhook."""
-    return _log_request(setup, since=wanted["since"], until=wanted["until"], page=1)
+    return _request(setup, since=wanted["since"], until=wanted["until"], page=1)
 
 
 def read_around(setup: Setup, _wanted: Mapping[str, Json], answer: Answer) -> Reading:
@@ -74,26 +61,16 @@ def read_around(setup: Setup, _wanted: Mapping[str, Json], answer: Answer) -> Re
     return Reading(_accesses(setup, _rows(answer)))
 
 
-def _start(setup: Setup, now: datetime) -> dict[str, int]:
-    since = _seconds(now) - setup.options["backfill_s"]
-    return {"since": since, "page": 1, "newest": since}
-
-
 def _seconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(seconds=1)
+    return (moment - EPOCH) // timedelta(seconds=1)
 
 
-def _log_request(setup: Setup, *, since: int, until: int, page: int) -> Request:
-    return Request(
-        method="POST",
-        url=f"{(setup.api_base or '').rstrip('/')}{_LOGS}",
+def _request(setup: Setup, *, since: int, until: int, page: int) -> Request:
+    return api_request(
+        setup,
+        _LOGS,
         query={"page_num": str(page), "page_size": str(_PAGE_ROWS)},
-        headers={
-            "Authorization": f"Bearer {setup.api_key}",
-            "Accept": "application/json",
-            "Content-Type": "application/json",
-        },
-        body=msgspec.json.encode({"topic": "door_openings", "since": since, "until": until}),
+        content={"topic": "door_openings", "since": since, "until": until},
         verify_tls=setup.options["verify_tls"],
     )
 
@@ -108,30 +85,22 @@ def _rows(answer: Answer) -> list[Json]:
     return hits or []
 
 
-def _published_s(row: Json) -> int | None:
-    """Return when a row was published, in seconds; None where it does not say."""
+def _published(row: Json) -> datetime | None:
+    """Return when a row was published; None where it does not say."""
     try:
-        return Fields(row).integer("_source.event.published") // 1000
+        return from_epoch_ms(Fields(row).integer("_source.event.published"), what="published").time
     except BadInput:
         return None
 
 
 def _accesses(setup: Setup, rows: Sequence[Json]) -> list[Parsed]:
-    made = []
-    for row in rows:
-        try:
-            event = _access(setup, Fields(row))
-        except BadInput as error:
-            event = refused(error, msgspec.json.encode(row))
-        if event is not None:
-            made.append(event)
-    return made
+    return each_row(rows, lambda row: _access(setup, row))
 
 
-def _access(setup: Setup, row: Fields) -> Parsed | None:
+def _access(setup: Setup, row: Fields) -> Sequence[Parsed]:
     source = row.object("_source")
     if source.text("event.type") != UNLOCK:
-        return None
+        return ()
     targets = source.objects("target")
     door = _target(targets, "door") or _target(targets, "UAH") or _refuse_doorless()
     door_id, door_name = door.text("id"), door.opt_text("display_name")
@@ -146,7 +115,7 @@ def _access(setup: Setup, row: Fields) -> Parsed | None:
     method = next((target for target in targets if target.opt_text("id") == "door_entry_method"), None)
     way = None if method is None else method.opt_text("display_name")
     granted = result == "ACCESS"
-    return access(
+    made = access(
         setup,
         id=f"log:{digest(published, person or card, door_id, result, how)}",
         door=door_id,
@@ -160,6 +129,7 @@ def _access(setup: Setup, row: Fields) -> Parsed | None:
         credential=how,
         hint=hint_of(actor, subject, "display_name"),
     )
+    return [made]
 
 
 def _target(targets: Sequence[Fields], kind: str) -> Fields | None:

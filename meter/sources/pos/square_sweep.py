@@ -16,13 +16,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import instant_text, parse_instant
-from meter.model.strict_json import exact_json
 from meter.model.wire import Parsed
+from meter.sources.api import each_row
 from meter.sources.fields import Fields, bad_payload
-from meter.sources.make import refused
 from meter.sources.pos.square_fetch import completed_order
 from meter.sources.pos.square_payment import of_payment
 from meter.sources.pos.square_refund import of_refund
@@ -87,7 +85,7 @@ def _sweep(
         listed = body.raw(array)
         if not isinstance(listed, list | None):
             raise bad_payload(f"{array} is no array; Square documents one")
-        items = [item for one in listed or () for item in _read_or_refuse(setup, one, read_one)]
+        items = each_row(listed or (), lambda one: read_one(setup, one))
         since, until = at.window()
         page = body.opt_text("cursor")
         if page is not None:
@@ -113,13 +111,6 @@ def _begin(setup: Setup, before: _Round, body: Fields, now: datetime) -> Page:
     since = first if before.since is None else before.since - _OVERLAP
     window = {"since": instant_text(since), "until": instant_text(max(now, since)), "locations": locations}
     return Page(cursor=window, more=True)
-
-
-def _read_or_refuse(setup: Setup, one: Json, read_one: Callable[[Setup, Fields], Sequence[Parsed]]) -> Sequence[Parsed]:
-    try:
-        return read_one(setup, Fields(one))
-    except BadInput as unreadable:
-        return [refused(unreadable, exact_json(one).encode())]
 
 
 def _list(call: str) -> Callable[[str, str, str, str | None], Request]:

@@ -28,7 +28,7 @@ from typing import Final
 
 from meter.model.event import Json
 from meter.model.wire import Parsed
-from meter.sources.clocks import Timed
+from meter.sources.clocks import MONTHS, Timed
 from meter.sources.fields import bad_payload
 from meter.sources.make import digest
 from meter.sources.printers.files import file_feed
@@ -57,7 +57,6 @@ _FIXED: Final = {
 }
 # CUPS cuts its lines at 2,048 bytes; the bound keeps a line of blanks from being tried in every way.
 _LINE_CHARS_MAX: Final = 4_096
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 UUID: Final = "urn:uuid:"
 
 
@@ -166,7 +165,7 @@ def _date(text: str) -> tuple[datetime, str]:
     """Return the instant of `[02/Mar/2026:09:14:02 +0100]`, and the month that its own clock showed."""
     day, month, year, clock, offset = re.split(r"/|(?<=\d{4}):| ", text.strip("[]"))
     try:
-        number = _MONTHS.index(month) + 1
+        number = MONTHS.index(month) + 1
         moment = datetime.fromisoformat(f"{year}-{number:02d}-{day}T{clock}{offset[:3]}:{offset[3:]}")
         return moment.astimezone(UTC), f"{year}-{number:02d}"
     except (ValueError, OverflowError) as error:
