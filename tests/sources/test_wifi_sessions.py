@@ -302,8 +302,13 @@ def test_ids_too_where_one_looks_at_a_time(data: st.DataObject) -> None:
 
 def test_what_becomes_right_again_has_the_id_that_it_would_have_had() -> None:
     """Whose it is, and where it was cut, goes one way and back as more becomes known."""
-    names = [told("start", 0, DEVICE), told("interim", 9, ADA), told("interim", 6, BOB), told("interim", 3, ADA)]
-    cuts = [
+    names: list[UsageEvent | datetime] = [
+        told("start", 0, DEVICE),
+        told("interim", 9, ADA),
+        told("interim", 6, BOB),
+        told("interim", 3, ADA),
+    ]
+    cuts: list[UsageEvent | datetime] = [
         told("start", 0), told("interim", 5, seconds=300), at(6), told("interim", 9, seconds=540),
         told("start", 7), told("stop", 10, seconds=180),
     ]  # fmt: skip
