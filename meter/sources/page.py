@@ -16,7 +16,6 @@ _AREAS: Final[Mapping[Area, str]] = {
     "printers": "Printers",
     "wifi": "Wi-Fi",
     "spaces": "Bookings, members and plans",
-    "any": "Anything else",
 }
 _INTRODUCTION: Final = """\
 # Sources

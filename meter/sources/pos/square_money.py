@@ -73,5 +73,5 @@ def is_object_id(value: Json) -> bool:
 
 def is_ours(setup: Setup, of: Fields) -> bool:
     """Tell whether an object's location belongs to the source; one that names none does."""
-    listed, location = setup.options.get("locations"), of.raw("location_id")
+    listed, location = setup.options["locations"], of.raw("location_id")
     return not listed or location is None or location in listed

@@ -86,10 +86,9 @@ def _is_on_account(setup: Setup, payment: Fields) -> bool:
     external = payment.opt_object("external_details")
     words = [payment.opt_text("source_type"), *([external.opt_text(n) for n in ("type", "source")] if external else [])]
     kind = ":".join(word or "" for word in words).lower() + ":"
-    meant = setup.options.get("house_accounts")
     return any(
         kind.startswith(entry.lower().rstrip(":") + ":")
-        for entry in (meant if isinstance(meant, list) else [])
+        for entry in setup.options["house_accounts"]
         if isinstance(entry, str) and entry.strip(":")
     )
 

@@ -101,13 +101,12 @@ def _sweep(
 
 def _begin(setup: Setup, before: _Round, body: Fields, now: datetime) -> Page:
     """Return the cursor at which a round begins, after the list of locations."""
-    meant = setup.options.get("locations")
+    meant = setup.options["locations"]
     known = [location.text("id") for location in body.objects("locations")]
     locations = sorted(location for location in known if not meant or location in meant)
     if not locations:
         raise bad_payload("the account has none of the source's locations; check the option locations and api_key")
-    days = setup.options.get("sweep_days")
-    first = now - timedelta(days=min(days, _DAYS_MAX) if isinstance(days, int) and days > 0 else 0)
+    first = now - timedelta(days=max(0, min(setup.options["sweep_days"], _DAYS_MAX)))
     since = first if before.since is None else before.since - _OVERLAP
     window = {"since": instant_text(since), "until": instant_text(max(now, since)), "locations": locations}
     return Page(cursor=window, more=True)

@@ -31,8 +31,19 @@ from meter.model.wire import Parsed
 from meter.sources.clocks import MONTHS, Timed
 from meter.sources.fields import bad_payload
 from meter.sources.make import digest
-from meter.sources.printers.files import file_feed
-from meter.sources.printers.jobs import ENCODING, color, count, duplex, each_line, identity, job_event, sheets
+from meter.sources.printers.files import file_feed, file_options
+from meter.sources.printers.jobs import (
+    ENCODING,
+    USERS,
+    color,
+    count,
+    duplex,
+    each_line,
+    job_by_uuid,
+    job_event,
+    sheets,
+    user_of,
+)
 from meter.sources.spec import Covers, Lines, Option, Reading, Setup, Vendor
 
 STANDARD: Final = (
@@ -44,7 +55,6 @@ RECOMMENDED: Final = (
     "%{job-media-sheets-completed}|%{print-color-mode}|%{sides}|%{media}|%{job-name}"
 )
 _CELL_BAR: Final = "\\|"  # in a cell of a Markdown table
-NOBODY: Final = Option(default=["anonymous"], about="User names, in lower case, that say nothing about who it was.")
 _LETTERS: Final = {"p": "printer", "u": "user", "j": "id", "T": "date", "P": "page", "C": "count"}
 _ESCAPE: Final = re.compile(r"%(?:([pujTPC%])|\{([A-Za-z0-9-]+)\})")
 # Of fields that blanks separate, these may hold some themselves.
@@ -57,7 +67,6 @@ _FIXED: Final = {
 }
 # CUPS cuts its lines at 2,048 bytes; the bound keeps a line of blanks from being tried in every way.
 _LINE_CHARS_MAX: Final = 4_096
-UUID: Final = "urn:uuid:"
 
 
 def read(setup: Setup, lines: Lines) -> Reading:
@@ -123,7 +132,7 @@ def _state(setup: Setup, named: Mapping[str, str]) -> Parsed:
     both_sides = duplex(named.get("sides"))
     counted = _opt_count(named, "job-media-sheets-completed")
     job = _job(named, month)
-    user = identity(setup.options["identity_kind"], named.get("user"), setup.options["nobody"])
+    user = user_of(setup, named.get("user"))
     data: dict[str, Json] = {
         "job": job,
         "printer": named["printer"],
@@ -156,7 +165,7 @@ def _opt_count(named: Mapping[str, str], name: str) -> int | None:
 def _job(named: Mapping[str, str], month: str) -> str:
     uuid = named.get("job-uuid")
     if uuid is not None:
-        return uuid.lower().removeprefix(UUID)
+        return job_by_uuid(uuid)
     same = digest([named.get(name) for name in ("user", "job-originating-host-name", "job-name")])
     return f"{named['printer']}:{named['id']}:{month}:{same}"
 
@@ -185,10 +194,8 @@ CUPS: Final = Vendor(
             about="The server's `PageLogFormat`. None is set there by default, which logs nothing. Best is "
             f"`{RECOMMENDED.replace('|', _CELL_BAR)}`.",
         ),
-        "path": Option(default="", about="The files, as a glob, for example `/var/log/cups/page_log*`."),
-        "window_days": Option(default=7, about="How many of the newest files are looked at again for changes."),
-        "identity_kind": Option(default="cups", about="The kind of identity that a user's name is."),
-        "nobody": NOBODY,
+        **file_options("/var/log/cups/page_log*"),
+        **USERS,
         "encoding": ENCODING,
     },
     covers=(

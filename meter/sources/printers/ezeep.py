@@ -23,7 +23,7 @@ from meter.model.instant import parse_instant
 from meter.sources.clocks import Timed
 from meter.sources.fields import Fields, bad_payload
 from meter.sources.make import digest
-from meter.sources.printers.jobs import job_event
+from meter.sources.printers.jobs import copies_counted, job_event, pages_of
 from meter.sources.signature import any_equal, require
 from meter.sources.spec import NOTHING, Covers, Delivery, Hook, Option, Reading, Setup, Vendor
 
@@ -64,11 +64,10 @@ def read(setup: Setup, delivery: Delivery) -> Reading:
     job, shown = body.text(paths["job"]), body.opt_text(paths["time"])
     pages = body.integer(paths["pages"]) if status == "completed" else body.opt_integer(paths["pages"]) or 0
     copies = body.opt_integer(paths["copies"])
-    times = max(1, copies or 1) if setup.options["pages_of"] == "one copy" else 1
     data: dict[str, Json] = {
         "job": job,
         "printer": body.text(paths["printer"]),
-        "impressions": pages * times,
+        "impressions": pages * copies_counted(setup, copies),
         "color": _flag(body, paths["color"]),
         "duplex": _flag(body, paths["duplex"]),
         "paper": body.opt_text(paths["paper"]),
@@ -112,9 +111,7 @@ EZEEP: Final = Vendor(
             + ", ".join(f"{name}: {path}" for name, path in _FIELDS.items())
             + ".",
         ),
-        "pages_of": Option(
-            default="one copy", about="What the pages are counted of.", choices=("all copies", "one copy")
-        ),
+        "pages_of": pages_of("one copy"),
     },
     covers=(
         Covers(

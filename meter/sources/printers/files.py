@@ -14,7 +14,7 @@ from meter.model.strict_json import strict_json
 from meter.model.wire import Parsed
 from meter.sources.fields import Fields, bad_payload
 from meter.sources.make import digest, refused
-from meter.sources.spec import Answer, Feed, Lines, Page, Reading, Request, Setup
+from meter.sources.spec import Answer, Feed, Lines, Option, Page, Reading, Request, Setup
 
 # What the cursor remembers at most; a file beyond is read again, which changes nothing but the work.
 _KNOWN_MAX: Final = 366
@@ -22,10 +22,18 @@ _KNOWN_MAX: Final = 366
 _REFUSED_BYTES_MAX: Final = 2_048
 
 
+def file_options(example: str) -> Mapping[str, Option]:
+    """Return the settings of a feed of files."""
+    return {
+        "path": Option(default="", about=f"The files, as a glob, for example `{example}`."),
+        "newest_files": Option(default=7, about="How many of the newest files are looked at again for changes."),
+    }
+
+
 def file_feed(
     read: Callable[[Setup, Lines], Reading], *, every_s: int, grows: Callable[[Setup], bool] = lambda _setup: True
 ) -> Feed:
-    """Return a feed of the newest files (option `window_days`) that the glob in option `path` names, read whole.
+    """Return a feed of the newest files (option `newest_files`) that the glob in option `path` names, read whole.
 
     The cursor knows each file by its content: what is unchanged is not sent again, unless the source is read in another
     way since. A last line without an end is still being written where the file `grows`: it is read when it has ended.
@@ -33,7 +41,7 @@ def file_feed(
     """
 
     def request(setup: Setup, cursor: Json, _now: datetime) -> Request:
-        arguments = {"newest": setup.options["window_days"], "unless": _known(setup, cursor)}
+        arguments = {"newest": setup.options["newest_files"], "unless": _known(setup, cursor)}
         return Request(over="file", url=setup.options["path"], arguments=arguments)
 
     def answer_read(setup: Setup, cursor: Json, answer: Answer) -> Page:

@@ -32,8 +32,7 @@ from meter.sources.clocks import Timed, from_epoch
 from meter.sources.fields import bad_payload
 from meter.sources.make import digest, refused
 from meter.sources.printers import ipp_message as ipp
-from meter.sources.printers.cups import NOBODY, UUID
-from meter.sources.printers.jobs import color, duplex, identity, job_event, sheets
+from meter.sources.printers.jobs import USERS, color, duplex, job_by_uuid, job_event, sheets, user_of
 from meter.sources.spec import Answer, Covers, Feed, Option, Page, Request, Setup, Vendor
 
 _ATTRIBUTES: Final = (
@@ -148,7 +147,7 @@ def _event(setup: Setup, job: _Job, timed: Timed) -> Parsed | None:
     if impressions is None:
         raise bad_payload("the job has no job-impressions-completed: the printer counts no sides")
     both_sides = duplex(job.text("sides"))
-    user = identity(setup.options["identity_kind"], job.text("job-originating-user-name"), setup.options["nobody"])
+    user = user_of(setup, job.text("job-originating-user-name"))
     name = _key(job)
     data: dict[str, Json] = {
         "job": name,
@@ -179,7 +178,7 @@ def _printer(job: _Job) -> str:
 def _key(job: _Job) -> str:
     uuid = job.text("job-uuid")
     if uuid is not None:
-        return uuid.lower().removeprefix(UUID)
+        return job_by_uuid(uuid)
     number = job.integer("job-id")
     if number is None:
         raise bad_payload("the job has neither a job-uuid nor a job-id")
@@ -218,8 +217,7 @@ IPP: Final = Vendor(
     feeds={"jobs": Feed(every_s=60, request=request, read=read)},
     polls_without_key=True,
     options={
-        "identity_kind": Option(default="cups", about="The kind of identity that a user's name is."),
-        "nobody": NOBODY,
+        **USERS,
         "verify_tls": Option(default=True, about="Whether the server's certificate must be a known one."),
     },
     covers=(

@@ -21,6 +21,24 @@ _LINE_BYTES_MAX: Final = 16_384
 # What a print server writes in: UTF-8, or the code page of an old Windows.
 ENCODING: Final = Option(default="utf-8", about="The encoding of the file.", choices=("utf-8", "cp1252", "latin-1"))
 
+# Users as print servers know them, who do not check what a client says of itself.
+USERS: Final[Mapping[str, Option]] = {
+    "identity_kind": Option(default="cups", about="The kind of identity that a user's name is."),
+    "nobody": Option(default=["anonymous"], about="User names, in lower case, that say nothing about who it was."),
+}
+_ALL_COPIES, _ONE_COPY = "all copies", "one copy"
+_UUID: Final = "urn:uuid:"
+
+
+def pages_of(default: str) -> Option:
+    """Return the setting that `copies_counted` goes by."""
+    return Option(default=default, about="What the pages are counted of.", choices=(_ALL_COPIES, _ONE_COPY))
+
+
+def copies_counted(setup: Setup, copies: int | None) -> int:
+    """Return by what a job's pages are to be multiplied, by the option `pages_of`."""
+    return max(1, copies or 1) if setup.options["pages_of"] == _ONE_COPY else 1
+
 
 def each_line(lines: Sequence[bytes], read: Callable[[str], Parsed | None], *, encoding: str = "utf-8") -> list[Parsed]:
     """Return what `read` makes of each line that is not blank; a line that it cannot read is one refusal."""
@@ -69,6 +87,16 @@ def identity(kind: str, user: str | None, nobody: Sequence[Json] = ()) -> str | 
     """
     name = (user or "").strip().lower()
     return None if name in {"", "-", *nobody} else f"{kind}:{name}"
+
+
+def user_of(setup: Setup, user: str | None) -> str | None:
+    """Return the subject of a print server's user, as the options `USERS` say."""
+    return identity(setup.options["identity_kind"], user, setup.options["nobody"])
+
+
+def job_by_uuid(uuid: str) -> str:
+    """Return a job's name by its `job-uuid` (PWG 5100.13), which no other job ever has."""
+    return uuid.lower().removeprefix(_UUID)
 
 
 def duplex(sides: str | None) -> bool | None:

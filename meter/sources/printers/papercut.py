@@ -31,8 +31,17 @@ from meter.model.wire import Parsed
 from meter.sources.clocks import Timed
 from meter.sources.fields import bad_payload
 from meter.sources.make import digest
-from meter.sources.printers.files import file_feed
-from meter.sources.printers.jobs import ENCODING, count, each_line, identity, job_event, line_text
+from meter.sources.printers.files import file_feed, file_options
+from meter.sources.printers.jobs import (
+    ENCODING,
+    copies_counted,
+    count,
+    each_line,
+    identity,
+    job_event,
+    line_text,
+    pages_of,
+)
 from meter.sources.printers.local_time import iso_time, us_time
 from meter.sources.spec import Covers, Lines, Option, Reading, Setup, Vendor
 
@@ -155,7 +164,7 @@ def _counted(setup: Setup, named: Mapping[str, str]) -> dict[str, Json]:
     """Return what both tables say of a job. The names of documents are nobody's business here."""
     copies = count(named["copies"], what="copies") if named.get("copies", "").strip() else None
     color = count(named["color_pages"], what="the colour pages") if named.get("color_pages", "").strip() else None
-    times = max(1, copies or 1) if setup.options["pages_of"] == "one copy" else 1
+    times = copies_counted(setup, copies)
     return {
         "printer": named["printer"].strip(),
         "server": named.get("server", "").strip() or None,
@@ -187,8 +196,7 @@ PAPERCUT: Final = Vendor(
             "refunds. Choose one of them for good.",
             choices=("log", "table"),
         ),
-        "path": Option(default="", about="The files, as a glob, for example `/papercut/print-logs/printlog_*.log`."),
-        "window_days": Option(default=7, about="How many of the newest files are looked at again for changes."),
+        **file_options("/papercut/print-logs/printlog_*.log"),
         "not_printed": Option(
             default="final",
             about="Whether a row with `printed` N is of a job that never comes, or of one that may still come and is "
@@ -197,9 +205,7 @@ PAPERCUT: Final = Vendor(
         ),
         "columns": Option(default=list(_LOG), about="The fields of the print log, in order."),
         "clock": Option(default="12h", about="How the print log writes the hour.", choices=("12h", "24h")),
-        "pages_of": Option(
-            default="all copies", about="What the pages are counted of.", choices=("all copies", "one copy")
-        ),
+        "pages_of": pages_of("all copies"),
         "encoding": ENCODING,
     },
     covers=(
