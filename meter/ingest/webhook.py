@@ -70,11 +70,11 @@ def _read(hook: Hook, setup: Setup, delivery: Delivery) -> Reading:
     try:
         return hook.read(setup, delivery)
     except BadInput as unreadable:
-        return Reading([refused(unreadable, delivery.body)])
+        return Reading([refused(unreadable, hook.redact(setup, delivery))])
     except Exception as error:  # noqa: BLE001 -- the vendor would send it again for days; its bytes are kept
         log.exception("reading_failed", vendor=setup.vendor, source=setup.name)
         message = f"reading this body failed ({type(error).__name__}); report it with these bytes"
-        return Reading([refused(BadInput(message, code="undecodable"), delivery.body)])
+        return Reading([refused(BadInput(message, code="undecodable"), hook.redact(setup, delivery))])
 
 
 def hook_of(vendor: Vendor) -> Hook:

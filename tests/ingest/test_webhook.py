@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -5,13 +6,18 @@ from square.utils.webhooks_helper import verify_signature
 
 from meter.ingest import samples
 from meter.ingest.batcher import Batcher
+from meter.ingest.webhook import _read as read_posted
+from meter.model.wire import Refusal
 from meter.sources.pos.square import signature as square_signature
+from meter.sources.spec import Delivery, Reading, Setup
+from meter.sources.wifi.meraki import MERAKI
 from meter.store.engine import Database
 from meter.store.tables import events, rejections
 from tests.api.conftest import Answer, Api
 from tests.ingest.gateway import until
 from tests.ingest.rows import rows
 from tests.ingest.square import KEYS, URL, signature, webhook
+from tests.sources.case import delivery, setup
 
 HEADER = "x-square-hmacsha256-signature"
 
@@ -132,3 +138,14 @@ async def test_what_is_signed_but_not_understood_is_kept_and_acknowledged(
     assert [result["status"] for result in answer.json["results"]] == ["rejected"]
     (kept,) = await rows(database, rejections)
     assert kept["origin"] == "POST /hooks/square/till"
+
+
+def test_a_reader_that_fails_has_no_secret_kept() -> None:
+    def failing(_setup: Setup, _delivery: Delivery) -> Reading:
+        raise ZeroDivisionError
+
+    assert MERAKI.hook is not None
+    told = delivery(b'{"sharedSecret":"the-active-key"}')
+    (kept,) = read_posted(replace(MERAKI.hook, read=failing), setup("meraki", secrets=KEYS), told).items
+    assert isinstance(kept, Refusal)
+    assert (kept.code, kept.body) == ("undecodable", b'{"sharedSecret":"redacted"}')

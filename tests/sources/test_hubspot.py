@@ -101,6 +101,7 @@ def test_only_what_was_won_is_news_and_neighbours_count() -> None:
     body = batch({**WON, "objectId": {}}, {**WON, "propertyValue": "lost"}, WON, {**WON, "occurredAt": 1772442000001})
     refusal, first, second = READ(CASE.setup, delivery(body)).items
     assert isinstance(refusal, Refusal)
+    assert READ(CASE.setup, delivery(refusal.body)).items == [refusal]
     one, other = events([first, second])
     assert one.id != other.id
     assert one.data == {"vendor": "hubspot", "name": "main", "kind": "deal", "object": "9001"}

@@ -39,11 +39,18 @@ def test_everything_else_does_not(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [alert(), b'{"sharedSecret" : "the-active-key"}', b'{"sharedSecret":"the-active-key', b'{"sharedSecret":17,"a":1}'],
+    [
+        alert(),
+        b'{"sharedSecret" : "the-active-key"}',
+        b'{"sharedSecret":"the-active-key',
+        b'{"sharedSecret":17,"a":1}',
+        b'{"\\u0073haredSecret":"the-active-key"}',
+        b'{"sharedSecret":"x","copy":["an-older-key"]}'.replace(b"an-older-key", KEYS[1].encode()),
+    ],
 )
 def test_what_is_kept_shows_no_secret(body: bytes) -> None:
     kept = redacted(SETUP, delivery(body))
-    assert b"the-active-key" not in kept
+    assert not any(key.encode() in kept for key in KEYS)
     assert b"17," not in kept
     assert b"redacted" in kept
     assert MERAKI.hook is not None

@@ -40,8 +40,17 @@ def test_one_bad_entity_is_one_refusal() -> None:
     items = READ(CASE.setup, delivery(entities({**BOOKING, "UpdatedOn": "soon"}, BOOKING))).items
     assert isinstance(items[0], Refusal)
     assert items[0].code == "bad_payload"
+    # With its own bytes: a batch with many of them would be kept as often as that, whole.
+    assert json.loads(items[0].body) == {**BOOKING, "UpdatedOn": "soon"}
+    assert READ(CASE.setup, delivery(items[0].body)).items == [items[0]]
     (event,) = events(items[1:])
     assert event.data["resource"] == "77"
+
+
+def test_of_a_page_each_bad_record_is_kept_by_itself() -> None:
+    page = answered({"Records": [{**BOOKING, "UpdatedOn": "soon"}, BOOKING], "HasNextPage": False})
+    assert isinstance(page.items[0], Refusal)
+    assert json.loads(page.items[0].body) == {**BOOKING, "UpdatedOn": "soon"}
 
 
 def test_a_single_entity_needs_no_array() -> None:

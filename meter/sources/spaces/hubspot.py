@@ -23,7 +23,7 @@ from urllib.parse import unquote
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import instant_text, parse_instant
-from meter.model.strict_json import strict_json
+from meter.model.strict_json import exact_json, strict_json
 from meter.model.wire import Parsed
 from meter.sources.clocks import from_epoch_ms
 from meter.sources.fields import Fields, bad_payload
@@ -89,7 +89,7 @@ def read(setup: Setup, delivery: Delivery) -> Reading:
         try:
             items += _notice(setup, Fields(change, path=f"[{index}]"))
         except BadInput as error:
-            items.append(refused(error, delivery.body))
+            items.append(refused(error, exact_json([change]).encode()))
     return Reading(items)
 
 

@@ -21,7 +21,7 @@ from typing import Final
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import instant_text, parse_instant
-from meter.model.strict_json import strict_json
+from meter.model.strict_json import exact_json, strict_json
 from meter.model.wire import Parsed
 from meter.sources.fields import Fields, bad_payload
 from meter.sources.make import refused
@@ -67,7 +67,7 @@ def read(setup: Setup, delivery: Delivery) -> Reading:
         try:
             items += _entity(setup, Fields(entity, path=f"[{index}]"), deleted=deleted)
         except BadInput as error:
-            items.append(refused(error, delivery.body))
+            items.append(refused(error, exact_json(entity).encode()))
     return Reading(items)
 
 
@@ -169,13 +169,13 @@ def read_bookings(setup: Setup, cursor: Json, answer: Answer) -> Page:
         raise bad_payload("Records is missing; an array is documented here")
     items: list[Parsed] = []
     newest: datetime | None = None
-    for record in body.objects("Records"):
+    for record, told in zip(body.objects("Records"), body.raw("Records"), strict=True):
         try:
             items.append(_booking(setup, record, deleted=False))
             changed_at = _updated(record)
             newest = changed_at if newest is None else max(newest, changed_at)
         except BadInput as error:
-            items.append(refused(error, answer.body))
+            items.append(refused(error, exact_json(told).encode()))
     since = instant_text(answer.received_at - _FIRST) if cursor is None else str(cursor["since"])
     seen = _latest(None if cursor is None else cursor.get("newest"), newest)
     if body.raw("HasNextPage") is not None and body.flag("HasNextPage") and items:

@@ -36,9 +36,12 @@ def check(setup: Setup, delivery: Delivery) -> None:
 
 
 def redacted(setup: Setup, delivery: Delivery) -> bytes:
-    """Return the body without its secret, whether it is JSON or not."""
+    """Return the body without its secret, whether it is JSON or not, and without ours wherever they stand."""
     field = re.escape(str(setup.options["secret_field"]).encode())
-    return re.sub(rb'("' + field + rb'"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|[^\s,}]+)', _REDACTED, delivery.body)
+    body = re.sub(rb'("' + field + rb'"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|[^\s,}]+)', _REDACTED, delivery.body)
+    for secret in filter(None, setup.secrets):
+        body = body.replace(secret.encode(), b"redacted")
+    return body
 
 
 def read(setup: Setup, delivery: Delivery) -> Reading:
