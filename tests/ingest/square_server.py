@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from meter.model.instant import parse_instant
+from tests.ingest.loopback import served
 from tests.sources.square_objects import Square
 from tests.specs import Spec, spec_or_none
 
@@ -91,8 +91,5 @@ class SquareServer:
 @asynccontextmanager
 async def serving(square: Square, *, page: int = 100) -> AsyncIterator[SquareServer]:
     made = SquareServer(square, page=page)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", made.answer)
-    async with TestServer(app) as server:
-        made.base = str(server.make_url("")).rstrip("/")
+    async with served(made.answer) as made.base:
         yield made

@@ -18,8 +18,9 @@ from meter.store.drafts import apply_open
 from meter.store.tables import events, fetches
 from tests.booking.space import CATALOG, LATER, Space, open_space
 from tests.ingest.bodies import acceptor
+from tests.ingest.loopback import served
 from tests.ingest.rows import rows
-from tests.ingest.vendor import Asking, asking
+from tests.ingest.vendor import Asking, asking_for
 from tests.sources.case import KEYS, delivery, setup
 from tests.sources.cases.cobot import BOOKING, MEMBERSHIP
 
@@ -47,17 +48,8 @@ async def cobot() -> AsyncIterator[Cobot]:
         found = held.objects.get(request.path)
         return web.Response(status=404) if found is None else web.json_response(found)
 
-    app = web.Application()
-    app.router.add_get("/{rest:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    held.base = f"http://{host}:{port}"
-    try:
+    async with served(answer) as held.base:
         yield held
-    finally:
-        await runner.cleanup()
 
 
 @dataclass
@@ -95,7 +87,7 @@ class Story:
 
 @pytest.fixture
 async def story(database_url: str) -> AsyncIterator[Story]:
-    async with open_space(database_url) as space, cobot() as vendor, asking(space.database, vendor.base) as told:
+    async with open_space(database_url) as space, cobot() as vendor:
         space.now = LATER.replace(month=2)  # rooms are metered from then on
         await space.apply(ROOMS)
         space.now = LATER
@@ -107,9 +99,9 @@ async def story(database_url: str) -> AsyncIterator[Story]:
             timezone="Europe/Berlin",
             options={"plans": {"Flex 10": "flex"}},
         )
-        told.source = ConfiguredSource(vendor=VENDORS["cobot"], setup=made, apply_drafts=True)
-        told.sources._sources["cobot", "main"] = told.source
-        yield Story(space, vendor, told)
+        source = ConfiguredSource(vendor=VENDORS["cobot"], setup=made, apply_drafts=True)
+        async with asking_for(space.database, source, Asking) as told:
+            yield Story(space, vendor, told)
 
 
 async def test_a_booking_is_billed_once_its_member_is_known_and_no_longer_once_it_is_deleted(story: Story) -> None:

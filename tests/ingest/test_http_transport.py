@@ -17,6 +17,7 @@ from meter.ingest.fetching.http import HttpTransport, retry_after_s
 from meter.ingest.fetching.transport import Declined, TryLater
 from meter.sources.spec import Request, Setup, Token
 from tests.ingest.bodies import NOW
+from tests.ingest.loopback import served
 
 SETUP = Setup(vendor="doors", name="main", site="berlin")
 
@@ -44,16 +45,9 @@ class Vendor:
 
 @pytest_asyncio.fixture
 async def vendor() -> AsyncIterator[Vendor]:
-    served = Vendor()
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", served.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    served.base = f"http://{host}:{port}"
-    yield served
-    await runner.cleanup()
+    held = Vendor()
+    async with served(held.answer) as held.base:
+        yield held
 
 
 @pytest_asyncio.fixture

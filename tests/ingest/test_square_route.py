@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from meter.ingest.arrival import Arrival
 from meter.ingest.fetching.square import SquareTransport
-from meter.ingest.fetching.worker import SourceWorker
-from meter.ingest.setups import ConfiguredSource, Sources
+from meter.ingest.setups import ConfiguredSource
 from meter.model.errors import BadInput
 from meter.sources.pos.square import SIGNATURE_HEADER, SQUARE, check, read, signature
 from meter.sources.spec import Setup
 from meter.store.engine import Database
-from meter.store.leases import LeaseKeeper
 from meter.store.tables import events, feeds, fetches, rejections
-from meter.telemetry import Telemetry
-from tests.ingest.bodies import NOW, OPERATOR, acceptor
+from tests.ingest.bodies import NOW, acceptor
 from tests.ingest.rows import rows
 from tests.ingest.square import KEYS, URL, payment, webhook
 from tests.ingest.square_server import TOKEN, SquareServer, serving
+from tests.ingest.vendor import Asking, asking_for
 from tests.sources.case import delivery, setup
 from tests.sources.square_objects import (
     REFUND,
@@ -59,18 +57,8 @@ TOLD = [
 ]
 
 
-@dataclass
-class Gateway:
-    """What asks Square, and what receives its webhooks; the test moves the clock."""
-
-    database: Database
-    worker: SourceWorker
-    source: ConfiguredSource
-    leases: LeaseKeeper
-    moment: datetime = NOW
-
-    async def turn(self) -> float:
-        return await self.worker.turn(self.source, self.leases.held([self.worker.lease_name])[0])
+class Gateway(Asking):
+    """What asks Square, and what receives its webhooks."""
 
     async def turns(self) -> None:
         """Until nothing is due, as far as ten turns bring it."""
@@ -97,31 +85,8 @@ async def gateway(database: Database, server: SquareServer, **given: Any) -> Asy
         "square", "till", **{"secrets": tuple(KEYS), "url": URL, "api_base": server.base, "api_key": TOKEN, **given}
     )
     source = ConfiguredSource(vendor=SQUARE, setup=configured)
-    sources = Sources({})
-    sources._sources["square", "till"] = source
-    transport, leases = SquareTransport(clock=lambda: made.moment), LeaseKeeper(database)
-
-    async def receive(arrivals: Any) -> Any:
-        return (await acceptor(database).accept(arrivals)).receipts
-
-    made: Gateway
-    worker = SourceWorker(
-        database,
-        operator=OPERATOR,
-        sources=sources,
-        leases=leases,
-        receive=receive,
-        transports={"square": transport},
-        telemetry=Telemetry(),
-        clock=lambda: made.moment,
-    )
-    made = Gateway(database, worker, source, leases)
-    await leases.maintain([worker.lease_name])
-    try:
+    async with asking_for(database, source, Gateway, over="square", by=SquareTransport) as made:
         yield made
-    finally:
-        await leases.close()
-        await transport.close()
 
 
 async def stored(database: Database) -> list[str]:

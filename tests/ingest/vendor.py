@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from meter.ingest.fetching.http import HttpTransport
+from meter.ingest.fetching.square import SquareTransport
 from meter.ingest.fetching.worker import SourceWorker
 from meter.ingest.setups import ConfiguredSource, Sources
 from meter.model.event import Json
@@ -19,10 +20,12 @@ from meter.model.wire import Parsed
 from meter.sources.fields import Fields
 from meter.sources.make import usage_event
 from meter.sources.spec import Answer, Covers, Feed, Fetch, Page, Reading, Request, Setup, Vendor
+from meter.sources.spec import Transport as TransportName
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
 from meter.telemetry import Telemetry
 from tests.ingest.bodies import NOW, OPERATOR, acceptor
+from tests.ingest.loopback import served
 
 
 def _event(setup: Setup, number: str) -> Parsed:
@@ -90,24 +93,16 @@ class Api:
 
 @asynccontextmanager
 async def api() -> AsyncIterator[Api]:
-    served = Api()
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", served.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    served.base = f"http://{host}:{port}"
-    try:
-        yield served
-    finally:
-        await runner.cleanup()
+    held = Api()
+    async with served(held.answer) as held.base:
+        yield held
 
 
 @dataclass
 class Asking:
-    """A worker that asks `api`, whose clock the test moves."""
+    """A worker that asks for one source, whose clock the test moves."""
 
+    database: Database
     worker: SourceWorker
     source: ConfiguredSource
     sources: Sources
@@ -123,37 +118,55 @@ class Asking:
         self.moment += timedelta(seconds=seconds)
 
 
+Told = TypeVar("Told", bound=Asking)
+
+
 @asynccontextmanager
-async def asking(database: Database, base: str, *, apply_drafts: bool = False, **given: Any) -> AsyncIterator[Asking]:
-    setup = Setup(vendor="doors", name="main", site="berlin", **{"api_base": base, "api_key": "k", **given})
-    source = ConfiguredSource(vendor=VENDOR, setup=setup, apply_drafts=apply_drafts)
+async def asking_for(
+    database: Database,
+    source: ConfiguredSource,
+    shown_as: type[Told],
+    *,
+    over: TransportName = "http",
+    by: Callable[..., HttpTransport | SquareTransport] = HttpTransport,
+) -> AsyncIterator[Told]:
+    """A worker that asks for `source` only, over one transport, as `Asking` or one of its kind."""
     sources = Sources({})
-    sources._sources["doors", "main"] = source
-    http, leases, telemetry = HttpTransport(), LeaseKeeper(database), Telemetry()
+    sources._sources[source.setup.vendor, source.setup.name] = source
+    transport, leases, telemetry = by(clock=lambda: made.moment), LeaseKeeper(database), Telemetry()
     accept = acceptor(database).accept
 
     async def receive(arrivals: Any) -> Any:
         return (await accept(arrivals)).receipts
 
-    made: Asking
+    made: Told
     worker = SourceWorker(
         database,
         operator=OPERATOR,
         sources=sources,
         leases=leases,
         receive=receive,
-        transports={"http": http},
+        transports={over: transport},
         telemetry=telemetry,
         applied=lambda: made.applied.append(made.moment),
         clock=lambda: made.moment,
     )
-    made = Asking(worker, source, sources, leases, telemetry)
+    made = shown_as(database, worker, source, sources, leases, telemetry)
     await leases.maintain([worker.lease_name])
     try:
         yield made
     finally:
         await leases.close()
-        await http.close()
+        await transport.close()
+
+
+@asynccontextmanager
+async def asking(database: Database, base: str, *, apply_drafts: bool = False, **given: Any) -> AsyncIterator[Asking]:
+    """A worker that asks the made-up vendor at `base`."""
+    setup = Setup(vendor="doors", name="main", site="berlin", **{"api_base": base, "api_key": "k", **given})
+    source = ConfiguredSource(vendor=VENDOR, setup=setup, apply_drafts=apply_drafts)
+    async with asking_for(database, source, Asking) as made:
+        yield made
 
 
 def notice(number: int, *, door: str = "17") -> bytes:

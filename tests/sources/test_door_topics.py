@@ -1,12 +1,9 @@
 """Readers as a catalog's `mqtt:` section maps them: from a topic and bytes to accesses."""
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
 from meter.ingest.topics import Topics
 from meter.model.catalog import TopicMap
 from tests.sources.case import events, message
+from tests.sources.cases.esp_rfid import shown
 
 MAPS = (
     TopicMap(topic="rfid/+", decoder="esp-rfid", site="berlin"),
@@ -15,32 +12,19 @@ MAPS = (
     TopicMap(topic="zigbee2mqtt/berlin-tag", decoder="zigbee2mqtt", site="berlin"),
     TopicMap(topic="home/tags", decoder="home-assistant-tag", site="berlin"),
 )
-_SHOWN: Mapping[str, Any] = {
-    "type": "access",
-    "time": 1772438487,
-    "isKnown": "true",
-    "access": "Always",
-    "username": "Mira Muster",
-    "uid": "04a2b3c4d5",
-    "hostname": "door-main",
-    "doorName": "Main",
-}
-DAY: list[tuple[str, str]] = [
-    ("rfid/send", json.dumps(_SHOWN)),
-    (
-        "rfid/send",
-        json.dumps({**_SHOWN, "time": 1772438530, "access": ["Always", "Disabled"], "doorName": ["Main", "Studio"]}),
-    ),
-    ("rfid/send", json.dumps({**_SHOWN, "isKnown": "false", "access": "Denied", "uid": "deadbeef"})),
-    ("rfid/send", '{"type":"boot","time":12,"uptime":0,"hostname":"door-main"}'),
-    ("tele/kiosk/SENSOR", '{"Time":"2026-03-02T09:13:52","RC522":{"UID":"BA839D07","Data":""}}'),
-    ("tele/plug/SENSOR", '{"Time":"2026-03-02T09:13:52","ENERGY":{"Total":3.185}}'),
-    ("rc522/tag", "74-10-37-94"),
-    ("rc522/status", "online"),
-    ("zigbee2mqtt/berlin-tag", '{"action":"disarm","action_code":"+1A2B3C4D","action_transaction":9}'),
-    ("zigbee2mqtt/berlin-tag", '{"occupancy":true}'),
-    ("home/tags", '{"tag_id":"04-A2-99-1B","device_id":"0d5c2a7e"}'),
-]
+DAY = (
+    ("rfid/send", shown()),
+    ("rfid/send", shown(time=1772438530, access=["Always", "Disabled"], doorName=["Main", "Studio"])),
+    ("rfid/send", shown(isKnown="false", access="Denied", uid="deadbeef")),
+    ("rfid/send", b'{"type":"boot","time":12,"uptime":0,"hostname":"door-main"}'),
+    ("tele/kiosk/SENSOR", b'{"Time":"2026-03-02T09:13:52","RC522":{"UID":"BA839D07","Data":""}}'),
+    ("tele/plug/SENSOR", b'{"Time":"2026-03-02T09:13:52","ENERGY":{"Total":3.185}}'),
+    ("rc522/tag", b"74-10-37-94"),
+    ("rc522/status", b"online"),
+    ("zigbee2mqtt/berlin-tag", b'{"action":"disarm","action_code":"+1A2B3C4D","action_transaction":9}'),
+    ("zigbee2mqtt/berlin-tag", b'{"occupancy":true}'),
+    ("home/tags", b'{"tag_id":"04-A2-99-1B","device_id":"0d5c2a7e"}'),
+)
 
 
 def test_a_day_of_readers_becomes_the_accesses_of_their_doors() -> None:
@@ -49,7 +33,7 @@ def test_a_day_of_readers_becomes_the_accesses_of_their_doors() -> None:
     for topic, payload in DAY:
         reading = topics.reading(topic)
         assert reading is not None
-        sent = message(topic, payload.encode())
+        sent = message(topic, payload)
         accesses += [
             (event.source, event.data["door"], event.subject, event.data["granted"])
             for event in events(reading.decode(reading.setup, sent).items)
