@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, cast
 
 from meter.ingest.accept import Acceptor
 from meter.ingest.arrival import Arrival, Channel, Receipt
+from meter.ingest.reading import guarded
 from meter.ingest.setups import Sources
 from meter.ingest.topics import Topics
 from meter.ingest.webhook import hook_of
@@ -72,9 +74,11 @@ def _read(rejection: ListedRejection, sources: Sources, topics: Topics) -> Seque
         delivery = Delivery(
             method="POST", path=f"/hooks/{hooked[1]}/{hooked[2]}", body=rejection.body, received_at=rejection.first_at
         )
-        return hook_of(source.vendor).read(source.setup, delivery).items
+        read = partial(hook_of(source.vendor).read, source.setup, delivery)
+        return guarded(read, vendor=hooked[1], source=hooked[2]).items
     reading = topics.reading(rejection.origin) if rejection.channel == "mqtt" else None
     if reading is None:
         return read_message(rejection.body)
     told = Message(topic=rejection.origin, payload=rejection.body, received_at=rejection.first_at)
-    return reading.decode(reading.setup, told).items
+    decode = partial(reading.decode, reading.setup, told)
+    return guarded(decode, vendor=reading.setup.vendor, source=reading.setup.name).items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -10,6 +11,7 @@ from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival
 from meter.ingest.batcher import Batcher
 from meter.ingest.http import OperatorName, arrivals_of, committed, require_operator, results_answer
+from meter.ingest.reading import guarded
 from meter.ingest.samples import SAMPLE_BYTES_MAX, Samples, keep_sample
 from meter.ingest.setups import ConfiguredSource, Sources
 from meter.model.errors import BadInput
@@ -68,13 +70,9 @@ def hook_receiver(
 def _read(hook: Hook, setup: Setup, delivery: Delivery) -> Reading:
     """Return what the body holds; what cannot be read, or makes the reader fail, is a refusal with its bytes."""
     try:
-        return hook.read(setup, delivery)
-    except BadInput as unreadable:
-        return Reading([refused(unreadable, hook.redact(setup, delivery))])
-    except Exception as error:  # noqa: BLE001 -- the vendor would send it again for days; its bytes are kept
-        log.exception("reading_failed", vendor=setup.vendor, source=setup.name)
-        message = f"reading this body failed ({type(error).__name__}); report it with these bytes"
-        return Reading([refused(BadInput(message, code="undecodable"), hook.redact(setup, delivery))])
+        return guarded(partial(hook.read, setup, delivery), vendor=setup.vendor, source=setup.name)
+    except BadInput as error:
+        return Reading([refused(error, hook.redact(setup, delivery))])
 
 
 def hook_of(vendor: Vendor) -> Hook:
@@ -101,9 +99,8 @@ def _answer(reply: Reply) -> web.Response:
 
 def _configured(sources: Sources, vendor: str, name: str) -> ConfiguredSource:
     source = sources.get(vendor, name)
-    if source is None:
-        raise BadInput("no webhooks are received here; see METER_WEBHOOKS in the settings", code="not_found")
-    if source.faults:
+    if source is not None and source.faults:
         log.warning("webhook_not_configured", vendor=vendor, source=name)
+    if source is None or source.faults:
         raise BadInput("no webhooks are received here; see METER_WEBHOOKS in the settings", code="not_found")
     return source

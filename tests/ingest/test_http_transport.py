@@ -13,8 +13,8 @@ from aiohttp import web
 from meter.ingest.fetching import files as files_module
 from meter.ingest.fetching import http as http_module
 from meter.ingest.fetching.files import FileTransport
-from meter.ingest.fetching.http import HttpTransport, retry_after_s
-from meter.ingest.fetching.transport import Declined, TryLater
+from meter.ingest.fetching.http import HttpTransport
+from meter.ingest.fetching.transport import Declined, TryLater, retry_after_s
 from meter.sources.spec import Request, Setup, Token
 from tests.ingest.bodies import NOW
 from tests.ingest.loopback import served

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlencode
 
@@ -13,19 +11,22 @@ import aiohttp
 from yarl import URL
 
 from meter.clock import Clock, monotonic_s, now
-from meter.ingest.fetching.transport import Declined, TryLater
+from meter.ingest.fetching.transport import (
+    ANSWER_BYTES_MAX,
+    Declined,
+    TryLater,
+    http_host,
+    judged,
+    passes,
+    too_large,
+)
 from meter.sources.spec import Answer, Request, Setup, Token
 
-# Vendors answer within seconds or not at all; a page of any of them is far smaller.
+# Vendors answer within seconds or not at all.
 _TIMEOUT_S: Final = 30.0
-ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 # A token is asked for anew so long before it runs out, and after this where nothing says when it does.
 _TOKEN_MARGIN_S: Final = 30.0
 _TOKEN_LASTS_S: Final = 300.0
-# For whom a vendor's "retry after" of days was meant, it is asked tomorrow.
-_RETRY_AFTER_MAX_S: Final = 86_400.0
-_GONE: Final = (404, 410)
-_PASSING: Final = (408, 425, 429)
 
 
 class HttpTransport:
@@ -58,17 +59,12 @@ class HttpTransport:
         )
         if answer.status == 401 and request.token is not None:
             self._tokens.pop(_key(request.token), None)  # taken back before its time: the next attempt asks for another
-        if 200 <= answer.status < 300 or answer.status in _GONE:
-            return answer
-        raise failure_of(setup, answer, now_=self._clock())
+        return judged(setup, answer)
 
     async def _call(
         self, method: str, url: str, *, headers: dict[str, str], query: dict[str, str], body: bytes, verify_tls: bool
     ) -> Answer:
-        target = URL(url)
-        if target.scheme not in {"http", "https"} or not target.host:
-            message = f"{url[:200]!r} is no http or https URL; check api_base in the source's settings"
-            raise Declined(message)
+        host, target = http_host(url), URL(url)
         try:
             async with self._client.request(
                 method,
@@ -84,14 +80,13 @@ class HttpTransport:
                 received = {name.lower(): value for name, value in response.headers.items()}
                 status = response.status
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-            message = f"{target.host}: its certificate is not trusted ({error}); see the source's options"
+            message = f"{host}: its certificate is not trusted ({error}); see the source's options"
             raise Declined(message) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
-            raise TryLater(f"{target.host} does not answer: {reason[:200]}") from error
+            raise TryLater(f"{host} does not answer: {reason[:200]}") from error
         if len(content) > ANSWER_BYTES_MAX:
-            message = f"{target.host} answered more than {ANSWER_BYTES_MAX} bytes; ask for smaller pages"
-            raise Declined(message)
+            raise too_large(host, ANSWER_BYTES_MAX)
         return Answer(status=status, headers=received, body=content, received_at=self._clock())
 
     async def _token(self, token: Token, *, verify_tls: bool) -> str:
@@ -112,7 +107,7 @@ class HttpTransport:
             told = json.loads(answer.body) if answer.status == 200 else {}
             access, lasts_s = told["access_token"], float(told.get("expires_in", _TOKEN_LASTS_S))
         except (ValueError, KeyError, TypeError) as error:
-            if answer.status in _PASSING or answer.status >= 500:
+            if passes(answer.status):
                 raise TryLater(f"no access token: the vendor answered {answer.status}") from error
             message = f"no access token: the vendor answered {answer.status}; check api_key and the source's options"
             raise Declined(message) from error
@@ -124,27 +119,3 @@ class HttpTransport:
 
 def _key(token: Token) -> str:
     return json.dumps([token.url, sorted(token.form.items())])
-
-
-def failure_of(setup: Setup, answer: Answer, *, now_: datetime) -> TryLater | Declined:
-    """Return how an answer failed that is neither 2xx nor 404 or 410: whether to wait, or to mend a setting."""
-    said = answer.body[:200].decode("utf-8", "replace").replace("\n", " ")
-    if answer.status in _PASSING or answer.status >= 500:
-        message = f"{setup.vendor} answered {answer.status}: {said}"
-        return TryLater(message, after_s=retry_after_s(answer.headers.get("retry-after"), now_=now_))
-    remedy = "check api_key" if answer.status in {401, 403} else "check api_base and the source's options"
-    return Declined(f"{setup.vendor} answered {answer.status}: {said}; {remedy}")
-
-
-def retry_after_s(value: str | None, *, now_: datetime) -> float | None:
-    """Return the seconds that a Retry-After header (RFC 9110, 10.2.3: seconds or a date) asks for; None: nothing."""
-    if value is None:
-        return None
-    if value.strip().isdecimal() and value.isascii():
-        return min(float(value), _RETRY_AFTER_MAX_S)
-    try:
-        until = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):  # a year that no clock shows
-        return None
-    until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
-    return min(max(0.0, (until - now_).total_seconds()), _RETRY_AFTER_MAX_S)

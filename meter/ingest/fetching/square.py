@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 from square import AsyncSquare
@@ -12,14 +11,12 @@ from square.core.api_error import ApiError
 from square.core.request_options import RequestOptions
 
 from meter.clock import Clock, now
-from meter.ingest.fetching.http import ANSWER_BYTES_MAX, failure_of
-from meter.ingest.fetching.transport import Declined, TryLater
+from meter.ingest.fetching.transport import ANSWER_BYTES_MAX, Declined, TryLater, http_host, judged, too_large
 from meter.model.errors import Broken
 from meter.sources.spec import Answer, Request, Setup
 
 # Square answers within seconds; connecting and each read are bounded by it, and the whole by the worker.
 _TIMEOUT_S: Final = 20.0
-_GONE: Final = (404, 410)
 _OPTIONS: Final[RequestOptions] = {
     "max_retries": 0,
     "timeout_in_seconds": int(_TIMEOUT_S),
@@ -56,7 +53,8 @@ class SquareTransport:
         if call is None:
             message = f"the Square source asks for {request.call[:60]!r}, which is no call of this transport's; add it"
             raise Broken(message)
-        _check_base(setup.api_base)
+        if setup.api_base is not None:
+            http_host(setup.api_base)
         wire = _Wire(self._pool, self._clock)
         try:
             # Closed after the one call; the pool is not.
@@ -78,16 +76,7 @@ class SquareTransport:
                 ) from error
         if wire.answered is None:
             raise TryLater("Square's SDK sent nothing; the next attempt asks again")
-        answer = wire.answered
-        if 200 <= answer.status < 300 or answer.status in _GONE:
-            return answer
-        raise failure_of(setup, answer, now_=answer.received_at)
-
-
-def _check_base(base: str | None) -> None:
-    if base is not None and (urlsplit(base).scheme not in {"http", "https"} or not urlsplit(base).hostname):
-        message = f"{base[:200]!r} is no http or https URL; check api_base in the source's settings"
-        raise Declined(message)
+        return judged(setup, wire.answered)
 
 
 class _Wire(httpx.AsyncBaseTransport):
@@ -109,8 +98,7 @@ class _Wire(httpx.AsyncBaseTransport):
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > ANSWER_BYTES_MAX:
-                    message = f"Square answered more than {ANSWER_BYTES_MAX} bytes; ask for smaller pages"
-                    raise Declined(message)
+                    raise too_large("Square", ANSWER_BYTES_MAX)
         finally:
             await response.aclose()
         headers = {name.lower(): value for name, value in response.headers.items()}

@@ -17,16 +17,17 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.fetching.transport import Declined, Transport
+from meter.ingest.reading import Read, guarded
 from meter.ingest.setups import ConfiguredSource, Sources
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import BODY_BYTES_MAX, Parsed
 from meter.sources.make import refused
-from meter.sources.spec import Answer, Feed, Request
+from meter.sources.spec import Answer, Feed, Request, Setup
 from meter.sources.spec import Transport as TransportName
 from meter.store.drafts import APPLIED_MAX, apply_open
 from meter.store.engine import Database
@@ -43,7 +44,6 @@ from meter.store.fetching import (
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 from meter.telemetry import Telemetry, log
 
-Read = TypeVar("Read")
 Receive = Callable[[Sequence[Arrival]], Awaitable[Sequence[Receipt]]]
 
 # Notices of another process are seen, and polls come due, within this.
@@ -212,7 +212,7 @@ class SourceWorker:
                 raise Declined(message)
             answer = await self._ask(source, partial(fetch.request, setup, due.wanted))
             body = answer.body[:BODY_BYTES_MAX]
-            items = _read(partial(fetch.read, setup, due.wanted, answer)).items
+            items = _guarded(setup, partial(fetch.read, setup, due.wanted, answer)).items
         except (BadInput, Unavailable) as error:
             if body and isinstance(error, BadInput):
                 await self._store(source, [refused(error, body)], channel="fetch", origin=origin)
@@ -241,7 +241,7 @@ class SourceWorker:
             try:
                 answer = await self._ask(source, partial(feed.request, setup, row.cursor, self._clock()))
                 body = answer.body[:BODY_BYTES_MAX]
-                page = _read(partial(feed.read, setup, row.cursor, answer))
+                page = _guarded(setup, partial(feed.read, setup, row.cursor, answer))
             except (BadInput, Unavailable) as error:
                 if body and isinstance(error, BadInput):
                     await self._store(source, [refused(error, body)], channel="poll", origin=origin)
@@ -269,7 +269,7 @@ class SourceWorker:
 
     async def _ask(self, source: ConfiguredSource, asked: Callable[[], Request]) -> Answer:
         """Return the answer. Raises BadInput and Unavailable only: what fails is due later, behind the others."""
-        request = _read(asked)
+        request = _guarded(source.setup, asked)
         transport = self._transports.get(request.over)
         if transport is None:
             message = f"{source.setup.vendor} is asked by {request.over}, which this gateway does not do"
@@ -304,16 +304,8 @@ class SourceWorker:
         return self._clock() + timedelta(seconds=max(pause_s, getattr(error, "after_s", None) or 0.0))
 
 
-def _read(reader: Callable[[], Read]) -> Read:
-    """Return what a source's function makes; one that fails is a refusal, too, and holds up nothing else."""
-    try:
-        return reader()
-    except BadInput:
-        raise
-    except Exception as error:
-        log.exception("reading_failed")
-        message = f"reading what came in failed ({type(error).__name__}); report it with its bytes"
-        raise BadInput(message, code="undecodable") from error
+def _guarded(setup: Setup, read: Callable[[], Read]) -> Read:
+    return guarded(read, vendor=setup.vendor, source=setup.name)
 
 
 def _is_of(row: FeedRow, source: ConfiguredSource) -> bool:
