@@ -171,6 +171,9 @@ class _Run:
         state, rater = self.state, self.rater
         period = state.period
         if period is None:
+            # Nothing was sold here yet: the sale was stored a moment ago and comes with the next events, as a late one.
+            if isinstance(payload, PlacedEvent) and payload.event.type == REFUND:
+                return
             raise Broken("the fold has entered no period", code="fold_order")
         if isinstance(payload, Contribution):
             catalog = self.facts.catalogs.at(payload.event.time)

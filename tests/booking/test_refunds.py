@@ -6,6 +6,8 @@ import random
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import text
+
 from tests.booking.space import CATALOG, Space, amend, event, open_space, pages, void
 
 BAR = "berlin/pos/bar"
@@ -136,3 +138,22 @@ async def test_a_refund_of_the_tip_alone_is_booked(database_url: str) -> None:
                 await space.take(bodies[n])
             assert await space.rows("SELECT sum(amount), sum(tip), sum(total) FROM charges") == [(D(0), D(0), D(0))]
             assert (await space.books())["journal"] == []
+
+
+async def test_a_sale_that_is_stored_while_its_refund_is_rated_comes_as_a_late_one(database_url: str) -> None:
+    """A transaction that goes on holds the tail back before the sale, which the refund finds all the same."""
+    undated = CATALOG.replace(", subscriptions: [{id: acme-flex, plan: flex, from: 2026-01-01}]", "")
+    async with open_space(database_url, undated) as space:
+        await space.rate()
+        await space.accept([refund("r", "06T09:00", "o")])
+        async with space.database.begin() as going_on:
+            await going_on.execute(text("SELECT pg_current_xact_id()"))
+            await space.accept([sold("s", "02T09:00", "o", "badge:ADA1")])
+            await space.rate()
+            assert await stories(space) == {}
+        await space.rate()
+        assert await stories(space) == {
+            "s": [("acme", "usage", "paid", D(4))],
+            "r": [("acme", "refund", "paid", D(-1))],
+        }
+        assert space.telemetry.registry.get_sample_value("meter_fold_failures_total") == 0
