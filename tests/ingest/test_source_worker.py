@@ -110,10 +110,25 @@ async def test_a_vendor_is_not_asked_before_it_wants_to_be(database: Database) -
         await told.turn()
         (row,) = await rows(database, fetches)
         assert (row["due_at"] - told.moment).total_seconds() == 900
-        asked = len(vendor.asked)
         told.later(899)
         await told.turn()
-        assert len(vendor.asked) == asked
+        assert vendor.asked == ["/doors/17"]
+
+
+async def test_a_vendor_that_asks_for_time_is_left_alone_with_everything(database: Database) -> None:
+    """It counts questions, not objects: what else is due, or comes meanwhile, would only lengthen its pause."""
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await accept(database, notice(1, door="17"), notice(2, door="18"))
+        vendor.status, vendor.headers = 429, {"Retry-After": "900"}
+        await told.turn()
+        vendor.status = 200
+        await accept(database, notice(3, door="19"))
+        told.later(899)
+        await told.turn()
+        assert len(vendor.asked) == 1
+        told.later(1)
+        await told.turn()
+        assert set(vendor.asked[1:]) == {"/doors/17", "/doors/18", "/doors/19", "/log?after=0"}
 
 
 async def test_what_somebody_has_to_mend_is_asked_seldom_and_told(database: Database) -> None:

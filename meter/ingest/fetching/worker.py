@@ -4,8 +4,8 @@
       ▲                          └─ no answer ─▶ due again, later each time
       └── a notice in this process wakes the lane at once; one of another is seen by the next look
 
-One lane a source: a vendor is never asked twice at once. A kill anywhere repeats a request whose events are then
-duplicates. Whoever holds the lease runs every lane.
+One lane a source: a vendor is never asked twice at once, and one that asks for time (Retry-After) is left alone with
+everything. A kill anywhere repeats a request whose events are then duplicates. Whoever holds the lease runs every lane.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 
 from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival, Channel, Receipt
-from meter.ingest.fetching.transport import Declined, Transport
+from meter.ingest.fetching.transport import Declined, Transport, TryLater
 from meter.ingest.reading import Read, guarded
 from meter.ingest.setups import ConfiguredSource, Sources
 from meter.model.errors import BadInput, Unavailable
@@ -98,6 +98,9 @@ class SourceWorker:
         self._asked = [source for source in sources if source.vendor.fetches or source.vendor.feeds]
         self._drafting = {(source.setup.vendor, source.setup.name) for source in sources if source.apply_drafts}
         self._news = asyncio.Event()
+        # When a vendor that asked for time wants to be asked again, whatever of it is due: lost with the process, and
+        # then it says so again.
+        self._not_before: dict[tuple[str, str], datetime] = {}
 
     @property
     def idle(self) -> bool:
@@ -178,12 +181,14 @@ class SourceWorker:
             )
             rows = {row.feed: row for row in await feed_rows(conn, self._operator) if _is_of(row, source)}
         for fetch in due:
+            if self._rests(source):
+                return LOOK_INTERVAL_S
             await self._fetch(source, fetch, lease)
         busy = len(due) == OBJECTS_A_TURN_MAX
         if setup.fetched or source.vendor.polls_without_key:
             for name, feed in source.vendor.feeds.items():
                 row = rows.get(name) or _first(source, name, moment)
-                if row.due_at <= moment:
+                if row.due_at <= moment and not self._rests(source):
                     busy |= await self._poll(source, feed, row, lease)
         return 0.0 if busy else LOOK_INTERVAL_S
 
@@ -217,7 +222,7 @@ class SourceWorker:
             if body and isinstance(error, BadInput):
                 await self._store(source, [refused(error, body)], channel="fetch", origin=origin)
             self._telemetry.source_asked(vendor=setup.vendor, outcome=_outcome(error))
-            due_at = self._later(error, due.attempts)
+            due_at = self._later(source, error, due.attempts)
             async with self._database.begin() as conn:
                 await fence(conn, [lease])
                 await defer_fetch(
@@ -246,7 +251,7 @@ class SourceWorker:
                 if body and isinstance(error, BadInput):
                     await self._store(source, [refused(error, body)], channel="poll", origin=origin)
                 self._telemetry.source_asked(vendor=setup.vendor, outcome=_outcome(error))
-                due_at = self._later(error, row.failures)
+                due_at = self._later(source, error, row.failures)
                 await self._save(replace(row, failures=row.failures + 1, fault=error.detail, due_at=due_at), lease)
                 return False
             await self._store(source, page.items, channel="poll", origin=origin)
@@ -296,12 +301,21 @@ class SourceWorker:
             [Arrival(parsed=item, channel=channel, origin=origin, received_at=received_at, site=site) for item in items]
         )
 
-    def _later(self, error: BadInput | Unavailable, attempts: int) -> datetime:
+    def _rests(self, source: ConfiguredSource) -> bool:
+        """Tell whether the vendor has asked for time that is not over."""
+        until = self._not_before.get((source.setup.vendor, source.setup.name))
+        return until is not None and self._clock() < until
+
+    def _later(self, source: ConfiguredSource, error: BadInput | Unavailable, attempts: int) -> datetime:
         """Return when to ask again: doubled pauses, spread, and never before the vendor wants."""
         first_s = DECLINED_FIRST_S if isinstance(error, BadInput) else BACKOFF_FIRST_S
         pause_s: float = min(BACKOFF_MAX_S, first_s * 2 ** min(attempts, _DOUBLINGS_MAX))
         pause_s *= random.uniform(0.75, 1.25)  # noqa: S311 -- spreads retries
-        return self._clock() + timedelta(seconds=max(pause_s, getattr(error, "after_s", None) or 0.0))
+        wanted_s = (error.after_s or 0.0) if isinstance(error, TryLater) else 0.0
+        if wanted_s:
+            key = source.setup.vendor, source.setup.name
+            self._not_before[key] = self._clock() + timedelta(seconds=wanted_s)
+        return self._clock() + timedelta(seconds=max(pause_s, wanted_s))
 
 
 def _guarded(setup: Setup, read: Callable[[], Read]) -> Read:
