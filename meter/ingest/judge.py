@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from meter.ingest.arrival import Arrival, Receipt
 from meter.model.doubt import FUTURE
 from meter.model.errors import BadInput
-from meter.model.event import HEARTBEAT, EventKey
+from meter.model.event import AMENDED, HEARTBEAT, VOIDED, EventKey
 from meter.model.instant import instant_text, parse_instant
 from meter.model.wire import Refusal, WireEvent, stand_in
 from meter.store.edges import NO_BOOT, EdgeReport, Heartbeat
@@ -30,6 +30,8 @@ from meter.store.rejections import ORIGIN_CHARS_MAX, Rejection
 # rating.md, section 2.
 AHEAD_MAX: Final = timedelta(minutes=5)
 _DETAIL_CHARS_MAX: Final = 2_000
+# Who speaks for one site takes back nothing of another's.
+_REVISIONS: Final = frozenset((VOIDED, AMENDED))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +64,9 @@ class Judgement:
             if isinstance(parsed, Refusal):
                 self._refuse(index, BadInput(parsed.detail, code=parsed.code))
             elif arrival.site is not None and parsed.site != arrival.site:
-                self._refuse(index, _wrong_site(parsed, arrival))
+                self._refuse(index, _wrong_site(parsed.source, parsed.site, arrival))
+            elif arrival.site is not None and parsed.type in _REVISIONS and _target_site(parsed) != arrival.site:
+                self._refuse(index, _wrong_site(str(parsed.data["source"]), _target_site(parsed), arrival))
             else:
                 self._queue(index, self._entry(arrival, parsed))
 
@@ -176,9 +180,13 @@ def _accepted(entry: Entry) -> Receipt:
     return Receipt(id=entry.event.id, source=entry.event.source, status="accepted", code=code, detail=detail)
 
 
-def _wrong_site(event: WireEvent, arrival: Arrival) -> BadInput:
+def _target_site(revision: WireEvent) -> str:
+    return str(revision.data["source"]).partition("/")[0]
+
+
+def _wrong_site(source: str, site: str, arrival: Arrival) -> BadInput:
     message = (
-        f"source {event.source!r} belongs to site {event.site!r}, and {arrival.origin[:120]!r} speaks for "
+        f"source {source!r} belongs to site {site!r}, and {arrival.origin[:120]!r} speaks for "
         f"{arrival.site!r} only; send it where its site is"
     )
     return BadInput(message, code="wrong_site")

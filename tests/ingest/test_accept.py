@@ -14,8 +14,8 @@ from meter.ingest.arrival import Arrival, Receipt
 from meter.ingest.judge import Judgement
 from meter.model.errors import Unavailable
 from meter.model.event import EventKey
-from meter.model.instant import instant_text
 from meter.model.hashing import PLAIN
+from meter.model.instant import instant_text
 from meter.model.wire import WireEvent, read_event
 from meter.store.engine import Database
 from meter.store.tables import event_keys, events, held_events, rejections, revisions
@@ -149,6 +149,23 @@ async def test_a_topic_speaks_for_its_site_only(database: Database) -> None:
     ]
     (rejection,) = await rows(database, rejections)
     assert (rejection["site"], rejection["origin"]) == ("hamburg", "spaces/berlin/door/main")
+
+
+@pytest.mark.parametrize(("kind", "more"), [("event.voided", {}), ("event.amended", {"data": {"granted": False}})])
+async def test_who_speaks_for_a_site_takes_back_nothing_of_another(
+    database: Database, kind: str, more: dict[str, Any]
+) -> None:
+    theirs = arrival(id="x", type=kind, data={"source": "hamburg/door/main", "id": "e-1"} | more, site="berlin")
+    own = arrival(id="y", type=kind, data={"source": "berlin/door/main", "id": "e-1"} | more, site="berlin")
+    office = arrival(id="z", type=kind, data={"source": "hamburg/door/main", "id": "e-2"} | more)
+    assert await said(database, theirs, own, office) == [
+        ("rejected", "wrong_site"),
+        ("accepted", None),
+        ("accepted", None),
+    ]
+    assert {row["id"] for row in await rows(database, revisions)} == {"y", "z"}
+    (rejection,) = await rows(database, rejections)
+    assert "'hamburg/door/main' belongs to site 'hamburg'" in rejection["detail"]
 
 
 async def test_voids_and_amendments_are_found_by_their_target(database: Database) -> None:
