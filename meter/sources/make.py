@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from meter.model.doubt import TIME_FLAG
 from meter.model.errors import BadInput
 from meter.model.event import DRAFT, SOURCE_CHANGED, VOIDED, Json
 from meter.model.instant import EPOCH, instant_text
@@ -66,7 +67,7 @@ def event_of(
     if time is not None:
         envelope["time"] = instant_text(time)
     if flag is not None:
-        envelope["timeflag"] = flag
+        envelope[TIME_FLAG] = flag
     if time is None and delay_s:
         envelope[DELAY] = delay_s * 1000
     return read_event(_EXACT.encode(envelope))

@@ -141,7 +141,7 @@ def _search(location: str, since: str, until: str, page: str | None) -> Request:
         "return_entries": True,
     }
     arguments = arguments if page is None else {**arguments, "cursor": page}
-    return Request(over="square", method="POST", call="orders.search", arguments=arguments)
+    return Request(over="square", call="orders.search", arguments=arguments)
 
 
 FEEDS: Final = {
