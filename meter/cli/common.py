@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from meter.config import Settings, load_settings
 from meter.model.errors import BadInput
@@ -25,8 +26,25 @@ T = TypeVar("T")
 
 F = TypeVar("F", bound=Callable[..., None])
 
-out: Final = Console()
-err: Final = Console(stderr=True)
+# What a terminal obeys instead of showing it: C0 (but line ends and tabs), C1 and directions of writing. Names are
+# those that devices and vendors send.
+_OBEYED: Final = dict.fromkeys(
+    (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+)
+
+
+class SafeConsole(Console):
+    """A console that shows what it prints and obeys nothing of it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Return the segments of `renderable`, the texts without control characters."""
+        for segment in super().render(renderable, options):
+            told = segment.text if segment.control else segment.text.translate(_OBEYED)
+            yield segment if told == segment.text else Segment(told, segment.style)
+
+
+out: Final = SafeConsole()
+err: Final = SafeConsole(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
