@@ -58,8 +58,8 @@ class Delivery:
 
     method: str
     path: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = b""
     received_at: datetime
 
@@ -124,7 +124,7 @@ class Token:
     """An access token to be had first (OAuth 2.0 client credentials, RFC 6749 section 4.4), by form at `url`."""
 
     url: str
-    form: Mapping[str, str]
+    form: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class Request:
     over: Transport = "http"
     method: str = "GET"
     url: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     call: str = ""
