@@ -169,3 +169,17 @@ def test_a_line_of_blanks_takes_no_longer_than_any_other() -> None:
     """A format that blanks separate could be tried in very many ways."""
     line = "lounge mira 7 [02/Mar/2026:09:14:02 +0100] total 6" + " " * 3_900 + "\x01\t"
     assert len(refusals(read_lines(cups(), line, line + " " * 200))) == 2
+
+
+@pytest.mark.parametrize(
+    "page_log_format",
+    [
+        "%p %u %{job-name} %{job-billing} %j %T %P %C",
+        "%p %u %{job-name} %{sides} %{job-billing} %j %T %P %C",
+        "%p %j %T %P %C %{job-name} %{job-billing} %{job-account-id} %{media}",
+    ],
+)
+def test_a_format_in_which_a_title_can_be_read_in_a_million_ways_is_refused(page_log_format: str) -> None:
+    """Who prints chooses the title, and a line that fits nowhere is tried in all of them."""
+    with pytest.raises(BadInput, match="free text"):
+        read_lines(cups(format=page_log_format), "lounge " + "a 1 " * 900 + "x")

@@ -21,9 +21,10 @@ lines: documentation of CUPS 1.1 to 1.4. November 2026.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
 from typing import Final
 
 from meter.model.event import Json
@@ -67,6 +68,10 @@ _FIXED: Final = {
 }
 # CUPS cuts its lines at 2,048 bytes; the bound keeps a line of blanks from being tried in every way.
 _LINE_CHARS_MAX: Final = 4_096
+# Where one more field of free text lies before what tells where it ends, a line of blanks is tried in a thousand times
+# as many ways; two take a tenth of a second.
+_FREE_MAX: Final = 2
+_ANY: Final = ".*?"
 
 
 def read(setup: Setup, lines: Lines) -> Reading:
@@ -93,6 +98,7 @@ def _pattern(page_log_format: str) -> re.Pattern[str]:
     """Return what matches a line of the format."""
     parts: list[str] = []
     names: list[str] = []
+    fields: list[str] = []
     place = 0
     for escape in _ESCAPE.finditer(page_log_format):
         parts.append(re.escape(page_log_format[place : escape.start()]))
@@ -105,16 +111,28 @@ def _pattern(page_log_format: str) -> re.Pattern[str]:
             raise bad_payload(f"the option format names {name} twice")
         names.append(name)
         before, after = page_log_format[: escape.start()][-1:], page_log_format[place : place + 1]
-        parts.append(f"(?P<{_group(name)}>{_FIXED.get(name) or _open(name, before, after)})")
+        fields.append(_FIXED.get(name) or _open(name, before, after))
+        parts.append(f"(?P<{_group(name)}>{fields[-1]})")
     counted = {"page", "count"} <= set(names) or "job-impressions-completed" in names
     if not ({"printer", "id", "date"} <= set(names) and counted):
         raise bad_payload("the option format needs %p, %j, %T, and %P %C or %{job-impressions-completed}")
+    if _unbounded(fields) > _FREE_MAX:
+        raise bad_payload(
+            f"the option format has more than {_FREE_MAX} fields of free text between blanks; write | there"
+        )
     return re.compile("".join([*parts, re.escape(page_log_format[place:])]), re.ASCII)
+
+
+def _unbounded(fields: Sequence[str]) -> int:
+    """Return how many fields of free text there are in a row, or before the last field that is no text."""
+    fixed = [place for place, field in enumerate(fields) if field in _FIXED.values()]
+    rows = (len(list(row)) for is_any, row in groupby(fields, _ANY.__eq__) if is_any)
+    return max(fields[: max(fixed, default=0)].count(_ANY), *rows, 0)
 
 
 def _open(name: str, before: str, after: str) -> str:
     if (after or before) == " ":
-        return ".*?" if name in _FREE else r"\S+"
+        return _ANY if name in _FREE else r"\S+"
     return f"[^{re.escape(after)}]*" if after else ".*"
 
 
