@@ -40,6 +40,7 @@ async def retry_rejection(
         reason = f"it is {rejection.status}" if rejection.status != "open" else "its sender is not known"
         raise BadInput(f"rejection {number} cannot be handed in again: {reason}", code="conflict")
     maps = () if catalogs is None else catalogs.versions[-1].topics
+    read, site = _read(rejection, sources, Topics((), maps))
     arrivals = [
         Arrival(
             parsed=parsed,
@@ -47,9 +48,9 @@ async def retry_rejection(
             origin=rejection.origin,
             received_at=rejection.first_at,
             content_type=rejection.content_type,
-            site=rejection.site,
+            site=site,
         )
-        for parsed in _read(rejection, sources, Topics((), maps))
+        for parsed in read
     ]
     receipts = (await acceptor.accept(arrivals)).receipts
     if all(receipt.status != "rejected" for receipt in receipts):
@@ -58,10 +59,14 @@ async def retry_rejection(
     return receipts
 
 
-def _read(rejection: ListedRejection, sources: Sources, topics: Topics) -> Sequence[Parsed]:
-    """Return what the bytes hold. What a source had made of them already, an event, is read as one."""
-    if b'"specversion"' in rejection.body:
-        return read_message(rejection.body)
+def _read(rejection: ListedRejection, sources: Sources, topics: Topics) -> tuple[Sequence[Parsed], str | None]:
+    """Return what the bytes hold, and for which site they speak.
+
+    What a source had made of them already, an event, is read as one; not so what came on a topic that was nobody's.
+    """
+    by_topic = rejection.channel == "mqtt" and rejection.site is None
+    if b'"specversion"' in rejection.body and not by_topic:
+        return read_message(rejection.body), rejection.site
     if rejection.channel in {"fetch", "poll"}:
         message = f"{rejection.origin} is asked for again by itself; meter sources shows when"
         raise BadInput(message, code="conflict")
@@ -75,10 +80,10 @@ def _read(rejection: ListedRejection, sources: Sources, topics: Topics) -> Seque
             method="POST", path=f"/hooks/{hooked[1]}/{hooked[2]}", body=rejection.body, received_at=rejection.first_at
         )
         read = partial(hook_of(source.vendor).read, source.setup, delivery)
-        return guarded(read, vendor=hooked[1], source=hooked[2]).items
+        return guarded(read, vendor=hooked[1], source=hooked[2]).items, source.setup.site
     reading = topics.reading(rejection.origin) if rejection.channel == "mqtt" else None
     if reading is None:
-        return read_message(rejection.body)
+        return read_message(rejection.body), rejection.site
     told = Message(topic=rejection.origin, payload=rejection.body, received_at=rejection.first_at)
     decode = partial(reading.decode, reading.setup, told)
-    return guarded(decode, vendor=reading.setup.vendor, source=reading.setup.name).items
+    return guarded(decode, vendor=reading.setup.vendor, source=reading.setup.name).items, reading.setup.site

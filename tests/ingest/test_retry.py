@@ -1,0 +1,34 @@
+from meter.store.engine import Database
+from meter.store.rejections import Rejection, record_rejections
+from meter.store.tables import events
+from tests.api.conftest import Api
+from tests.ingest.bodies import NOW, OPERATOR, body
+from tests.ingest.rows import rows
+
+
+async def _refused(door: Api, database: Database, *, origin: str, site: str | None, code: str) -> int:
+    rejection = Rejection(
+        code=code, detail="", channel="mqtt", origin=origin, site=site, body=body(source="munich/door/main"), at=NOW
+    )
+    async with database.begin() as conn:
+        await record_rejections(conn, OPERATOR, [rejection])
+    (listed,) = (await door.get("/v1/rejections")).json["rejections"]
+    number: int = listed["id"]
+    return number
+
+
+async def test_an_event_on_nobodys_topic_speaks_for_no_site_when_it_is_handed_in_again(
+    door: Api, database: Database
+) -> None:
+    """Whoever may publish below spaces/berlin could otherwise have any site's events stored by whoever retries."""
+    number = await _refused(door, database, origin="spaces/berlin//main", site=None, code="unknown_topic")
+    again = await door.call("POST", f"/v1/rejections/{number}/retry")
+    assert (again.status, again.json["code"]) == (400, "unknown_topic")
+    assert await rows(database, events) == []
+
+
+async def test_an_event_stays_held_to_its_topics_site(door: Api, database: Database) -> None:
+    number = await _refused(door, database, origin="spaces/berlin/door/main", site="berlin", code="wrong_site")
+    again = await door.call("POST", f"/v1/rejections/{number}/retry")
+    assert [result["code"] for result in again.json["results"]] == ["wrong_site"]
+    assert await rows(database, events) == []
