@@ -62,10 +62,13 @@ async def retry_rejection(
 def _read(rejection: ListedRejection, sources: Sources, topics: Topics) -> tuple[Sequence[Parsed], str | None]:
     """Return what the bytes hold, and for which site they speak.
 
-    What a source had made of them already, an event, is read as one; not so what came on a topic that was nobody's.
+    What a source had made of them already, an event, is read as one; not so what came on a topic that was nobody's,
+    nor what its vendor's reader refused: on a vendor's channel the vendor is believed.
     """
-    by_topic = rejection.channel == "mqtt" and rejection.site is None
-    if b'"specversion"' in rejection.body and not by_topic:
+    unread = (rejection.channel == "mqtt" and rejection.site is None) or (
+        rejection.channel == "webhook" and rejection.source is None
+    )
+    if b'"specversion"' in rejection.body and not unread:
         return read_message(rejection.body), rejection.site
     if rejection.channel in {"fetch", "poll"}:
         message = f"{rejection.origin} is asked for again by itself; meter sources shows when"

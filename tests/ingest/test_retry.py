@@ -4,6 +4,8 @@ from meter.store.tables import events
 from tests.api.conftest import Api
 from tests.ingest.bodies import NOW, OPERATOR, body
 from tests.ingest.rows import rows
+from tests.ingest.square import signature
+from tests.ingest.test_webhook import HEADER
 
 
 async def _refused(door: Api, database: Database, *, origin: str, site: str | None, code: str) -> int:
@@ -31,4 +33,15 @@ async def test_an_event_stays_held_to_its_topics_site(door: Api, database: Datab
     number = await _refused(door, database, origin="spaces/berlin/door/main", site="berlin", code="wrong_site")
     again = await door.call("POST", f"/v1/rejections/{number}/retry")
     assert [result["code"] for result in again.json["results"]] == ["wrong_site"]
+    assert await rows(database, events) == []
+
+
+async def test_a_vendors_body_is_no_event_of_ours_when_it_is_handed_in_again(door: Api, database: Database) -> None:
+    """What its reader refused would be the word of any vendor: drafts that are applied by themselves among it."""
+    posted = body(type="payment.created", data={})
+    await door.call("POST", "/hooks/square/till", key=None, data=posted, headers={HEADER: signature(posted)})
+    (listed,) = (await door.get("/v1/rejections")).json["rejections"]
+    assert listed["code"] == "bad_payload"
+    again = await door.call("POST", f"/v1/rejections/{listed['id']}/retry")
+    assert (again.status, again.json["code"]) == (400, "bad_payload")
     assert await rows(database, events) == []
