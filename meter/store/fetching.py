@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import ColumnElement, Table, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -181,10 +181,10 @@ async def backlogs(conn: AsyncConnection, operator: str) -> Sequence[Backlog]:
     ]
 
 
-def _of(table: Any, operator: str, vendor: str, name: str) -> Any:
+def _of(table: Table, operator: str, vendor: str, name: str) -> ColumnElement[bool]:
     return and_(table.c.operator == operator, table.c.vendor == vendor, table.c.name == name)
 
 
-def _object(operator: str, vendor: str, name: str, fetch: DueFetch) -> Any:
+def _object(operator: str, vendor: str, name: str, fetch: DueFetch) -> ColumnElement[bool]:
     of_source = _of(fetches, operator, vendor, name)
     return and_(of_source, fetches.c.kind == fetch.kind, fetches.c.object == fetch.object)
