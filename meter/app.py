@@ -29,40 +29,28 @@ from meter.config import Settings, listen_address
 from meter.export.dispatcher import Dispatcher
 from meter.export.ledger import LedgerTarget
 from meter.ingest.accept import Acceptor
-from meter.ingest.batcher import DRAIN_S, Batcher
-from meter.ingest.fetching.files import FileTransport
-from meter.ingest.fetching.http import HttpTransport
-from meter.ingest.fetching.snmp import SnmpTransport
-from meter.ingest.fetching.square import SquareTransport
-from meter.ingest.fetching.worker import SourceWorker
+from meter.ingest.batcher import DRAIN_S
 from meter.ingest.http import event_receiver
-from meter.ingest.mqtt import MqttIngest
-from meter.ingest.radius import radius_port
 from meter.ingest.retry import retry_rejection
+from meter.ingest.role import IngestRole
 from meter.ingest.setups import Sources
 from meter.ingest.status import source_states
-from meter.ingest.topics import Topics
 from meter.ingest.webhook import hook_receiver
-from meter.ingest.wifi_sessions import WifiSessions
 from meter.model.errors import BadInput, Unavailable
 from meter.model.hashing import IdentityHasher
 from meter.rundir import Addresses
 from meter.store import migrate
-from meter.store.catalogs import load_catalogs
-from meter.store.directory import current_operator, mqtt_nonce
+from meter.store.directory import current_operator
 from meter.store.engine import Database
 from meter.store.hashing import check_key
 from meter.store.leases import LeaseKeeper
 from meter.telemetry import Telemetry, log
 
-# How often a gateway without a catalog looks for one; and how often a session looks whether it may still connect.
+# How often a gateway without a catalog looks for one.
 _LOOK_S: Final = 0.5
 _HTTP_CLOSE_S: Final = 5.0
 # A role that is asked to end has so long for what is under way.
 _ROLE_END_S: Final = DRAIN_S + 2.0
-# A lease that nobody else holds is had within this; a broker that is there answers within that.
-_LEASE_WAIT_S: Final = 2.0
-_CONNECTION_WAIT_S: Final = 15.0
 
 
 class OperatorName:
@@ -131,9 +119,7 @@ class Gateway:
         self._sources = Sources(settings.webhooks)
         self._accepted = Wakeup()
         self._booked = Wakeup()
-        self._batcher: Batcher | None = None
-        self._session: MqttIngest | None = None
-        self._session_lease = ""
+        self._ingest: IngestRole | None = None
         self._acceptor = Acceptor(
             self._database, operator=self._operator, telemetry=self.telemetry, max_age_days=settings.max_age_days
         )
@@ -247,112 +233,29 @@ class Gateway:
             group.create_task(_pass_on(self._accepted, runner.wake))
 
     async def _start_ingest(self, stack: AsyncExitStack) -> None:
-        self._batcher = batcher = Batcher(self._acceptor.accept)
-        batcher.on_commit.append(lambda _outcome: self._accepted.notify())
-        if self._settings.radius is not None:
-            # It takes nothing more once the batcher stops, and answers what that still writes.
-            port = radius_port(self._settings.radius, sources=self._sources, batcher=batcher, telemetry=self.telemetry)
-            await stack.enter_async_context(port)
-        await stack.enter_async_context(self._background("batcher", batcher.run(), finish=batcher.stop))
-        if self._parts.mqtt_url is not None:
-            await stack.enter_async_context(self._background("mqtt", self._mqtt(self._parts.mqtt_url, batcher)))
-        await stack.enter_async_context(self._background("sources", self._ask_sources(batcher)))
-        await stack.enter_async_context(self._background("wifi", self._look_at_sessions(batcher)))
-
-    async def _look_at_sessions(self, batcher: Batcher) -> None:
-        """Have what follows from Wi-Fi sessions stored."""
-        sessions = WifiSessions(
-            self._database, operator=await self._operator.wait(), leases=self._leases, receive=batcher.receive
-        )
-        batcher.on_commit.append(lambda _outcome: sessions.wake())
-        await sessions.run()
-
-    async def _ask_sources(self, batcher: Batcher) -> None:
-        """Fetch what notices named and poll what sends nothing."""
-        http, square = HttpTransport(), SquareTransport()
-        try:
-            worker = SourceWorker(
-                self._database,
-                operator=await self._operator.wait(),
-                sources=self._sources,
-                leases=self._leases,
-                receive=batcher.receive,
-                transports={"http": http, "square": square, "file": FileTransport(), "snmp": SnmpTransport()},
-                telemetry=self.telemetry,
-                applied=self._accepted.notify,
-            )
-            batcher.on_commit.append(lambda outcome: worker.wake() if "webhook" in outcome.channels else None)
-            await worker.run()
-        finally:
-            await square.close()
-            await http.close()
-
-    async def _mqtt(self, url: str, batcher: Batcher) -> None:
-        """Hold the ingest shard's session for as long as this process holds its lease."""
-        operator = await self._operator.wait()
-        topics, nonce = await self._mqtt_facts(operator)
-        session = MqttIngest(
-            url,
-            operator=operator,
-            nonce=nonce,
-            topics=lambda: topics,
-            batcher=batcher,
+        self._ingest = role = IngestRole(
+            self._database,
+            settings=self._settings,
+            mqtt_url=self._parts.mqtt_url,
+            sources=self._sources,
+            leases=self._leases,
+            accept=self._acceptor.accept,
+            operator=self._operator.wait,
             telemetry=self.telemetry,
+            accepted=self._accepted.notify,
         )
-        name = f"mqtt/{operator}/0"
-        self._leases.want([name], gained=lambda: None)
-        self._session, self._session_lease = session, name
-        while True:
-            if not self._leases.held([name]):
-                await asyncio.sleep(_LOOK_S / 5)
-                continue
-            running = asyncio.create_task(session.run())
-            try:
-                while self._leases.held([name]):
-                    await asyncio.wait([running], timeout=_LOOK_S)
-            finally:
-                running.cancel()
-                await asyncio.wait([running])
-
-    async def _mqtt_facts(self, operator: str) -> tuple[Topics, str]:
-        """Return what to subscribe to, and the part of the client id that nobody can guess; wait for the database."""
-        while True:
-            try:
-                async with self._database.begin() as connection:
-                    catalogs = await load_catalogs(connection, operator)
-                    nonce = await mqtt_nonce(connection, operator)
-            except Unavailable as error:
-                log.warning("mqtt_unconfigured", detail=error.detail)
-                await asyncio.sleep(_LOOK_S)
-            else:
-                maps = catalogs.versions[-1].topics if catalogs is not None else ()
-                return Topics(tuple(self._settings.mqtt_topics), maps), nonce
+        if (port := role.port()) is not None:
+            await stack.enter_async_context(port)
+        for name, running, finish in role.work():
+            await stack.enter_async_context(self._background(name, running, finish=finish))
 
     async def _first_connection(self, stop: asyncio.Event) -> None:
-        """Wait, for a while, until the MQTT session exists: what is published before, a broker keeps for nobody."""
-        if "ingest" not in self._roles or self._parts.mqtt_url is None:
+        if self._ingest is None or self._parts.mqtt_url is None:
             return
         if await self._operator() is None:
             log.warning("mqtt_waits", detail="no catalog yet, so a broker keeps messages for nobody; meter apply FILE")
             return
-        started_s = monotonic_s()
-        while not stop.is_set() and not self._failed.done():
-            waited_s = monotonic_s() - started_s
-            session = self._session
-            if session is not None and session.connected.is_set():
-                return
-            taken = waited_s > _LEASE_WAIT_S and not self._leases.held([self._session_lease])
-            if taken or waited_s > _CONNECTION_WAIT_S:
-                log.info("mqtt_not_here", reason="another gateway holds the session" if taken else "no answer yet")
-                return
-            await asyncio.sleep(_LOOK_S / 10)
-
-    async def _check_broker(self) -> None:
-        """Raise Unavailable while the session that this process should hold is not connected."""
-        session = self._session
-        if session is not None and self._leases.held([self._session_lease]) and not session.connected.is_set():
-            message = "the MQTT session is not connected; check METER_MQTT_URL and the broker"
-            raise Unavailable(message, code="mqtt_unavailable")
+        await self._ingest.first_connection(lambda: stop.is_set() or self._failed.done())
 
     async def _retry_rejection(self, number: int) -> Sequence[object]:
         return await retry_rejection(
@@ -362,7 +265,7 @@ class Gateway:
     @asynccontextmanager
     async def _serve_http(self) -> AsyncIterator[str]:
         """Yield the URL at which HTTP is served: all routes with the role `api`, health and metrics in any case."""
-        batcher = self._batcher
+        ingest = self._ingest
         services = Services(
             db=self._database,
             settings=self._settings,
@@ -370,15 +273,17 @@ class Gateway:
             operator=self._operator,
             admin_key=self._admin_key,
             api_role="api" in self._roles,
-            health={"broker": self._check_broker},
+            health={} if ingest is None else {"broker": ingest.check_broker},
             booked=self._booked,
             accepted=self._accepted,
             retry_rejection=self._retry_rejection,
             source_states=partial(source_states, sources=self._sources),
-            receive_events=None if batcher is None else event_receiver(batcher, operator=self._operator),
+            receive_events=None if ingest is None else event_receiver(ingest.batcher, operator=self._operator),
             receive_hook=None
-            if batcher is None
-            else hook_receiver(batcher, sources=self._sources, operator=self._operator, telemetry=self.telemetry),
+            if ingest is None
+            else hook_receiver(
+                ingest.batcher, sources=self._sources, operator=self._operator, telemetry=self.telemetry
+            ),
         )
         runner = web.AppRunner(create_app(services), shutdown_timeout=_HTTP_CLOSE_S, **SERVER_OPTIONS)
         await runner.setup()
