@@ -29,6 +29,7 @@ from meter.store.drafts import (
     list_drafts,
     preview_drafts,
 )
+from meter.store.source_work import VENDOR_CHANNELS
 
 _PAGE: Final = 500
 
@@ -53,7 +54,11 @@ def show_all(
     table = listing("draft", "changed", "state", "what", unbroken=("changed",))
     for draft in found:
         shown = _shown(draft) if draft.fault is None else f"{_shown(draft)}\n{draft.fault}"
-        table.add_row(escape(draft.key.text), instant_text(draft.time), draft.state, escape(shown))
+        # Whoever may send events may draft in a vendor's name: a person has to see it.
+        state = (
+            draft.state if draft.channel in VENDOR_CHANNELS else f"{draft.state}, not by the vendor ({draft.channel})"
+        )
+        table.add_row(escape(draft.key.text), instant_text(draft.time), state, escape(shown))
     show_listing(table, nothing="no draft is open")
 
 

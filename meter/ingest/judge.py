@@ -20,12 +20,13 @@ from msgspec.structs import replace
 from meter.ingest.arrival import Arrival, Receipt
 from meter.model.doubt import FUTURE
 from meter.model.errors import BadInput
-from meter.model.event import AMENDED, HEARTBEAT, VOIDED, EventKey
+from meter.model.event import AMENDED, DRAFT, HEARTBEAT, VOIDED, EventKey
 from meter.model.instant import instant_text, parse_instant
 from meter.model.wire import Refusal, WireEvent, stand_in
 from meter.store.edges import NO_BOOT, EdgeReport, Heartbeat
 from meter.store.entry import Entry
 from meter.store.rejections import ORIGIN_CHARS_MAX, Rejection
+from meter.store.source_work import VENDOR_CHANNELS
 
 # rating.md, section 2.
 AHEAD_MAX: Final = timedelta(minutes=5)
@@ -67,6 +68,8 @@ class Judgement:
                 self._refuse(index, _wrong_site(parsed.source, parsed.site, arrival))
             elif arrival.site is not None and parsed.type in _REVISIONS and _target_site(parsed) != arrival.site:
                 self._refuse(index, _wrong_site(str(parsed.data["source"]), _target_site(parsed), arrival))
+            elif arrival.site is not None and parsed.type == DRAFT and arrival.channel not in VENDOR_CHANNELS:
+                self._refuse(index, _of_no_site(arrival))
             else:
                 self._queue(index, self._entry(arrival, parsed))
 
@@ -188,6 +191,14 @@ def _wrong_site(source: str, site: str, arrival: Arrival) -> BadInput:
     message = (
         f"source {source!r} belongs to site {site!r}, and {arrival.origin[:120]!r} speaks for "
         f"{arrival.site!r} only; send it where its site is"
+    )
+    return BadInput(message, code="wrong_site")
+
+
+def _of_no_site(arrival: Arrival) -> BadInput:
+    message = (
+        f"the directory is every site's, and {arrival.origin[:120]!r} speaks for {arrival.site!r} only; send "
+        "drafts with a key of no site"
     )
     return BadInput(message, code="wrong_site")
 

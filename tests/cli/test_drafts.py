@@ -10,7 +10,7 @@ from meter.cli import drafts as drafts_module
 from meter.model.errors import BadInput
 from tests.booking.space import Space, open_space
 from tests.cli import command
-from tests.store.vendor_news import account, member, subscription, tell
+from tests.store.vendor_news import account, member, says, subscription, tell
 
 meter = partial(command.meter, "drafts")
 
@@ -52,6 +52,12 @@ async def test_one_that_does_not_hold_is_said(space: Space) -> None:
     assert "nina@nine.example" in (await meter("show", "cobot/main/member/cobot-9")).stdout
     (told,) = (await command.machine("drafts", "apply", "cobot/main/member/cobot-9", exit_code=1))["drafts"]
     assert "'cobot-9'" in told["fault"]
+
+
+async def test_what_the_vendor_did_not_say_itself_is_marked(space: Space) -> None:
+    assert "not by the vendor" not in (await meter()).stdout
+    await tell(space.database, says("account", {"name": "Mallory"}, id="forged"), channel="http")
+    assert "not by the vendor (http)" in (await meter()).stdout
 
 
 async def test_they_are_put_aside(space: Space) -> None:

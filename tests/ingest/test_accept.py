@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from meter.ingest.arrival import Arrival, Receipt
+from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.judge import Judgement
 from meter.model.errors import Unavailable
 from meter.model.event import EventKey
@@ -166,6 +166,14 @@ async def test_who_speaks_for_a_site_takes_back_nothing_of_another(
     assert {row["id"] for row in await rows(database, revisions)} == {"y", "z"}
     (rejection,) = await rows(database, rejections)
     assert "'hamburg/door/main' belongs to site 'hamburg'" in rejection["detail"]
+
+
+async def test_who_speaks_for_a_site_drafts_no_members(database: Database) -> None:
+    said_of = {"vendor": "cobot", "name": "main", "kind": "member", "id": "m", "body": {"account": "acme"}}
+    channels: list[Channel] = ["mqtt", "http", "webhook", "fetch"]
+    of_site = [arrival(id=by, type="directory.draft", data=said_of, channel=by, site="berlin") for by in channels]
+    office = arrival(id="office", type="directory.draft", data=said_of, channel="http")
+    assert await said(database, *of_site, office) == [("rejected", "wrong_site")] * 2 + [("accepted", None)] * 3
 
 
 async def test_voids_and_amendments_are_found_by_their_target(database: Database) -> None:
