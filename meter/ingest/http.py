@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 import msgspec
 from aiohttp import web
@@ -59,10 +59,16 @@ async def require_operator(operator: OperatorName) -> None:
 
 
 def arrivals_of(
-    request: web.Request, items: Sequence[Parsed], *, channel: Channel, received_at: datetime, site: str | None
+    request: web.Request,
+    items: Sequence[Parsed],
+    *,
+    channel: Channel,
+    received_at: datetime,
+    site: str | None,
+    query: Mapping[str, str] | None = None,
 ) -> list[Arrival]:
-    """Return what came in by one request, each item as an arrival."""
-    origin = f"{request.method} {request.path}"
+    """Return what came in by one request, each item as an arrival; `query` is what of the address belongs to it."""
+    origin = f"{request.method} {request.path}" + (f"?{urlencode(query)}" if query else "")
     content_type = request.headers.get("Content-Type", "")[:200] or None
     return [
         Arrival(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Final, cast
+from urllib.parse import parse_qsl
 
 from meter.ingest.accept import Acceptor
 from meter.ingest.arrival import Arrival, Channel, Receipt
@@ -20,7 +21,7 @@ from meter.store.catalogs import load_catalogs
 from meter.store.engine import Database
 from meter.store.rejections import ListedRejection, find_rejection, mark_rejection
 
-_HOOK: Final = re.compile(r"POST /hooks/([^/]+)/([^/]+)")
+_HOOK: Final = re.compile(r"POST /hooks/([^/]+)/([^/?]+)(?:\?(.*))?")
 
 
 async def retry_rejection(
@@ -80,7 +81,11 @@ def _read(rejection: ListedRejection, sources: Sources, topics: Topics) -> tuple
             message = f"{hooked[1]}/{hooked[2]} is not configured here; see METER_WEBHOOKS in the settings"
             raise BadInput(message, code="conflict")
         delivery = Delivery(
-            method="POST", path=f"/hooks/{hooked[1]}/{hooked[2]}", body=rejection.body, received_at=rejection.first_at
+            method="POST",
+            path=f"/hooks/{hooked[1]}/{hooked[2]}",
+            query=dict(parse_qsl(hooked[3] or "")),
+            body=rejection.body,
+            received_at=rejection.first_at,
         )
         read = partial(hook_of(source.vendor).read, source.setup, delivery)
         return guarded(read, vendor=hooked[1], source=hooked[2]).items, source.setup.site

@@ -45,8 +45,17 @@ def hook_receiver(
             received_at=clock(),
         )
 
+        read_query = {name: delivery.query[name] for name in hook.reads_query if name in delivery.query}
+
         def arrivals(items: Sequence[Parsed]) -> list[Arrival]:
-            return arrivals_of(request, items, channel="webhook", received_at=delivery.received_at, site=setup.site)
+            return arrivals_of(
+                request,
+                items,
+                channel="webhook",
+                received_at=delivery.received_at,
+                site=setup.site,
+                query=read_query,
+            )
 
         greeting = hook.greet(setup, delivery)
         if greeting is not None:
@@ -90,7 +99,7 @@ def hook_of(vendor: Vendor) -> Hook:
         )
         return read_lines(setup, lines)
 
-    return Hook(check=require_token, read=read)
+    return Hook(check=require_token, read=read, reads_query=("name",))
 
 
 def _answer(reply: Reply) -> web.Response:

@@ -110,13 +110,15 @@ class Hook:
 
     `check` raises BadInput (`bad_signature`; `stale` where a signed time is too far off) and looks at the raw bytes
     before anything is parsed. `greet` answers a handshake that comes before any secret is agreed; None: none. `redact`
-    takes a secret that stands in the body out of what is kept of a forgery.
+    takes a secret that stands in the body out of what is kept of a forgery. `reads_query` names what `read` looks at in
+    the query: kept with a rejection, so that its body can be read again; never a token.
     """
 
     check: Callable[[Setup, Delivery], None]
     read: Callable[[Setup, Delivery], Reading]
     greet: Callable[[Setup, Delivery], Reply | None] = lambda _setup, _delivery: None
     redact: Callable[[Setup, Delivery], bytes] = lambda _setup, delivery: delivery.body
+    reads_query: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,13 @@ async def door(database_url: str, database: Database, batcher: Batcher) -> Async
     """The HTTP interface with the doors of ingest open."""
     telemetry = Telemetry()
     till = WebhookSettings(secrets=[SecretStr(key) for key in KEYS], url=URL, site="berlin")
-    sources = Sources({"square": {"till": till, "unfinished": WebhookSettings(url=URL)}, "nobody": {"till": till}})
+    sources = Sources(
+        {
+            "square": {"till": till, "unfinished": WebhookSettings(url=URL)},
+            "nobody": {"till": till},
+            "nexudus": {"main": till},
+        }
+    )
     services = the_services(
         database_url,
         telemetry=telemetry,

@@ -1,14 +1,18 @@
+import json
 from datetime import timedelta
 
 from meter.ingest.status import source_states
 from meter.store.engine import Database
-from meter.store.tables import fetches
+from meter.store.tables import events, fetches, rejections
 from tests.api.conftest import Api
 from tests.ingest.bodies import NOW, acceptor, arrival
 from tests.ingest.rows import rows
-from tests.ingest.square import signature, webhook
+from tests.ingest.square import KEYS, signature, webhook
 from tests.ingest.test_webhook import HEADER
 from tests.ingest.vendor import api, asking, notice
+from tests.sources.case import delivery
+from tests.sources.cases.nexudus import BOOKING, sign
+from tests.sources.cases.nexudus import CASE as NEXUDUS
 
 
 async def test_a_sources_faults_and_what_it_has_to_fetch_are_shown(door: Api, database: Database) -> None:
@@ -57,3 +61,20 @@ async def test_a_vendors_body_is_handed_in_again_by_its_vendors_reader(door: Api
     assert [result["status"] for result in taken.json["results"]] == ["accepted"]
     again = await door.call("POST", f"/v1/rejections/{numbers['bad_payload']}/retry")
     assert (again.status, again.json["code"]) == (400, "bad_payload")
+
+
+async def test_what_the_address_says_is_known_when_a_body_is_handed_in_again(door: Api, database: Database) -> None:
+    """That a booking was deleted stands in the address alone; a token never stays."""
+    body = json.dumps([{**BOOKING, "FromTime": "later"}]).encode()
+    headers, _ = sign(NEXUDUS.setup, KEYS[0], delivery(body))
+    posted = await door.call("POST", "/hooks/nexudus/main?event=deleted&token=t", key=None, data=body, headers=headers)
+    assert posted.json["results"][0]["status"] == "rejected"
+    (kept,) = await rows(database, rejections)
+    assert kept["origin"] == "POST /hooks/nexudus/main?event=deleted"
+    mended = json.dumps([BOOKING]).encode()
+    async with database.begin() as conn:
+        await conn.execute(rejections.update().values(body=mended, source=None))
+    again = await door.call("POST", f"/v1/rejections/{kept['id']}/retry")
+    assert [result["status"] for result in again.json["results"]] == ["accepted"]
+    (row,) = await rows(database, events)
+    assert row["data"]["status"] == "cancelled"

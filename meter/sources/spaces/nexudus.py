@@ -198,7 +198,7 @@ NEXUDUS: Final = Vendor(
     area="spaces",
     needs=frozenset({"secrets", "site"}),
     options=dict(people_options("nexudus")),
-    hook=Hook(check=check, read=read),
+    hook=Hook(check=check, read=read, reads_query=("event",)),
     feeds={"bookings": Feed(every_s=300, request=ask_bookings, read=read_bookings)},
     covers=(
         Covers(
