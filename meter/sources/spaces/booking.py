@@ -9,16 +9,13 @@ a state counts at its change, and a later change may take it into another period
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime, timedelta
 
 from meter.model.event import Json
-from meter.model.instant import instant_text
+from meter.model.instant import EPOCH, instant_text
 from meter.model.wire import Parsed
 from meter.sources.make import TimeFlag, digest, usage_event
 from meter.sources.spec import Setup
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def booking_event(
@@ -45,7 +42,7 @@ def booking_event(
         "status": "booked" if standing else "cancelled",
     }
     # Of one length, so that they compare as the moments do.
-    moment = f"{(changed_at - _EPOCH) // timedelta(microseconds=1):017}"
+    moment = f"{(changed_at - EPOCH) // timedelta(microseconds=1):017}"
     return usage_event(
         setup,
         kind="rooms",

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from meter.model.event import Json
 from meter.model.instant import instant_text, parse_instant
 from meter.model.wire import Parsed
+from meter.sources.api import api_request
 from meter.sources.fields import Fields, bad_payload
 from meter.sources.make import TimeFlag, changed
 from meter.sources.signature import require_token
@@ -100,10 +101,7 @@ def _ask(collection: str) -> Fetch:
         path = f"/api/{collection}/{wanted['object']}"
         if not _PATH.fullmatch(path):
             raise bad_payload(f"the object is {wanted['object']!r:.60}; an id is documented here")
-        return Request(
-            url=f"{(setup.api_base or '').rstrip('/')}{path}",
-            headers={"Authorization": f"Bearer {setup.api_key}", "Accept": "application/json"},
-        )
+        return api_request(setup, path)
 
     def read_fetched(setup: Setup, wanted: Mapping[str, Json], answer: Answer) -> Reading:
         if answer.status != 200:

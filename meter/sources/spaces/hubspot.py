@@ -25,6 +25,7 @@ from meter.model.event import Json
 from meter.model.instant import instant_text, parse_instant
 from meter.model.strict_json import exact_json, strict_json
 from meter.model.wire import Parsed
+from meter.sources.api import api_request
 from meter.sources.clocks import from_epoch_ms
 from meter.sources.fields import Fields, bad_payload
 from meter.sources.make import changed, refused
@@ -111,11 +112,7 @@ def _notice(setup: Setup, change: Fields) -> list[Parsed]:
 
 
 def _request(setup: Setup, path: str, query: Mapping[str, str]) -> Request:
-    return Request(
-        url=f"{(setup.api_base or _BASE).rstrip('/')}/crm/v3/objects/{path}",
-        headers={"Authorization": f"Bearer {setup.api_key}", "Accept": "application/json"},
-        query=query,
-    )
+    return api_request(setup, f"/crm/v3/objects/{path}", base=_BASE, query=query)
 
 
 def _object_id(wanted: Mapping[str, Json]) -> str:

@@ -23,6 +23,7 @@ from meter.model.event import Json
 from meter.model.instant import instant_text, parse_instant
 from meter.model.strict_json import exact_json, strict_json
 from meter.model.wire import Parsed
+from meter.sources.api import api_request
 from meter.sources.fields import Fields, bad_payload
 from meter.sources.make import refused
 from meter.sources.signature import any_equal, hmac_hex, require
@@ -146,9 +147,10 @@ def ask_bookings(setup: Setup, cursor: Json, now: datetime) -> Request:
     """Return the request for the next page of bookings that changed since the cursor, the oldest change first."""
     since = instant_text(now - _FIRST) if cursor is None else cursor["since"]
     page = 1 if cursor is None else cursor["page"]
-    return Request(
-        url=f"{(setup.api_base or _BASE).rstrip('/')}/api/spaces/bookings",
-        headers={"Authorization": f"Bearer {setup.api_key}", "Accept": "application/json"},
+    return api_request(
+        setup,
+        "/api/spaces/bookings",
+        base=_BASE,
         query={
             "from_Booking_UpdatedOn": since,
             "orderby": "UpdatedOn",
