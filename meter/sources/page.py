@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -29,7 +30,7 @@ what comes over MQTT is mapped by the catalog's `mqtt:` section ([catalog.md](ca
 without which nothing could arrive. A vendor that signs nothing shows the source's secret as a bearer token or as
 `?token=`. Vendors' own settings go into `options`.
 
-| vendor | by | state |
+| vendor | by | kinds of messages |
 | --- | --- | --- |
 """
 
@@ -72,8 +73,8 @@ def _ways(vendor: Vendor) -> list[str]:
 
 
 def _state(vendor: Vendor) -> str:
-    states = {covered.state for covered in vendor.covers}
-    return "done" if states == {"done"} else "not" if states == {"not"} else "partly"
+    states = Counter(covered.state for covered in vendor.covers)
+    return ", ".join(f"{states[state]} {state}" for state in ("done", "partly", "not") if states[state])
 
 
 def _section(name: str, vendor: Vendor) -> Iterator[str]:
