@@ -24,6 +24,7 @@ from meter.config import listen_address, variable_of
 from meter.ingest.arrival import Arrival, Receipt
 from meter.ingest.batcher import Batcher, QueueFull
 from meter.ingest.radius_packet import Packet, decode
+from meter.ingest.reading import guarded
 from meter.ingest.samples import SAMPLE_BYTES_MAX, Samples, keep_sample
 from meter.ingest.setups import ConfiguredSource, Sources
 from meter.model.errors import BadInput
@@ -140,9 +141,9 @@ class RadiusPort(asyncio.DatagramProtocol):
             return "overloaded"
         received_at = self._clock()
         try:
-            items: Sequence[Parsed] = radius.read(
-                setup, packet.attributes, received_at=received_at, sender=str(_address(address[0]))
-            )
+            sender = str(_address(address[0]))
+            read = partial(radius.read, setup, packet.attributes, received_at=received_at, sender=sender)
+            items: Sequence[Parsed] = guarded(read, vendor=setup.vendor, source=setup.name)
         except BadInput as error:
             items = [refused(error, packet.body)]  # kept, and answered: it would come again as it is
         if not items:

@@ -17,6 +17,7 @@ from meter.ingest.radius_packet import decode
 from meter.ingest.samples import SAMPLE_BYTES_MAX, SAMPLES_PER_HOUR_MAX
 from meter.ingest.setups import Sources
 from meter.model.errors import BadInput
+from meter.sources.wifi import radius as reader
 from meter.store.engine import Database
 from meter.store.tables import events, rejections
 from meter.telemetry import Telemetry
@@ -256,3 +257,20 @@ async def test_a_port_that_is_taken_is_named(port: Port) -> None:
             f"127.0.0.1:{port.address[1]}", sources=radius_sources(), batcher=port.batcher, telemetry=port.telemetry
         ):
             pass
+
+
+async def test_a_packet_that_makes_the_reader_fail_is_kept_and_answered(
+    port: Port, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unanswered, its NAS would send it for ever."""
+
+    def failing(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    sent = packet(STOP, number=9)
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "read", failing)
+        port.peer.send(sent.RequestPacket())
+        assert (await port.peer.answer())[1] == 9
+    (kept,) = await rows(database, rejections)
+    assert kept["code"] == "undecodable"
