@@ -182,8 +182,13 @@ def routes(services: Services) -> list[Route]:
 
 def when(given: str | None, *, what: str) -> date | datetime | None:
     """Return the date or the instant that `given` names. Raises BadInput (`bad_time`)."""
-    if given is None or not _DATE.fullmatch(given):
-        return None if given is None else parse_instant(given, what=what)
+    if given is None:
+        return None
+    if not _DATE.fullmatch(given):
+        try:
+            return parse_instant(given, what=what)
+        except BadInput as error:
+            raise BadInput(f"{error.detail}; or a date, like 2026-03-02", code=error.code) from error
     try:
         return date.fromisoformat(given)
     except ValueError as error:

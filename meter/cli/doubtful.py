@@ -31,10 +31,11 @@ def doubtful(
     if as_json:
         print_json({"doubtful": msgspec.to_builtins(found), "sources": msgspec.to_builtins(shifted)})
         return
-    table = listing("time", "received", "type", "event", "why", unbroken=("time", "received"))
+    # Two instants side by side would leave nothing of 80 columns for the rest.
+    table = listing("time, received", "event", "why", unbroken=("time, received",))
     for item in found:
-        event = escape(f"{item.event.source}\n{item.event.id}")
-        table.add_row(item.time, item.received_at, escape(item.type), event, escape(f"{item.flag}: {item.reason}"))
+        event = escape(f"{item.type}\n{item.event.source}\n{item.event.id}")
+        table.add_row(f"{item.time}\n{item.received_at}", event, escape(f"{item.flag}: {item.reason}"))
     show_listing(table, nothing="no time is doubtful")
     if shifted:
         table = listing("source", "events", "late by", "last received", unbroken=("last received",))

@@ -76,7 +76,8 @@ def show(
         return
     for name, value in told.items():
         if value is not None:
-            out.print(f"{name:>7}  {value}", markup=False, highlight=False, soft_wrap=True)
+            shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            out.print(f"{name:>7}  {shown}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -151,7 +152,8 @@ def _tell(one: Decided, *, dry_run: bool) -> None:
         + f" {kind}"
         for kind, n in told.directory.items()
     ]
-    again = f"; rated again: {', '.join(touch.account for touch in one.outcome.touches)}" if one.outcome.touches else ""
+    accounts, verb = ", ".join(touch.account for touch in one.outcome.touches), "would be " * dry_run + "rated again"
+    again = f"; {verb}: {accounts}" if accounts else ""
     out.print(f"{one.draft.key.text}: {', '.join(parts) or 'nothing changes'}{again}", markup=False, highlight=False)
     for warning in one.outcome.warnings:
         err.print(f"[yellow]warning[/yellow] {escape(warning.text)}", soft_wrap=True, highlight=False)

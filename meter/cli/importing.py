@@ -194,7 +194,7 @@ def _show(found: Extract, result: Imported) -> None:
             str(counts.unchanged or ""),
             escape("\n".join(_samples(found, kind))),
         )
-    show_listing(table, nothing="no row fits the mapping")
+    show_listing(table, nothing="no row is without a fault" if result.faults else "no row makes anything")
     outcome = result.directory.outcome
     if outcome is not None and outcome.touches:
         accounts = ", ".join(touch.account for touch in outcome.touches[:10])
@@ -214,8 +214,13 @@ def _samples(found: Extract, kind: str) -> Iterator[str]:
             yield f"{place}{event.type}{when} {event.subject or '-'} {data}"[:_WORDS_CHARS_MAX]
         return
     for entry in [entry for entry in found.entries if entry.section == kind][:_SAMPLES]:
-        told = ", ".join(f"{name} {value}" for name, value in entry.body.items())
+        told = ", ".join(f"{name} {_plain(value)}" for name, value in entry.body.items())
         yield f"line {entry.place.line}: {entry.id}: {told}"[:_WORDS_CHARS_MAX]
+
+
+def _plain(value: Any) -> str:
+    """Return a value as a mapping's reader would write it."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _result_json(found: Extract, result: Imported, *, dry_run: bool) -> dict[str, Any]:

@@ -98,8 +98,8 @@ class MqttIngest:
                 try:
                     await self._serve()
                 except ProtocolRefused as error:
-                    log.info("mqtt_protocol", version=self._protocol.name, detail=error.detail)
-                    self._protocol = _OTHER[self._protocol]
+                    refused, self._protocol = self._protocol, _OTHER[self._protocol]
+                    log.info("mqtt_protocol", version=refused.name, detail=error.detail, next=self._protocol.name)
                 except Unavailable as error:
                     log.warning("mqtt_unavailable", code=error.code, detail=error.detail)
                 except Exception:  # noqa: BLE001 -- a reader that ends silently would look like a quiet day

@@ -80,7 +80,8 @@ def _source(vendor_name: str, vendor: Vendor, name: str, given: WebhookSettings)
     missing = [field.name for field in fields(Setup) if field.name in vendor.needs and not getattr(setup, field.name)]
     if missing:
         needed = [_NEEDED.get(field.name, field.name) for field in fields(Setup) if field.name in vendor.needs]
-        faults.append(f"{place}: needs {' and '.join(filter(None, [', '.join(needed[:-1]), needed[-1]]))}")
+        listed = " and ".join(filter(None, [", ".join(needed[:-1]), needed[-1]]))
+        faults.append(f"{place}: needs {listed}; not set: {', '.join(missing)}")
     try:
         zone(given.timezone)
     except BadInput as error:

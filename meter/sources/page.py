@@ -28,7 +28,15 @@ as the note says; **not**: acknowledged, counted as `ignored`, and nothing else.
 A source is configured as `[webhooks.VENDOR.NAME]` ([settings.md](settings.md)) and receives at `/hooks/VENDOR/NAME`;
 what comes over MQTT is mapped by the catalog's `mqtt:` section ([catalog.md](catalog.md)). *Needs* names the settings
 without which nothing could arrive. A vendor that signs nothing shows the source's secret as a bearer token or as
-`?token=`. Vendors' own settings go into `options`.
+`?token=`. Vendors' own settings go into `options`. What each calls a person is in [identities.md](identities.md), what
+events hold in [catalog.md](catalog.md).
+
+A body that shows the secret is answered 2xx once it is stored, also where nothing could be made of it, for sending it
+again would not help: the answer says what became of each event (Brivo's and FreeRADIUS' are empty). `meter rejections
+list` has what could not be read; once the settings are mended, `meter rejections retry` reads it again. Files of a
+vendor with *lines* are read from `path`, by `meter import FILE --source VENDOR/NAME` ([import.md](import.md)), or
+posted whole once the source has `secrets`:
+`curl --data-binary @FILE 'http://127.0.0.1:8080/hooks/papercut/office?token=...'`.
 
 | vendor | by | kinds of messages |
 | --- | --- | --- |

@@ -64,5 +64,8 @@ def require_token(setup: Setup, delivery: Delivery) -> None:
     """
     shown = delivery.headers.get("authorization", "")
     token = shown[len(_BEARER) :] if shown.lower().startswith(_BEARER) else delivery.query.get("token", "")
-    good = any_equal(token.strip(), [secret.encode() for secret in setup.secrets if secret])
-    require(good, remedy="show the source's secret as a bearer token or as ?token=")
+    secrets = [secret.encode() for secret in setup.secrets if secret]
+    if not any_equal(token.strip(), secrets):
+        remedy = "show the source's secret as a bearer token or as ?token=" if secrets else "set the source's secrets"
+        fault = "another token than the source's secret came" if token.strip() else "no token came"
+        raise BadInput(f"{fault}; {remedy}", code="bad_signature")

@@ -20,7 +20,8 @@ async def test_a_sources_faults_and_what_it_has_to_fetch_are_shown(door: Api, da
     answer = await door.get("/v1/sources")
     shown = {(source["vendor"], source["name"]): source for source in answer.json["sources"]}
     assert shown["square", "till"]["faults"] == []
-    assert "needs site, secrets and url (as registered with the vendor)" in shown["square", "unfinished"]["faults"][0]
+    unfinished = shown["square", "unfinished"]["faults"][0]
+    assert "needs site, secrets and url (as registered with the vendor); not set: " in unfinished
     # What waits for a source that is configured no more is not forgotten.
     assert shown["doors", "main"]["pending"] == 1
     assert "not in the settings any more" in shown["doors", "main"]["faults"][0]

@@ -1,16 +1,36 @@
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
+from meter.model.errors import BadInput
 from meter.model.wire import WireEvent
 from meter.sources.doors.brivo import read
+from meter.sources.signature import require_token
 from meter.sources.spec import Reply, Setup
-from tests.sources.case import RECEIVED, delivery, events, setup
+from tests.sources.case import KEYS, RECEIVED, delivery, events, setup
 from tests.sources.cases.brivo import CASE, event
 
 
 def access(given: Setup = CASE.setup, *, received: datetime = RECEIVED, **changes: Any) -> WireEvent:
     (made,) = events(read(given, delivery(event(**changes), at=received)).items)
     return made
+
+
+@pytest.mark.parametrize(
+    ("secrets", "query", "told"),
+    [
+        (KEYS, {}, "no token came; show the source's secret"),
+        (KEYS, {"token": "guess"}, "another token than the source's secret came; show the source's secret"),
+        ((), {}, "no token came; set the source's secrets"),
+    ],
+)
+def test_who_shows_no_secret_is_told_how_to(secrets: tuple[str, ...], query: Mapping[str, str], told: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        require_token(setup("brivo", secrets=secrets), delivery(b"", query=query))
+    assert refused.value.code == "bad_signature"
+    assert refused.value.detail.startswith(told)
 
 
 def test_the_answer_is_a_plain_200() -> None:

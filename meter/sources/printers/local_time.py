@@ -21,7 +21,8 @@ def us_time(text: str, timezone: str, *, clock: str) -> Timed:
     """
     match = _US.fullmatch(text.strip())
     if match is None or (match[5] is not None) != (clock == "12h"):
-        raise bad_payload(f"the time is {text[:40]!r}; the option clock says {clock}")
+        documented = "2026-03-02 9:14:02 AM" if clock == "12h" else "2026-03-02 09:14:02"
+        raise bad_payload(f"the time is {text[:40]!r}; with the option clock {clock} it is written like {documented}")
     day, hour, minute, second, half = match.groups()
     hours = int(hour)
     if half is not None:
