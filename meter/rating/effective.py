@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal, localcontext
 from operator import attrgetter
 from typing import Final
 
+from meter.model.errors import BadInput
 from meter.model.event import AMENDED, HEARTBEAT, REFUND, VOIDED, EventKey, Revision, UsageEvent
+from meter.model.instant import parse_instant
+from meter.model.money import EXACT, round_amount
 
+_BOOKINGS: Final = frozenset({"room.booking", "locker.rental", "phonebooth.session"})
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MICROSECONDS_AN_HOUR: Final = Decimal(3_600_000_000)
 _NEVER_USAGE: Final = frozenset({VOIDED, AMENDED, HEARTBEAT})
 
 
@@ -19,7 +27,8 @@ def effective(events: Iterable[UsageEvent], revisions: Iterable[Revision]) -> li
     several events of one type on one thing from one source the latest counts. Order and repetition do not matter, but
     nothing may be missing: every event on the things concerned, every revision of these and of their amendments.
     An amendment does not change which thing an event speaks of, nor which sale a refund gives back. A refund that came
-    as pending and then as completed is the completed one; whether a status counts is for the fold to see.
+    as pending and then as completed is the completed one; whether a status counts is for the fold to see. A booking has
+    its hours, said or derived.
     """
     voided: set[EventKey] = set()
     amendments: dict[EventKey, list[Revision]] = {}
@@ -40,8 +49,25 @@ def effective(events: Iterable[UsageEvent], revisions: Iterable[Revision]) -> li
         thing = (event.type, event.source, event.thing)
         rival = latest.get(thing)
         if rival is None or rival.position < event.position:
-            latest[thing] = amended
+            latest[thing] = _with_hours(amended)
     return sorted([*standing.values(), *latest.values()], key=attrgetter("position"))
+
+
+def _with_hours(event: UsageEvent) -> UsageEvent:
+    """Return a booking with the `hours` from its start to its end, to 12 places, where it does not say them itself.
+
+    Any other event as it is, and a booking whose amended data says neither.
+    """
+    data = event.data
+    if event.type not in _BOOKINGS or data.get("hours") is not None:
+        return event
+    try:
+        start, end = (parse_instant(data[name], what=name) for name in ("start", "end"))
+    except (BadInput, KeyError, TypeError):
+        return event
+    with localcontext(EXACT):
+        hours = round_amount(Decimal((end - start) // _MICROSECOND) / _MICROSECONDS_AN_HOUR)
+    return replace(event, data={**data, "hours": hours})
 
 
 def _amended(event: UsageEvent, amendments: Iterable[Revision], voided: set[EventKey]) -> UsageEvent:

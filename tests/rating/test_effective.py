@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from itertools import permutations
+from typing import Any
+
+import pytest
 
 from meter.model.event import Revision, UsageEvent
 from meter.rating.effective import effective
@@ -115,3 +120,26 @@ def test_an_amendment_does_not_move_a_refund_to_another_sale() -> None:
     one = refund("completed", id="1", at="11-02")
     (found,) = effective([one], [amend(one, {"amount": "3", "sale": {"source": "x", "order": "y"}})])
     assert found.data == {"amount": "3", "sale": {"source": "berlin/till", "order": "o"}}
+
+
+@pytest.mark.parametrize(
+    ("said", "hours"),
+    [
+        ({}, "1.666666666667"),
+        ({"hours": None}, "1.666666666667"),
+        ({"hours": "2.5"}, "2.5"),
+        ({"end": "2026-11-02T09:00:00Z"}, "0"),
+        ({"end": "2026-11-02T11:00:00.5+01:00"}, "1.000138888889"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["room.booking", "locker.rental", "phonebooth.session"])
+def test_a_booking_has_its_hours_said_or_derived(kind: str, said: Mapping[str, Any], hours: str) -> None:
+    data = {"booking": "b", "start": "2026-11-02T09:00:00Z", "end": "2026-11-02T10:40:00Z", **said}
+    booking = replace(event("b", kind, "11-02", data), thing="b")
+    (found,) = effective([booking], [])
+    assert Decimal(found.data["hours"]) == Decimal(hours)
+    shorter = amend(booking, {**data, "hours": None, "end": "2026-11-02T09:30:00Z"})
+    (found,) = effective([booking], [shorter])
+    assert found.data["hours"] == Decimal("0.5")
+    (found,) = effective([booking], [amend(booking, {"end": 7}, id="odd")])
+    assert found.data == {"end": 7}

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.reference.dates import Period, day_of, seconds_of
 from tests.reference.facts import Facts
-from tests.reference.values import SECONDS, ZERO, Doc, equal, exact, number
+from tests.reference.values import SECONDS, ZERO, Doc, decimal, equal, exact, number, rounded
 
 THINGS = {
     "pos.sale": "order", "pos.refund": "refund", "print.job": "job",
@@ -36,7 +36,16 @@ def counting(events: list[Doc], now: datetime) -> list[Doc]:
     for event in sorted((e for key, e in usage.items() if key not in voided), key=position):
         name = event["data"].get(THINGS.get(event["type"], ""))
         latest[(event["type"], event["source"], name) if name else (event["source"], event["id"], 0, 0)] = event
-    return sorted((e | {"data": e.get("counted", e["data"])} for e in latest.values()), key=position)
+    found = [e | {"data": with_hours(e, e["counted"] if "counted" in e else e["data"])} for e in latest.values()]
+    return sorted(found, key=position)
+
+
+def with_hours(event: Doc, data: Doc) -> Doc:
+    """A booking's own hours, or those from its start to its end."""
+    if THINGS.get(event["type"]) != "booking" or data.get("hours") is not None or not {"start", "end"} <= data.keys():
+        return data
+    start, end = (datetime.fromisoformat(data[name]) for name in ("start", "end"))
+    return data | {"hours": decimal(rounded(Fraction((end - start) // timedelta(microseconds=1), 3_600_000_000), 12))}
 
 
 def look(data: Any, path: str) -> tuple[bool, Any]:

@@ -211,10 +211,11 @@ class Maker:
             return data | ({"area": chance.one_of(["north", "south", 3])} if chance.yes(0.8) else {})
         if kind == "room.booking":
             start = chance.moment()
-            hours = chance.one_of(["1", "0.5", "1.3333", "2.25", 3])
-            return {"booking": thing, "resource": chance.one_of(["big", "small"]), "start": text_of(start),
-                    "end": text_of(start + timedelta(hours=1)), "hours": hours,
-                    "status": chance.one_of(["booked", "used", "cancelled"])}  # fmt: skip
+            length = timedelta(minutes=chance.one_of([60, 45, 100, 7]))
+            status = chance.one_of(["booked", "used", "cancelled"])
+            data = {"booking": thing, "resource": chance.one_of(["big", "small"]), "start": text_of(start),
+                    "end": text_of(start + length), "status": status}  # fmt: skip
+            return data | ({"hours": chance.one_of(["1", "0.5", "1.3333", "2.25", 3])} if chance.yes(0.6) else {})
         return self.sale(thing)
 
     def sale(self, thing: str) -> Doc:
