@@ -181,11 +181,13 @@ class Feed:
     """How a vendor is polled, every `every_s` seconds unless the source is set otherwise.
 
     `request` gets the cursor of the page before (None at first) and the time; `read` the same cursor and the answer.
+    `polled` tells whether the source is set to be polled at all.
     """
 
     every_s: int
     request: Callable[[Setup, Json, datetime], Request]
     read: Callable[[Setup, Json, Answer], Page]
+    polled: Callable[[Setup], bool] = lambda _setup: True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

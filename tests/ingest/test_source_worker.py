@@ -11,7 +11,7 @@ from meter.ingest.fetching import worker as workers
 from meter.ingest.fetching.transport import TryLater
 from meter.model.errors import Unavailable
 from meter.model.wire import BODY_BYTES_MAX
-from meter.sources.spec import Fetch
+from meter.sources.spec import Feed, Fetch
 from meter.store.apply import apply_catalog
 from meter.store.engine import Database
 from meter.store.leases import LeaseLost
@@ -328,3 +328,12 @@ async def test_what_a_vendor_says_of_members_is_applied_where_the_source_is_set_
         assert len(told.applied) == 1
         await told.worker.apply(lease)
         assert len(told.applied) == 1
+
+
+async def test_what_a_source_is_not_set_to_is_not_polled(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = replace(VENDOR.feeds["log"], polled=lambda _setup: False)
+    monkeypatch.setitem(cast("dict[str, Feed]", VENDOR.feeds), "log", silent)
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await told.turn()
+        assert vendor.asked == []
+        assert await rows(database, feeds) == []

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from meter.clock import Clock, now
-from meter.ingest.fetching.transport import Declined
+from meter.ingest.fetching.transport import Declined, TryLater
 from meter.model.event import Json
 from meter.sources.spec import Answer, Request, Setup
 
@@ -42,6 +42,9 @@ def _read(pattern: str, arguments: Mapping[str, Json]) -> list[dict[str, str]]:
     unless: Mapping[str, str] = arguments.get("unless") or {}
     try:
         paths = [path for path in map(Path, glob(pattern)) if path.is_file()]  # noqa: PTH207 -- the pattern is absolute
+        if not paths:
+            message = f"no file matches {pattern}; check the option path, and that the gateway's user may read it"
+            raise TryLater(message)
         paths.sort(key=lambda path: (path.stat().st_mtime_ns, path.name))
         read = []
         for path in paths[-int(arguments.get("newest") or _NEWEST) :]:

@@ -187,6 +187,8 @@ class SourceWorker:
         busy = len(due) == OBJECTS_A_TURN_MAX
         if setup.fetched or source.vendor.polls_without_key:
             for name, feed in source.vendor.feeds.items():
+                if not feed.polled(setup):
+                    continue
                 row = rows.get(name) or _first(source, name, moment)
                 if row.due_at <= moment and not self._rests(source):
                     busy |= await self._poll(source, feed, row, lease)

@@ -147,7 +147,7 @@ UNIFI_ACCESS: Final = Vendor(
     },
     hook=Hook(check=check, read=read),
     fetches={"log": Fetch(request=request_around, read=read_around)},
-    feeds={"log": Feed(every_s=60, request=request_log, read=read_log)},
+    feeds={"log": Feed(every_s=60, request=request_log, read=read_log, polled=by_log)},
     covers=(
         Covers(
             what="access.door.unlock", state="done", becomes="door.access", note="or a look at the log, see usage_from"

@@ -58,7 +58,7 @@ def file_feed(
         newest = {name: known[name] for name in sorted(known)[-_KNOWN_MAX:]}
         return Page(items=items, cursor={"read_as": _read_as(setup), "files": newest})
 
-    return Feed(every_s=every_s, request=request, read=answer_read)
+    return Feed(every_s=every_s, request=request, read=answer_read, polled=lambda setup: bool(setup.options["path"]))
 
 
 def _known(setup: Setup, cursor: Json) -> Mapping[str, Json]:
