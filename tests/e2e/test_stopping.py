@@ -13,8 +13,8 @@ import pytest
 from meter import app
 from meter.app import Gateway, Parts
 from meter.config import Settings
-from meter.model.hashing import PLAIN
 from meter.embedded.child import leftovers
+from meter.model.hashing import PLAIN
 from tests.gateway import RunningGateway
 
 _WITHIN_S = 60
