@@ -106,12 +106,11 @@ async def defer_fetch(
     )
 
 
-async def feed_rows(conn: AsyncConnection, operator: str) -> list[FeedRow]:
-    """Return every poll that was ever made, by vendor, name and feed."""
+async def feed_rows(conn: AsyncConnection, operator: str, of: tuple[str, str] | None = None) -> list[FeedRow]:
+    """Return every poll that was ever made, by vendor, name and feed; `of`: only those of this vendor and name."""
     table = feeds.c
-    rows = await conn.execute(
-        select(feeds).where(table.operator == operator).order_by(table.vendor, table.name, table.feed)
-    )
+    whose = table.operator == operator if of is None else _of(feeds, operator, *of)
+    rows = await conn.execute(select(feeds).where(whose).order_by(table.vendor, table.name, table.feed))
     return [
         FeedRow(
             vendor=row.vendor,

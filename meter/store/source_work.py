@@ -25,7 +25,7 @@ _FETCHES: Final = insert_many(
 # And notices: theirs are events and no more. Asked for with the vendor's key, and believed in what else they say, they
 # would be sales of another site's.
 VENDOR_CHANNELS: Final = frozenset(("webhook", "fetch", "poll"))
-_VENDORS_OWN: Final = "channel IN ('webhook', 'fetch', 'poll')"
+_VENDORS_OWN: Final = f"channel IN ({', '.join(repr(channel) for channel in sorted(VENDOR_CHANNELS))})"
 # The latest in the order of events counts, in whatever order they come; what was decided stays so until it changes.
 _DRAFTS: Final = insert_many(
     drafts,

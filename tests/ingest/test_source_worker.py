@@ -14,9 +14,10 @@ from meter.model.wire import BODY_BYTES_MAX
 from meter.sources.spec import Feed, Fetch
 from meter.store.apply import apply_catalog
 from meter.store.engine import Database
+from meter.store.fetching import FeedRow, save_feed
 from meter.store.leases import LeaseLost
 from meter.store.tables import drafts, events, feeds, fetches, identities, rejections
-from tests.ingest.bodies import NOW, acceptor, arrival
+from tests.ingest.bodies import NOW, OPERATOR, acceptor, arrival
 from tests.ingest.rows import rows
 from tests.ingest.vendor import VENDOR, Asking, api, asking, notice
 
@@ -337,3 +338,14 @@ async def test_what_a_source_is_not_set_to_is_not_polled(database: Database, mon
         await told.turn()
         assert vendor.asked == []
         assert await rows(database, feeds) == []
+
+
+async def test_a_source_goes_on_from_its_own_place(database: Database) -> None:
+    other = FeedRow(
+        vendor="doors", name="other", feed="log", cursor=99, due_at=NOW, polled_at=NOW, failures=0, fault=None
+    )
+    async with database.begin() as conn:
+        await save_feed(conn, OPERATOR, other)
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await told.turn()
+        assert vendor.asked == ["/log?after=0"]

@@ -179,7 +179,8 @@ class SourceWorker:
             due = await due_fetches(
                 conn, self._operator, setup.vendor, setup.name, now=moment, objects_max=OBJECTS_A_TURN_MAX
             )
-            rows = {row.feed: row for row in await feed_rows(conn, self._operator) if _is_of(row, source)}
+            of_source = await feed_rows(conn, self._operator, (setup.vendor, setup.name))
+        rows = {row.feed: row for row in of_source}
         for fetch in due:
             if self._rests(source):
                 return LOOK_INTERVAL_S
@@ -322,10 +323,6 @@ class SourceWorker:
 
 def _guarded(setup: Setup, read: Callable[[], Read]) -> Read:
     return guarded(read, vendor=setup.vendor, source=setup.name)
-
-
-def _is_of(row: FeedRow, source: ConfiguredSource) -> bool:
-    return (row.vendor, row.name) == (source.setup.vendor, source.setup.name)
 
 
 def _first(source: ConfiguredSource, feed: str, moment: datetime) -> FeedRow:
