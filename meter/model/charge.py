@@ -18,10 +18,12 @@ Kind: TypeAlias = Literal["usage", "fee", "minimum", "refund", "adjustment"]
 Settlement: TypeAlias = Literal["account", "paid"]
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 Role: TypeAlias = Literal["original", "reversal", "replacement"]
+SalesRole: TypeAlias = Literal["principal", "agent"]
 
 
 TIP_PART: Final = "tip"
 REFUND_PART: Final = "refund"
+EXPIRY_PART: Final = "expired"
 
 
 # Structs where dataclasses would do: several are made for each event, and a Struct is made ten times as fast.
@@ -31,7 +33,8 @@ class LineKey(NamedTuple):
     """What a line is about, within its account: one contribution of one event to one meter.
 
     `element` is the index within an array of the event; `part` tells several lines of one contribution apart ("" for
-    the usage itself, "tip", "refund", "tip/refund"). Time comes first so that lines sort in the order of events.
+    the usage itself, "tip", "refund", "tip/refund"; "expired" where bought credit ran out). Time comes first so that
+    lines sort in the order of events.
     """
 
     time: datetime
@@ -45,6 +48,11 @@ class LineKey(NamedTuple):
     def of_tip(self) -> bool:
         """Tell whether the line is a tip, or what a refund gives back of one."""
         return self.part.partition("/")[0] == TIP_PART
+
+    @property
+    def of_expiry(self) -> bool:
+        """Tell whether the line is what was left of bought credit when it expired: no money moves."""
+        return self.part == EXPIRY_PART
 
 
 class Draw(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,10 +72,27 @@ class LineTax(msgspec.Struct, frozen=True, kw_only=True):
     amount: Decimal | None = None
 
 
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a line's net revenue belongs to another: a fraction. `role` is the operator's: who sells, or brokers."""
+
+    party: str
+    share: Decimal
+    role: SalesRole
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a charge belongs to `party`, in the currency's minor unit: net of tax, before money grants."""
+
+    party: str
+    role: SalesRole
+    amount: Decimal
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """What the facts say ought to be booked for one contribution. Equal lines bill the same.
 
-    `amount` is exact, before tax. `tip` and `total` are set on sales paid at the till only.
+    `amount` is exact, before tax. `tip` and `total` are set on sales paid at the till only. `shares` has each party
+    once. `earned_until`: the revenue is earned evenly from the key's time until then; None: at once.
     """
 
     key: LineKey
@@ -95,6 +120,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: bool = False
     tip: Decimal | None = None
     total: Decimal | None = None
+    shares: tuple[Share, ...] = ()
+    earned_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +129,8 @@ class Charge:
     """One booked line, never changed or deleted: a correction is a reversal and, if something remains, a replacement.
 
     `rounded` is this charge's part of its rounding group in the currency's minor unit, `tax_amount` likewise of its tax
-    group. `corrects` is the id of the charge that it reverses or replaces; `revision` counts the charges of a line key.
+    group, `shared` of what belongs to others, one for each of the line's shares. `corrects` is the id of the charge
+    that it reverses or replaces; `revision` counts the charges of a line key.
     """
 
     id: str
@@ -115,6 +143,7 @@ class Charge:
     reason: str | None
     booked_at: datetime
     invoice_period: Period = field(repr=False)
+    shared: tuple[Shared, ...] = ()
 
     @property
     def kind(self) -> Kind:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import Row
 
-from meter.model.charge import Charge, Draw, Line, LineKey, LineTax
+from meter.model.charge import Charge, Draw, Line, LineKey, LineTax, Share, Shared
 from meter.model.event import EventKey
 from meter.model.period import Period
 from meter.store.tables import charges
@@ -63,6 +64,8 @@ def charge_row(operator: str, charge: Charge) -> dict[str, Any]:
         "unpriced": line.unpriced,
         "tip": line.tip,
         "total": line.total,
+        "shares": _share_rows(charge) or None,
+        "earned_until": line.earned_until,
         "booked_at": charge.booked_at,
     }
 
@@ -99,6 +102,8 @@ def charge_of(row: Row[*tuple[Any, ...]], draws: Sequence[Draw]) -> Charge:
         unpriced=row.unpriced,
         tip=row.tip,
         total=row.total,
+        shares=tuple(_share_of(one) for one in row.shares or ()),
+        earned_until=row.earned_until,
     )
     return Charge(
         id=row.id,
@@ -111,4 +116,22 @@ def charge_of(row: Row[*tuple[Any, ...]], draws: Sequence[Draw]) -> Charge:
         reason=row.reason,
         booked_at=row.booked_at,
         invoice_period=Period(row.invoice_start, row.invoice_end),
+        shared=tuple(_shared_of(one) for one in row.shares or ()),
     )
+
+
+def _share_rows(charge: Charge) -> list[dict[str, str]]:
+    pairs = zip(charge.line.shares, charge.shared, strict=True)
+    # Numbers as text: what reads JSON must not take a decimal for a float.
+    return [
+        {"party": share.party, "share": str(share.share), "role": share.role, "amount": str(shared.amount)}
+        for share, shared in pairs
+    ]
+
+
+def _share_of(row: Mapping[str, Any]) -> Share:
+    return Share(party=row["party"], share=Decimal(row["share"]), role=row["role"])
+
+
+def _shared_of(row: Mapping[str, Any]) -> Shared:
+    return Shared(party=row["party"], role=row["role"], amount=Decimal(row["amount"]))

@@ -53,6 +53,8 @@ charges = Table(
     Column("unpriced", Boolean, nullable=False),
     Column("tip", Numeric),
     Column("total", Numeric),
+    Column("shares", JSONB),  # [{party, share, role, amount}, ...], numbers as text; NULL: nothing is shared
+    Column("earned_until", When),  # NULL: at once
     Column("booked_at", When, nullable=False),
     PrimaryKeyConstraint("operator", "id"),
     Index("charges_tail_idx", "operator", "xid", "seq"),
