@@ -21,6 +21,7 @@ from meter.rating.book import book
 from meter.rating.state import STATE_FORMAT
 from meter.store import booking as store
 from meter.store.closes import Closes, mark_booked
+from meter.store.journal import insert_entries
 from meter.store.outbox import add_items, items_for
 from meter.store.readers import add_totals
 
@@ -84,7 +85,7 @@ async def keep_books(
 async def write_books(connection: AsyncConnection, operator: str, books: Books, *, targets: Sequence[str]) -> None:
     """Write charges, draws, journal, outbox and checkpoints."""
     await store.insert_charges(connection, operator, books.charges)
-    await store.insert_journal(connection, operator, books.entries)
+    await insert_entries(connection, operator, books.entries)
     await add_items(connection, items_for(books.entries, operator=operator, targets=targets))
     await store.replace_checkpoints(
         connection,

@@ -1,4 +1,4 @@
-"""Double entry: every charge becomes one balanced entry (docs/ledger.md)."""
+"""Double entry: what is booked, earned and billed, as balanced entries (docs/ledger.md, decision 0013)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Literal, TypeAlias
 
 from meter.model.errors import Broken
 from meter.model.money import ZERO
+
+EntryKind: TypeAlias = Literal["charge", "earned", "billed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,17 +24,21 @@ class Posting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """A balanced set of postings of one currency, dated in the operator's zone on the day it was booked.
+    """A balanced set of postings of one currency, dated in the operator's zone by what it is about (decision 0013).
 
-    `id` is the charge's id. `dimensions` carries site, account, member, meter for the ledger's classes and metadata.
+    `id` is the charge's where `kind` is `charge`; `rv_...` of revenue earned with a day, `bl_...` of a period billed.
+    `dimensions` carries site, account, member, meter and so on for the ledger's classes and metadata; ids only.
+    `suspense`: a posting waits in suspense for an account that fits.
     """
 
     id: str
+    kind: EntryKind = "charge"
     day: date
     currency: str
     narration: str
     postings: tuple[Posting, ...]
     dimensions: Mapping[str, str]
+    suspense: bool = False
 
     def check_invariants(self) -> None:
         """Raise Broken unless the postings sum to zero."""

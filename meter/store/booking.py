@@ -13,11 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.charge import Charge
 from meter.model.event import EventKey, Position, UsageEvent
-from meter.model.journal import JournalEntry
 from meter.store.bulk import columns_of, insert_many, insert_rows
 from meter.store.charge_rows import charge_row
 from meter.store.engine import encode_json
-from meter.store.tables import charges, draws, journal, rating_cursors, unresolved
+from meter.store.tables import charges, draws, rating_cursors, unresolved
 from meter.store.usage import BEGINNING, Cursor
 
 
@@ -279,24 +278,3 @@ async def insert_charges(connection: AsyncConnection, operator: str, booked: Seq
         for n, draw in enumerate(charge.line.draws)
     ]
     await insert_rows(connection, draws, rows)
-
-
-async def insert_journal(connection: AsyncConnection, operator: str, entries: Sequence[JournalEntry]) -> None:
-    """Append journal entries, a row a posting."""
-    rows = [
-        {
-            "operator": operator,
-            "entry": entry.id,
-            "n": n,
-            "day": entry.day,
-            "ledger_account": posting.account,
-            "amount": posting.amount,
-            "currency": entry.currency,
-            "site": entry.dimensions.get("site", ""),
-            "account": entry.dimensions.get("account", ""),
-            "meter": entry.dimensions.get("meter", ""),
-        }
-        for entry in entries
-        for n, posting in enumerate(entry.postings)
-    ]
-    await insert_rows(connection, journal, rows)

@@ -1,11 +1,12 @@
 """The schema. Every key is led by the operator, so that rows of one operator can live together (decision 0004).
 
-Append-only: `event_keys`, `events`, `rejections` (but for its status), `charges`, `draws`, `journal`. Tail reads go by
-(`xid`, `seq`) below the oldest running transaction, never by `seq` alone: a later commit can carry a smaller `seq`
-(decision 0005).
+Append-only: `event_keys`, `events`, `rejections` (but for its status), `charges`, `draws`, `entries`, `journal`. Tail
+reads go by (`xid`, `seq`) below the oldest running transaction, never by `seq` alone: a later commit can carry a
+smaller `seq` (decision 0005).
 """
 
 from meter.store.tables.booked import charges, closes, draws, journal
+from meter.store.tables.books import deferrals, entries
 from meter.store.tables.delivery import outbox
 from meter.store.tables.directory import accounts, grants, identities, member_accounts, members, subscriptions
 from meter.store.tables.incoming import edges, event_keys, events, held_events, refunds, revisions
@@ -22,10 +23,12 @@ __all__ = [
     "charges",
     "checkpoints",
     "closes",
+    "deferrals",
     "doubtful_times",
     "drafts",
     "draws",
     "edges",
+    "entries",
     "event_keys",
     "events",
     "feeds",

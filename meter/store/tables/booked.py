@@ -59,6 +59,7 @@ charges = Table(
     PrimaryKeyConstraint("operator", "id"),
     Index("charges_tail_idx", "operator", "xid", "seq"),
     Index("charges_account_idx", "operator", "account", "event_time"),
+    Index("charges_invoice_idx", "operator", "account", "invoice_start"),
 )
 
 draws = Table(

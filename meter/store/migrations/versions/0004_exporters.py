@@ -1,4 +1,4 @@
-"""Shares of revenue and when it is earned, with each charge.
+"""Shares of revenue and when it is earned, with each charge; entries in their order, and what is still to be earned.
 
 Every column has a default or may be NULL, so the version before serves on while this runs and after it.
 """
@@ -6,6 +6,8 @@ Every column has a default or may be NULL, so the version before serves on while
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
+
+from meter.store.xid8 import Xid8
 
 revision = "0004"
 down_revision = "0003"
@@ -19,8 +21,60 @@ WHEN = sa.DateTime(timezone=True)
 def upgrade() -> None:
     op.add_column("charges", sa.Column("shares", JSONB(), nullable=True))
     op.add_column("charges", sa.Column("earned_until", WHEN, nullable=True))
+    op.create_index("charges_invoice_idx", "charges", ["operator", "account", "invoice_start"])
+    _books()
+
+
+def _books() -> None:
+    op.create_table(
+        "entries",
+        sa.Column("operator", ID, nullable=False),
+        sa.Column("id", ID, nullable=False),
+        sa.Column("xid", Xid8(), server_default=sa.text("pg_current_xact_id()"), nullable=False),
+        sa.Column("seq", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("site", ID, nullable=False),
+        sa.Column("account", ID, nullable=False),
+        sa.Column("member", ID, nullable=True),
+        sa.Column("meter", ID, nullable=False),
+        sa.Column("narration", sa.Text(), nullable=False),
+        sa.Column("dimensions", JSONB(), nullable=False),
+        sa.Column("suspense", sa.Boolean(), nullable=False),
+        sa.CheckConstraint("kind IN ('charge', 'earned', 'billed')", name=op.f("entries_kind_check")),
+        sa.PrimaryKeyConstraint("operator", "id", name=op.f("entries_pkey")),
+    )
+    op.create_index("entries_tail_idx", "entries", ["operator", "xid", "seq"])
+    op.create_index("entries_day_idx", "entries", ["operator", "day"])
+    op.create_index("entries_suspense_idx", "entries", ["operator", "xid", "seq"], postgresql_where=sa.text("suspense"))
+    op.create_table(
+        "deferrals",
+        sa.Column("operator", ID, nullable=False),
+        sa.Column("charge", ID, nullable=False),
+        sa.Column("chain", ID, nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("net", sa.Numeric(), nullable=False),
+        sa.Column("first_day", sa.Date(), nullable=False),
+        sa.Column("end_day", sa.Date(), nullable=False),
+        sa.Column("next_day", sa.Date(), nullable=False),
+        sa.Column("debit", ID, nullable=False),
+        sa.Column("credit", ID, nullable=False),
+        sa.Column("narration", sa.Text(), nullable=False),
+        sa.Column("dimensions", JSONB(), nullable=False),
+        sa.Column("suspense", sa.Boolean(), nullable=False),
+        sa.CheckConstraint("first_day <= next_day AND next_day <= end_day", name=op.f("deferrals_days_check")),
+        sa.PrimaryKeyConstraint("operator", "charge", name=op.f("deferrals_pkey")),
+    )
+    op.create_index(
+        "deferrals_due_idx", "deferrals", ["operator", "next_day"], postgresql_where=sa.text("next_day < end_day")
+    )
+    op.create_index("deferrals_chain_idx", "deferrals", ["operator", "chain"])
 
 
 def downgrade() -> None:
+    op.drop_table("deferrals")
+    op.drop_table("entries")
+    op.drop_index("charges_invoice_idx", table_name="charges")
     op.drop_column("charges", "earned_until")
     op.drop_column("charges", "shares")
