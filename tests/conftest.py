@@ -27,6 +27,9 @@ from tests.tools import need_tool
 settings.register_profile("meter", deadline=None, print_blob=True)
 settings.load_profile("meter")
 
+# The contract servers of tests/contract, for the tests of the export targets.
+pytest_plugins = ["tests.contract.servers"]
+
 _TEMPLATE = "migrated"
 
 

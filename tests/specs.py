@@ -40,6 +40,11 @@ class Spec:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
 
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """Return all of it."""
+        return self._document
+
     def validate(self, content: Any, schema: str) -> None:
         """Fail unless the content is what the component named `schema` says."""
         self._validate(content, {"$ref": f"#/components/schemas/{schema}"})
