@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from meter.api.routing import DecimalText, InstantText, Model
-from meter.model.charge import Charge, Kind, Role, Settlement
+from meter.model.charge import Charge, Kind, Role, SalesRole, Settlement
 from meter.model.instant import instant_text
 from meter.model.money import plain
 from meter.model.period import Period
@@ -59,12 +59,26 @@ class DrawJson(Model, kw_only=True):
     amount: DecimalText
 
 
+class ShareJson(Model, kw_only=True):
+    """What of a charge belongs to `party`: a fraction (`share`) of its revenue without tax, before money grants.
+
+    `role` is the operator's in the sale, principal or agent. `amount` is in the currency's minor unit, and sums as
+    `rounded` does.
+    """
+
+    party: str
+    share: DecimalText
+    role: SalesRole
+    amount: DecimalText
+
+
 class ChargeJson(Model, kw_only=True):
     """One booked line. `amount` is exact and before tax, `rounded` its part of its group in the currency's minor unit.
 
     `role` tells a correction's two halves apart. `tip` and `total` are a paid sale's, as the till recorded them. Lines
-    without an event (fees, minimums, deposits, credit bought) have no `event`, and may have no `site`. `time` is where
-    a line stands: the event's time, else when it fell due.
+    without an event (fees, minimums, deposits, credit bought or expired) have no `event`, and may have no `site`.
+    `time` is where a line stands: the event's time, else when it fell due. The revenue is earned evenly from then until
+    `earned_until`, at once where that is null.
     """
 
     id: str
@@ -96,6 +110,8 @@ class ChargeJson(Model, kw_only=True):
     unpriced: bool
     tip: DecimalText | None
     total: DecimalText | None
+    shares: list[ShareJson]
+    earned_until: InstantText | None
     corrects: str | None
     reason: str | None
     booked_at: InstantText
@@ -152,11 +168,20 @@ def charge_fields(charge: Charge) -> dict[str, Any]:
         "unpriced": line.unpriced,
         "tip": _number(line.tip),
         "total": _number(line.total),
+        "shares": _shares(charge),
+        "earned_until": None if line.earned_until is None else instant_text(line.earned_until),
         "corrects": charge.corrects,
         "reason": charge.reason,
         "booked_at": instant_text(charge.booked_at),
         "explain": short_text(charge),
     }
+
+
+def _shares(charge: Charge) -> list[ShareJson]:
+    return [
+        ShareJson(party=share.party, share=plain(share.share), role=share.role, amount=plain(shared.amount))
+        for share, shared in zip(charge.line.shares, charge.shared, strict=True)
+    ]
 
 
 def charge_json(charge: Charge) -> ChargeJson:
@@ -181,8 +206,8 @@ def _number(number: Decimal | None) -> str | None:
 CSV_COLUMNS: Final = (
     "id account member site meter plan kind role time event_source event_id event_type event_time period_start "
     "period_end invoice_start invoice_end quantity unit covered billable dimensions price amount rounded currency "
-    "tax_name tax_rate tax_inclusive tax_amount draws settlement estimated unpriced tip total corrects reason "
-    "booked_at explain cursor"
+    "tax_name tax_rate tax_inclusive tax_amount draws settlement estimated unpriced tip total shares "
+    "earned_until corrects reason booked_at explain cursor"
 ).split()
 # Texts that people and devices choose; the rest is ours.
 _GUARDED: Final = frozenset(
@@ -216,6 +241,7 @@ def _csv_row(line: ChargeLine) -> list[str]:
         "invoice_end": line.invoice_period.end,
         "dimensions": msgspec.json.encode(line.dimensions).decode(),
         "draws": msgspec.json.encode(line.draws).decode(),
+        "shares": msgspec.json.encode(line.shares).decode(),
         "tax_name": tax and tax.name,
         "tax_rate": tax and tax.rate,
         "tax_inclusive": tax and tax.inclusive,

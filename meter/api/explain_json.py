@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from meter.api.charge_json import EventKeyJson, PeriodJson
 from meter.api.routing import DecimalText, InstantText, Model
-from meter.model.charge import Kind, Role, Settlement
+from meter.model.charge import Kind, Role, SalesRole, Settlement
 
 
 class RawEventJson(Model, kw_only=True):
@@ -86,9 +86,12 @@ class SameActJson(Model, kw_only=True):
 
 
 class DueJson(Model, kw_only=True):
-    """What fell due without an event: `each` x `seats` x `active_days` / `days`, of a minimum less `reached`."""
+    """What fell due without an event: `each` x `seats` x `active_days` / `days`, of a minimum less `reached`.
 
-    what: Literal["fee", "unused", "deposit", "deposit_returned", "purchase", "first_flat", "minimum"]
+    Of expired credit nothing is due: `each` was paid for what was `bought`, of which the line's quantity was left.
+    """
+
+    what: Literal["fee", "unused", "deposit", "deposit_returned", "purchase", "expiry", "first_flat", "minimum"]
     each: DecimalText
     seats: DecimalText
     active_days: int | None
@@ -96,6 +99,7 @@ class DueJson(Model, kw_only=True):
     amount: DecimalText
     reached: DecimalText | None
     subscription: str | None
+    bought: DecimalText | None
 
 
 class SaleJson(Model, kw_only=True):
@@ -239,6 +243,17 @@ class BookedTaxJson(Model, kw_only=True):
     alone: DecimalText
 
 
+class BookedShareJson(Model, kw_only=True):
+    """What of the charge belongs to `party`: `share` of `revenue` (net of tax, before money grants), and `alone`."""
+
+    party: str
+    share: DecimalText
+    role: SalesRole
+    revenue: DecimalText
+    amount: DecimalText
+    alone: DecimalText
+
+
 class ChainJson(Model, kw_only=True):
     """A charge of the same line."""
 
@@ -292,6 +307,8 @@ class ExplanationJson(Model, kw_only=True):
     rounding: RoundingJson
     currency: str
     tax: BookedTaxJson | None
+    shares: list[BookedShareJson]
+    earned_until: InstantText | None
     period: PeriodJson
     invoice_period: PeriodJson
     chain: list[ChainJson]

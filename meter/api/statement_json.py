@@ -21,6 +21,7 @@ class StatementLineJson(Model, kw_only=True):
 
     `time`, `plan` and `price` are there where each line stands for itself: fees and minimums. `amount` is exact, before
     tax; `rounded` was booked of it; `net` is `rounded` without the tax that is in it. `lines` counts what stands.
+    `expired`: the quantity is what was left of bought credit when it ran out.
     """
 
     meter: str
@@ -41,6 +42,7 @@ class StatementLineJson(Model, kw_only=True):
     lines: int
     estimated: int
     unpriced: bool
+    expired: bool
 
 
 class TillLineJson(Model, kw_only=True):
@@ -182,6 +184,7 @@ def lines_json(lines: Iterable[StatementLine]) -> list[StatementLineJson]:
             lines=line.lines,
             estimated=line.estimated,
             unpriced=line.unpriced,
+            expired=line.expired,
         )
         for line in lines
     ]
@@ -252,7 +255,7 @@ def totals_json(totals: StatementTotals) -> StatementTotalsJson:
 _CSV_COLUMNS: Final = (
     "section meter kind plan price period_start period_end time quantity unit covered billable amount rounded net tax "
     "tip total currency tax_name tax_rate tax_inclusive grant origin member granted used remaining effective expires "
-    "lines estimated unpriced"
+    "lines estimated unpriced expired"
 ).split()
 # Texts that people choose; the rest is ours.
 _GUARDED: Final = frozenset("meter plan price unit tax_name grant member".split())

@@ -13,9 +13,9 @@ from meter.catalog.meters import read_meters
 from meter.catalog.nodes import node_of
 from meter.catalog.plans import PlanContext, read_plans
 from meter.catalog.sections import (
-    check_shares,
     read_credit_rates,
     read_ledger,
+    read_shares,
     read_sites,
     read_taxes,
     read_topics,
@@ -52,7 +52,6 @@ def read_catalog(root: Entry, *, version: int, effective: datetime | None, accou
     credit_rates = read_credit_rates(root, meters)
     context = PlanContext(meters, taxes, currency, credit_rates)
     plans = read_plans(root.entry("plans"), context)
-    check_shares(root, meters=meters, sites=sites)
     catalog = Catalog(
         operator=operator,
         version=version,
@@ -67,6 +66,7 @@ def read_catalog(root: Entry, *, version: int, effective: datetime | None, accou
         topics=read_topics(root, sites),
         credit_rates=credit_rates,
         ledger_accounts=read_ledger(root),
+        revenue_shares=read_shares(root, meters=meters, sites=sites),
         account=account,
     )
     return ReadCatalog(catalog, context)

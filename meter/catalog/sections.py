@@ -8,14 +8,19 @@ from typing import Final
 
 from meter.catalog.entry import Entry
 from meter.catalog.prices import read_dimensions
-from meter.model.catalog import CreditRate, Meter, Site, Tax, TopicMap
+from meter.model.catalog import CreditRate, Meter, RevenueShare, Site, Tax, TopicMap
+from meter.model.charge import SalesRole
 from meter.model.money import ONE, ZERO
+from meter.rating.calendar import MEMBERSHIP
+from meter.rating.sale import POS
 from meter.sources.options import options_of
 from meter.sources.registry import DECODERS, VENDORS, vendor_of_decoder
 
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00", re.ASCII)
 _LEDGER_ACCOUNT: Final = re.compile(r"[^\W_][\w -]*(:[^\W_][\w -]*)+")
 _TOPIC_BYTES_MAX: Final = 1024
+# What earns revenue without a meter of the catalog's.
+_EARNING: Final = frozenset({MEMBERSHIP, POS})
 
 
 def read_taxes(section: Entry | None) -> Mapping[str, Tax]:
@@ -146,23 +151,24 @@ def _credit_rate(entry: Entry, meter: Meter) -> CreditRate:
     return CreditRate(rate=rate, match={} if match is None else read_dimensions(match, meter))
 
 
-def check_shares(root: Entry, *, meters: Collection[str], sites: Collection[str]) -> None:
-    """Check the shares of revenue that belong to others."""
-    shares = root.entries("revenue_share")
-    for entry in shares:
+def read_shares(root: Entry, *, meters: Collection[str], sites: Collection[str]) -> tuple[RevenueShare, ...]:
+    """Return the shares of revenue that belong to others, in their order."""
+    found: list[RevenueShare] = []
+    for entry in root.entries("revenue_share"):
+        meter = site = None
         match = entry.entry("match")
         if match is not None:
-            match.reference("meter", meters, "meter")
-            match.reference("site", sites, "site")
+            meter = match.reference("meter", {*meters, *_EARNING}, "meter")
+            site = match.reference("site", sites, "site")
             match.done()
         entry.need("party", "who receives the share")
-        entry.id("party")
+        party = entry.id("party") or ""
         entry.need("share", "a fraction, like 0.12")
         share = entry.number("share") or ZERO
         if share > ONE:
             entry.fault("share", f"is {share}; shares are fractions: 12 % is 0.12")
         entry.word("basis", ("net",))
-        entry.word("role", ("principal", "agent"))
+        role: SalesRole = "agent" if entry.word("role", ("principal", "agent")) == "agent" else "principal"
+        found.append(RevenueShare(party=party, share=share, role=role, meter=meter, site=site))
         entry.done()
-    if shares:
-        root.warn("revenue_share", "is not posted by this version: all revenue is the operator's")
+    return tuple(found)

@@ -85,6 +85,8 @@ def _add_section(table: Table, section: str, found: StatementJson) -> None:
             about.append(f"({line.estimated} estimated)")
         if line.unpriced:
             about.append("not priced yet")
+        if line.expired:
+            about.append("expired unused")
         table.add_row(
             escape(f"{section}: {' '.join(filter(None, about))}"),
             escape(f"{line.quantity} {line.unit}"),

@@ -15,6 +15,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Literal, TypeAlias
 
+from meter.model.charge import SalesRole, Share
 from meter.model.event import REPORTED, Json
 from meter.model.money import ONE, plain
 
@@ -298,6 +299,17 @@ class Tax:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevenueShare:
+    """The fraction of net revenue that belongs to `party`: of one meter, one site, both (None: of any)."""
+
+    party: str
+    share: Decimal
+    role: SalesRole = "principal"
+    meter: str | None = None
+    site: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """A place: its zone counts local days; `walk_in` is the account of paid sales by unknown guests."""
 
@@ -346,6 +358,7 @@ class Catalog:
     topics: tuple[TopicMap, ...] = ()
     credit_rates: Mapping[str, tuple[CreditRate, ...]] = field(default_factory=dict)  # by meter
     ledger_accounts: Mapping[str, str] = field(default_factory=dict)
+    revenue_shares: tuple[RevenueShare, ...] = ()
     account: str | None = None
 
     @cached_property
@@ -361,6 +374,20 @@ class Catalog:
             named = self.meters.get(str(data.get("meter")))
             return (named,) if named is not None and named.event == REPORTED else ()
         return self._meters_by_event.get(event_type, ())
+
+    @cached_property
+    def _shares(self) -> Sequence[tuple[RevenueShare, Share]]:
+        return [(one, Share(party=one.party, share=one.share, role=one.role)) for one in self.revenue_shares]
+
+    def shares_of(self, meter: str, site: str) -> tuple[Share, ...]:
+        """Return what of a meter's revenue at a site belongs to others: of each party the first entry that fits."""
+        if not self.revenue_shares:
+            return ()
+        found: dict[str, Share] = {}
+        for entry, share in self._shares:
+            if entry.meter in {None, meter} and entry.site in {None, site}:
+                found.setdefault(entry.party, share)
+        return tuple(found.values())
 
     def site(self, name: str) -> Site:
         """Return the site; one that the catalog does not know has the operator's zone and nothing else."""

@@ -1,4 +1,4 @@
-"""Differences to charges: ids, roles, and the one rounding (rating.md, section 6; decision 0003)."""
+"""Differences to charges: ids, roles, and the one rounding (rating.md, section 6; decisions 0003 and 0013)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import NamedTuple, TypeAlias
 
-from meter.model.charge import Charge, Line, LineKey, Role, Settlement, charge_id
+from meter.model.charge import Charge, Line, LineKey, Role, Settlement, Share, Shared, charge_id
 from meter.model.money import EXACT, ONE, ZERO, rounded_minor
 from meter.model.period import Period
 from meter.rating.corrections import Difference, reversed_line
@@ -42,6 +42,13 @@ class TaxGroup(NamedTuple):
     currency: str
 
 
+class SharedGroup(NamedTuple):
+    """Lines whose shared amounts sum to the rounded share of the sum of their revenue."""
+
+    rounding: RoundingGroup
+    share: Share
+
+
 def charge_groups(line: Line) -> tuple[RoundingGroup, TaxGroup | None]:
     """Return the groups in which a line is rounded and taxed; None: there is no tax, or the till settled it."""
     tax, period = line.tax, line.period
@@ -66,15 +73,22 @@ def charge_groups(line: Line) -> tuple[RoundingGroup, TaxGroup | None]:
     return rounding, TaxGroup(line.account, period.start, period.end, tax.rate, tax.inclusive, line.currency)
 
 
+def revenue_of(line: Line) -> Decimal:
+    """Return what shares are taken of: the amount before money grants, with the tax that is in it."""
+    return sum([draw.amount for draw in line.draws if draw.unit == line.currency], line.amount)
+
+
 @dataclass(slots=True, kw_only=True)
 class GroupTotals:
     """Running sums of what is booked: `exact` amounts by rounding group, `rounded` ones by tax group.
 
-    They are sums over charges, so they can be loaded from them at any time; `book` carries them on.
+    `shared`: the revenue of which a share was taken. All are sums over charges, so they can be loaded from them at any
+    time; `book` carries them on.
     """
 
     exact: dict[RoundingGroup, Decimal] = field(default_factory=dict)
     rounded: dict[TaxGroup, Decimal] = field(default_factory=dict)
+    shared: dict[SharedGroup, Decimal] = field(default_factory=dict)
 
     def add(self, charge: Charge) -> None:
         """Count a charge that is booked already."""
@@ -83,6 +97,12 @@ class GroupTotals:
             self.exact[rounding] = self.exact.get(rounding, ZERO) + charge.line.amount
             if taxing is not None:
                 self.rounded[taxing] = self.rounded.get(taxing, ZERO) + charge.rounded
+            for share in charge.line.shares:
+                self.add_revenue(SharedGroup(rounding, share), revenue_of(charge.line))
+
+    def add_revenue(self, group: SharedGroup, revenue: Decimal) -> None:
+        """Count the revenue of charges of which a share was taken."""
+        self.shared[group] = EXACT.add(self.shared.get(group, ZERO), revenue)
 
     def add_sum(self, group: RoundingGroup, *, settled: bool, exact: Decimal, rounded: Decimal) -> None:
         """Count charges of one rounding group by their sums; `settled` ones had their tax taken by the till."""
@@ -106,6 +126,29 @@ class GroupTotals:
         self.rounded[taxing] = base + rounded
         return rounded, tax_on(taxing, base + rounded) - tax_on(taxing, base)
 
+    def _share(self, line: Line) -> tuple[Shared, ...]:
+        """Return what of the line belongs to others, as the differences that it makes to their groups."""
+        if not line.shares:
+            return ()
+        rounding, _ = charge_groups(line)
+        revenue, found = revenue_of(line), []
+        for share in line.shares:
+            group = SharedGroup(rounding, share)
+            before = self.shared.get(group, ZERO)
+            after = self.shared[group] = before + revenue
+            amount = share_on(group, after) - share_on(group, before)
+            found.append(Shared(party=share.party, role=share.role, amount=amount))
+        return tuple(found)
+
+
+def share_on(group: SharedGroup, revenue: Decimal) -> Decimal:
+    """Return the share of `revenue` without the tax that is in it."""
+    rounding, part = group.rounding, revenue * group.share.share
+    if rounding.tax_inclusive and rounding.tax_rate is not None:
+        # Divided last, as tax is.
+        part /= ONE + rounding.tax_rate
+    return rounded_minor(part, rounding.currency)
+
 
 def tax_on(group: TaxGroup, base: Decimal) -> Decimal:
     """Return the tax on `base`, which holds it already where it is inclusive."""
@@ -126,9 +169,9 @@ def book(
 ) -> list[Charge]:
     """Return the charges that make the differences good, in their order, and carry `totals` on.
 
-    A reversal negates everything but `rounded` and the tax, which follow their groups, so that a group's sum never
-    depends on the order of booking. `revisions` holds the last revision of each line that has any charge, standing or
-    not. `invoice_period` is the period, or tells it for a line.
+    A reversal negates everything but `rounded`, the tax and what is shared, which follow their groups, so that a
+    group's sum never depends on the order of booking. `revisions` holds the last revision of each line that has any
+    charge, standing or not. `invoice_period` is the period, or tells it for a line.
     """
     charges: list[Charge] = []
 
@@ -146,6 +189,7 @@ def book(
                 reason=None if role == "original" else reason,
                 booked_at=booked_at,
                 invoice_period=invoice_period(line) if callable(invoice_period) else invoice_period,
+                shared=totals._share(line),  # noqa: SLF001 -- likewise
             )
         )
 

@@ -5,20 +5,20 @@ quantity ──unit and credit grants──▶ billable ──price──▶ ─
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from meter.model.catalog import Catalog, Meter, Percentage, Price
-from meter.model.charge import Draw, Line, LineKey
+from meter.model.charge import EXPIRY_PART, Draw, Kind, Line, LineKey
 from meter.model.errors import Broken
 from meter.model.event import Json
 from meter.model.money import ONE, ZERO, is_currency, round_amount, unit_scale
 from meter.model.period import Period
 from meter.rating import grants
-from meter.rating.calendar import Beat
+from meter.rating.calendar import Beat, BeatKind
 from meter.rating.credit import Credit
 from meter.rating.evidence import Evidence
 from meter.rating.facts import AccountFacts
@@ -32,6 +32,7 @@ from meter.rating.state import AccountState, DrawStep, SaleKey, SoldPart, TotalK
 from meter.rating.values import MISSING, number, read
 
 _NOTHING: Final = Payable(ZERO)
+_KINDS: Final[Mapping[BeatKind, Kind]] = {"fee": "fee", "zero": "usage", "minimum": "minimum", "expiry": "fee"}
 
 
 class _Kept(NamedTuple):
@@ -150,10 +151,15 @@ class Rater:
     def beat(self, beat: Beat) -> Line | None:
         """Return the line of something due without an event; None if it comes to nothing."""
         left: Payable
+        quantity, part = beat.quantity, ""
         # Nothing is converted: what a catalog asks for in another currency than the account's is booked at 0.
         foreign = beat.asked not in {None, beat.currency}
         if foreign:
             left = _NOTHING
+        elif beat.instance is not None:
+            left, part = _NOTHING, EXPIRY_PART
+            used = self.state.used.get(beat.instance, ZERO)
+            quantity -= round_amount(used / unit_scale(beat.unit))
         elif beat.kind == "fee":
             left = self._discounted_beat(beat, beat.amount, FEES)
         elif beat.kind == "zero":
@@ -167,24 +173,24 @@ class Rater:
             reached = self.state.capped.get((beat.plan.id, beat.price.id, beat.member or ""), ZERO)
             missing = true_up(beat.each, reached, beat.days.active, beat.days.days)
             left = self._discounted_beat(beat, missing, beat.meter)
-        if not left.amount and not beat.quantity and not left.money:
+        if not left.amount and not quantity and not left.money:
             return None
         named = beat.price or beat.plan
         line = Line(
-            key=LineKey(beat.time, "", beat.id, beat.meter),
+            key=LineKey(beat.time, "", beat.id, beat.meter, 0, part),
             account=self.facts.account.id,
             member=beat.member,
             site=beat.site,
             meter=beat.meter,
             plan=beat.plan.id if beat.plan is not None else None,
-            kind="usage" if beat.kind == "zero" else beat.kind,
+            kind=_KINDS[beat.kind],
             event_type="",
             events=(),
             period=beat.period,
-            quantity=beat.quantity,
+            quantity=quantity,
             unit=beat.unit,
             covered=ZERO,
-            billable=beat.quantity,
+            billable=quantity,
             dimensions={},
             price=named.id if named is not None else None,
             amount=left.amount,
@@ -192,6 +198,8 @@ class Rater:
             tax=beat.tax,
             draws=_draws(left.money),
             unpriced=foreign,
+            shares=beat.shares,
+            earned_until=beat.earned_until,
         )
         if self.evidence is not None:
             self.evidence[line.key] = Evidence(
@@ -269,6 +277,7 @@ class Rater:
             draws=_draws([*steps, *left.money]) if steps or left.money else (),
             estimated=part.estimated,
             unpriced=price is None and bool(billable),
+            shares=lane.catalog.shares_of(lane.meter.id, event.site),
         )
 
 

@@ -379,6 +379,8 @@ class _Writer:
             tax=line.tax,
             draws=draws,
             unpriced=line.unpriced,
+            # As the sale's, whatever the catalog says by now: what was shared of it comes back.
+            shares=line.shares,
         )
 
     def _key(self, line: SoldLine) -> LineKey:

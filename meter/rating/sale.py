@@ -106,6 +106,7 @@ def paid_line(
         settlement="paid",
         tip=number(event.data.get("tip")),
         total=number(event.data.get("total")),
+        shares=catalog.shares_of(counted.meter, event.site),
     )
     return line, unread
 

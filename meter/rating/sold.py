@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, NamedTuple, Protocol
 
-from meter.model.charge import Line, LineTax, Settlement
+from meter.model.charge import Line, LineTax, Settlement, Share
 from meter.model.event import EventKey, Json, Position, UsageEvent
 from meter.model.money import EXACT, ZERO, is_currency, round_amount
 from meter.model.strict_json import exact_json, strict_json
@@ -104,6 +104,7 @@ class SoldLine(NamedTuple):
     dimensions: Mapping[str, Json]
     item: int | None
     draws: tuple[SoldDraw, ...]
+    shares: tuple[Share, ...] = ()
 
     @property
     def uncovered(self) -> Decimal:
@@ -319,6 +320,7 @@ def _sold_line(billed: Billed, elements: Sequence[Mapping[str, Json]]) -> SoldLi
             for draw in billed.draws
             if draw.covered > ZERO
         ),
+        shares=line.shares,
     )
 
 
@@ -346,6 +348,7 @@ def _line_row(line: SoldLine) -> dict[str, Any]:
         # As text: what reads the record must not take a decimal for a float.
         "dimensions": exact_json(line.dimensions),
         "draws": [[draw.instance, draw.unit, *map(str, draw[2:])] for draw in line.draws],
+        "shares": [[one.party, str(one.share), one.role] for one in line.shares],
     }
 
 
@@ -365,6 +368,9 @@ def _line_of(row: Mapping[str, Any]) -> SoldLine:
             "dimensions": strict_json(row["dimensions"].encode()),
             "draws": tuple(
                 SoldDraw(instance, unit, *map(Decimal, figures)) for instance, unit, *figures in row["draws"]
+            ),
+            "shares": tuple(
+                Share(party=party, share=Decimal(share), role=role) for party, share, role in row["shares"]
             ),
         }
     )

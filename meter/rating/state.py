@@ -26,7 +26,7 @@ from meter.rating.price import Tally
 from meter.rating.refund import Sold
 
 # Raised when `to_json` writes something else or its meaning changes: older checkpoints are then left unread.
-STATE_FORMAT: Final = 5
+STATE_FORMAT: Final = 6
 
 
 class TotalKey(NamedTuple):

@@ -28,6 +28,7 @@ class StatementLine:
 
     `period` is their service period. `time`, `plan` and `price` are set where each line stands for itself: fees and
     minimums. `lines` counts what stands (a reversal takes one away), `estimated` those of it that are an estimate.
+    `expired`: the quantity is what was left of bought credit when it ran out, and no money moves.
     `amount` is exact, `rounded` what was booked of it; `net` is `rounded` without the tax that is in it. `tip` and
     `total` are a till's.
     """
@@ -39,6 +40,7 @@ class StatementLine:
     unit: str
     currency: str
     unpriced: bool
+    expired: bool
     time: datetime | None
     plan: str | None
     price: str | None
@@ -120,6 +122,7 @@ class _LineGroup(NamedTuple):
     unit: str
     currency: str
     unpriced: bool
+    expired: bool
     plan: str
     price: str
     period: Period
@@ -268,6 +271,7 @@ def _group(charge: Charge) -> _LineGroup:
         unit=line.unit,
         currency=line.currency,
         unpriced=line.unpriced,
+        expired=line.key.of_expiry,
         plan=(line.plan or "") if alone else "",
         price=(line.price or "") if alone else "",
         period=line.period,
@@ -291,6 +295,7 @@ def _rank(group: _LineGroup) -> tuple[object, ...]:
         group.unit,
         group.currency,
         group.unpriced,
+        group.expired,
         group.period.end,
         group.key or (),
     )
@@ -305,6 +310,7 @@ def _line(group: _LineGroup, sums: _Sums) -> StatementLine:
         unit=group.unit,
         currency=group.currency,
         unpriced=group.unpriced,
+        expired=group.expired,
         time=group.time,
         plan=group.plan or None,
         price=group.price or None,

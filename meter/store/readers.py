@@ -13,10 +13,10 @@ from sqlalchemy import ARRAY, ColumnElement, Row, Select, Text, and_, any_, cast
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meter.model.charge import Charge, Draw
+from meter.model.charge import Charge, Draw, Share
 from meter.model.errors import BadInput
 from meter.model.event import Position
-from meter.rating.book import GroupTotals, RoundingGroup
+from meter.rating.book import GroupTotals, RoundingGroup, SharedGroup
 from meter.store.charge_rows import CHARGE_COLUMNS, charge_of
 from meter.store.tables import charges, draws
 from meter.store.usage import Cursor
@@ -27,16 +27,36 @@ _INT8_MAX: Final = 2**63 - 1
 _HORIZON: Final = text("SELECT pg_snapshot_xmin(pg_current_snapshot())")
 _AFTER: Final = text("(charges.xid, charges.seq) > (CAST(CAST(:xid AS text) AS xid8), :seq)")
 _BELOW: Final = text("charges.xid < CAST(CAST(:horizon AS text) AS xid8)")
+# A rounding group, and which of the periods that are wanted. Of constants only, so no input becomes SQL.
+_GROUP: Final = (
+    "c.account, c.period_start, c.period_end, c.meter, c.site, c.settlement, c.currency, c.tax_name, c.tax_rate,"
+    " c.tax_inclusive"
+)
+_WANTED: Final = """
+    JOIN unnest(CAST(:accounts AS text[]), CAST(:starts AS timestamptz[])) AS w (account, start)
+      ON c.account = w.account AND c.period_start = w.start
+"""
 _TOTALS: Final = text(
-    """
-    SELECT c.account, c.period_start, c.period_end, c.meter, c.site, c.settlement, c.currency, c.tax_name, c.tax_rate,
-           c.tax_inclusive, c.tax_settled IS NOT NULL AS settled, sum(c.amount) AS exact, sum(c.rounded) AS rounded
-      FROM charges AS c
-      JOIN unnest(CAST(:accounts AS text[]), CAST(:starts AS timestamptz[])) AS w (account, start)
-        ON c.account = w.account AND c.period_start = w.start
+    f"""
+    SELECT {_GROUP}, c.tax_settled IS NOT NULL AS settled, sum(c.amount) AS exact, sum(c.rounded) AS rounded,
+           count(c.shares) AS shared
+      FROM charges AS c {_WANTED}
      WHERE c.operator = :operator
      GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-    """
+    """  # noqa: S608
+)
+_SHARED: Final = text(
+    f"""
+    SELECT {_GROUP}, s.party, s.share, s.role, sum(c.amount + coalesce(d.money, 0)) AS revenue
+      FROM charges AS c {_WANTED}
+     CROSS JOIN LATERAL jsonb_to_recordset(c.shares) AS s (party text, share numeric, role text)
+      LEFT JOIN LATERAL (SELECT sum(draws.amount) AS money
+                           FROM draws
+                          WHERE draws.operator = c.operator AND draws.charge = c.id AND draws.unit = c.currency) AS d
+        ON true
+     WHERE c.operator = :operator AND c.shares IS NOT NULL
+     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+    """  # noqa: S608
 )
 
 
@@ -213,22 +233,28 @@ async def add_totals(
     """Add to each account's `totals` what is booked of its service periods that start at the instants given for it."""
     accounts = [account for account, starts in wanted.items() for _ in starts]
     starts = [start for instants in wanted.values() for start in instants]
-    rows = await conn.execute(_TOTALS, {"operator": operator, "accounts": accounts, "starts": starts})
-    for row in rows:
-        totals[row.account].add_sum(
-            RoundingGroup(
-                row.account,
-                row.period_start,
-                row.period_end,
-                row.meter,
-                row.site,
-                row.settlement,
-                row.currency,
-                row.tax_name,
-                row.tax_rate,
-                row.tax_inclusive,
-            ),
-            settled=row.settled,
-            exact=row.exact,
-            rounded=row.rounded,
-        )
+    given = {"operator": operator, "accounts": accounts, "starts": starts}
+    shared = 0
+    for row in await conn.execute(_TOTALS, given):
+        group = _group(row)
+        totals[row.account].add_sum(group, settled=row.settled, exact=row.exact, rounded=row.rounded)
+        shared += row.shared
+    # Most operators share nothing, and most bookings need not look.
+    for row in await conn.execute(_SHARED, given) if shared else ():
+        share = Share(party=row.party, share=row.share, role=row.role)
+        totals[row.account].add_revenue(SharedGroup(_group(row), share), row.revenue)
+
+
+def _group(row: Row[*tuple[Any, ...]]) -> RoundingGroup:
+    return RoundingGroup(
+        row.account,
+        row.period_start,
+        row.period_end,
+        row.meter,
+        row.site,
+        row.settlement,
+        row.currency,
+        row.tax_name,
+        row.tax_rate,
+        row.tax_inclusive,
+    )

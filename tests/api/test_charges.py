@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from meter.api import charges as charges_module
-from meter.model.charge import Draw, LineTax
+from meter.model.charge import Draw, LineTax, Share, Shared
 from meter.model.errors import Unavailable
 from meter.model.event import EventKey
 from meter.store.readers import charges_after
 from tests.api.conftest import Api
-from tests.booked import a_charge, a_fee, a_line, book
+from tests.booked import MARCH, a_charge, a_fee, a_line, book
 
 # What a charge has, in this order (docs/api.md).
 FIELDS = (
@@ -38,8 +38,11 @@ async def test_a_charge_has_every_field_of_the_contract_numbers_as_strings_times
         amount=Decimal("0.300000000001"),
         tax=LineTax(name="vat19", rate=Decimal("0.19"), inclusive=False),
         draws=(Draw(grant="acme-flex/pages/2026-03", unit="page", amount=Decimal("4.000")),),
+        shares=(Share(party="landlord", share=Decimal("0.120"), role="agent"),),
+        earned_until=MARCH.end,
     )
-    charge = a_charge(line, rounded=Decimal("0.30"), tax_amount=Decimal("0.06"))
+    shared = Shared(party="landlord", role="agent", amount=Decimal("0.040"))
+    charge = a_charge(line, rounded=Decimal("0.30"), tax_amount=Decimal("0.06"), shared=(shared,))
     await api.book(charge)
     [got] = (await api.get("/v1/charges")).json["charges"]
     assert set(FIELDS) <= set(got)
@@ -78,6 +81,8 @@ async def test_a_charge_has_every_field_of_the_contract_numbers_as_strings_times
         "unpriced": False,
         "tip": None,
         "total": None,
+        "shares": [{"party": "landlord", "share": "0.12", "role": "agent", "amount": "0.04"}],
+        "earned_until": "2026-04-01T00:00:00Z",
         "corrects": None,
         "reason": None,
         "booked_at": "2026-03-02T12:00:02Z",

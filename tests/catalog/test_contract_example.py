@@ -20,6 +20,7 @@ from meter.model.catalog import (
     Percentage,
     PerUnit,
     Price,
+    RevenueShare,
     Rollover,
     Tier,
     Volume,
@@ -90,9 +91,10 @@ def test_the_sessions_and_counters_of_the_example_are_in_the_model() -> None:
     assert wifi.scale == Decimal("1e-9")
 
 
-def test_what_is_not_posted_yet_is_told_with_path_and_consequence() -> None:
-    assert [(w.line, w.path) for w in load(CONTRACT).warnings] == [(35, "revenue_share")]
-    assert "is the operator's" in load(CONTRACT).warnings[0].message
+def test_what_of_the_revenue_belongs_to_others_is_read() -> None:
+    assert load(CONTRACT).warnings == ()
+    landlord = RevenueShare(party="landlord-mitte", share=Decimal("0.12"), meter="cafe", site="berlin")
+    assert load(CONTRACT).catalog.revenue_shares == (landlord,)
 
 
 def test_the_people_of_the_example_are_drafted() -> None:

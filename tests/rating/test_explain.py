@@ -460,12 +460,14 @@ def test_fees_and_deposits_come_and_go_with_their_days() -> None:
         "Fee: plan flex of subscription sub for 2026-11, due 2026-11-01",
         "  200 x 2 seats = 400 EUR",
         "Amount: 400 EUR, booked as 400",
+        "Earned: evenly from 2026-11-01 until 2026-12-01",
         "Computed again from the stored facts: the same.",
     ]
     assert core(scene, 2) == [
         "Fee: unused days of plan flex of subscription sub from 2026-11-16 on, given back",
         "  200 x 2 seats x -15 of 30 days = -200 EUR",
         "Amount: -200 EUR, booked as -200",
+        "Earned: evenly from 2026-11-16 until 2026-12-01",
     ]
     assert core(scene, 0) == [
         "Deposit: taken 2026-11-01, when the subscription begins",

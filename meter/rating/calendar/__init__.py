@@ -1,4 +1,6 @@
-"""What falls due without an event: fees, deposits, purchases of credit, first flats, minimums (rating.md, 5 and 7).
+"""What falls due without an event (rating.md, 4, 5 and 7).
+
+Fees, deposits, purchases of credit and what expires of it, first flats, minimums.
 
     ├── fee in advance, first flat     ├── a change: unused days back, remaining days due    fee in arrears, minimum ──┤
     period.start                       subscription.span.end / .start                                     period.end
@@ -16,7 +18,7 @@ from meter.model.catalog import Plan
 from meter.model.directory import FOR_EVER, Subscription
 from meter.model.period import Period
 from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, BeatKind, Days, end_of
-from meter.rating.calendar.fees import Terms, deposits, fees, purchases, purchases_of
+from meter.rating.calendar.fees import Terms, deposits, expiries, fees, purchases, purchases_of
 from meter.rating.calendar.holders import parts_of, subscriptions_of
 from meter.rating.calendar.prices import asks_without_usage, first_flats, minimums
 from meter.rating.facts import AccountFacts
@@ -77,7 +79,8 @@ def beats(facts: AccountFacts, period: Period) -> tuple[Beat, ...]:
     key = ("beats", period.start)
     found: tuple[Beat, ...] | None = facts.memo.get(key)
     if found is None:
-        every = [*_subscribed(facts, period), *purchases(facts, period), *minimums(facts, period)]
+        every = [*_subscribed(facts, period), *purchases(facts, period), *expiries(facts, period)]
+        every += minimums(facts, period)
         # A minimum is the last of its period: what an amount of discount is left for it, the rest has left.
         found = facts.memo[key] = tuple(sorted(every, key=lambda beat: (beat.time, beat.kind == "minimum", beat.id)))
     return found

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from meter.model.catalog import Plan, Price
-from meter.model.charge import LineTax
+from meter.model.charge import LineTax, Share
 from meter.model.directory import Subscription
 from meter.model.event import Position
 from meter.model.money import ZERO
@@ -18,7 +18,7 @@ MEMBERSHIP: Final = "membership"
 DEPOSIT: Final = "deposit"
 CREDIT_SALE: Final = "credit"
 
-BeatKind: TypeAlias = Literal["fee", "zero", "minimum"]
+BeatKind: TypeAlias = Literal["fee", "zero", "minimum", "expiry"]
 # The place behind every beat of an instant and before every event.
 _LAST: Final = "\U0010ffff"
 
@@ -35,7 +35,7 @@ class Beat(NamedTuple):
 
     `price` is there for first flats and minimums, `subscription` where its discounts apply: those in force at
     `discounts_at` (None: at `time`). It is booked in `currency`; `asked` is the catalog's, where the figure is a
-    catalog's.
+    catalog's. Of `expiry`, `quantity` is what was bought of `instance`: what is left of it is for the rater to see.
     """
 
     time: datetime
@@ -57,6 +57,9 @@ class Beat(NamedTuple):
     days: Days | None = None
     each: Decimal = ZERO
     asked: str | None = None
+    shares: tuple[Share, ...] = ()
+    earned_until: datetime | None = None
+    instance: str | None = None
 
     @property
     def position(self) -> Position:

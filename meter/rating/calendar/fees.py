@@ -1,4 +1,4 @@
-"""Fees, deposits and credit that is paid for."""
+"""Fees, deposits, credit that is paid for, and what of it expires."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from meter.model.catalog import Catalog, Fee, Plan
 from meter.model.directory import GivenGrant, Subscription
-from meter.model.money import ONE, round_amount, round_quantity
+from meter.model.money import ONE, ZERO, round_amount, round_quantity
 from meter.model.period import Period
 from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, Days
 from meter.rating.calendar.holders import only_site, tax_of
@@ -30,7 +30,7 @@ def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: 
     """In advance: from the part's start to the period's end, and what was too much back; in arrears: at its end."""
     (catalog, plan, fee), days = terms, facts.account.periods.days(period)
 
-    def line(time: datetime, name: str, active: int, *, discounts_at: datetime) -> Beat:
+    def line(time: datetime, name: str, active: int, *, discounts_at: datetime, until: datetime | None) -> Beat:
         seats = Decimal(subscription.seats or 1)
         return Beat(
             time=time,
@@ -51,19 +51,23 @@ def fees(facts: AccountFacts, terms: Terms, subscription: Subscription, period: 
             each=fee.amount,
             currency=facts.currency_at(period.start),
             asked=catalog.currency,
+            # By the version that gives the fee: what comes back of it takes the same share back.
+            shares=catalog.shares_of(MEMBERSHIP, only_site(catalog)),
+            earned_until=until,
         )
 
     begun = part.start.isoformat()
     if fee.timing == "arrears":
         # It is due when the part is over: discounts of its last moment lower it, not those that begin behind it.
         last = part.end - datetime.resolution
-        yield line(part.end, f"{begun}/arrears", days.between(part.start, part.end), discounts_at=last)
+        yield line(part.end, f"{begun}/arrears", days.between(part.start, part.end), discounts_at=last, until=None)
         return
-    yield line(part.start, begun, days.between(part.start, period.end), discounts_at=part.start)
+    whole = days.between(part.start, period.end)
+    yield line(part.start, begun, whole, discounts_at=part.start, until=period.end)
     if part.end < period.end:
         # What was charged for a day that is not used comes back, whatever discounts have ended or begun since.
         unused = -days.between(part.end, period.end)
-        yield line(part.end, f"{begun}/unused", unused, discounts_at=part.start)
+        yield line(part.end, f"{begun}/unused", unused, discounts_at=part.start, until=period.end)
 
 
 def deposits(facts: AccountFacts, subscription: Subscription, period: Period) -> Iterator[Beat]:
@@ -126,4 +130,32 @@ def purchases(facts: AccountFacts, period: Period) -> Iterator[Beat]:
             currency=facts.currency_at(time),
             member=grant.member,
             each=grant.bought.price,
+        )
+
+
+def expiries(facts: AccountFacts, period: Period) -> Iterator[Beat]:
+    """Give what ends of the credit that was paid for, with the period: what ends as it does is its last.
+
+    No money moves: what is left is revenue that nothing was ever delivered for.
+    """
+    for grant in purchases_of(facts):
+        start, end = grant.span.start, grant.span.end
+        if grant.bought is None or start is None or end is None or not period.start < end <= period.end:
+            continue
+        # Where and in which currency it was sold.
+        yield Beat(
+            time=end,
+            id=f"{segment(grant.id)}/expired",
+            kind="expiry",
+            period=period,
+            meter=CREDIT_SALE,
+            unit=grant.unit,
+            quantity=grant.amount,
+            amount=ZERO,
+            site=only_site(facts.catalogs.at(start)),
+            tax=None,
+            currency=facts.currency_at(start),
+            member=grant.member,
+            each=grant.bought.price,
+            instance=segment(grant.id),
         )

@@ -102,6 +102,7 @@ def _beat(
         subscription=subscription,
         currency=facts.currency_at(period.start),
         asked=catalog.currency,
+        shares=catalog.shares_of(meter, only_site(catalog)),
     )
 
 

@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from meter.model.charge import Charge
+from meter.model.charge import Charge, Share, Shared
 from meter.model.instant import instant_text
-from meter.model.money import ZERO, plain, rounded_minor
+from meter.model.money import ONE, ZERO, plain, round_amount, rounded_minor
 from meter.model.period import Period, Periods
-from meter.rating.book import charge_groups, tax_on
-from meter.rating.explain.words import percent_text
+from meter.rating.book import SharedGroup, charge_groups, revenue_of, share_on, tax_on
+from meter.rating.explain.words import date_text, percent_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Booked:
-    """A charge's cents: what it bears of its group, and what it would come to `alone`."""
+    """A charge's cents: what it bears of its group, and what it would come to `alone`.
+
+    `revenue` is what shares are taken of, without tax.
+    """
 
     charge: Charge
     alone: Decimal
     tax_alone: Decimal
+    revenue: Decimal
+    shares_alone: tuple[Decimal, ...]
 
     def rounding_json(self) -> dict[str, Any]:
         """Return the rounding as JSON values, with the group whose sum is exact."""
@@ -52,6 +57,24 @@ class Booked:
             "alone": plain(self.tax_alone),
         }
 
+    def _shares(self) -> list[tuple[Share, Shared, Decimal]]:
+        """Return each share with its amount as booked, and what that would be alone."""
+        return list(zip(self.charge.line.shares, self.charge.shared, self.shares_alone, strict=True))
+
+    def shares_json(self) -> list[dict[str, Any]]:
+        """Return the shares of others as JSON values."""
+        return [
+            {
+                "party": share.party,
+                "share": plain(share.share),
+                "role": share.role,
+                "revenue": plain(self.revenue),
+                "amount": plain(shared.amount),
+                "alone": plain(alone),
+            }
+            for share, shared, alone in self._shares()
+        ]
+
     def text(self, periods: Periods) -> list[str]:
         """Return it as lines of text; the periods are the account's."""
         charge, line = self.charge, self.charge.line
@@ -69,6 +92,16 @@ class Booked:
                 f"  alone its tax would be {plain(self.tax_alone)}; with it the tax on all at "
                 f"{percent_text(line.tax.rate or ZERO)} in {month} is exact"
             )
+        for share, shared, whole in self._shares():
+            rest = "" if shared.amount == whole else f"; alone it would be {plain(whole)}"
+            out.append(
+                f"Share: {percent_text(share.share)} of {plain(self.revenue)} {line.currency} net belong to "
+                f"{share.party} ({share.role}), booked as {plain(shared.amount)}{rest}"
+            )
+        if line.earned_until is not None:
+            zone_name = periods.terms_at(line.period.start).timezone
+            begins, ends = (date_text(instant, zone_name) for instant in (line.key.time, line.earned_until))
+            out.append(f"Earned: evenly from {begins} until {ends}")
         if line.period != charge.invoice_period:
             billed_in = periods.name(charge.invoice_period)
             out.append(f"Adjustment: belongs to {month}, which was closed; billed in {billed_in}")
@@ -78,9 +111,19 @@ class Booked:
 def booked_of(charge: Charge) -> Booked:
     """Return a charge's cents beside what they would be if it were the only one of its groups."""
     line = charge.line
-    _, taxing = charge_groups(line)
+    rounding, taxing = charge_groups(line)
     tax = charge.tax_amount if taxing is None else tax_on(taxing, charge.rounded)
-    return Booked(charge=charge, alone=rounded_minor(line.amount, line.currency), tax_alone=tax)
+    revenue = revenue_of(line)
+    shares = tuple(share_on(SharedGroup(rounding, share), revenue) for share in line.shares)
+    if line.tax is not None and line.tax.inclusive and line.tax.rate is not None:
+        revenue = round_amount(revenue / (ONE + line.tax.rate))
+    return Booked(
+        charge=charge,
+        alone=rounded_minor(line.amount, line.currency),
+        tax_alone=tax,
+        revenue=revenue,
+        shares_alone=shares,
+    )
 
 
 def tax_text(charge: Charge) -> str:

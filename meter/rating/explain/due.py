@@ -1,4 +1,4 @@
-"""What fell due without an event: fees and unused days, deposits, credit bought, first flats, minimums."""
+"""What fell due without an event: fees and unused days, deposits, credit bought and expired, first flats, minimums."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from meter.rating.calendar import CREDIT_SALE, DEPOSIT, Beat
 from meter.rating.evidence import Evidence
 from meter.rating.explain.words import date_text
 
-What: TypeAlias = Literal["fee", "unused", "deposit", "deposit_returned", "purchase", "first_flat", "minimum"]
+What: TypeAlias = Literal["fee", "unused", "deposit", "deposit_returned", "purchase", "expiry", "first_flat", "minimum"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """An amount due: `each` x `seats` x active days / days. Of a minimum less what was `reached` without it."""
+    """An amount due: `each` x `seats` x active days / days. Of a minimum less what was `reached` without it.
+
+    Of an expiry nothing is: `each` is what was paid for the quantity `bought`, of which the line has what was left.
+    """
 
     what: What
     each: Decimal
@@ -28,6 +31,7 @@ class Due:
     amount: Decimal
     reached: Decimal | None
     subscription: str | None
+    bought: Decimal | None
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -40,6 +44,7 @@ class Due:
             "amount": plain(self.amount),
             "reached": None if self.reached is None else plain(self.reached),
             "subscription": self.subscription,
+            "bought": None if self.bought is None else plain(self.bought),
         }
 
     def text(self, line: Line, periods: Periods) -> list[str]:
@@ -58,6 +63,12 @@ class Due:
             return [f"Deposit: given back {at}, when the subscription ends"]
         if self.what == "purchase":
             return [f"Purchase: {plain(line.quantity)} {line.unit}, to be drawn from {at} on"]
+        if self.bought is not None:
+            bought, drawn = plain(self.bought), plain(self.bought - line.quantity)
+            return [
+                f"Expiry: {bought} {line.unit} bought for {plain(self.each)} {line.currency} could be drawn until {at}",
+                f"  {bought} - {drawn} drawn = {plain(line.quantity)} {line.unit} left; no money moves for them",
+            ]
         if self.what == "first_flat":
             return [f"First tier: its flat is due without usage{whose}, from {at} on"]
         reached = plain(self.reached or ZERO)
@@ -96,6 +107,7 @@ def due_of(evidence: Evidence, line: Line) -> Due | None:
         amount=amount,
         reached=reached,
         subscription=None if beat.subscription is None else beat.subscription.id,
+        bought=beat.quantity if beat.kind == "expiry" else None,
     )
 
 
@@ -104,6 +116,8 @@ def _what(beat: Beat) -> What:
         return "first_flat"
     if beat.kind == "minimum":
         return "minimum"
+    if beat.kind == "expiry":
+        return "expiry"
     if beat.meter == DEPOSIT:
         return "deposit" if beat.quantity > ZERO else "deposit_returned"
     if beat.meter == CREDIT_SALE:

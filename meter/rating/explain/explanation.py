@@ -192,6 +192,8 @@ class Explanation:
             "rounding": self._booked.rounding_json(),
             "currency": line.currency,
             "tax": self._booked.tax_json(),
+            "shares": self._booked.shares_json(),
+            "earned_until": None if line.earned_until is None else instant_text(line.earned_until),
             "period": period_json(line.period),
             "invoice_period": period_json(charge.invoice_period),
             "chain": [chain_json(member) for member in self.chain],

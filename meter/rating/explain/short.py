@@ -29,6 +29,8 @@ def short_text(charge: Charge) -> str:
         return f"{plain(line.quantity)} {unit} of plan {line.plan}: {plain(line.amount)} {currency}"
     if line.meter == DEPOSIT:
         return f"deposit: {plain(line.amount)} {currency}"
+    if line.key.of_expiry:
+        return f"{plain(line.quantity)} {unit} bought in advance expired unused"
     if line.meter == CREDIT_SALE:
         return f"{plain(line.quantity)} {unit} bought in advance: {plain(line.amount)} {currency}"
     if line.key.of_tip:

@@ -130,6 +130,8 @@ def _what(line: StatementLine) -> Iterator[str]:
         yield f"({line.estimated} estimated)"
     if line.unpriced:
         yield "unpriced"
+    if line.expired:
+        yield "expired"
 
 
 def _version(loaded: LoadedCatalog, number: int) -> Catalog:

@@ -131,6 +131,7 @@ def test_what_is_bought_is_due_when_it_takes_effect_and_not_when_it_is_drawn() -
           fees credit 200 page 15 EUR
           net 15 tax 2.85 due 17.85 EUR
         2026-11
+          fees credit 50 page expired 0 EUR
           usage pages 150 page (150 by credit) 0 EUR
           net 0 tax 0 due 0 EUR
         2026-12
