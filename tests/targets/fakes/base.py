@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -34,7 +34,7 @@ class Held:
     """One thing that a vendor holds, in figures to compare: major units, credits negative.
 
     `reference` is what the vendor keeps of our key (metadata, DocNumber, narration, note); `amount` is without `tax`.
-    `state` is the vendor's word. What is void, cancelled or deleted is not held.
+    `details` are metadata, where a vendor has it. `state` is the vendor's word. What is void or deleted is not held.
     """
 
     id: str
@@ -45,6 +45,7 @@ class Held:
     tax: Decimal = Decimal(0)
     currency: str = ""
     state: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +242,8 @@ class Fake(ABC):
             done = self.fault(planned.status) if planned and not planned.committed else handler(call)
         except Refuse as refused:
             done = refused.answer
+        # What is given again later is what was said now, whatever becomes of the object.
+        done = Answer(status=done.status, body=done.encoded(), headers=done.headers)
         given = self.fault(planned.status) if planned else done
         if self.keeps_errors:
             return given, given
