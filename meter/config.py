@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
+from datetime import date
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Final, Literal
@@ -76,8 +77,46 @@ class WebhookSettings(_Strict):
 class TargetSettings(_Strict):
     """One export target, by name."""
 
-    kind: Literal["ledger"]
+    kind: Literal[
+        "ledger",
+        "stripe",
+        "stripe-meters",
+        "square",
+        "quickbooks",
+        "xero",
+        "cobot",
+        "officernd",
+        "nexudus",
+        "files",
+        "webhook",
+    ]
+    """What it is."""
     enabled: bool = True
+    """Whether anything is sent to it."""
+    base_url: str | None = None
+    """Where it answers; unset: the vendor's own address, where it has one."""
+    mode: Literal["invoices", "journals"] | None = None
+    """How it is told revenue; unset: as its kind usually is."""
+    grain: Literal["charge", "hour", "day", "period"] | None = None
+    """What is summed into one line; unset: as its kind usually is."""
+    start: date | None = None
+    """Nothing of days or billing periods before it is sent; unset: what is booked from its first start on."""
+    late_s: Annotated[int, Field(ge=0, le=86400)] = 900
+    """Seconds for which what comes late for a sum that was sent is collected before it is sent."""
+    company: str | None = None
+    """The account at the vendor: a QuickBooks realm, a Xero tenant, a Square location, a subdomain."""
+    api_key: SecretStr | None = None
+    """The key or token that it is asked with."""
+    client_id: str | None = None
+    """The OAuth 2.0 client."""
+    client_secret: SecretStr | None = None
+    """That client's secret."""
+    refresh_token: SecretStr | None = None
+    """The first refresh token; those that follow are kept in the database."""
+    secrets: list[SecretStr] = Field(default_factory=list, max_length=2)
+    """Signing keys; two may be active while one is being replaced."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The kind's own settings."""
 
 
 class Settings(BaseSettings):
@@ -184,16 +223,6 @@ class Settings(BaseSettings):
             vendor.replace("_", "-"): {name.replace("_", "-"): source for name, source in sources.items()}
             for vendor, sources in webhooks.items()
         }
-
-    @field_validator("targets", mode="after")
-    @classmethod
-    def _one_ledger(cls, targets: dict[str, TargetSettings]) -> dict[str, TargetSettings]:
-        """Refuse a second ledger: both would write every entry into the same files."""
-        ledgers = sorted(name for name, target in targets.items() if target.enabled and target.kind == "ledger")
-        if len(ledgers) > 1:
-            message = f"{' and '.join(ledgers)} are ledgers; keep one, or set enabled to false for the others"
-            raise ValueError(message)
-        return targets
 
     @classmethod
     def settings_customise_sources(

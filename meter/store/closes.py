@@ -100,7 +100,7 @@ async def mark_booked(connection: AsyncConnection, operator: str, closed: Mappin
     if rows:
         await connection.execute(
             text(
-                "UPDATE closes AS c SET booked = true"
+                "UPDATE closes AS c SET booked = true, booked_xid = pg_current_xact_id()"
                 " FROM unnest(CAST(:accounts AS text[]), CAST(:starts AS timestamptz[])) AS g (account, start)"
                 " WHERE c.operator = :operator AND c.account = g.account AND c.period_start = g.start"
             ),

@@ -7,8 +7,9 @@ smaller `seq` (decision 0005).
 
 from meter.store.tables.booked import charges, closes, draws, journal
 from meter.store.tables.books import deferrals, entries
-from meter.store.tables.delivery import outbox
+from meter.store.tables.delivery import lanes, outbox
 from meter.store.tables.directory import accounts, grants, identities, member_accounts, members, subscriptions
+from meter.store.tables.gathering import export_buckets, export_cursors
 from meter.store.tables.incoming import edges, event_keys, events, held_events, refunds, revisions
 from meter.store.tables.progress import checkpoints, leases, rating_cursors, refolds, wakes
 from meter.store.tables.schema import metadata
@@ -31,12 +32,15 @@ __all__ = [
     "entries",
     "event_keys",
     "events",
+    "export_buckets",
+    "export_cursors",
     "feeds",
     "fetches",
     "grants",
     "held_events",
     "identities",
     "journal",
+    "lanes",
     "leases",
     "member_accounts",
     "members",

@@ -6,6 +6,7 @@ from sqlalchemy import Boolean, Column, Date, Index, Integer, Numeric, PrimaryKe
 from sqlalchemy.dialects.postgresql import JSONB
 
 from meter.store.tables.schema import Id, When, metadata, operator, tail
+from meter.store.xid8 import Xid8
 
 charges = Table(
     "charges",
@@ -103,5 +104,6 @@ closes = Table(  # billing periods that are closed: what differs later is booked
     Column("reason", Text),  # NULL: closed because every site was complete
     # Whether the lines that closing makes due are booked: what differs from then on is an adjustment.
     Column("booked", Boolean, nullable=False, server_default=text("false")),
+    Column("booked_xid", Xid8()),  # of the transaction that booked them
     PrimaryKeyConstraint("operator", "account", "period_start"),
 )

@@ -1,0 +1,130 @@
+"""Invoices as whole documents: one an account and billing period when it is closed, and what was due at once. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from meter.export.gather.customers import Customers
+from meter.export.gather.lines import (
+    GRACE,
+    Codes,
+    Grain,
+    grain_span,
+    invoice_line,
+    invoice_number,
+    is_advance,
+    is_invoiced,
+    line_of,
+    moves_money,
+)
+from meter.export.gather.names import document_number
+from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape
+from meter.export.payload import Content, Invoice, InvoiceLine
+from meter.model.directory import Account
+from meter.model.instant import local_date
+from meter.model.money import ZERO
+from meter.store.closes import Closing
+
+
+class Documents(Shape):
+    """An invoice an account, currency and period, its lines summed by `grain`; fees in advance the day they are due."""
+
+    def __init__(self, *, target: str, customers: Customers, grain: Grain, codes: Codes) -> None:
+        """Keep how documents are made."""
+        self._target = target
+        self._customers = customers
+        self._grain = grain
+        self._codes = codes
+
+    def sort(self, booked: Booked, known: Known) -> Iterable[Put]:
+        """Give each charge to the invoice that it is for."""
+        timezone = known.catalog.timezone
+        for charge in booked.charges:
+            line, period = charge.line, charge.invoice_period
+            account = known.accounts.get(line.account)
+            if account is None or not is_invoiced(charge) or not self._customers.has(account):
+                continue
+            advance = is_advance(charge)
+            number = invoice_number(known, self._target, charge, timezone)
+            key, of, figures = line_of(charge, self._grain, timezone)
+            yield Put(
+                bucket=f"invoice/{number}/{line.account}/{line.currency}",
+                stream=line.account,
+                head={
+                    "number": number,
+                    "account": line.account,
+                    "currency": line.currency,
+                    "start": period.start.isoformat(),
+                    "end": period.end.isoformat(),
+                    "advance": advance,
+                },
+                key=key,
+                of=of,
+                figures=figures,
+                time=line.key.time,
+                due=grain_span(charge, "day", timezone)[1] + GRACE if advance else None,
+                closing=None if advance else Closing(line.account, period.start, period.end),
+            )
+
+    def draft(self, bucket: Bucket, known: Known) -> Draft | None:
+        """Return the invoice, without lines that move no money; None where none is left."""
+        head: dict[str, Any] = dict(bucket.head)
+        lines = [invoice_line(tally) for tally in bucket.tallies.values()]
+        lines = sorted((line for line in lines if moves_money(line)), key=_in_order)
+        if not lines:
+            return None
+        start, end = (datetime.fromisoformat(head[name]) for name in ("start", "end"))
+        account = known.accounts.get(head["account"])
+        timezone = known.catalog.timezone
+        last = min(known.now, end - datetime.resolution)
+        if head["advance"]:
+            last = max(line.last for line in lines)
+        invoice = Invoice(
+            number=head["number"] + (f"-{bucket.part}" if bucket.part > 1 else ""),
+            account=head["account"],
+            customer="",
+            name=head["account"] if account is None else account.name,
+            currency=head["currency"],
+            start=start,
+            end=end,
+            issued=local_date(last, timezone),
+            advance=head["advance"],
+            lines=tuple(lines),
+            part=bucket.part,
+        )
+        if invoice.net + invoice.tax_amount < ZERO and account is not None:
+            invoice = msgspec.structs.replace(invoice, credits=self._credited(invoice, account, known))
+        content, unmet = self.renew(invoice, known)
+        return Draft(content, bucket.batch, head["account"], unmet)
+
+    def renew(self, content: Content, known: Known) -> tuple[Content, str | None]:
+        """Return the content with customer and codes as they are today."""
+        if not isinstance(content, Invoice):
+            return content, None
+        account = known.accounts.get(content.account)
+        customer = None if account is None else self._customers.of(account)
+        unmet = None if customer else self._customers.unmet(content.account)
+        lines: list[InvoiceLine] = []
+        for line in content.lines:
+            resolved, missing = self._codes.resolved(line, known)
+            lines.append(resolved)
+            unmet = unmet or missing
+        return msgspec.structs.replace(content, customer=customer or "", lines=tuple(lines)), unmet
+
+    def _credited(self, invoice: Invoice, account: Account, known: Known) -> str | None:
+        """Return the number of the invoice that most of a negative one gives back on: of the period it corrects."""
+        adjusting = [line for line in invoice.lines if line.adjusts is not None and line.gross < ZERO]
+        if not adjusting:
+            return None
+        start = min(adjusting, key=lambda line: line.gross).adjusts or invoice.start
+        day = local_date(account.periods.at(start).end - datetime.resolution, known.catalog.timezone)
+        return document_number(day, known.operator, self._target, invoice.account, invoice.currency, start.isoformat())
+
+
+def _in_order(line: InvoiceLine) -> tuple[Any, ...]:
+    tax = "" if line.tax is None else line.tax.name
+    return (line.kind != "fee", line.meter, line.site, line.start, tax, line.unit, line.first)

@@ -1,0 +1,231 @@
+"""The gatherer of one target: reads what was booked, and makes the items that the target gets (decision 0014).
+
+    tail ─▶ read a page ─▶ at once ─▶ items
+                        └▶ sort ────▶ buckets ─▶ due? ─▶ items
+
+Cursor, buckets and items move in one transaction, fenced by the lane's lease. So nothing that was booked is left out,
+and nothing is gathered twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.clock import Clock
+from meter.export.gather.buckets import added, encoded, opened, sent
+from meter.export.gather.shape import Booked, Draft, Known, Shape
+from meter.export.payload import frozen, operation_of, thawed
+from meter.model.catalog import CatalogTimeline
+from meter.model.charge import Charge
+from meter.model.directory import Account
+from meter.model.instant import local_date
+from meter.store.catalogs import load_catalogs
+from meter.store.directory import facts_version, read_accounts
+from meter.store.engine import Database
+from meter.store.gathering import (
+    StoredBucket,
+    due_buckets,
+    first_export_cursor,
+    read_buckets,
+    read_export_cursor,
+    supersede,
+    write_buckets,
+    write_export_cursor,
+)
+from meter.store.journal import entries_after
+from meter.store.leases import Lease, fence
+from meter.store.outbox import OutboxItem, add_items, item_key
+from meter.store.readers import ChargeFilter, charges_after
+from meter.store.usage import Cursor
+
+# One page is one transaction of some tens of milliseconds.
+PAGE_MAX: Final = 500
+BUCKETS_MAX: Final = 200
+# A cursor is moved where nothing was booked, too, so that a restart does not read far; but not with each transaction.
+CURSOR_LAG_MAX: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """What one step did: how many items it made, and whether there may be more at once."""
+
+    items: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """What was read. `found`: there was something, wanted or not; `oldest`: when the first of it was booked."""
+
+    booked: Booked
+    found: bool
+    next: Cursor
+    more: bool
+    oldest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    version: int
+    catalogs: CatalogTimeline
+    accounts: Mapping[str, Account]
+
+
+class Gatherer:
+    """Makes the items of one target. One at a time: whoever calls holds the lane's lease."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        operator: str,
+        target: str,
+        shape: Shape,
+        clock: Clock,
+        past: bool = False,
+        start: date | None = None,
+        late_wait: timedelta = timedelta(0),
+    ) -> None:
+        """Prepare; `past` and `start` say where a target begins, `late_wait` for how long lateness is collected."""
+        self._database = database
+        self._operator = operator
+        self._target = target
+        self._shape = shape
+        self._clock = clock
+        self._past = past
+        self._start = start
+        self._late_wait = late_wait
+        self._facts: _Facts | None = None
+
+    async def step(self, lease: Lease) -> Gathered:
+        """Read a page and make the items that are due. Raises LeaseLost, Unavailable; nothing is changed then."""
+        async with self._database.begin() as conn:
+            known = await self._known(conn)
+            if known is None:
+                return Gathered(items=0, more=False)
+            start = await read_export_cursor(conn, self._operator, self._target)
+            cursor = start or await first_export_cursor(conn, past=self._past or self._start is not None)
+            page = await self._page(conn, cursor, known)
+            moved = start is None or page.found or page.next.xid - start.xid > CURSOR_LAG_MAX
+            due = [] if page.more else await self._due(conn, page.next)
+            if not moved and not due:
+                return Gathered(items=0, more=False)
+            await fence(conn, [lease])
+            items = self._items(self._shape.at_once(page.booked, known), page.oldest)
+            await self._sort(conn, page, known)
+            # What this page brought may be due among the rest; a page that is not the last would give half a sum.
+            if not page.more:
+                items += await self._send_due(conn, await self._due(conn, page.next), known)
+            await add_items(conn, items)
+            if moved:
+                await write_export_cursor(conn, self._operator, self._target, page.next)
+        return Gathered(items=len(items), more=page.more or len(due) == BUCKETS_MAX)
+
+    async def renew(self, conn: AsyncConnection, item: OutboxItem) -> tuple[bytes, str | None]:
+        """Return the payload of an item with its references resolved by today's facts, and what is still unmet.
+
+        Raises msgspec.MsgspecError where it cannot be read.
+        """
+        known = await self._known(conn)
+        if known is None:
+            return item.payload, None
+        content, unmet = self._shape.renew(thawed(item.operation, item.payload), known)
+        return frozen(content), unmet
+
+    async def _known(self, conn: AsyncConnection) -> Known | None:
+        """Return the facts of today; None before the first catalog."""
+        version = await facts_version(conn, self._operator)
+        if self._facts is None or self._facts.version != version:
+            catalogs = await load_catalogs(conn, self._operator)
+            if catalogs is None:
+                return None
+            accounts = {account.id: account for account in await read_accounts(conn, self._operator)}
+            self._facts = _Facts(version=version, catalogs=catalogs, accounts=accounts)
+        now = self._clock()
+        facts = self._facts
+        return Known(operator=self._operator, catalog=facts.catalogs.at(now), accounts=facts.accounts, now=now)
+
+    async def _page(self, conn: AsyncConnection, cursor: Cursor, known: Known) -> _Page:
+        if self._shape.reads == "entries":
+            entries = await entries_after(conn, self._operator, cursor, entries_max=PAGE_MAX)
+            made = [entry for entry, _ in entries.entries if self._start is None or entry.day >= self._start]
+            return _Page(booked=Booked(entries=made), found=bool(entries.entries), next=entries.next, more=entries.more)
+        charges = await charges_after(conn, self._operator, cursor, ChargeFilter(), charges_max=PAGE_MAX)
+        found = [charge for charge, _ in charges.charges]
+        return _Page(
+            booked=Booked(charges=[charge for charge in found if self._begun(charge, known)]),
+            found=bool(found),
+            next=charges.next,
+            more=charges.more,
+            oldest=min((charge.booked_at for charge in found), default=None),
+        )
+
+    def _begun(self, charge: Charge, known: Known) -> bool:
+        """Tell whether the invoice period of the charge is one from which on the target is told."""
+        return self._start is None or local_date(charge.invoice_period.start, known.catalog.timezone) >= self._start
+
+    async def _sort(self, conn: AsyncConnection, page: _Page, known: Known) -> None:
+        puts = list(self._shape.sort(page.booked, known))
+        stored = await read_buckets(conn, self._operator, self._target, {put.bucket for put in puts})
+        changed = added(
+            stored,
+            puts,
+            batch_of=(self._operator, self._target),
+            now=known.now,
+            booked_at=page.oldest or known.now,
+            late_wait=self._late_wait,
+        )
+        await write_buckets(conn, self._operator, self._target, [encoded(bucket) for bucket in changed.values()])
+
+    async def _due(self, conn: AsyncConnection, read: Cursor) -> list[StoredBucket]:
+        return await due_buckets(
+            conn, self._operator, self._target, read=read, replaces=self._shape.replaces, buckets_max=BUCKETS_MAX
+        )
+
+    async def _send_due(self, conn: AsyncConnection, due: Sequence[StoredBucket], known: Known) -> list[OutboxItem]:
+        """Return the items of buckets that are due, and write what is left of these."""
+        replaces = self._shape.replaces
+        drafts: list[tuple[StoredBucket, Draft | None]] = [
+            (bucket, self._shape.draft(opened(bucket, replaces=replaces), known)) for bucket in due
+        ]
+        batches = [draft.batch for _, draft in drafts if draft is not None]
+        newest = await supersede(conn, self._operator, self._target, batches) if replaces else {}
+        items: list[OutboxItem] = []
+        for bucket, draft in drafts:
+            if draft is not None:
+                items += self._items([draft], bucket.booked_at, revision=newest.get(draft.batch, -1) + 1)
+        left = [sent(bucket, replaces=replaces, made=draft is not None) for bucket, draft in drafts]
+        await write_buckets(conn, self._operator, self._target, left)
+        return items
+
+    def _items(self, drafts: Iterable[Draft], booked_at: datetime | None, *, revision: int = 0) -> list[OutboxItem]:
+        items = []
+        for draft in drafts:
+            operation = operation_of(draft.content)
+            key = item_key(
+                operator=self._operator,
+                target=self._target,
+                operation=operation,
+                batch=draft.batch,
+                revision=revision,
+            )
+            items.append(
+                OutboxItem(
+                    operator=self._operator,
+                    target=self._target,
+                    operation=operation,
+                    batch=draft.batch,
+                    revision=revision,
+                    key=key,
+                    payload=frozen(draft.content),
+                    stream=draft.stream,
+                    booked_at=booked_at,
+                    dead_because=draft.unmet,
+                )
+            )
+        return items

@@ -1,0 +1,213 @@
+"""What an outbox item says: the contents of each operation, frozen as JSON when the item is made (decision 0014).
+
+A content holds what was booked, summed as the target wants it, and every reference into the target that its request
+needs. A request is a pure function of it. Amounts and quantities are strings on the wire. Fields are only added, with
+defaults: what an older version froze must stay readable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from meter.model.event import Json
+from meter.model.journal import JournalEntry
+from meter.model.money import ZERO
+
+Operation: TypeAlias = Literal["journal", "day", "charges", "line", "invoice"]
+JOURNAL: Final = "journal"  # JournalBatch: entries as they are
+DAY: Final = "day"  # DayJournal: postings summed
+CHARGES: Final = "charges"  # ChargeBatch: charges as they are
+LINE: Final = "line"  # LineItem: charges summed, replaced or added to
+INVOICE: Final = "invoice"  # Invoice: an account's lines of a period; with a negative sum, a credit note
+CLOSED: Final = "closed"  # PeriodClosed: nothing more comes for an account's period
+
+
+class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries of one day and site, in booking order."""
+
+    day: date
+    site: str
+    entries: tuple[JournalEntry, ...]
+
+
+class PostingSum(msgspec.Struct, frozen=True, kw_only=True):
+    """Postings of a day to one ledger account, summed: debit positive, credit negative.
+
+    `code` is the target's own name of the account, `party` its id of the customer (or vendor) that a receivable (or
+    payable) is about; `account` the one of ours, "" where the sum is not about one. `entries` counts them.
+    """
+
+    ledger_account: str
+    code: str
+    amount: Decimal
+    site: str = ""
+    account: str = ""
+    party: str | None = None
+    meter: str = ""
+    tax: str | None = None
+    entries: int = 0
+
+
+class DayJournal(msgspec.Struct, frozen=True, kw_only=True):
+    """Postings of one local day, site and currency: they sum to zero. `part` grows where a day is added to later.
+
+    `tracking` is the site's class or tracking option in the target (the catalog's `ledger_class`), None: none.
+    """
+
+    number: str
+    day: date
+    site: str
+    currency: str
+    part: int
+    narration: str
+    postings: tuple[PostingSum, ...]
+    tracking: str | None = None
+
+
+class ChargeBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Charges as the API gives them (`GET /v1/charges`), in booking order."""
+
+    charges: tuple[dict[str, Json], ...]
+
+
+class TaxOfLine(msgspec.Struct, frozen=True, kw_only=True):
+    """The tax of a line: the catalog's name, its rate as a fraction, and the target's own code for it."""
+
+    name: str
+    rate: Decimal | None
+    inclusive: bool
+    code: str | None = None
+
+
+class InvoiceLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Charges of one account, summed: of one meter, site, unit and tax, and of one day or hour where that is the grain.
+
+    `rounded` and `tax_amount` are sums of the charges' own figures; with inclusive tax `rounded` holds the tax.
+    `start` and `end` are the service period of the sum: the grain's, else the billing period's. `first` and `last` are
+    the times of its first and last event, `charges` how many there are. `adjusts`: the start of the closed billing
+    period that the lines correct. `charge` is the id where it is a single one, `item` the target's product.
+    """
+
+    meter: str
+    site: str
+    unit: str
+    kind: str
+    quantity: Decimal
+    covered: Decimal
+    billable: Decimal
+    rounded: Decimal
+    tax_amount: Decimal
+    start: datetime
+    end: datetime
+    first: datetime
+    last: datetime
+    charges: int
+    day: date | None = None
+    tax: TaxOfLine | None = None
+    member: str | None = None
+    adjusts: datetime | None = None
+    charge: str | None = None
+    item: str | None = None
+    tracking: str | None = None
+
+    @property
+    def net(self) -> Decimal:
+        """Return the sum before tax."""
+        return self.rounded - self.tax_amount if self.tax is not None and self.tax.inclusive else self.rounded
+
+    @property
+    def gross(self) -> Decimal:
+        """Return the sum with tax."""
+        return self.net + self.tax_amount
+
+
+class LineItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One line for a target that takes lines by themselves: `invoice` names the invoice that it belongs to."""
+
+    account: str
+    customer: str
+    currency: str
+    invoice: str
+    invoice_start: datetime
+    invoice_end: datetime
+    line: InvoiceLine
+    name: str = ""
+
+
+class Invoice(msgspec.Struct, frozen=True, kw_only=True):
+    """An account's lines of a billing period, or what was due at once on a `day` of it (`advance`).
+
+    `number` is ours, unique, and the reference by which it is looked up. `credits` names the number of the invoice that
+    a negative one gives back on, where there is one.
+    """
+
+    number: str
+    account: str
+    customer: str
+    name: str
+    currency: str
+    start: datetime
+    end: datetime
+    issued: date
+    advance: bool
+    lines: tuple[InvoiceLine, ...]
+    part: int = 1
+    credits: str | None = None
+
+    @property
+    def net(self) -> Decimal:
+        """Return the sum of the lines before tax."""
+        return sum((line.net for line in self.lines), ZERO)
+
+    @property
+    def tax_amount(self) -> Decimal:
+        """Return the sum of the lines' taxes."""
+        return sum((line.tax_amount for line in self.lines), ZERO)
+
+
+class PeriodClosed(msgspec.Struct, frozen=True, kw_only=True):
+    """The billing period of an account is closed: its invoice may be issued."""
+
+    account: str
+    customer: str
+    currency: str
+    invoice: str
+    start: datetime
+    end: datetime
+
+
+Content: TypeAlias = JournalBatch | DayJournal | ChargeBatch | LineItem | Invoice | PeriodClosed
+_TYPES: Final[Mapping[str, type[Content]]] = {
+    JOURNAL: JournalBatch,
+    DAY: DayJournal,
+    CHARGES: ChargeBatch,
+    LINE: LineItem,
+    INVOICE: Invoice,
+    CLOSED: PeriodClosed,
+}
+_OPERATIONS: Final = {kind: operation for operation, kind in _TYPES.items()}
+# Amounts as strings: a reader of the payload that thinks in floats must not spoil them.
+_ENCODER: Final = msgspec.json.Encoder(decimal_format="string")
+
+
+def operation_of(content: Content) -> str:
+    """Return the operation whose content it is."""
+    return _OPERATIONS[type(content)]
+
+
+def frozen(content: Content) -> bytes:
+    """Return the payload: the same bytes for equal contents."""
+    return _ENCODER.encode(content)
+
+
+def thawed(operation: str, payload: bytes) -> Content:
+    """Return the content of an item. Raises msgspec.MsgspecError where it is not one of `operation`."""
+    kind = _TYPES.get(operation)
+    if kind is None:
+        raise msgspec.ValidationError(f"{operation[:60]!r} is no operation of this version")
+    return msgspec.json.decode(payload, type=kind)

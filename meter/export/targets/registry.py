@@ -1,0 +1,22 @@
+"""Every kind of target, by the name that the settings call it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from meter.export.gather.at_once import Entries
+from meter.export.ledger import LedgerTarget
+from meter.export.targets.spec import Kind
+
+LEDGER: Final = Kind(
+    title="Beancount and hledger files",
+    facts="docs/ledger.md",
+    shape=lambda _setup: Entries(),
+    open=lambda setup, _database: LedgerTarget(setup.data_dir / "ledger"),
+    past=True,
+)
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "ledger": LEDGER,
+}

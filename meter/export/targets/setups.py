@@ -1,0 +1,122 @@
+"""Targets as the settings configure them: each with its kind, its setup and what is wrong with it; and all together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Final
+
+from meter.config import TargetSettings, variable_of
+from meter.export.gather.customers import Customers
+from meter.export.targets.registry import KINDS
+from meter.export.targets.spec import Kind, Setup
+from meter.sources.options import options_of
+
+_NEEDED: Final = {"company": "company (the account at the vendor)"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredTarget:
+    """A target that is enabled; `faults` names each setting that keeps it from working, a line each."""
+
+    kind: Kind
+    setup: Setup
+    faults: tuple[str, ...] = ()
+
+
+class Targets:
+    """Every enabled target, by name. `faults` are those of all, and those that only show among several."""
+
+    def __init__(self, settings: Mapping[str, TargetSettings], *, operator: str, data_dir: Path) -> None:
+        """Read the settings; nothing is raised for their faults."""
+        named = {name: given for name, given in sorted(settings.items()) if given.enabled}
+        keys = {name: _customer_keys(name, KINDS[given.kind]) for name, given in named.items()}
+        made = {name: _target(name, given, operator=operator, data_dir=data_dir) for name, given in named.items()}
+        invoicing = {name for name, target in made.items() if target.kind.invoices(target.setup)}
+        self._targets: dict[str, ConfiguredTarget] = {}
+        for name, target in made.items():
+            rivals = {other: keys[other] for other in invoicing if other != name} if name in invoicing else {}
+            customers = Customers(target=name, keys=keys[name], rivals=rivals)
+            self._targets[name] = _with(target, customers)
+        self.faults = [fault for target in self._targets.values() for fault in target.faults]
+        self.faults += _together(list(self._targets.values()))
+
+    def __iter__(self) -> Iterator[ConfiguredTarget]:
+        """Return the targets that are enabled, by name."""
+        return iter(self._targets.values())
+
+    def get(self, name: str) -> ConfiguredTarget | None:
+        """Return a target."""
+        return self._targets.get(name)
+
+
+def _customer_keys(name: str, kind: Kind) -> tuple[str, ...]:
+    return (name,) if kind.customer is None else tuple(dict.fromkeys((name, kind.customer)))
+
+
+def _target(name: str, given: TargetSettings, *, operator: str, data_dir: Path) -> ConfiguredTarget:
+    kind, place = KINDS[given.kind], variable_of("targets", name)
+    options, wrong = options_of(kind.options, given.options)
+    faults = [f"{place}__OPTIONS: {fault}" for fault in wrong]
+    for field, known in (("mode", kind.modes), ("grain", kind.grains)):
+        chosen = getattr(given, field)
+        if chosen is not None and chosen not in known:
+            those = f"it is one of {', '.join(known)}" if known else f"a target of kind {given.kind} has none"
+            faults.append(f"{place}__{field.upper()}: is {chosen}; {those}")
+    secrets = [secret.get_secret_value() for secret in given.secrets]
+    setup = Setup(
+        operator=operator,
+        name=name,
+        kind=given.kind,
+        data_dir=data_dir,
+        base_url=given.base_url,
+        mode=given.mode if given.mode in kind.modes else next(iter(kind.modes), None),
+        grain=given.grain if given.grain in kind.grains else next(iter(kind.grains), None),
+        start=given.start,
+        late_s=given.late_s,
+        company=given.company,
+        api_key=None if given.api_key is None else given.api_key.get_secret_value() or None,
+        client_id=given.client_id,
+        client_secret=None if given.client_secret is None else given.client_secret.get_secret_value() or None,
+        refresh_token=None if given.refresh_token is None else given.refresh_token.get_secret_value() or None,
+        secrets=tuple(secret for secret in secrets if secret.strip()),
+        options=options,
+    )
+    missing = [field.name for field in fields(Setup) if field.name in kind.needs and not getattr(setup, field.name)]
+    if missing:
+        listed = ", ".join(_NEEDED.get(name, name) for name in missing)
+        faults.append(f"{place}: a target of kind {given.kind} needs {listed}")
+    faults += [f"{place}: {fault}" for fault in kind.faults(setup)]
+    return ConfiguredTarget(kind=kind, setup=setup, faults=tuple(faults))
+
+
+def _with(target: ConfiguredTarget, customers: Customers) -> ConfiguredTarget:
+    return replace(target, setup=replace(target.setup, customers=customers))
+
+
+def _together(targets: list[ConfiguredTarget]) -> list[str]:
+    """Return what is wrong with targets beside one another: revenue that would be told twice."""
+    faults = []
+    ledgers = [target.setup.name for target in targets if target.setup.kind == "ledger"]
+    if len(ledgers) > 1:
+        faults.append(f"METER_TARGETS: {' and '.join(ledgers)} are ledgers, and would write the same files; keep one")
+    modes = {target.setup.mode for target in targets if target.kind.books}
+    if len(modes) > 1:
+        names = ", ".join(f"{t.setup.name} ({t.setup.mode})" for t in targets if t.kind.books)
+        faults.append(
+            f"METER_TARGETS: {names} keep books in different modes; the same revenue is told as invoices or as "
+            "journals, never as both: set one mode"
+        )
+    seen: dict[tuple[str, str | None, str | None], str] = {}
+    for target in targets:
+        setup = target.setup
+        if setup.company is None and setup.api_key is None:
+            continue
+        place = (setup.kind, setup.base_url, setup.company or setup.api_key)
+        if place in seen:
+            faults.append(
+                f"METER_TARGETS: {seen[place]} and {setup.name} are one and the same {setup.kind}; keep one of them"
+            )
+        seen.setdefault(place, setup.name)
+    return faults

@@ -1,0 +1,77 @@
+"""What a kind of target is: the words in which each one is described (decision 0014).
+
+Setup ──▶ Kind.shape   what it makes of what was booked (meter.export.gather)
+Setup ──▶ Kind.open    how it sends, looks up and says what it holds (an Exporter)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from meter.export.contract import Exporter
+from meter.export.gather.customers import Customers
+from meter.export.gather.shape import Shape
+from meter.model.event import Json
+from meter.sources.spec import Option
+from meter.store.engine import Database
+
+Grain: TypeAlias = Literal["charge", "hour", "day", "period"]
+Mode: TypeAlias = Literal["invoices", "journals"]
+GRAINS: Final[tuple[Grain, ...]] = ("charge", "hour", "day", "period")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """One configured target. `options` holds every option of its kind, defaults filled in.
+
+    `company` is the account at the vendor: a QuickBooks realm, a Xero tenant, a Square location, a subdomain. `start`:
+    nothing of days or periods before it is sent. What comes late for a sum that was sent is collected for `late_s`
+    seconds. `customers` says whose customer each account is. `data_dir` is where local files go.
+    """
+
+    operator: str
+    name: str
+    kind: str
+    data_dir: Path
+    base_url: str | None = None
+    mode: Mode | None = None
+    grain: Grain | None = None
+    start: date | None = None
+    late_s: int = 0
+    company: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    options: Mapping[str, Json] = field(default_factory=dict)
+    customers: Customers = field(default_factory=lambda: Customers(target="", keys=(), rivals={}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of target. `modes` and `grains`: those it can be set to, the default first; empty: it has none.
+
+    `needs` names the fields of Setup without which nothing could be sent. `customer` is the key of an account's
+    `external` ids that names its customer there (None: it has none). `invoices` tells whether it bills members in a
+    mode, `books` whether it keeps double-entry books. `faults` says what else is wrong with a setup, a line each.
+    `past`: a new target of the kind gets everything that was ever booked, not only what is booked from now on.
+    """
+
+    title: str
+    facts: str
+    shape: Callable[[Setup], Shape]
+    open: Callable[[Setup, Database], Exporter]
+    modes: tuple[Mode, ...] = ()
+    grains: tuple[Grain, ...] = ()
+    needs: frozenset[str] = frozenset()
+    options: Mapping[str, Option] = field(default_factory=dict)
+    customer: str | None = None
+    invoices: Callable[[Setup], bool] = lambda _setup: False
+    books: bool = False
+    past: bool = False
+    faults: Callable[[Setup], list[str]] = lambda _setup: []

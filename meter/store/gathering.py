@@ -1,0 +1,178 @@
+"""What gatherers keep: how far each target has read, and the sums that wait to be sent to it (decision 0014)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ARRAY, Text, any_, cast, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.store.bulk import columns_of, insert_many
+from meter.store.tables import export_buckets, export_cursors
+from meter.store.usage import BEGINNING, Cursor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBucket:
+    """A bucket as it is stored.
+
+    `part` counts how often it has been sent; `tallies` are sums by name, as JSON.
+    """
+
+    name: str
+    stream: str
+    head: Mapping[str, Any]
+    tallies: Mapping[str, Any]
+    part: int = 0
+    dirty: bool = False
+    due_at: datetime | None = None
+    closing_account: str | None = None
+    closing_start: datetime | None = None
+    booked_at: datetime | None = None
+
+
+_COLUMNS: Final = (
+    "name",
+    "stream",
+    "head",
+    "tallies",
+    "part",
+    "dirty",
+    "due_at",
+    "closing_account",
+    "closing_start",
+    "booked_at",
+)
+_SHOWN: Final = [export_buckets.c[name] for name in _COLUMNS]
+
+
+async def read_export_cursor(conn: AsyncConnection, operator: str, target: str) -> Cursor | None:
+    """Return how far the target has read; None: it is new."""
+    query = select(export_cursors.c.xid, export_cursors.c.seq).where(
+        export_cursors.c.operator == operator, export_cursors.c.target == target
+    )
+    row = (await conn.execute(query)).one_or_none()
+    return None if row is None else Cursor(int(row.xid), row.seq)
+
+
+async def first_export_cursor(conn: AsyncConnection, *, past: bool) -> Cursor:
+    """Return where a new target begins: before everything, or behind what was booked until now."""
+    if past:
+        return BEGINNING
+    row = await conn.execute(text("SELECT pg_snapshot_xmin(pg_current_snapshot())"))
+    return Cursor(int(row.scalar_one()), 0)
+
+
+async def write_export_cursor(conn: AsyncConnection, operator: str, target: str, cursor: Cursor) -> None:
+    """Say that the target has read up to `cursor`."""
+    statement = insert(export_cursors).values(operator=operator, target=target, xid=cursor.xid, seq=cursor.seq)
+    await conn.execute(
+        statement.on_conflict_do_update(
+            constraint=export_cursors.primary_key,
+            set_={"xid": statement.excluded.xid, "seq": statement.excluded.seq},
+        )
+    )
+
+
+async def read_buckets(
+    conn: AsyncConnection, operator: str, target: str, names: Collection[str]
+) -> dict[str, StoredBucket]:
+    """Return those of the buckets that there are."""
+    if not names:
+        return {}
+    query = select(*_SHOWN).where(
+        export_buckets.c.operator == operator,
+        export_buckets.c.target == target,
+        export_buckets.c.name == any_(cast(sorted(names), ARRAY(Text))),
+    )
+    rows = await conn.execute(query)
+    return {row.name: StoredBucket(**row._mapping) for row in rows}  # noqa: SLF001 -- public in spite of its name
+
+
+_DUE: Final = text(
+    """
+    SELECT b.name, b.stream, b.head, b.tallies, b.part, b.dirty, b.due_at, b.closing_account, b.closing_start,
+           b.booked_at
+      FROM export_buckets AS b
+     WHERE b.operator = :operator AND b.target = :target AND b.dirty AND b.due_at <= clock_timestamp()
+       AND NOT EXISTS (SELECT 1 FROM outbox AS o
+                        WHERE :replaces AND o.operator = b.operator AND o.target = b.target AND o.stream = b.stream
+                          AND o.batch = b.head->>'batch' AND o.state IN ('sending', 'uncertain'))
+     ORDER BY b.due_at, b.name
+     LIMIT :buckets_max
+    """
+)
+_CLOSED: Final = text(
+    """
+    SELECT b.name, b.stream, b.head, b.tallies, b.part, b.dirty, b.due_at, b.closing_account, b.closing_start,
+           b.booked_at
+      FROM export_buckets AS b
+      JOIN closes AS c ON c.operator = b.operator AND c.account = b.closing_account
+           AND c.period_start = b.closing_start
+     WHERE b.operator = :operator AND b.target = :target AND b.dirty AND b.due_at IS NULL
+       AND c.booked AND coalesce(c.booked_xid < CAST(CAST(:xid AS text) AS xid8), true)
+     ORDER BY b.name
+     LIMIT :buckets_max
+    """
+)
+
+
+async def due_buckets(
+    conn: AsyncConnection, operator: str, target: str, *, read: Cursor, replaces: bool, buckets_max: int
+) -> list[StoredBucket]:
+    """Return buckets that may be sent: what is due by the server's clock, then what waited for a closing.
+
+    Everything booked below `read` has been gathered, so a closing counts once its own charges have been. With
+    `replaces` a bucket waits while an item of its own is on its way.
+    """
+    given = {"operator": operator, "target": target, "buckets_max": buckets_max}
+    due = await conn.execute(_DUE, {**given, "replaces": replaces})
+    closed = await conn.execute(_CLOSED, {**given, "xid": str(read.xid)})
+    rows = [*due, *closed]
+    return [StoredBucket(**row._mapping) for row in rows]  # noqa: SLF001 -- public in spite of its name
+
+
+async def write_buckets(conn: AsyncConnection, operator: str, target: str, buckets: Sequence[StoredBucket]) -> None:
+    """Write buckets, new ones and known ones alike."""
+    if not buckets:
+        return
+    rows = [
+        {"operator": operator, "target": target, **{name: getattr(bucket, name) for name in _COLUMNS}}
+        for bucket in sorted(buckets, key=lambda bucket: bucket.name)
+    ]
+    changed = ", ".join(f"{name} = EXCLUDED.{name}" for name in _COLUMNS if name not in {"name", "stream", "head"})
+    statement = insert_many(
+        export_buckets,
+        ("operator", "target", *_COLUMNS),
+        f"ON CONFLICT (operator, target, name) DO UPDATE SET {changed}",
+    )
+    await conn.execute(statement, columns_of(export_buckets, rows))
+
+
+async def supersede(conn: AsyncConnection, operator: str, target: str, batches: Collection[str]) -> dict[str, int]:
+    """Withdraw what the target certainly does not hold of these batches; return the newest revision of each.
+
+    An item that is pending or dead was never taken: the next revision says everything that it said.
+    """
+    if not batches:
+        return {}
+    given = {"operator": operator, "target": target, "batches": sorted(batches)}
+    await conn.execute(
+        text(
+            "UPDATE outbox SET state = 'superseded' WHERE operator = :operator AND target = :target"
+            " AND batch = ANY(CAST(:batches AS text[])) AND state IN ('pending', 'dead')"
+        ),
+        given,
+    )
+    rows = await conn.execute(
+        text(
+            "SELECT batch, max(revision) AS revision FROM outbox WHERE operator = :operator AND target = :target"
+            " AND batch = ANY(CAST(:batches AS text[])) GROUP BY batch"
+        ),
+        given,
+    )
+    return {row.batch: row.revision for row in rows}
