@@ -14,7 +14,7 @@ from tests.reference.credit import Credit, Drawn, scope
 from tests.reference.dates import Period, day_of
 from tests.reference.dues import Due
 from tests.reference.facts import Facts
-from tests.reference.lines import Key, Line, Tax
+from tests.reference.lines import Key, Line, Share, Tax
 from tests.reference.pricing import PER_EVENT, Events, caps, chosen, content, total_price
 from tests.reference.values import CURRENCIES, SECONDS, ZERO, Doc, exact, number, rounded
 
@@ -126,6 +126,8 @@ class Account:
             period=at.period,
             draws=shown,
             events=[(at.event["source"], at.event["id"]), *one.ends],
+            granted=sum((draw.amount for draw in payments), ZERO),
+            shares=self.facts.shares(one.meter, at.site, at.time),
         )
         self.lines.append(line)
         return Booked(line=line, item=one.item, covers=covers, payments=payments, factor=factor)
@@ -234,11 +236,13 @@ class Account:
     # --- without an event ---------------------------------------------------------------------------------------------
 
     def due(self, due: Due) -> None:
-        """A fee, a deposit, a purchase, a first flat or a minimum."""
+        """A fee, a deposit, a purchase or its end, a first flat or a minimum."""
         amount, payments, shown = due.amount, list[Drawn](), Shown()
-        at = due.time
+        at, quantity = due.time, self._left_of(due)
+        if due.kind == "expired" and not quantity:
+            return
         # Deposits and purchases are agreed with the account, in its currency; the rest is priced by the catalog.
-        priced = due.kind in {"deposit", "bought"} or self.prices_in(due.by, due.period)
+        priced = due.kind in {"deposit", "bought", "expired"} or self.prices_in(due.by, due.period)
         if due.kind == "flat":
             assert due.price is not None
             key = (due.period.start, *price_key(due.plan, due.meter, due.price, due.member))
@@ -276,15 +280,30 @@ class Account:
                 kind={"flat": "usage", "minimum": "minimum"}.get(due.kind, "fee"),
                 plan=due.plan,
                 price=due.price["id"] if due.price else due.plan if due.kind == "fee" else None,
-                quantity=due.quantity,
+                quantity=quantity,
                 amount=amount if priced else ZERO,
                 unpriced=not priced,
                 currency=due.currency,
                 tax=self.tax(due.tax, due.by),
                 period=due.period,
                 draws=shown,
+                granted=sum((draw.amount for draw in payments), ZERO),
+                shares=self._shares_of(due),
+                earned_until=due.until,
             )
         )
+
+    def _left_of(self, due: Due) -> Fraction:
+        """Its quantity; of credit that ends, less what was drawn until then."""
+        if due.kind != "expired":
+            return due.quantity
+        return due.quantity - rounded(self.credit.used[due.id] / SECONDS.get(due.unit, 1), 12)
+
+    def _shares_of(self, due: Due) -> list[Share]:
+        """By the catalog that settles it; what is only kept for the member is nobody's revenue."""
+        if due.kind in {"deposit", "bought", "expired"}:
+            return []
+        return self.facts.shares(due.meter, self.facts.only_site(due.by), due.by)
 
     def book(self, line: Line) -> None:
         self.lines.append(line)

@@ -14,6 +14,7 @@ from typing import Any
 
 from meter.catalog.load import read_catalog_text
 from meter.model.catalog import Catalog, CatalogTimeline
+from meter.model.charge import EXPIRY_PART
 from meter.model.charge import Line as Folded
 from meter.model.directory import (
     FOR_EVER,
@@ -243,6 +244,10 @@ def _draws(draws: Iterable[tuple[str, Fraction | Decimal]]) -> str:
     return ", ".join(f"{name} {_number(sums[name])}" for name in sorted(sums) if sums[name])
 
 
+def _instant(when: datetime | None) -> str:
+    return "-" if when is None else when.isoformat()
+
+
 def _cents(told: Told) -> Told:
     """Of a refund at the till the sum counts: which of its parts bears an odd cent is not laid down."""
     if told["kind"] != "refund" or told["settlement"] != "paid":
@@ -272,6 +277,8 @@ def told_of_reference(line: Line) -> Told:
         "total": _number(line.total),
         "period": line.period.start.isoformat(),
         "draws": _draws(line.draws.items()),
+        "shares": str([(party, _number(share), role) for party, share, role in line.shares]),
+        "earned": _instant(line.earned_until),
         "events": str(sorted(line.events)) if line.kind == "usage" and len(line.events) > 1 else "-",
     }
     return _cents(told)
@@ -298,6 +305,8 @@ def told_of_fold(line: Folded) -> Told:
         "total": _number(line.total),
         "period": line.period.start.isoformat(),
         "draws": _draws((draw.grant, draw.amount) for draw in line.draws),
+        "shares": str([(one.party, _number(one.share), one.role) for one in line.shares]),
+        "earned": _instant(line.earned_until),
         "events": str(sorted(map(tuple, line.events))) if line.kind == "usage" and len(line.events) > 1 else "-",
     }
     return _cents(told)
@@ -309,6 +318,7 @@ def _keyed(account: str, key: tuple[Any, ...], told: Told, taken: Lines) -> tupl
     if source:
         return account, time.isoformat(), source, name, meter, str(element), part
     sign = "-" if told["amount"].startswith("-") else "+"
+    sign = part if part == EXPIRY_PART else sign
     which = told["plan"] if told["kind"] == "fee" else told["price"]
     content = (account, time.isoformat(), "", told["kind"], meter, told["member"], which, told["period"], sign)
     return next((*content, str(n)) for n in range(1000) if (*content, str(n)) not in taken)

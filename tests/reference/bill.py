@@ -1,4 +1,4 @@
-"""What a bill of the second rater sums to: rounding groups, taxes, and the balance of each grant."""
+"""What a bill of the second rater sums to: rounding groups, taxes, shares, and the balance of each grant."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ def taxes(lines: list[Line]) -> dict[Any, Fraction]:
         rate, inclusive = group[2], group[3]
         found[group] = rounded(amount * rate / (1 + rate) if inclusive else amount * rate, PLACES[group[4]])
     return found
+
+
+def shared(lines: list[Line]) -> dict[Any, Fraction]:
+    """What of each group belongs to whom: net of the tax in it, before money grants."""
+    found: dict[Any, Fraction] = defaultdict(Fraction)
+    for line in lines:
+        revenue = line.amount + line.granted
+        if line.tax and line.tax[2]:
+            revenue /= 1 + (line.tax[1] or 0)
+        for share in line.shares:
+            found[*group_of(line), share] += revenue * share[1]
+    return {group: rounded(amount, PLACES[group[5]]) for group, amount in found.items()}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from meter.store.readers import charge_by_id
 from tests.booking.space import Space
 from tests.reference.adapter import Lines, keyed, told_of_fold
 from tests.reference.bill import groups, taxes
+from tests.reference.bill import shared as shares
 from tests.reference.lines import Line
 from tests.reference.values import ZERO, decimal
 
@@ -76,6 +77,20 @@ async def rounded(space: Space) -> Sums:
         " tax_inclusive, sum(rounded) FROM charges GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 HAVING sum(rounded) <> 0"
     )
     return {(*row[:6], (row[6], row[7], row[8])): row[9] for row in rows}
+
+
+def shared_of(lines: list[Line]) -> Sums:
+    return _some({(*group[:7], *group[7]): amount for group, amount in shares(lines).items()})
+
+
+async def shared(space: Space) -> Sums:
+    rows = await space.rows(
+        "SELECT account, period_start, meter, site, settlement, currency, tax_name, trim_scale(tax_rate),"
+        " tax_inclusive, s.party, trim_scale(s.share), s.role, sum(s.amount) FROM charges,"
+        " jsonb_to_recordset(shares) AS s (party text, share numeric, role text, amount numeric)"
+        " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 HAVING sum(s.amount) <> 0"
+    )
+    return {(*row[:6], row[6:9], *row[9:12]): row[12] for row in rows}
 
 
 def tax_of(lines: list[Line]) -> Sums:

@@ -1,4 +1,4 @@
-"""What is due without an event: fees, deposits, purchases of credit, first flats, and minimums of closed periods.
+"""What is due without an event: fees, deposits, purchases of credit and their ends, first flats, minimums.
 
 period    |--------------------------------|
 part            |-----------------|              of a subscription, or of a member's own at this account
@@ -43,6 +43,7 @@ class Due:
     taken_in: str = ""
     judged: datetime | None = None
     lowered: datetime | None = None
+    until: datetime | None = None
 
     @property
     def by(self) -> datetime:
@@ -132,6 +133,7 @@ class Dues:
         lowered: datetime | None = None,
     ) -> None:
         share = Fraction(days * (sub.get("seats") or 1), period.days)
+        advance = fee.get("in", "advance") == "advance"
         if days:
             self.found.append(
                 Due(
@@ -139,7 +141,7 @@ class Dues:
                     period=period, plan=sub["plan"], sub=sub, member=sub["member"], quantity=rounded(share, 6),
                     amount=rounded(exact(fee["amount"]) * share, 12), tax=self._tax(fee.get("tax"), judged),
                     # Unused days come back at what they were charged at.
-                    unit="month", judged=judged, lowered=lowered,
+                    unit="month", judged=judged, lowered=lowered, until=period.end if advance else None,
                 )
             )  # fmt: skip
 
@@ -227,8 +229,11 @@ class Dues:
         grants = [grant for grant in self.facts.grants.values() if grant["account"] == self.account]
         return [grant for grant in grants if grant.get("bought") and grant.get("effective")]
 
+    def _span(self, grant: Doc) -> Span:
+        return self.facts.span(grant, self.facts.calendar(self.account), "effective", "expires")
+
     def _effective(self, grant: Doc) -> datetime:
-        return self.facts.span(grant, self.facts.calendar(self.account), "effective", "expires")[0]
+        return self._span(grant)[0]
 
     def _purchases(self) -> None:
         for grant in self._bought():
@@ -241,6 +246,17 @@ class Dues:
                     unit=grant["unit"],
                 )
             )  # fmt: skip
+            end = self._span(grant)[1]
+            if end != NEVER:
+                # It belongs to the period of its last moment, and to what was sold.
+                last = self.facts.period(self.account, end - timedelta(microseconds=1))
+                self.found.append(
+                    Due(
+                        time=end, id=grant["id"], kind="expired", meter="credit", part="expired", period=last,
+                        member=grant.get("member"), quantity=exact(grant["amount"]), unit=grant["unit"], judged=at,
+                        taken_in=self.facts.period(self.account, at).terms.currency,
+                    )
+                )  # fmt: skip
 
 
 def _until(held: tuple[Span, Doc]) -> tuple[datetime, bool, datetime, str]:

@@ -7,7 +7,8 @@ from datetime import datetime
 from itertools import pairwise
 
 from tests.reference.dates import ALWAYS, NEVER, Calendar, Period, Span, instant_of, join, without
-from tests.reference.values import Doc
+from tests.reference.lines import Share
+from tests.reference.values import Doc, exact
 
 Version = tuple[datetime, int, Doc]
 
@@ -95,6 +96,15 @@ class Facts:
     def tax_of_site(self, site: str, instant: datetime) -> str | None:
         found: str | None = self.catalog(instant).get("sites", {}).get(site, {}).get("tax")
         return found
+
+    def shares(self, meter: str, site: str, instant: datetime) -> list[Share]:
+        """What of a meter's revenue at a site belongs to others, each party once."""
+        found: dict[str, Share] = {}
+        for entry in self.catalog(instant).get("revenue_share", []):
+            match, party = entry.get("match", {}), entry["party"]
+            if match.get("meter", meter) == meter and match.get("site", site) == site and party not in found:
+                found[party] = (party, exact(entry["share"]), entry.get("role", "principal"))
+        return list(found.values())
 
     # --- people -------------------------------------------------------------------------------------------------------
 

@@ -11,11 +11,16 @@ from tests.reference.values import ZERO
 
 Key = tuple[datetime, str, str, str, int, str]
 Tax = tuple[str, Fraction | None, bool]
+# Whose it is, how much of the net revenue, and as what the operator sells.
+Share = tuple[str, Fraction, str]
 
 
 @dataclass(kw_only=True)
 class Line:
-    """`quantity` and `covered` are in the meter's unit. `draws` sums what is drawn (back: negative) by instance."""
+    """`quantity` and `covered` are in the meter's unit. `draws` sums what is drawn (back: negative) by instance.
+
+    `granted` is what of the price money grants paid.
+    """
 
     account: str
     member: str | None
@@ -38,6 +43,9 @@ class Line:
     total: Fraction | None = None
     draws: dict[str, Fraction] = field(default_factory=dict)
     events: list[tuple[str, str]] = field(default_factory=list)
+    granted: Fraction = ZERO
+    shares: list[Share] = field(default_factory=list)
+    earned_until: datetime | None = None
 
     @property
     def meter(self) -> str:

@@ -26,7 +26,7 @@ from tests.reference.sessions import Sessions
 from tests.reference.values import ZERO, Doc, exact, number
 
 # What is due at one instant, in this order: a minimum is the last of its period.
-ORDER = ("fee", "deposit", "bought", "flat", "minimum")
+ORDER = ("fee", "deposit", "bought", "expired", "flat", "minimum")
 # What stands at a place; of one event its lines come in this order, refunds of it behind them.
 Item = tuple[tuple[Any, ...], Any]
 
@@ -158,7 +158,7 @@ class Rater:
                 quantity=quantity, amount=sum(sale.nets, ZERO), settlement="paid", currency=data["currency"],
                 tax=(", ".join(names) or "sale", rate, False) if taxes else None,
                 till_tax=sum((tax for tax in taxes if tax is not None), ZERO), tip=tip, total=number(data["total"]),
-                period=at.period,
+                period=at.period, shares=self.facts.shares(meter, at.site, at.time),
             )  # fmt: skip
             account.book(sale.paid)
         elif tip:

@@ -165,6 +165,7 @@ class Sale:
     def _book(  # noqa: PLR0917 -- as the rules name them
         self, account: Account, line: Line, refund: Doc, at: datetime, period: Period, part: str, amount: Fraction,
         draws: dict[str, Fraction], *, behind: bool, quantity: Fraction = ZERO, covered: Fraction = ZERO,
+        granted: Fraction = ZERO,
     ) -> None:  # fmt: skip
         if amount or draws:
             event = self.event if behind else refund
@@ -174,6 +175,7 @@ class Sale:
                     account=line.account, member=line.member, site=line.site, key=key, kind="refund", plan=line.plan,
                     price=line.price, quantity=quantity, covered=covered, amount=amount, settlement=line.settlement,
                     unpriced=line.unpriced, currency=line.currency, tax=line.tax, period=period, draws=draws,
+                    granted=granted, shares=line.shares,
                 )
             )  # fmt: skip
 
@@ -220,8 +222,9 @@ class Sale:
         if line.period == period:
             account.memory.paid[period.start, line.meter] -= amount
         quantity = rounded(line.quantity * after, 12) - rounded(line.quantity * before, 12)
-        self._book(account, line, refund, at, period, part, -amount, shown,
-                   behind=behind, quantity=-quantity, covered=one.back() - earlier)  # fmt: skip
+        granted = sum((draw.amount for draw in back if draw.instance.unit == line.currency), ZERO)
+        self._book(account, line, refund, at, period, part, -amount, shown, behind=behind, quantity=-quantity,
+                   covered=one.back() - earlier, granted=granted)  # fmt: skip
 
     def _till(  # noqa: PLR0917 -- as the rules name them
         self, account: Account, refund: Doc, at: datetime, period: Period, part: str,
@@ -244,5 +247,6 @@ class Sale:
                 key=(at, event["source"], event["id"], line.meter, 0, part), amount=-net, settlement="paid",
                 quantity=-quantity,
                 currency=line.currency, tax=line.tax, till_tax=-tax, period=period, tip=-tip, total=-total,
+                shares=line.shares,
             )
         )  # fmt: skip

@@ -75,14 +75,22 @@ class Shop:
                 sites[name]["closes"] = chance.one_of(["22:00", "18:30", "02:00"])
         if chance.yes(0.15):
             sites = {"berlin": sites["berlin"]}
-        catalog = {
+        catalog: Doc = {
             "operator": "northside", "currency": "EUR", "timezone": "Europe/Berlin", "sites": sites, "taxes": taxes,
             "meters": copy.deepcopy(self.meters), "credits": {"rates": self.rates()},
         }  # fmt: skip
         catalog["plans"] = {name: self.plan(catalog) for name in ("one", "two")}
         if chance.yes(0.3):
             catalog["default_plan"] = "one"
+        catalog["revenue_share"] = [self.revenue_share() for _ in range(chance.one_of([0, 1, 2, 4]))]
         return catalog
+
+    def revenue_share(self) -> Doc:
+        chance = self.chance
+        match: Doc = {"meter": chance.one_of([*self.meters, "membership", "pos"])} if chance.yes(0.5) else {}
+        match |= {"site": "berlin"} if chance.yes(0.4) else {}
+        return {"party": chance.one_of(["landlord", "roaster"]), "share": chance.one_of(["0.12", "0.333", "1"]),
+                "role": chance.one_of(["principal", "agent"])} | ({"match": match} if match else {})  # fmt: skip
 
     def rates(self) -> Doc:
         found: Doc = {}
@@ -240,7 +248,20 @@ class Shop:
             body["currency"] = self.money
         fresh = self.catalog()
         for section in self.chance.random.sample(
-            ["sites", "taxes", "plans", "default_plan", "plan", "meters", "tier", "credits", "gone", "zones"], 2
+            [
+                "sites",
+                "taxes",
+                "plans",
+                "default_plan",
+                "plan",
+                "meters",
+                "tier",
+                "credits",
+                "gone",
+                "zones",
+                "revenue_share",
+            ],
+            2,
         ):
             if section == "plan":
                 body["plans"]["one"] = self.plan(body)

@@ -27,6 +27,8 @@ from tests.reference.books import (
     receivable_of,
     rounded,
     rounded_of,
+    shared,
+    shared_of,
     standing,
     tax,
     tax_of,
@@ -56,6 +58,7 @@ async def test_the_books_are_those_of_a_second_rater(database_url: str, seed: in
         assert await torn(space) == []
         assert await rounded(space) == rounded_of(bill.lines)
         assert await tax(space) == tax_of(bill.lines)
+        assert await shared(space) == shared_of(bill.lines)
         assert await receivable(space) == receivable_of(bill.lines)
         for name, account in bill.accounts.items():
             ours = {
