@@ -19,6 +19,8 @@ from meter.clock import monotonic_s
 
 # From a commit on a fast disk to a site that comes back after days.
 _AGE_BUCKETS_S: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400, 259200, 604800)
+# From seconds, where a target takes charges at once, to an outage of days.
+_LAG_BUCKETS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400, 259200, 604800)
 _FAST_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # A catalog is written by people; a label value beyond this many of a kind is counted as "other".
 LABEL_VALUES_MAX: Final = 200
@@ -98,6 +100,19 @@ class Telemetry:
         )
         self._delivery = Histogram(
             "meter_delivery_seconds", "One delivery attempt", ["target"], buckets=_FAST_BUCKETS_S, registry=registry
+        )
+        self._delivery_lag = Histogram(
+            "meter_delivery_lag_seconds",
+            "From the booking of the oldest content of an item to the target's answer",
+            ["target"],
+            buckets=_LAG_BUCKETS_S,
+            registry=registry,
+        )
+        self._target_open = Gauge(
+            "meter_target_open", "1 while a target counts as down and is only probed", ["target"], registry=registry
+        )
+        self._throttled = Counter(
+            "meter_target_throttled", "Attempts that a target asked to be made later", ["target"], registry=registry
         )
         self.site_complete_until = Gauge(
             "meter_site_complete_until_seconds", "Unix time up to which a site is complete", ["site"], registry=registry
@@ -216,6 +231,16 @@ class Telemetry:
         target = self._bounded("target", target)
         self._deliveries.labels(target=target, outcome=outcome).inc()
         self._delivery.labels(target=target).observe(seconds)
+
+    def delivered(self, *, target: str, lag_s: float) -> None:
+        """Observe how long ago the oldest content of an item that was delivered had been booked."""
+        self._delivery_lag.labels(target=self._bounded("target", target)).observe(lag_s)
+
+    def target_heard(self, *, target: str, down: bool, throttled: int) -> None:
+        """Show whether a target counts as down, and count attempts that it put off."""
+        target = self._bounded("target", target)
+        self._target_open.labels(target=target).set(1 if down else 0)
+        self._throttled.labels(target=target).inc(throttled)
 
     def mqtt_connected(self, *, connected: bool, client_id: str, reason: str = "") -> None:
         """Log and show that the MQTT session is up or down."""

@@ -1,9 +1,10 @@
-"""One lane per target: claim, send, record; ask first where the last outcome is not known.
+"""One lane per target: claim, send, record; ask first where the last outcome is not known (decision 0014).
 
-    booked ──wake or poll──▶ claim (commit) ──▶ send ──▶ record (commit)
+    made ──wake or poll──▶ claim (commit) ──▶ send ──▶ record (commit)
 
 A lane belongs to whoever holds its lease, and every write is fenced by it (decision 0006). A lane that was overtaken
-while it sent records nothing: the new holder finds the items `sending` and asks the target.
+while it sent records nothing: the new holder finds the items `sending` and does not know what became of them. Streams
+share a lane's calls, and none waits for another but within one call.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from typing import Final, TypeVar
 
 from meter.clock import monotonic_s
-from meter.export.contract import Exporter, Finding, Outcome, Uncertain
-from meter.export.delivery import claim, due_run, orphan, settle
+from meter.export.breaker import Breaker
+from meter.export.contract import Exporter, Finding, Outcome, Retry, Uncertain, Untried
+from meter.export.delivery import answered, claim, due_run, found, orphan, pause_s
 from meter.model.errors import MeterError, Unavailable
-from meter.store.deliveries import Change, OpenItem, backlogs, open_items, record
+from meter.store.deliveries import Change, OpenItem, backlogs, due_heads, record
 from meter.store.engine import Database
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 from meter.store.outbox import OutboxItem
@@ -43,12 +44,19 @@ FAULT_PAUSE_S: Final = 10.0
 
 
 class Lane:
-    """The items of one target, in order."""
+    """The items of one target, each stream in order."""
 
     def __init__(
-        self, database: Database, *, operator: str, target: str, exporter: Exporter, telemetry: Telemetry
+        self,
+        database: Database,
+        *,
+        operator: str,
+        target: str,
+        exporter: Exporter,
+        telemetry: Telemetry,
+        clock: Callable[[], float] = monotonic_s,
     ) -> None:
-        """Prepare the lane; whoever calls `step` holds `lease_name`."""
+        """Prepare the lane; whoever calls `step` holds `lease_name`. `clock` gives seconds that never go backwards."""
         self.target = target
         # Joined as JSON, so that no choice of names makes two lanes share a lease.
         self.lease_name = "export " + json.dumps([operator, target], ensure_ascii=False)
@@ -56,26 +64,35 @@ class Lane:
         self._operator = operator
         self._exporter = exporter
         self._telemetry = telemetry
+        self._clock = clock
+        self._breaker = Breaker(clock=clock)
+        self._paused_until_s = clock()
 
     async def step(self, lease: Lease) -> float:
-        """Do what is due at the head of the lane; return how many seconds to wait before the next step.
+        """Do what is due at the heads of the streams; return how many seconds to wait before the next step.
 
         Raises LeaseLost, Unavailable (the database); both leave the items to be asked about.
         """
+        limits = self._exporter.limits
+        held_s = max(self._breaker.wait_s(), self._paused_until_s - self._clock())
+        if held_s > 0:
+            return held_s
+        items_max = self._breaker.items_max(limits.items_max)
         async with self._database.begin() as conn:
-            items = await open_items(conn, self._operator, self.target, items_max=self._exporter.items_max)
-            run = due_run(items)
-            if run and run[0].state != "uncertain":
-                change = claim if run[0].state == "pending" else orphan
-                # An idle lane only reads. What was read still stands: whoever could change it holds the lease.
+            heads = await due_heads(conn, self._operator, self.target, items_max=items_max)
+            work, run = due_run(heads.items, limits, items_max=items_max)
+            if work in {"orphan", "send"}:
+                # An idle lane only reads. What was read still stands but for what a newer revision has replaced.
                 await fence(conn, [lease])
-                await record(conn, self._operator, [change(item) for item in run])
-        if not run:
-            return min(POLL_INTERVAL_S, items[0].due_in_s) if items else POLL_INTERVAL_S
-        match run[0].state:
-            case "pending":
-                await self._send([replace(item, state="sending", attempts=item.attempts + 1) for item in run], lease)
-            case "uncertain":
+                changes = [orphan(item, limits) if work == "orphan" else claim(item) for item in run]
+                changed = {made.id for made in await record(conn, self._operator, changes)}
+                run = [item for item in run if item.id in changed]
+        match work:
+            case None:
+                return POLL_INTERVAL_S if heads.due_in_s is None else min(POLL_INTERVAL_S, max(heads.due_in_s, 0.0))
+            case "send" if run:
+                await self._send(run, lease)
+            case "ask":
                 await self._ask(run, lease)
         return 0.0
 
@@ -83,18 +100,35 @@ class Lane:
         started = monotonic_s()
         outcomes = await self._answers(self._exporter.send, run)
         seconds = monotonic_s() - started
-        changes = [settle(item, outcome) for item, outcome in zip(run, outcomes, strict=True)]
-        for outcome, change in zip(outcomes, changes, strict=True):
-            self._telemetry.delivery_attempted(
-                target=self.target, outcome=type(outcome).__name__.lower(), seconds=seconds
-            )
+        for outcome in outcomes:
+            if not isinstance(outcome, Untried):
+                self._telemetry.delivery_attempted(
+                    target=self.target, outcome=type(outcome).__name__.lower(), seconds=seconds
+                )
+        limits = self._exporter.limits
+        changes = [answered(item, outcome, limits) for item, outcome in zip(run, outcomes, strict=True)]
+        for change in changes:
             if change.state == "dead":
                 log.error("delivery_dead", target=self.target, delivery=change.id, reason=change.fault)
-        await self._record(changes, lease)
+        await self._learn(outcomes, changes, lease)
 
     async def _ask(self, run: Sequence[OpenItem], lease: Lease) -> None:
         findings = await self._answers(self._exporter.look_up, run)
-        await self._record([settle(item, finding) for item, finding in zip(run, findings, strict=True)], lease)
+        changes = [found(item, finding) for item, finding in zip(run, findings, strict=True)]
+        await self._learn(findings, changes, lease)
+
+    async def _learn(self, answers: Sequence[Outcome | Finding], changes: Sequence[Change], lease: Lease) -> None:
+        """Record what became of a run, and what it says of the target."""
+        self._breaker.heard(answers)
+        self._paused_until_s = self._clock() + pause_s(answers)
+        async with self._database.begin() as conn:
+            await fence(conn, [lease])
+            recorded = await record(conn, self._operator, changes)
+        for made in recorded:
+            if made.state == "delivered":
+                self._telemetry.delivered(target=self.target, lag_s=made.lag_s)
+        throttled = sum(isinstance(answer, Retry) and answer.throttled for answer in answers)
+        self._telemetry.target_heard(target=self.target, down=self._breaker.open, throttled=throttled)
 
     async def _answers(
         self, ask: Callable[[Sequence[OutboxItem]], Awaitable[Sequence[Answer]]], run: Sequence[OpenItem]
@@ -111,11 +145,6 @@ class Lane:
             log.error("delivery_failed", target=self.target, items=len(run), exc_info=error)
             reason = error.detail if isinstance(error, MeterError) else f"{type(error).__name__}: {error}"
         return [Uncertain(reason)] * len(run)
-
-    async def _record(self, changes: Sequence[Change], lease: Lease) -> None:
-        async with self._database.begin() as conn:
-            await fence(conn, [lease])
-            await record(conn, self._operator, changes)
 
 
 class Dispatcher:
@@ -135,6 +164,7 @@ class Dispatcher:
         self._operator = operator
         self._telemetry = telemetry
         self._keeper = LeaseKeeper(database, holder=holder)
+        self._exporters = list(exporters.values())
         self._lanes = [
             Lane(database, operator=operator, target=target, exporter=exporter, telemetry=telemetry)
             for target, exporter in exporters.items()
@@ -148,7 +178,7 @@ class Dispatcher:
             woken.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled. A step that is under way then is finished first."""
+        """Deliver until cancelled; a step that is under way then is finished first, and the exporters are closed."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keeper.keep([lane.lease_name for lane in self._lanes], gained=self.wake))
@@ -157,6 +187,8 @@ class Dispatcher:
                     group.create_task(self._drive(lane, woken))
         finally:
             await self._keeper.close()
+            for exporter in self._exporters:
+                await exporter.close()
 
     async def _measure(self) -> None:
         while True:
@@ -164,12 +196,12 @@ class Dispatcher:
             started = monotonic_s()
             try:
                 async with self._database.begin() as conn:
-                    found = {backlog.target: backlog for backlog in await backlogs(conn, self._operator)}
+                    measured = {backlog.target: backlog for backlog in await backlogs(conn, self._operator)}
             except Unavailable as error:
                 log.warning("backlog_unmeasured", detail=error.detail)
             else:
                 for lane in self._lanes:
-                    backlog = found.get(lane.target)
+                    backlog = measured.get(lane.target)
                     self._telemetry.outbox_pending.labels(target=lane.target).set(backlog.items if backlog else 0)
                     self._telemetry.outbox_oldest.labels(target=lane.target).set(backlog.oldest_s if backlog else 0.0)
             await asyncio.sleep(max(MEASURE_INTERVAL_MIN_S, MEASURE_PAUSE_FACTOR * (monotonic_s() - started)))

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused, Retry, Uncertain
+from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain
 from meter.export.ledger_files import Book, Rendered
 from meter.export.ledger_text import BEANCOUNT, HLEDGER, Dialect
 from meter.model.errors import Unavailable
@@ -30,7 +30,7 @@ ITEMS_MAX: Final = 500
 class LedgerTarget:
     """Writes below `directory`: `beancount/` and `hledger/`, each with a main file that includes all others."""
 
-    items_max = ITEMS_MAX
+    limits = Limits(items_max=ITEMS_MAX)
 
     def __init__(self, directory: Path) -> None:
         """Keep the place; it is made when something is first written."""
@@ -48,6 +48,9 @@ class LedgerTarget:
     async def check(self) -> None:
         """Return where the directory can be written to. Raises Unavailable (`ledger_unwritable`)."""
         await asyncio.to_thread(self._check)
+
+    async def close(self) -> None:
+        """Do nothing: files are closed when they are written."""
 
     def _send(self, items: Sequence[OutboxItem]) -> list[Outcome]:
         outcomes: dict[str, Outcome] = {}

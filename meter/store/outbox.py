@@ -10,7 +10,7 @@ import json
 from base64 import b32encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from hashlib import sha256
 from typing import Final
 
@@ -26,6 +26,8 @@ KEY_CHARS: Final = 32
 JOURNAL: Final = "journal"
 # About half a megabyte of payload: a day's worth of corrections must not become one item.
 ENTRIES_PER_ITEM_MAX: Final = 1000
+# A target may answer with a page of HTML; a reason is for reading.
+FAULT_CHARS_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,12 @@ class JournalBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxItem:
-    """One thing to send to one target. `batch` names the content; `revision` grows when a refused one is mended."""
+    """One thing to send to one target. `batch` names the content; `revision` grows when it is mended or replaced.
+
+    Items of one `stream` are sent in the order in which they were made. `known_id` is what the target called the newest
+    delivered item of the batch, for one that replaces. `booked_at`: when the oldest of its content was booked (None:
+    when the item was made). `dead_because` is why it can never be sent, for an item that is added dead.
+    """
 
     operator: str
     target: str
@@ -48,6 +55,10 @@ class OutboxItem:
     revision: int = 0
     key: str
     payload: bytes
+    stream: str = ""
+    known_id: str | None = None
+    booked_at: datetime | None = None
+    dead_because: str | None = None
 
 
 _DECODER: Final = msgspec.json.Decoder(JournalBatch)
@@ -102,7 +113,7 @@ def _name(*parts: str | int) -> str:
 
 
 async def add_items(connection: AsyncConnection, items: Sequence[OutboxItem]) -> None:
-    """Insert the items of a booking. A key that is there already fails the transaction, as its charges' ids do."""
+    """Insert items, in the order in which each stream is sent. A key that is there already fails the transaction."""
     await insert_rows(
         connection,
         outbox,
@@ -115,6 +126,10 @@ async def add_items(connection: AsyncConnection, items: Sequence[OutboxItem]) ->
                 "revision": item.revision,
                 "key": item.key,
                 "payload": item.payload,
+                "stream": item.stream,
+                "booked_at": item.booked_at,
+                "state": "pending" if item.dead_because is None else "dead",
+                "fault": None if item.dead_because is None else item.dead_because[:FAULT_CHARS_MAX],
             }
             for item in items
         ],

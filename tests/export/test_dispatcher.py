@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy import text
 
-from meter.export import delivery
-from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused, Retry, Uncertain
+from meter.export import breaker, delivery
+from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain
 from meter.export.dispatcher import Dispatcher, Lane
 from meter.store.deliveries import Delivery, State, backlogs, list_deliveries, retry_dead
 from meter.store.engine import Database
@@ -30,8 +30,9 @@ class Killed(BaseException):
 class FakeTarget:
     """Holds what it was sent, by key; `behave` decides what becomes of each item before it is taken or told."""
 
-    def __init__(self, items_max: int = 10) -> None:
-        self.items_max = items_max
+    def __init__(self, items_max: int = 10, **limits: float) -> None:
+        self.limits = Limits(items_max=items_max, **limits)
+        self.closed = False
         self.held: list[str] = []
         self.sends: list[str] = []
         self.asked: list[str] = []
@@ -58,11 +59,16 @@ class FakeTarget:
     async def check(self) -> None:
         return None
 
+    async def close(self) -> None:
+        self.closed = True
+
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between attempts."""
     monkeypatch.setattr(delivery, "BACKOFF_FIRST_S", 0.0)
+    monkeypatch.setattr(delivery, "UNTRIED_PAUSE_S", 0.0)
+    monkeypatch.setattr(breaker, "PAUSE_FIRST_S", 0.0)
 
 
 async def book(database: Database, *items: OutboxItem) -> list[str]:

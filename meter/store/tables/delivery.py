@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Identity,
@@ -38,16 +39,33 @@ outbox = Table(
     Column("remote_id", Text),
     Column("fault", Text),
     Column("created_at", When, nullable=False, server_default=NOW),
+    Column("booked_at", When),  # the oldest of its content; NULL: as the item
+    Column("stream", Id, nullable=False, server_default=text("''")),
+    Column("burned", Boolean, nullable=False, server_default=text("false")),  # the key would only repeat an answer
     PrimaryKeyConstraint("operator", "id"),
     UniqueConstraint("operator", "key"),
     CheckConstraint(
         "state IN ('pending', 'sending', 'delivered', 'verified', 'uncertain', 'dead', 'superseded')", name="state"
     ),
+    Index("outbox_batch_idx", "operator", "target", "batch"),
     Index(
-        "outbox_open_idx",
+        "outbox_streams_idx",
         "operator",
         "target",
+        "stream",
         "id",
         postgresql_where=text("state IN ('pending', 'sending', 'uncertain')"),
     ),
+)
+
+# What holds a whole target back, for those who look from another process; nothing is decided by it.
+lanes = Table(
+    "lanes",
+    metadata,
+    operator(),
+    Column("target", Id, nullable=False),
+    Column("held_until", When, nullable=False),
+    Column("failing_since", When),  # the breaker is open; NULL: only told to wait
+    Column("fault", Text, nullable=False),
+    PrimaryKeyConstraint("operator", "target"),
 )

@@ -1,0 +1,238 @@
+"""Asking a target over HTTP: bounded in time, size and rate, and what an answer or its absence makes of an item.
+
+What left the machine decides: a connection that was refused is certain, an answer that was lost is not (decision 0014).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from meter.export.contract import Delivered, Limits, Outcome, Refused, Retry, Uncertain
+from meter.export.limiter import RETRY_AFTER_MAX_S, Limiter
+from meter.model.errors import Broken
+
+# Vendors answer within seconds or not at all; three requests for one item still fit into a call.
+TIMEOUT_S: Final = 25.0
+CONNECT_TIMEOUT_S: Final = 10.0
+# Shorter than what servers keep an idle connection for: one that they close while we write is an answer lost.
+KEEPALIVE_S: Final = 10.0
+# The longest answers are pages of a listing.
+ANSWER_BYTES_MAX: Final = 8 << 20
+# Whoever has to wait longer for its turn than this gives the call back.
+TURN_WAIT_S_MAX: Final = 5.0
+REASON_CHARS_MAX: Final = 300
+
+
+class Fault(Exception):
+    """A request without an answer; `outcome_of_error` says what it makes of an item."""
+
+
+class Unsent(Fault):
+    """Nothing left: no connection was made, so the target certainly holds nothing of it."""
+
+
+class Unanswered(Fault):
+    """The request, or a part of it, left, and no answer came, or none that could be read."""
+
+
+class Throttled(Fault):
+    """Nothing left: the target is to be left alone for `after_s`."""
+
+    def __init__(self, after_s: float) -> None:
+        super().__init__(f"not to be asked for another {after_s:.0f} s")
+        self.after_s = after_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer of whatever status; names of headers are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the body as JSON. Raises msgspec.DecodeError."""
+        return msgspec.json.decode(self.body)
+
+
+class Channel:
+    """The way to one target for one operator. Make it inside a running loop; close it with `close`."""
+
+    def __init__(
+        self,
+        base_url: str,
+        limits: Limits,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+        limiter: Limiter | None = None,
+    ) -> None:
+        """Connect to nothing yet. `headers` go with every request."""
+        self.limiter = limiter or Limiter(rate_per_s=limits.rate_per_s, burst=limits.burst)
+        self._base = URL(base_url if base_url.endswith("/") else base_url + "/")
+        self._turns = asyncio.Semaphore(limits.in_flight)
+        self._session = aiohttp.ClientSession(
+            connector=_connector(limits.in_flight),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[_tracing()],
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for the turn of one request that a client library makes by itself; tell `heard` what came of it.
+
+        `request` waits for its own turn: not inside of this. Raises Throttled where the turn is too far off.
+        """
+        async with self._turns:
+            while wait_s := self.limiter.take():
+                if wait_s > TURN_WAIT_S_MAX:
+                    raise Throttled(wait_s)
+                await asyncio.sleep(wait_s)
+            yield
+
+    def heard(self, status: int, headers: Mapping[str, str]) -> None:
+        """Learn from an answer how fast the target may be asked."""
+        if status == 429:
+            self.limiter.throttled(retry_after_s(headers))
+        elif status < 500:
+            self.limiter.succeeded()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Return the answer of `path` below the base address, whatever its status. Raises Fault.
+
+        A redirect is an answer like others: whoever is sent elsewhere is not the target that was set.
+        """
+        url = self._base.join(URL(path.lstrip("/")))
+        if url.origin() != self._base.origin():
+            raise Broken(f"{path[:80]!r} leads away from {self._base.origin()}", code="foreign_address")
+        sent = SimpleNamespace(headers=False)
+        async with self.slot():
+            try:
+                async with self._session.request(
+                    method,
+                    url.update_query(query) if query else url,
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                    trace_request_ctx=sent,
+                ) as response:
+                    content = await _bounded(response)
+                    received = {name.lower(): value for name, value in response.headers.items()}
+                    answer = Answer(status=response.status, headers=received, body=content)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                reason = f"{self._base.host}: {str(error) or type(error).__name__}"[:REASON_CHARS_MAX]
+                raise (Unanswered if sent.headers else Unsent)(reason) from error
+        self.heard(answer.status, answer.headers)
+        return answer
+
+
+def _connector(connections_max: int) -> aiohttp.TCPConnector:
+    """Return what makes connections: the one place that decides where they may lead."""
+    return aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=KEEPALIVE_S)
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """Return a trace that notes in a request's context that it begins to leave, just before its first byte does."""
+    tracing = aiohttp.TraceConfig()
+
+    async def leaves(_session: aiohttp.ClientSession, context: SimpleNamespace, _given: Any) -> None:
+        context.trace_request_ctx.headers = True
+
+    tracing.on_request_headers_sent.append(leaves)
+    return tracing
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    content = b""
+    while more := await response.content.read(ANSWER_BYTES_MAX + 1 - len(content)):
+        content += more
+        if len(content) > ANSWER_BYTES_MAX:
+            raise aiohttp.ClientPayloadError(f"its answer is longer than {ANSWER_BYTES_MAX} bytes")
+    return content
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return what `Retry-After` asks for in seconds, by the answer's own `Date` where it names one (RFC 9110 10.2.3).
+
+    None where it is not there or says nothing that can be read.
+    """
+    given = {name.lower(): value for name, value in headers.items()}
+    asked = given.get("retry-after", "").strip()
+    if asked.isascii() and asked.isdigit():
+        return min(float(asked[:9]), RETRY_AFTER_MAX_S)
+    until, sent = _date(asked), _date(given.get("date", ""))
+    if until is None or sent is None:
+        return None
+    return min(max((until - sent).total_seconds(), 0.0), RETRY_AFTER_MAX_S)
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
+
+
+def outcome_of(status: int, headers: Mapping[str, str], body: bytes, *, keeps_errors: bool = False) -> Outcome:
+    """Return what an answer makes of an item; of a good one, Delivered without the target's name for it.
+
+    `keeps_errors`: the target keeps a 5xx with the key and would only repeat it.
+    """
+    if 200 <= status < 300:
+        return Delivered()
+    said = " ".join(body[: 4 * REASON_CHARS_MAX].decode(errors="replace").split())[:REASON_CHARS_MAX]
+    reason = f"answered {status}: {said}" if said else f"answered {status}"
+    if status == 429:
+        return Retry(reason, after_s=retry_after_s(headers), throttled=True)
+    if status >= 500:
+        return Uncertain(reason, answered=keeps_errors)
+    if status in _PASSING:
+        return Retry(reason, after_s=retry_after_s(headers))
+    if 300 <= status < 400:
+        return Refused(f"{reason}; it sends us elsewhere, check the target's base_url")
+    return Refused(reason)
+
+
+# Not read to its end in time; the same key is at work; too early.
+_PASSING: Final = frozenset({408, 409, 425})
+
+
+def outcome_of_error(error: BaseException, *, sent: bool = True) -> Outcome:
+    """Return what a failed request makes of an item. `sent`: whether a byte may have left; a Fault knows by itself."""
+    reason = str(error) or type(error).__name__
+    match error:
+        case Throttled(after_s=after_s):
+            return Retry(reason, after_s=after_s, throttled=True)
+        case Unsent():
+            return Retry(reason)
+        case Unanswered():
+            return Uncertain(reason)
+        case _:
+            return Uncertain(reason) if sent else Retry(reason)

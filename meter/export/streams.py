@@ -1,0 +1,104 @@
+"""Sending items one request at a time: streams side by side, each in its order, within a call's time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+from meter.clock import monotonic_s
+from meter.export.breaker import FAILURES_MAX, failed
+from meter.export.contract import Delivered, Finding, Limits, Outcome, Retry, Uncertain, Untried
+from meter.export.http import Fault, Throttled, outcome_of_error
+from meter.model.errors import MeterError
+from meter.store.outbox import OutboxItem
+from meter.telemetry import log
+
+# Nothing begins later than this, and nothing goes on longer than that: both below what the lane allows a call, so that
+# what is known of the other items is not lost with one that hangs.
+START_WITHIN_S: Final = 60.0
+END_WITHIN_S: Final = 110.0
+
+Answer = TypeVar("Answer", Outcome, Finding)
+
+
+async def one_by_one(
+    items: Sequence[OutboxItem], send_one: Callable[[OutboxItem], Awaitable[Outcome]], limits: Limits
+) -> list[Outcome]:
+    """Return the outcome of each item, in order; `send_one` may raise a Fault, which becomes one.
+
+    Streams run side by side, up to `limits.in_flight`. A stream stops at its first item that is not delivered, all of
+    them where failures on end say that the target is down, where it asks for time, or where ours is up: what is left
+    is Untried.
+    """
+    streams: dict[str, list[int]] = {}
+    for place, item in enumerate(items):
+        streams.setdefault(item.stream, []).append(place)
+
+    async def one(item: OutboxItem) -> Outcome:
+        try:
+            return await send_one(item)
+        except Fault as error:
+            return outcome_of_error(error)
+
+    return await _run(items, list(streams.values()), one, limits)
+
+
+async def ask_each(
+    items: Sequence[OutboxItem], look_up_one: Callable[[OutboxItem], Awaitable[Finding]], limits: Limits
+) -> list[Finding]:
+    """Return the finding of each item, in order; `look_up_one` may raise a Fault, after which nothing is known yet."""
+
+    async def one(item: OutboxItem) -> Finding:
+        try:
+            return await look_up_one(item)
+        except Throttled:
+            return Untried()
+        except Fault as error:
+            return Uncertain(str(error))
+
+    return await _run(items, [[place] for place in range(len(items))], one, limits)
+
+
+async def _run(
+    items: Sequence[OutboxItem],
+    streams: Sequence[Sequence[int]],
+    one: Callable[[OutboxItem], Awaitable[Answer]],
+    limits: Limits,
+) -> list[Answer | Uncertain | Untried]:
+    answers: list[Answer | Uncertain | Untried] = [Untried()] * len(items)
+    last_start_s = monotonic_s() + START_WITHIN_S
+    waiting = iter(streams)
+    failures = 0
+
+    async def work() -> None:
+        nonlocal failures
+        for stream in waiting:  # shared by all: each takes the next
+            for place in stream:
+                if failures >= FAILURES_MAX or monotonic_s() > last_start_s:
+                    return
+                answers[place] = Uncertain("the time of the call was up")  # what stays if it is
+                answers[place] = answer = await _answer(one, items[place])
+                if isinstance(answer, Untried) or (isinstance(answer, Retry) and answer.throttled):
+                    failures = FAILURES_MAX  # no failure, but a reason to stop all the same
+                elif failures < FAILURES_MAX:
+                    failures = failures + 1 if failed(answer) else 0
+                if not isinstance(answer, Delivered):
+                    break
+
+    try:
+        async with asyncio.timeout(END_WITHIN_S), asyncio.TaskGroup() as group:
+            for _ in range(min(limits.in_flight, len(streams))):
+                group.create_task(work())
+    except TimeoutError:
+        log.warning("delivery_call_cut_off", items=len(items))
+    return answers
+
+
+async def _answer(one: Callable[[OutboxItem], Awaitable[Answer]], item: OutboxItem) -> Answer | Uncertain:
+    """Return the answer to one item; where the target's own code fails, nothing is certain."""
+    try:
+        return await one(item)
+    except Exception as error:  # noqa: BLE001 -- one item's fault must not take what is known of the others along
+        log.error("delivery_failed", target=item.target, exc_info=error)
+        return Uncertain(error.detail if isinstance(error, MeterError) else f"{type(error).__name__}: {error}")
