@@ -14,7 +14,7 @@ class Customers:
 
     An account names its customer under the target's own name, else under that of the target's kind. `rivals` are the
     other targets that invoice, each with the keys that it looks under. An account that two of them know is billed by
-    the first by name; one that only another knows is not this one's business.
+    the first by name; so is one that none knows, for somebody must see that.
     """
 
     target: str
@@ -22,10 +22,10 @@ class Customers:
     rivals: Mapping[str, tuple[str, ...]]
 
     def has(self, account: Account) -> bool:
-        """Tell whether the account is this target's to bill: it knows it, or no other does and somebody must see it."""
-        own = _found(account, self.keys) is not None
-        known = [name for name, keys in self.rivals.items() if _found(account, keys) is not None]
-        return own and all(self.target < name for name in known) if known else True
+        """Tell whether the account is this target's to bill."""
+        all_keys = {**self.rivals, self.target: self.keys}
+        knowing = [name for name, keys in all_keys.items() if _found(account, keys) is not None]
+        return self.target == min(knowing or all_keys)
 
     def of(self, account: Account) -> str | None:
         """Return the account's customer at the target."""

@@ -20,8 +20,8 @@ from meter.export.gather.lines import (
     is_invoiced,
     line_of,
     moves_money,
+    period_number,
 )
-from meter.export.gather.names import document_number
 from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape
 from meter.export.payload import Content, Invoice, InvoiceLine
 from meter.model.directory import Account
@@ -49,7 +49,7 @@ class Documents(Shape):
             if account is None or not is_invoiced(charge) or not self._customers.has(account):
                 continue
             advance = is_advance(charge)
-            number = invoice_number(known, self._target, charge, timezone)
+            number = invoice_number(known, self._target, charge)
             key, of, figures = line_of(charge, self._grain, timezone)
             yield Put(
                 bucket=f"invoice/{number}/{line.account}/{line.currency}",
@@ -121,8 +121,8 @@ class Documents(Shape):
         if not adjusting:
             return None
         start = min(adjusting, key=lambda line: line.gross).adjusts or invoice.start
-        day = local_date(account.periods.at(start).end - datetime.resolution, known.catalog.timezone)
-        return document_number(day, known.operator, self._target, invoice.account, invoice.currency, start.isoformat())
+        period = account.periods.at(start)
+        return period_number(known, self._target, invoice.account, invoice.currency, period)
 
 
 def _in_order(line: InvoiceLine) -> tuple[Any, ...]:

@@ -19,6 +19,7 @@ from meter.model.charge import EXPIRY_PART, Charge
 from meter.model.directory import Account
 from meter.model.event import Json
 from meter.model.instant import local_date, zone
+from meter.model.period import Period
 from meter.rating.calendar import CREDIT_SALE, DEPOSIT
 from meter.store.closes import Closing
 
@@ -138,14 +139,21 @@ def moves_money(line: InvoiceLine) -> bool:
     return bool(line.rounded or line.tax_amount)
 
 
-def invoice_number(known: Known, target: str, charge: Charge, timezone: str) -> str:
+def invoice_number(known: Known, target: str, charge: Charge) -> str:
     """Return the number of the invoice that the charge is for: the period's, or that of the day on which it was due."""
     line, period = charge.line, charge.invoice_period
     if is_advance(charge):
-        day = local_date(line.key.time, timezone)
+        day = local_date(line.key.time, known.catalog.timezone)
         return document_number(day, known.operator, target, line.account, line.currency, "advance", day.isoformat())
+    return period_number(known, target, line.account, line.currency, period)
+
+
+def period_number(known: Known, target: str, account: str, currency: str, period: Period) -> str:
+    """Return the number of the invoice of a billing period, dated on its last day in the account's zone."""
+    holder = known.accounts.get(account)
+    timezone = known.catalog.timezone if holder is None else holder.timezone
     day = local_date(period.end - datetime.resolution, timezone)
-    return document_number(day, known.operator, target, line.account, line.currency, period.start.isoformat())
+    return document_number(day, known.operator, target, account, currency, period.start.isoformat())
 
 
 class Lines(Shape):
@@ -175,7 +183,7 @@ class Lines(Shape):
             tally = Tally(of=of, figures=figures, count=1, first=time, last=time)
             line = invoice_line(tally)
             if moves_money(line):
-                head = _head(charge, invoice_number(known, self._target, charge, known.catalog.timezone))
+                head = _head(charge, invoice_number(known, self._target, charge))
                 batch = batch_name(known.operator, self._target, "line", key)
                 yield self._item(line, head, account, known, batch)
 
@@ -184,7 +192,7 @@ class Lines(Shape):
         timezone = known.catalog.timezone
         for charge, _ in self._mine(booked, known):
             line = charge.line
-            invoice = invoice_number(known, self._target, charge, timezone)
+            invoice = invoice_number(known, self._target, charge)
             head = _head(charge, invoice)
             if self._grain != "charge":
                 key, of, figures = line_of(charge, self._grain, timezone)
