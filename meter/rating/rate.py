@@ -158,8 +158,8 @@ class Rater:
             left = _NOTHING
         elif beat.instance is not None:
             left, part = _NOTHING, EXPIRY_PART
-            used = self.state.used.get(beat.instance, ZERO)
-            quantity -= round_amount(used / unit_scale(beat.unit))
+            used, scale = self.state.used.get(beat.instance, ZERO), unit_scale(beat.unit)
+            quantity -= used if scale == ONE else round_amount(used / scale)
         elif beat.kind == "fee":
             left = self._discounted_beat(beat, beat.amount, FEES)
         elif beat.kind == "zero":
