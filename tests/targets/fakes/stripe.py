@@ -14,7 +14,8 @@ import aiohttp
 
 from tests.targets.fakes.base import Held, RequestCheck
 from tests.targets.fakes.clock import Clock
-from tests.targets.fakes.stripe_core import Json, major
+from tests.targets.fakes.money import major
+from tests.targets.fakes.stripe_core import Json
 from tests.targets.fakes.stripe_credits import StripeCredits
 from tests.targets.fakes.stripe_items import taxes_on
 from tests.targets.fakes.stripe_meters import StripeMeters

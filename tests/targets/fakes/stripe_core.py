@@ -17,8 +17,6 @@ _ERROR_TYPES = {401: "invalid_request_error", 429: "rate_limit_error", 409: "ide
 _LIST_DEFAULT, _LIST_MAX = 10, 100
 _KEY_CHARACTERS_MAX = 255
 Json = dict[str, Any]
-# Two minor digits are the rule; these have none (docs.stripe.com/currencies).
-_WHOLE = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split())
 
 
 def error(status: int, message: str, *, kind: str = "invalid_request_error", **facts: str) -> Answer:
@@ -34,11 +32,6 @@ def refuse(message: str, **facts: str) -> Refuse:
 def missing(kind: str, id: str, param: str) -> Refuse:
     """Return the 404 for an object that does not exist."""
     return Refuse(error(404, f"No such {kind}: '{id}'", code="resource_missing", param=param))
-
-
-def major(amount: int, currency: str) -> Decimal:
-    """Return an amount in minor units in major ones."""
-    return Decimal(amount) if currency in _WHOLE else Decimal(amount).scaleb(-2)
 
 
 def whole(text: str, param: str) -> int:
