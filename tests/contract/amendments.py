@@ -1,77 +1,126 @@
-"""What the vendors' documents leave out, and the vendors say elsewhere: put in before a document is served.
-
-Each function returns the document changed. What a document says wrongly or not at all is listed in README.md.
-"""
+"""What the vendors' documents leave out, and the vendors say elsewhere: put in before a document is served."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
-_QUICKBOOKS_BATCH_KEY_MAX = 36
+_ANYWHERE = ""
 _STRIPE_METADATA = {
     "maxProperties": 50,
     "propertyNames": {"maxLength": 40, "pattern": r"^[^\[\]]+$"},
     "additionalProperties": {"type": "string", "maxLength": 500},
 }
+_SQUARE_METADATA = {
+    "maxProperties": 10,
+    "propertyNames": {"maxLength": 60, "pattern": "^[A-Za-z0-9_-]+$"},
+    "additionalProperties": {"type": "string", "maxLength": 255},
+}
+_METER_EVENT = (("event_name", {"maxLength": 100}), ("identifier", {"maxLength": 100}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """What holds of each property `name` in what is sent to paths that contain `path`; without a name, of the body."""
+
+    path: str
+    name: str
+    rule: Mapping[str, Any]
+
+
+_LIMITS: Mapping[str, Sequence[_Limit]] = {
+    "quickbooks": [
+        _Limit(_ANYWHERE, "DocNumber", {"maxLength": 21}),
+        _Limit("/batch", "bId", {"maxLength": 10}),
+        _Limit("/class", "", {"required": ["Name"]}),
+        _Limit("/department", "", {"required": ["Name"]}),
+        _Limit("/journalentry", "Line", {"items": {"required": ["Amount", "DetailType", "JournalEntryLineDetail"]}}),
+        _Limit("/journalentry", "JournalEntryLineDetail", {"required": ["AccountRef", "PostingType"]}),
+        _Limit("/journalentry", "Entity", {"required": ["EntityRef", "Type"]}),
+    ],
+    "square": [
+        _Limit("/v2/refunds", "idempotency_key", {"maxLength": 45}),
+        _Limit("/v2/orders", "metadata", _SQUARE_METADATA),
+    ],
+    "stripe": [
+        _Limit(_ANYWHERE, "metadata", _STRIPE_METADATA),
+        _Limit("/v1/invoiceitems", "", {"anyOf": [{"required": ["customer"]}, {"required": ["customer_account"]}]}),
+        *(_Limit("/v1/billing/meter_event", name, rule) for name, rule in _METER_EVENT),
+    ],
+    "stripe-v2": [
+        _Limit("/meter_event_stream", "events", {"minItems": 1, "maxItems": 100}),
+        _Limit(_ANYWHERE, "timestamp", {"format": "date-time"}),
+        *(_Limit(_ANYWHERE, name, rule) for name, rule in _METER_EVENT),
+    ],
+    "xero": [
+        _Limit(_ANYWHERE, "Tracking", {"maxItems": 2}),
+        _Limit("/ManualJournals", "JournalLines", {"items": {"required": ["LineAmount"]}}),
+        _Limit("/TrackingCategories", "", {"required": ["Name"]}),
+    ],
+}
+# An item is created at this path; at those below it one is changed.
+_EXACTLY = frozenset({"/v1/invoiceitems"})
 
 
 def amended(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of the document of this name, with what it leaves out."""
     changed = deepcopy(dict(document))
-    if name in _AMENDMENTS:
-        _AMENDMENTS[name](changed)
+    for limit in _LIMITS.get(name, ()):
+        for schema in _bodies(changed, limit.path):
+            for one in _named(schema, limit.name) if limit.name else [schema]:
+                _merge(one, limit.rule)
+    if name == "quickbooks":
+        _quickbooks_parameters(changed)
+    if name == "xero":
+        changed["components"]["parameters"]["idempotencyKey"]["schema"]["maxLength"] = 128
     return changed
 
 
-def _quickbooks(document: dict[str, Any]) -> None:
-    company = document["paths"]["/v3/company/{realmId}/invoice"]["post"]
-    realm, version = company["parameters"][:2]
+def _quickbooks_parameters(document: dict[str, Any]) -> None:
+    """Put in the endpoint for queries, which no schema describes, and the shorter key of a batch."""
+    like = document["paths"]["/v3/company/{realmId}/invoice"]["post"]
+    realm, version = like["parameters"][:2]
     query = {"name": "query", "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}}
-    answer = {"content": {"application/json": {"example": {"QueryResponse": {}}, "schema": {"type": "object"}}}}
+    content = {"application/json": {"example": {"QueryResponse": {}}, "schema": {"type": "object"}}}
     document["paths"]["/v3/company/{realmId}/query"] = {
         "get": {
             "operationId": "query",
             "parameters": [realm, version, query],
-            "security": company.get("security", document["security"]),
-            "responses": {"200": {"description": "ok", **answer}},
+            "security": like.get("security", document["security"]),
+            "responses": {"200": {"description": "ok", "content": content}},
         }
     }
     for parameter in document["paths"]["/v3/company/{realmId}/batch"]["post"]["parameters"]:
         if parameter["name"] == "requestid":
-            parameter["schema"]["maxLength"] = _QUICKBOOKS_BATCH_KEY_MAX
+            parameter["schema"] = {"type": "string", "maxLength": 36}
 
 
-def _xero(document: dict[str, Any]) -> None:
-    document["components"]["parameters"]["idempotencyKey"]["schema"]["maxLength"] = 128
-    for lines in ("LineItem", "ManualJournalLine"):
-        document["components"]["schemas"][lines]["properties"]["Tracking"]["maxItems"] = 2
+def _bodies(document: Mapping[str, Any], path: str) -> Iterator[dict[str, Any]]:
+    for template, operations in document["paths"].items():
+        if template == path or (path in template and path not in _EXACTLY):
+            for method in ("post", "put"):
+                content = operations.get(method, {}).get("requestBody", {}).get("content", {})
+                yield from (one["schema"] for one in content.values() if "schema" in one)
 
 
-def _stripe(document: dict[str, Any]) -> None:
-    for schema in _schemas(document["paths"]):
-        metadata = schema.get("properties", {}).get("metadata", {})
-        for branch in (metadata, *metadata.get("anyOf", ())):
-            if branch.get("type") == "object":
-                branch.update(deepcopy(_STRIPE_METADATA))
-    items = document["paths"]["/v1/invoiceitems"]["post"]["requestBody"]["content"]
-    items["application/x-www-form-urlencoded"]["schema"]["required"] = ["customer"]
-
-
-def _schemas(node: Any) -> Iterator[dict[str, Any]]:
+def _named(node: Any, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the schemas of all properties of this name; where there is a choice, each branch that is no text alone."""
     if isinstance(node, dict):
-        if node.get("type") == "object":
-            yield node
+        found = node.get("properties", {}).get(name)
+        if found is not None:
+            yield from (one for one in found.get("anyOf", [found]) if "enum" not in one)
         for one in node.values():
-            yield from _schemas(one)
+            yield from _named(one, name)
     elif isinstance(node, list):
         for one in node:
-            yield from _schemas(one)
+            yield from _named(one, name)
 
 
-_AMENDMENTS: Mapping[str, Callable[[dict[str, Any]], None]] = {
-    "quickbooks": _quickbooks,
-    "stripe": _stripe,
-    "xero": _xero,
-}
+def _merge(schema: dict[str, Any], rule: Mapping[str, Any]) -> None:
+    for key, value in rule.items():
+        if isinstance(value, dict) and isinstance(schema.get(key), dict) and key == "items":
+            _merge(schema[key], value)
+        else:
+            schema[key] = deepcopy(value)

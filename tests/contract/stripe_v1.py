@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from jsonschema.exceptions import ValidationError, best_match
 
 from tests.contract.judged import VIOLATIONS, Sent, Verdict
 from tests.targets.fakes.forms import decode
@@ -50,7 +50,7 @@ class StripeJudge:
                 part = coerced(decode(text), schema)
             except ValueError as fault:
                 return _refused(400, f"Invalid form in the {name}: {fault}")
-            error = best_match(Draft202012Validator(schema).iter_errors(part))
+            error = _worst(Draft202012Validator(schema).iter_errors(part))
             if error is not None:
                 where = ".".join([name, *map(str, error.absolute_path)])
                 return _refused(400, f"{where}: {error.message}", parameter=_bracketed(list(error.absolute_path)))
@@ -76,7 +76,7 @@ class StripeJudge:
 
 def coerced(value: Any, schema: Mapping[str, Any]) -> Any:
     """Return the form's text as what the schema expects; what cannot be stays text, for the check to refuse."""
-    if "anyOf" in schema:
+    if "anyOf" in schema and "type" not in schema:
         for branch in schema["anyOf"]:
             candidate = coerced(value, branch)
             if Draft202012Validator(branch).is_valid(candidate):
@@ -96,6 +96,16 @@ def coerced(value: Any, schema: Mapping[str, Any]) -> Any:
     if kind == "boolean" and value in {"true", "false"}:
         return value == "true"
     return value
+
+
+def _worst(errors: Iterable[ValidationError]) -> ValidationError | None:
+    """Return the error to tell of; where no branch of a choice fits, that of the branch of the right kind."""
+    error: ValidationError | None = best_match(errors)
+    while error is not None and (
+        nearer := [one for one in error.context or () if one.validator not in {"enum", "type"}]
+    ):
+        error = best_match(nearer)
+    return error
 
 
 def _query_schema(operation: Mapping[str, Any]) -> dict[str, Any]:
