@@ -89,7 +89,8 @@ class Closes:
 
     async def begin_anew(self) -> None:
         """Forget every event, every close and the books."""
-        tables = "event_keys, events, revisions, charges, draws, journal, outbox, rating_cursors, refolds, checkpoints"
+        tables = "event_keys, events, revisions, charges, draws, entries, deferrals, journal, outbox, rating_cursors,"
+        tables += " refolds, checkpoints"
         async with self.space.database.begin() as connection:
             await connection.execute(text(f"TRUNCATE {tables}, unresolved, closes, wakes"))
         self.space.new_worker()

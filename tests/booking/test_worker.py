@@ -289,6 +289,9 @@ async def _empty(space: Space) -> None:
 async def _empty_books(space: Space) -> None:
     async with space.database.begin() as connection:
         await connection.execute(
-            text("TRUNCATE charges, draws, journal, outbox, rating_cursors, refolds, checkpoints, unresolved")
+            text(
+                "TRUNCATE charges, draws, entries, deferrals, journal, outbox, rating_cursors, refolds, checkpoints,"
+                " unresolved"
+            )
         )
     space.new_worker()
