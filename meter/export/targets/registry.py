@@ -13,7 +13,7 @@ LEDGER: Final = Kind(
     title="Beancount and hledger files",
     facts="docs/ledger.md",
     shape=lambda _setup: Entries(),
-    open=lambda setup, _database: LedgerTarget(setup.data_dir / "ledger"),
+    open=lambda setup, _means: LedgerTarget(setup.data_dir / "ledger"),
     past=True,
 )
 

@@ -18,6 +18,7 @@ from meter.export.gather.shape import Shape
 from meter.model.event import Json
 from meter.sources.spec import Option
 from meter.store.engine import Database
+from meter.telemetry import Telemetry
 
 Grain: TypeAlias = Literal["charge", "hour", "day", "period"]
 Mode: TypeAlias = Literal["invoices", "journals"]
@@ -30,7 +31,8 @@ class Setup:
 
     `company` is the account at the vendor: a QuickBooks realm, a Xero tenant, a Square location, a subdomain. `start`:
     nothing of days or periods before it is sent. What comes late for a sum that was sent is collected for `late_s`
-    seconds. `customers` says whose customer each account is. `data_dir` is where local files go.
+    seconds. `customers` says whose customer each account is. `data_dir` is where local files go. `telemetry` counts what a
+    target does beside its deliveries (None: nobody looks).
     """
 
     operator: str
@@ -50,6 +52,15 @@ class Setup:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     options: Mapping[str, Json] = field(default_factory=dict)
     customers: Customers = field(default_factory=lambda: Customers(target="", keys=(), rivals={}))
+    telemetry: Telemetry | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a target works with beside its setup: the database that keeps its tokens, and where it tells what happens."""
+
+    database: Database
+    telemetry: Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +76,7 @@ class Kind:
     title: str
     facts: str
     shape: Callable[[Setup], Shape]
-    open: Callable[[Setup, Database], Exporter]
+    open: Callable[[Setup, Means], Exporter]
     modes: tuple[Mode, ...] = ()
     grains: tuple[Grain, ...] = ()
     needs: frozenset[str] = frozenset()
