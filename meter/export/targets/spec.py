@@ -31,8 +31,8 @@ class Setup:
 
     `company` is the account at the vendor: a QuickBooks realm, a Xero tenant, a Square location, a subdomain. `start`:
     nothing of days or periods before it is sent. What comes late for a sum that was sent is collected for `late_s`
-    seconds. `customers` says whose customer each account is. `data_dir` is where local files go. `telemetry` counts what a
-    target does beside its deliveries (None: nobody looks).
+    seconds. `customers` says whose customer each account is. `data_dir` is where local files go. `telemetry` counts what
+    a target does beside its deliveries (None: nobody looks).
     """
 
     operator: str
@@ -52,12 +52,11 @@ class Setup:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     options: Mapping[str, Json] = field(default_factory=dict)
     customers: Customers = field(default_factory=lambda: Customers(target="", keys=(), rivals={}))
-    telemetry: Telemetry | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What a target works with beside its setup: the database that keeps its tokens, and where it tells what happens."""
+    """What a target works with beside its setup: a database for its tokens, and where it tells what happens."""
 
     database: Database
     telemetry: Telemetry
