@@ -114,6 +114,15 @@ class Telemetry:
         self._throttled = Counter(
             "meter_target_throttled", "Attempts that a target asked to be made later", ["target"], registry=registry
         )
+        self._oauth_refreshes = Counter(
+            "meter_oauth_refreshes", "Access tokens asked for, by outcome", ["target", "outcome"], registry=registry
+        )
+        self._oauth_lasts = Gauge(
+            "meter_oauth_authorisation_seconds",
+            "How long the refresh token of a target lasted when it was last looked at",
+            ["target"],
+            registry=registry,
+        )
         self.site_complete_until = Gauge(
             "meter_site_complete_until_seconds", "Unix time up to which a site is complete", ["site"], registry=registry
         )
@@ -241,6 +250,14 @@ class Telemetry:
         target = self._bounded("target", target)
         self._target_open.labels(target=target).set(1 if down else 0)
         self._throttled.labels(target=target).inc(throttled)
+
+    def token_refreshed(self, *, target: str, outcome: str) -> None:
+        """Count a question for an access token: refreshed, refused or unavailable."""
+        self._oauth_refreshes.labels(target=self._bounded("target", target), outcome=outcome).inc()
+
+    def authorisation_lasts(self, *, target: str, seconds: float) -> None:
+        """Show how long it is until somebody has to authorise the app at a target again."""
+        self._oauth_lasts.labels(target=self._bounded("target", target)).set(seconds)
 
     def mqtt_connected(self, *, connected: bool, client_id: str, reason: str = "") -> None:
         """Log and show that the MQTT session is up or down."""

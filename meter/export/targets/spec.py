@@ -31,8 +31,7 @@ class Setup:
 
     `company` is the account at the vendor: a QuickBooks realm, a Xero tenant, a Square location, a subdomain. `start`:
     nothing of days or periods before it is sent. What comes late for a sum that was sent is collected for `late_s`
-    seconds. `customers` says whose customer each account is. `data_dir` is where local files go. `telemetry` counts what
-    a target does beside its deliveries (None: nobody looks).
+    seconds. `customers` says whose customer each account is. `data_dir` is where local files go.
     """
 
     operator: str

@@ -11,6 +11,7 @@ from meter.store.tables.delivery import lanes, outbox
 from meter.store.tables.directory import accounts, grants, identities, member_accounts, members, subscriptions
 from meter.store.tables.gathering import export_buckets, export_cursors
 from meter.store.tables.incoming import edges, event_keys, events, held_events, refunds, revisions
+from meter.store.tables.oauth import oauth_tokens
 from meter.store.tables.progress import checkpoints, leases, rating_cursors, refolds, wakes
 from meter.store.tables.schema import metadata
 from meter.store.tables.sources import drafts, feeds, fetches, wifi_due, wifi_readings
@@ -45,6 +46,7 @@ __all__ = [
     "member_accounts",
     "members",
     "metadata",
+    "oauth_tokens",
     "operators",
     "outbox",
     "rating_cursors",

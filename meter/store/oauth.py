@@ -1,0 +1,85 @@
+"""The tokens of a target: one row, shared by every gateway. Lives are measured by the server's clock.
+
+    lock (advisory) ──▶ read ──▶ the vendor is asked ──▶ write ──▶ commit, which unlocks
+
+The lock is no row lock: a transaction that holds one counts as writing, and every reader of the tail would wait for the
+vendor with us (decision 0005). Nothing is written before the answer is there, and the commit follows at once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """What a target's tokens are. `lasts_s`: how long the access token lasts from now, `refresh_lasts_s` the other.
+
+    `seed` is a hash of the settings that they descend from. `previous_refresh_token` gave the present one.
+    """
+
+    seed: str
+    access_token: str = field(repr=False)
+    lasts_s: float
+    refresh_token: str | None = field(default=None, repr=False)
+    previous_refresh_token: str | None = field(default=None, repr=False)
+    refresh_lasts_s: float | None = None
+
+
+_READ: Final = text(
+    """
+    SELECT seed, access_token, refresh_token, previous_refresh_token,
+           CAST(extract(epoch FROM access_until - clock_timestamp()) AS double precision) AS lasts_s,
+           CAST(extract(epoch FROM refresh_until - clock_timestamp()) AS double precision) AS refresh_lasts_s
+      FROM oauth_tokens WHERE operator = :operator AND target = :target
+    """
+)
+_WRITE: Final = text(
+    """
+    INSERT INTO oauth_tokens AS t (operator, target, seed, access_token, access_until, refresh_token,
+                                   previous_refresh_token, refresh_until)
+    VALUES (:operator, :target, :seed, :access_token, clock_timestamp() + make_interval(secs => :lasts_s),
+            :refresh_token, :previous_refresh_token,
+            clock_timestamp() + make_interval(secs => CAST(:refresh_lasts_s AS double precision)))
+    ON CONFLICT (operator, target) DO UPDATE
+       SET seed = EXCLUDED.seed, access_token = EXCLUDED.access_token, access_until = EXCLUDED.access_until,
+           refresh_token = EXCLUDED.refresh_token, previous_refresh_token = EXCLUDED.previous_refresh_token,
+           refresh_until = EXCLUDED.refresh_until, refreshed_at = clock_timestamp()
+    """
+)
+
+
+async def lock_tokens(connection: AsyncConnection, operator: str, target: str) -> None:
+    """Wait until nobody else refreshes the target's tokens, and keep others waiting until the transaction ends."""
+    digest = sha256(json.dumps(["oauth", operator, target]).encode()).digest()
+    key = int.from_bytes(digest[:8], "big", signed=True)
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
+async def read_tokens(connection: AsyncConnection, operator: str, target: str) -> Tokens | None:
+    """Return the target's tokens; None: there are none yet."""
+    row = (await connection.execute(_READ, {"operator": operator, "target": target})).one_or_none()
+    return None if row is None else Tokens(**row._mapping)  # noqa: SLF001 -- public in spite of its name
+
+
+async def write_tokens(connection: AsyncConnection, operator: str, target: str, tokens: Tokens) -> None:
+    """Keep the target's tokens in place of those before."""
+    await connection.execute(
+        _WRITE,
+        {
+            "operator": operator,
+            "target": target,
+            "seed": tokens.seed,
+            "access_token": tokens.access_token,
+            "lasts_s": tokens.lasts_s,
+            "refresh_token": tokens.refresh_token,
+            "previous_refresh_token": tokens.previous_refresh_token,
+            "refresh_lasts_s": tokens.refresh_lasts_s,
+        },
+    )
