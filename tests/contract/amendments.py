@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _ANYWHERE = ""
+_COMPANY = "/v3/company/{realmId}"
 _STRIPE_METADATA = {
     "maxProperties": 50,
     "propertyNames": {"maxLength": 40, "pattern": r"^[^\[\]]+$"},
@@ -34,8 +35,6 @@ _LIMITS: Mapping[str, Sequence[_Limit]] = {
     "quickbooks": [
         _Limit(_ANYWHERE, "DocNumber", {"maxLength": 21}),
         _Limit("/batch", "bId", {"maxLength": 10}),
-        _Limit("/class", "", {"required": ["Name"]}),
-        _Limit("/department", "", {"required": ["Name"]}),
         _Limit("/journalentry", "Line", {"items": {"required": ["Amount", "DetailType", "JournalEntryLineDetail"]}}),
         _Limit("/journalentry", "JournalEntryLineDetail", {"required": ["AccountRef", "PostingType"]}),
         _Limit("/journalentry", "Entity", {"required": ["EntityRef", "Type"]}),
@@ -72,27 +71,47 @@ def amended(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
             for one in _named(schema, limit.name) if limit.name else [schema]:
                 _merge(one, limit.rule)
     if name == "quickbooks":
-        _quickbooks_parameters(changed)
+        _quickbooks_reads(changed)
+        _quickbooks_changes(changed)
     if name == "xero":
         changed["components"]["parameters"]["idempotencyKey"]["schema"]["maxLength"] = 128
     return changed
 
 
-def _quickbooks_parameters(document: dict[str, Any]) -> None:
-    """Put in the endpoint for queries, which no schema describes, and the shorter key of a batch."""
-    like = document["paths"]["/v3/company/{realmId}/invoice"]["post"]
+def _quickbooks_reads(document: dict[str, Any]) -> None:
+    """Put in queries and reading by id, which no schema describes."""
+    like = document["paths"][f"{_COMPANY}/invoice"]["post"]
     realm, version = like["parameters"][:2]
-    query = {"name": "query", "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}}
+    text = {"required": True, "schema": {"type": "string", "minLength": 1}}
     content = {"application/json": {"example": {"QueryResponse": {}}, "schema": {"type": "object"}}}
-    document["paths"]["/v3/company/{realmId}/query"] = {
-        "get": {
-            "operationId": "query",
-            "parameters": [realm, version, query],
-            "security": like.get("security", document["security"]),
-            "responses": {"200": {"description": "ok", "content": content}},
-        }
+    read = {
+        "parameters": [realm, version],
+        "security": like.get("security", document["security"]),
+        "responses": {"200": {"description": "ok", "content": content}},
     }
-    for parameter in document["paths"]["/v3/company/{realmId}/batch"]["post"]["parameters"]:
+    by_id = [template for template in document["paths"] if template != f"{_COMPANY}/batch"]
+    for template in by_id:
+        number = {"name": "id", "in": "path", **text}
+        document["paths"][f"{template}/{{id}}"] = {"get": {**read, "parameters": [realm, version, number]}}
+    query = {"name": "query", "in": "query", **text}
+    document["paths"][f"{_COMPANY}/query"] = {"get": {**read, "parameters": [realm, version, query]}}
+
+
+def _quickbooks_changes(document: dict[str, Any]) -> None:
+    """Let what is deleted, voided or changed in part be named by id alone; a class and a department need a name.
+
+    The key of a batch is shorter than others.
+    """
+    for template in (f"{_COMPANY}/class", f"{_COMPANY}/department"):
+        for schema in _bodies(document, template):
+            schema["required"] = ["Name"]
+    for schema in _bodies(document, _COMPANY):
+        whole = schema.pop("required", [])
+        if whole and "Id" in schema["properties"]:
+            schema["anyOf"] = [{"required": whole}, {"required": ["Id", "SyncToken"]}]
+        else:
+            schema["required"] = whole
+    for parameter in document["paths"][f"{_COMPANY}/batch"]["post"]["parameters"]:
         if parameter["name"] == "requestid":
             parameter["schema"] = {"type": "string", "maxLength": 36}
 

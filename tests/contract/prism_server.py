@@ -56,9 +56,11 @@ def _install(npm: str, home: Path) -> None:
         if done.returncode != 0:
             how = pytest.fail if "npm" in os.environ.get("METER_TEST_REQUIRE", "").split(",") else pytest.skip
             how(f"npm ci cannot install Prism: {done.stderr.strip()[-2000:]}")
-        # Whole or not at all; another session may have been faster.
-        if not home.exists():
-            draft.rename(home)
+        try:
+            draft.rename(home)  # whole or not at all
+        except OSError:
+            if not home.exists():
+                raise  # else another session was faster
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

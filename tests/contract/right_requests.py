@@ -260,6 +260,8 @@ RIGHT: Final[Mapping[str, Mapping[str, Right]]] = {
         "invoice": _quickbooks("invoice", {**_SALE, "DueDate": "2026-12-04"}),
         "sales receipt": _quickbooks("salesreceipt", {**_SALE, "DepositToAccountRef": {"value": "4"}}),
         "credit memo": _quickbooks("creditmemo", _SALE),
+        "journal entry deleted": _quickbooks("journalentry", {"Id": "227", "SyncToken": "0"}, operation="delete"),
+        "invoice read": Right(method="GET", path="/v3/company/9341452/invoice/130", query={"minorversion": 75}),
         "class": _quickbooks("class", {"Name": "Meeting rooms"}),
         "department": _quickbooks("department", {"Name": "Berlin"}),
         "query": Right(

@@ -207,6 +207,8 @@ WRONG: list[tuple[str, str, Change, str]] = [
     ("quickbooks", "invoice", put("Line.0.SalesItemLineDetail.Quantity", 1), "must NOT have additional properties"),
     ("quickbooks", "sales receipt", put("TxnTaxDetail.Total", 1), "must NOT have additional properties"),
     ("quickbooks", "credit memo", put("Line.0.DetailType", "SalesLine"), "allowed values"),
+    ("quickbooks", "journal entry deleted", without("SyncToken"), "must have required property 'SyncToken'"),
+    ("quickbooks", "journal entry deleted", asking(operation="remove"), "allowed values"),
     ("quickbooks", "class", without("Name"), "must have required property 'Name'"),
     ("quickbooks", "department", put("Title", "Berlin"), "must NOT have additional properties"),
     ("quickbooks", "query", unasked("query"), "must have required property 'query'"),
