@@ -22,12 +22,13 @@ from meter import collector
 from meter.api.app import SERVER_OPTIONS, create_app
 from meter.api.services import Services, Wakeup
 from meter.booking.closer import Closer
+from meter.booking.earner import Earner
 from meter.booking.runner import RatingRunner
 from meter.booking.worker import RatingWorker
 from meter.clock import monotonic_s, now
 from meter.config import Settings, listen_address
-from meter.export.dispatcher import Dispatcher
-from meter.export.ledger import LedgerTarget
+from meter.export.role import dispatcher_of
+from meter.export.targets.setups import Targets
 from meter.ingest.accept import Acceptor
 from meter.ingest.batcher import DRAIN_S
 from meter.ingest.http import event_receiver
@@ -195,16 +196,9 @@ class Gateway:
     # --- roles --------------------------------------------------------------------------------------------------------
 
     async def _export(self) -> None:
-        dispatcher = Dispatcher(
-            self._database,
-            operator=await self._operator.wait(),
-            exporters={
-                name: LedgerTarget(self._settings.data_dir / "ledger")
-                for name, target in self._settings.targets.items()
-                if target.enabled
-            },
-            telemetry=self.telemetry,
-        )
+        operator = await self._operator.wait()
+        targets = Targets(self._settings.targets, operator=operator, data_dir=self._settings.data_dir)
+        dispatcher = dispatcher_of(targets, self._database, operator=operator, telemetry=self.telemetry, clock=now)
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
             group.create_task(_pass_on(self._booked, dispatcher.wake))
@@ -215,7 +209,6 @@ class Gateway:
             operator=await self._operator.wait(),
             shards=self._settings.rating_shards,
             leases=self._leases,
-            targets=[name for name, target in self._settings.targets.items() if target.enabled],
             telemetry=self.telemetry,
             clock=now,
             booked=self._booked.notify,
@@ -227,7 +220,15 @@ class Gateway:
             telemetry=self.telemetry,
             clock=now,
         )
-        runner = RatingRunner(worker, self._leases, closer)
+        earner = Earner(
+            worker,
+            database=self._database,
+            operator=await self._operator.wait(),
+            telemetry=self.telemetry,
+            clock=now,
+            booked=self._booked.notify,
+        )
+        runner = RatingRunner(worker, self._leases, closer, earner)
         async with asyncio.TaskGroup() as group:
             group.create_task(runner.run())
             group.create_task(_pass_on(self._accepted, runner.wake))

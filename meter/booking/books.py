@@ -10,19 +10,19 @@ from functools import partial
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.accounts import AccountFold
+from meter.booking.entries import add_billed, add_entries, load_credit
 from meter.booking.facts import Facts
-from meter.export.journal import entry_for
+from meter.export.journal import BookingDay
 from meter.model.charge import Charge, Line
 from meter.model.directory import Account
-from meter.model.instant import local_date
-from meter.model.journal import JournalEntry
+from meter.model.journal import Deferral, JournalEntry
 from meter.model.period import Period
 from meter.rating.book import book
 from meter.rating.state import STATE_FORMAT
 from meter.store import booking as store
 from meter.store.closes import Closes, mark_booked
+from meter.store.deferrals import insert_deferrals
 from meter.store.journal import insert_entries
-from meter.store.outbox import add_items, items_for
 from meter.store.readers import add_totals
 
 
@@ -32,6 +32,7 @@ class Books:
 
     charges: list[Charge] = field(default_factory=list)
     entries: list[JournalEntry] = field(default_factory=list)
+    deferrals: list[Deferral] = field(default_factory=list)
     stale_since: dict[str, datetime] = field(default_factory=dict)
     checkpoints: list[store.Checkpoint] = field(default_factory=list)
     closed: dict[str, frozenset[datetime]] = field(default_factory=dict)
@@ -52,8 +53,7 @@ async def keep_books(
     """
     await _load_totals(connection, operator, folds)
     books = Books()
-    catalog = facts.catalogs.at(booked_at)
-    day = local_date(booked_at, catalog.timezone)
+    made: list[tuple[AccountFold, list[Charge]]] = []
     for fold in folds:
         warm = fold.warm
         closes = closes_of(warm.account)
@@ -69,9 +69,8 @@ async def keep_books(
             reason=fold.reason,
         )
         warm.booked(charges)
+        made.append((fold, charges))
         books.charges += charges
-        entries = (entry_for(charge, catalog=catalog, day=day) for charge in charges)
-        books.entries += [entry for entry in entries if entry is not None]
         if fold.stale_since is not None:
             books.stale_since[warm.account] = fold.stale_since
         state = warm.due_checkpoint()
@@ -79,14 +78,25 @@ async def keep_books(
             books.checkpoints.append(
                 store.Checkpoint(account=warm.account, position=state.position, state=state.to_json())
             )
+    catalog = facts.catalogs.at(booked_at)
+    day = BookingDay.at(booked_at, catalog)
+    await load_credit(connection, operator, made, facts)
+    for fold, charges in made:
+        entries, deferrals = add_entries(operator, fold, charges, day)
+        if fresh := books.closed.get(fold.warm.account, frozenset()):
+            entries += await add_billed(
+                connection, operator, fold, charges, entries, fresh=fresh, catalog=catalog, day=day
+            )
+        books.entries += entries
+        books.deferrals += deferrals
     return books
 
 
-async def write_books(connection: AsyncConnection, operator: str, books: Books, *, targets: Sequence[str]) -> None:
-    """Write charges, draws, journal, outbox and checkpoints."""
+async def write_books(connection: AsyncConnection, operator: str, books: Books) -> None:
+    """Write charges, draws, journal, schedules and checkpoints."""
     await store.insert_charges(connection, operator, books.charges)
     await insert_entries(connection, operator, books.entries)
-    await add_items(connection, items_for(books.entries, operator=operator, targets=targets))
+    await insert_deferrals(connection, operator, books.deferrals)
     await store.replace_checkpoints(
         connection,
         operator,

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.accounts import AccountFold, Accounts
-from meter.booking.books import keep_books, write_books
+from meter.booking.books import Books, keep_books, write_books
 from meter.booking.facts import Facts, FactsCache
 from meter.booking.shards import Held, Shards
 from meter.booking.step import Intake, notice_earlier, release_due, sort_in
 from meter.clock import Clock
-from meter.model.charge import Charge
 from meter.store import booking as store
 from meter.store.closes import due_wakes, set_wakes
 from meter.store.engine import Database
@@ -51,7 +50,7 @@ class _Step:
     end: Cursor
     arrived: Sequence[Arrived] = ()
     folds: Sequence[AccountFold] = ()
-    charges: Sequence[Charge] = ()
+    books: Books = field(default_factory=Books)
     requests: int = 0
 
 
@@ -68,19 +67,14 @@ class RatingWorker:
         operator: str,
         shards: int,
         leases: LeaseKeeper,
-        targets: Sequence[str],
         telemetry: Telemetry,
         clock: Clock,
         booked: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare to rate `operator`; `targets` are the export targets that journal entries go to.
-
-        `booked` is called after each commit of charges.
-        """
+        """Prepare to rate `operator`; `booked` is called after each commit of charges."""
         self._database = database
         self._operator = operator
         self.shards = Shards(operator, shards, leases)
-        self._targets = targets
         self._telemetry = telemetry
         self._clock = clock
         self._booked = booked
@@ -109,7 +103,7 @@ class RatingWorker:
         for shard in reading.shards:
             self._cursors[shard] = step.end
         self._tell(step)
-        if step.charges:
+        if step.books.charges or step.books.entries:
             self._booked()
         return step.end != reading.start or step.requests > 0
 
@@ -171,20 +165,20 @@ class RatingWorker:
         xid_of = {one.event.key: one.cursor.xid for one in arrived}
         folds = await self._accounts.fold(connection, facts, intake, xid_of, until=now)
         await self._note_wakes(connection, folds, woken)
-        charges = await self._write(connection, facts, intake, folds)
+        books = await self._write(connection, facts, intake, folds)
         await store.write_cursors(connection, self._operator, reading.shards, end)
         return _Step(
-            end=end, arrived=arrived, folds=folds, charges=charges, requests=len(requests) + int(held_due) + len(woken)
+            end=end, arrived=arrived, folds=folds, books=books, requests=len(requests) + int(held_due) + len(woken)
         )
 
     async def _write(
         self, connection: AsyncConnection, facts: Facts, intake: Intake, folds: Sequence[AccountFold]
-    ) -> Sequence[Charge]:
+    ) -> Books:
         sound = [fold for fold in folds if fold.fault is None]
         books = await keep_books(
             connection, self._operator, sound, facts, booked_at=self._clock(), closes_of=self._accounts.closes
         )
-        await write_books(connection, self._operator, books, targets=self._targets)
+        await write_books(connection, self._operator, books)
         self._accounts.closes_booked(books.closed)
         changes = [fold.unread for fold in sound if fold.unread is not None]
         await change_unread(connection, self._operator, changes)
@@ -200,7 +194,7 @@ class RatingWorker:
                 )
         await store.unpark(connection, self._operator, intake.unpark)
         await store.park(connection, self._operator, intake.park)
-        return books.charges
+        return books
 
     async def _note_wakes(
         self, connection: AsyncConnection, folds: Sequence[AccountFold], woken: Sequence[str]
@@ -226,7 +220,8 @@ class RatingWorker:
                 lag_s=(now - one.received_at).total_seconds(),
                 live_s=(now - one.event.time).total_seconds() if 0 <= age_s < LIVE_S else None,
             )
-        for charge in step.charges:
+        self._telemetry.entries_suspended(sum(entry.suspense for entry in step.books.entries))
+        for charge in step.books.charges:
             line = charge.line
             self._telemetry.charge_booked(meter=line.meter, kind=charge.kind, unpriced=line.unpriced)
         for fold in step.folds:

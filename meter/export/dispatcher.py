@@ -12,15 +12,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from meter.clock import monotonic_s
 from meter.export.breaker import Breaker
 from meter.export.contract import Exporter, Finding, Outcome, Retry, Uncertain, Untried
 from meter.export.delivery import answered, claim, due_run, found, orphan, pause_s
+from meter.export.gather.gatherer import Gatherer
 from meter.model.errors import MeterError, Unavailable
-from meter.store.deliveries import Change, OpenItem, backlogs, due_heads, record
+from meter.store.deliveries import backlogs
 from meter.store.engine import Database
+from meter.store.lanes import Change, OpenItem, due_heads, free_lane, hold_lane, record
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry, log
@@ -67,6 +70,7 @@ class Lane:
         self._clock = clock
         self._breaker = Breaker(clock=clock)
         self._paused_until_s = clock()
+        self._said_held = True  # by whoever had the lane before
 
     async def step(self, lease: Lease) -> float:
         """Do what is due at the heads of the streams; return how many seconds to wait before the next step.
@@ -121,9 +125,18 @@ class Lane:
         """Record what became of a run, and what it says of the target."""
         self._breaker.heard(answers)
         self._paused_until_s = self._clock() + pause_s(answers)
+        held_s = max(self._breaker.wait_s(), self._paused_until_s - self._clock())
         async with self._database.begin() as conn:
             await fence(conn, [lease])
             recorded = await record(conn, self._operator, changes)
+            if held_s > 0:
+                fault = next((change.fault for change in reversed(changes) if change.fault), "")
+                await hold_lane(
+                    conn, self._operator, self.target, held_s=held_s, down=self._breaker.open, fault=fault
+                )
+            elif self._said_held:
+                await free_lane(conn, self._operator, self.target)
+        self._said_held = held_s > 0
         for made in recorded:
             if made.state == "delivered":
                 self._telemetry.delivered(target=self.target, lag_s=made.lag_s)
@@ -156,15 +169,17 @@ class Dispatcher:
         *,
         operator: str,
         exporters: Mapping[str, Exporter],
+        gatherers: Mapping[str, Gatherer] = MappingProxyType({}),
         telemetry: Telemetry,
         holder: str | None = None,
     ) -> None:
-        """Prepare one lane for each of `exporters`, by target name."""
+        """Prepare one lane for each of `exporters`, by target name, with what makes its items, if anything does."""
         self._database = database
         self._operator = operator
         self._telemetry = telemetry
         self._keeper = LeaseKeeper(database, holder=holder)
         self._exporters = list(exporters.values())
+        self._gatherers = gatherers
         self._lanes = [
             Lane(database, operator=operator, target=target, exporter=exporter, telemetry=telemetry)
             for target, exporter in exporters.items()
@@ -216,10 +231,17 @@ class Dispatcher:
             else:
                 self._moved.set()
 
+    async def _work(self, lane: Lane, lease: Lease) -> float:
+        """Make items of what was booked, then deliver; return how many seconds to wait before doing so again."""
+        gatherer = self._gatherers.get(lane.target)
+        gathered = None if gatherer is None else await gatherer.step(lease)
+        wait_s = await lane.step(lease)
+        return 0.0 if gathered is not None and gathered.more else wait_s
+
     async def _step(self, lane: Lane) -> float:
         try:
             with self._keeper.holding([lane.lease_name]) as held:
-                return await lane.step(held[0]) if held else POLL_INTERVAL_S
+                return await self._work(lane, held[0]) if held else POLL_INTERVAL_S
         except LeaseLost as error:
             log.warning("lane_lost", target=lane.target, detail=error.detail)
             return POLL_INTERVAL_S

@@ -20,8 +20,9 @@ import msgspec
 from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain
 from meter.export.ledger_files import Book, Rendered
 from meter.export.ledger_text import BEANCOUNT, HLEDGER, Dialect
+from meter.export.payload import JOURNAL, JournalBatch, thawed
 from meter.model.errors import Unavailable
-from meter.store.outbox import JOURNAL, JournalBatch, OutboxItem, read_journal
+from meter.store.outbox import OutboxItem
 
 # Items of one flush: at a flush of some milliseconds a file, several thousand a second.
 ITEMS_MAX: Final = 500
@@ -114,10 +115,11 @@ class LedgerTarget:
 
 def _batch_of(item: OutboxItem) -> JournalBatch:
     """Return the item's entries. Raises msgspec.MsgspecError."""
-    if item.operation != JOURNAL:
+    content = thawed(item.operation, item.payload)
+    if not isinstance(content, JournalBatch):
         message = f"a ledger takes {JOURNAL} items, not {item.operation}"
         raise msgspec.ValidationError(message)
-    return read_journal(item.payload)
+    return content
 
 
 def _render(key: str, batch: JournalBatch, dialect: Dialect) -> Rendered:

@@ -1,42 +1,33 @@
-"""The outbox: what each target shall be sent, written by the transaction that books it (decision 0008).
+"""The outbox: what each target shall be sent (decision 0014).
 
-The payload is frozen when the item is made and the key derives from what it says: a booking that is tried again makes
-the same items, and a delivery that is tried again sends the same bytes under the same key.
+The payload is frozen when the item is made and the key derives from what it says: what is gathered again makes the same
+items, and a delivery that is tried again sends the same bytes under the same key.
 """
 
 from __future__ import annotations
 
 import json
 from base64 import b32encode
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final, Literal, TypeAlias, get_args
 
-import msgspec
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meter.model.journal import JournalEntry
 from meter.store.bulk import insert_rows
 from meter.store.tables import outbox
 
 # Base32 without padding: fits every target's limit on keys but QuickBooks' batches.
 KEY_CHARS: Final = 32
-JOURNAL: Final = "journal"
-# About half a megabyte of payload: a day's worth of corrections must not become one item.
-ENTRIES_PER_ITEM_MAX: Final = 1000
+
+State: TypeAlias = Literal["pending", "sending", "delivered", "verified", "uncertain", "dead", "superseded"]
+STATES: Final[tuple[State, ...]] = get_args(State)
+OPEN_STATES: Final[tuple[State, ...]] = ("pending", "sending", "uncertain")
 # A target may answer with a page of HTML; a reason is for reading.
 FAULT_CHARS_MAX: Final = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalBatch:
-    """The content of a `journal` item: entries of one day and site, in booking order."""
-
-    day: date
-    site: str
-    entries: tuple[JournalEntry, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,53 +52,13 @@ class OutboxItem:
     dead_because: str | None = None
 
 
-_DECODER: Final = msgspec.json.Decoder(JournalBatch)
-# Amounts as strings: a reader of the payload that thinks in floats must not spoil them.
-_ENCODER: Final = msgspec.json.Encoder(decimal_format="string")
-
-
-def read_journal(payload: bytes) -> JournalBatch:
-    """Return the content of a `journal` item. Fields of later versions are passed over."""
-    return _DECODER.decode(payload)
-
-
 def item_key(*, operator: str, target: str, operation: str, batch: str, revision: int) -> str:
-    """Return the idempotency key: 32 characters of base32 over SHA-256 of what the item says.
-
-    The parts are joined as JSON, which no choice of names can make collide.
-    """
-    return _name(operator, target, operation, batch, revision)
+    """Return the idempotency key: a name of what the item says."""
+    return name_of(operator, target, operation, batch, revision)
 
 
-def items_for(entries: Sequence[JournalEntry], *, operator: str, targets: Sequence[str]) -> list[OutboxItem]:
-    """Return the items of one booking transaction: one for each target, day and site, entries in the order given.
-
-    The batch is named after its entries' ids, so the same entries make the same items whenever they are booked.
-    """
-    groups: dict[tuple[date, str], list[JournalEntry]] = {}
-    for entry in entries:
-        groups.setdefault((entry.day, entry.dimensions.get("site", "")), []).append(entry)
-    items: list[OutboxItem] = []
-    for (day, site), group in groups.items():
-        for start in range(0, len(group), ENTRIES_PER_ITEM_MAX):
-            part = tuple(group[start : start + ENTRIES_PER_ITEM_MAX])
-            payload = _ENCODER.encode(JournalBatch(day=day, site=site, entries=part))
-            batch = _name(*(entry.id for entry in part))
-            items.extend(
-                OutboxItem(
-                    operator=operator,
-                    target=target,
-                    operation=JOURNAL,
-                    batch=batch,
-                    key=item_key(operator=operator, target=target, operation=JOURNAL, batch=batch, revision=0),
-                    payload=payload,
-                )
-                for target in targets
-            )
-    return items
-
-
-def _name(*parts: str | int) -> str:
+def name_of(*parts: str | int) -> str:
+    """Return 32 characters of base32 over the SHA-256 of `parts`, joined as JSON so that no choice of them collides."""
     joined = json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode()
     return b32encode(sha256(joined).digest()).decode()[:KEY_CHARS].lower()
 
@@ -134,3 +85,38 @@ async def add_items(connection: AsyncConnection, items: Sequence[OutboxItem]) ->
             for item in items
         ],
     )
+
+
+# What of an item is stored as it is read.
+ITEM_COLUMNS: Final = tuple(
+    outbox.c[name]
+    for name in ("operator", "target", "operation", "batch", "revision", "key", "payload", "stream", "booked_at")
+)
+
+
+def item_of(row: Row[*tuple[Any, ...]]) -> OutboxItem:
+    """Return the item of a row that has `ITEM_COLUMNS`."""
+    return OutboxItem(**{column.name: row._mapping[column.name] for column in ITEM_COLUMNS})  # noqa: SLF001 -- public in spite of its name
+
+
+def revised(item: OutboxItem, revision: int) -> OutboxItem:
+    """Return the item as a further revision, under the key of its own."""
+    key = item_key(
+        operator=item.operator, target=item.target, operation=item.operation, batch=item.batch, revision=revision
+    )
+    return replace(item, revision=revision, key=key)
+
+
+async def next_revisions(
+    conn: AsyncConnection, operator: str, target: str, batches: Collection[str]
+) -> Mapping[str, int]:
+    """Return the first free revision of each batch: 0 where it was never made.
+
+    Not a count of its contents: what is sent again by hand, or under a new key, takes a revision too.
+    """
+    query = (
+        select(outbox.c.batch, func.max(outbox.c.revision).label("newest"))
+        .where(outbox.c.operator == operator, outbox.c.target == target, outbox.c.batch.in_(batches))
+        .group_by(outbox.c.batch)
+    )
+    return dict.fromkeys(batches, 0) | {row.batch: row.newest + 1 for row in await conn.execute(query)}

@@ -120,7 +120,6 @@ class Space:
             operator="northside",
             shards=4,
             leases=leases or self.leases,
-            targets=["ledger"],
             telemetry=self.telemetry,
             clock=lambda: self.now,
         )
@@ -151,8 +150,8 @@ class Space:
 
     async def forget(self) -> None:
         """Drop every event and all that came of them; the facts stay."""
-        tables = "event_keys, events, revisions, refunds, held_events, charges, draws, journal, outbox, rating_cursors,"
-        tables += " refolds, wakes, checkpoints, unresolved, unread, doubtful_times"
+        tables = "event_keys, events, revisions, refunds, held_events, charges, draws, entries, deferrals, journal,"
+        tables += " outbox, rating_cursors, refolds, wakes, checkpoints, unresolved, unread, doubtful_times"
         async with self.database.begin() as connection:
             await connection.execute(text(f"TRUNCATE {tables}"))
         self.new_worker()
@@ -181,6 +180,11 @@ class Space:
             "tax": await self.rows(
                 "SELECT account, period_start, tax_rate, trim_scale(sum(tax_amount)) FROM charges"
                 " GROUP BY 1, 2, 3 HAVING sum(tax_amount) <> 0 ORDER BY 1, 2, 3"
+            ),
+            "shares": await self.rows(
+                "SELECT account, period_start, meter, site, s.party, s.role, trim_scale(sum(s.amount)) FROM charges,"
+                " jsonb_to_recordset(shares) AS s (party text, role text, amount numeric)"
+                " GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(s.amount) <> 0 ORDER BY 1, 2, 3, 4, 5, 6"
             ),
             "draws": await self.rows(
                 'SELECT account, "grant", trim_scale(sum(amount)) FROM draws GROUP BY 1, 2 HAVING sum(amount) <> 0'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +13,12 @@ from pathlib import Path
 from beancount import loader
 from beancount.core.data import Transaction
 
+from meter.export.gather.at_once import Entries
+from meter.export.gather.gatherer import items_from
+from meter.export.gather.shape import Booked
 from meter.model.journal import JournalEntry, Posting
-from meter.store.outbox import OutboxItem, items_for
+from meter.store.outbox import OutboxItem
+from tests.export.gathering import known
 from tests.tools import need_tool
 
 DAY = date(2026, 3, 2)
@@ -45,8 +50,16 @@ def entry(
 
 
 def items_of(*entries: JournalEntry) -> list[OutboxItem]:
-    """One item for each entry, as if each had been booked by itself."""
-    return [item for one in entries for item in items_for([one], operator="northside", targets=["ledger"])]
+    """One item for each entry, as if each had been gathered by itself."""
+    return [item for one in entries for item in gathered([one])]
+
+
+def gathered(
+    entries: Sequence[JournalEntry], *, operator: str = "northside", target: str = "ledger"
+) -> list[OutboxItem]:
+    """The items of entries that are gathered together."""
+    drafts = Entries().at_once(Booked(entries=entries), known())
+    return items_from(drafts, operator=operator, target=target)
 
 
 def files_of(ledger: Path) -> dict[str, bytes]:

@@ -10,6 +10,8 @@ import pytest_asyncio
 
 from meter.export.balances import DIALECTS, Balances, ledger_balances
 from meter.export.dispatcher import Lane
+from meter.export.gather.at_once import Entries
+from meter.export.gather.gatherer import Gatherer
 from meter.export.ledger import LedgerTarget
 from meter.export.ledger_text import Dialect
 from meter.store.leases import LeaseKeeper
@@ -25,7 +27,7 @@ async def space(database_url: str) -> AsyncIterator[Space]:
 
 
 async def deliver(space: Space, ledger: Path) -> None:
-    """Empty the outbox, as a process that was just started."""
+    """Gather and deliver, as a process that was just started."""
     lane = Lane(
         space.database,
         operator="northside",
@@ -36,7 +38,12 @@ async def deliver(space: Space, ledger: Path) -> None:
     leases = LeaseKeeper(space.database)
     await leases.maintain([lane.lease_name])
     [lease] = leases.held([lane.lease_name])
+    gatherer = Gatherer(
+        space.database, operator="northside", target="ledger", shape=Entries(), clock=lambda: space.now, past=True
+    )
     try:
+        while (await gatherer.step(lease)).more:
+            pass
         while await lane.step(lease) == 0:
             pass
     finally:

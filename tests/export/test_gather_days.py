@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -20,8 +21,8 @@ CODES = {"assets:receivable": "1200", "income:*": "4000", "income:print-pages": 
 MIDNIGHT = datetime(2026, 3, 2, 23, tzinfo=UTC)
 
 
-def desk(grain: DayGrain = "day", **codes: str) -> Desk:
-    return Desk(Days(target="books", grain=grain, codes={**CODES, **codes}, keys=("xero",), parties={}))
+def desk(grain: DayGrain = "day", codes: Mapping[str, str] | None = None) -> Desk:
+    return Desk(Days(target="books", grain=grain, codes={**CODES, **(codes or {})}, keys=("xero",), parties={}))
 
 
 def journals(drafts: list[Draft]) -> list[DayJournal]:
@@ -69,7 +70,7 @@ def test_what_cancels_out_is_no_journal() -> None:
 def test_an_account_that_nothing_names_goes_to_suspense_or_waits() -> None:
     facts = known(account(xero="c-1"), now=NOW)
     for codes, expected in (({}, None), ({"suspense": "9999"}, "9999")):
-        found = desk(**codes)
+        found = desk(codes=codes)
         found.put([entry("a", credit="liabilities:tips")], facts)
         [draft] = found.due(facts)
         [journal] = journals([draft])

@@ -14,8 +14,8 @@ from meter.export.contract import Absent, Delivered, Refused, Retry, Uncertain
 from meter.export.ledger import LedgerTarget
 from meter.export.ledger_files import site_file
 from meter.model.errors import Unavailable
-from meter.store.outbox import OutboxItem, items_for
-from tests.export.books import DAY, check_every_file, entry, files_of, items_of
+from meter.store.outbox import OutboxItem
+from tests.export.books import DAY, check_every_file, entry, files_of, gathered, items_of
 
 BEANCOUNT = "beancount/2026-03/2026-03-02.berlin.beancount"
 HLEDGER = "hledger/2026-03/2026-03-02.berlin.journal"
@@ -201,7 +201,7 @@ async def test_check_tells_whether_the_directory_can_be_written(tmp_path: Path) 
 
 async def test_a_whole_day_in_one_booking(tmp_path: Path) -> None:
     entries = [entry(f"ch_{n}", amount=f"{n}.01", account=f"a{n % 7}") for n in range(300)]
-    await deliver(tmp_path, *items_for(entries, operator="n", targets=["ledger"]))
+    await deliver(tmp_path, *gathered(entries, operator="n"))
     check_every_file(tmp_path)
     assert files_of(tmp_path)[HLEDGER].count(b"\npayee ") == 7
     assert files_of(tmp_path)["beancount/main.beancount"].count(b" open ") == 2

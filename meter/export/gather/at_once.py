@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Final, Literal
 
-from meter.export.gather.names import batch_name
 from meter.export.gather.shape import Booked, Draft, Known, Shape
 from meter.export.payload import JournalBatch
 from meter.model.journal import JournalEntry
+from meter.store.outbox import name_of
 
 # About half a megabyte of payload: a day's worth of corrections must not become one item.
 ENTRIES_PER_ITEM_MAX: Final = 1000
@@ -30,4 +30,4 @@ class Entries(Shape):
             for start in range(0, len(group), ENTRIES_PER_ITEM_MAX):
                 part = tuple(group[start : start + ENTRIES_PER_ITEM_MAX])
                 content = JournalBatch(day=day, site=site, entries=part)
-                yield Draft(content, batch_name(*(entry.id for entry in part)), "")
+                yield Draft(content, name_of(*(entry.id for entry in part)), "")

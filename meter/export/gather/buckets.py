@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-from meter.export.gather.names import batch_name
 from meter.export.gather.shape import Bucket, Put, Tally
 from meter.model.money import ZERO
 from meter.store.gathering import StoredBucket
+from meter.store.outbox import name_of
 
 _BATCH: Final = "batch"
 
@@ -56,7 +56,7 @@ def added(
 
 
 def _new(put: Put, batch_of: tuple[str, str]) -> StoredBucket:
-    head = {**put.head, _BATCH: batch_name(*batch_of, put.bucket)}
+    head = {**put.head, _BATCH: name_of(*batch_of, put.bucket)}
     return StoredBucket(name=put.bucket, stream=put.stream, head=head, tallies={})
 
 
@@ -91,7 +91,7 @@ def opened(bucket: StoredBucket, *, replaces: bool) -> Bucket:
     batch, part = str(bucket.head[_BATCH]), bucket.part + 1
     return Bucket(
         name=bucket.name,
-        batch=batch if replaces or part == 1 else batch_name(batch, part),
+        batch=batch if replaces or part == 1 else name_of(batch, part),
         part=part,
         begun=replaces and bucket.part > 0,
         head=head,

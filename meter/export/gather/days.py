@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from meter.export.gather.lines import GRACE
-from meter.export.gather.names import batch_name, document_number
+from meter.export.gather.names import document_number
 from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape, Tally
 from meter.export.journal import canonical_account, role_account
 from meter.export.payload import Content, DayJournal, PostingSum
@@ -18,6 +18,7 @@ from meter.model.directory import Account
 from meter.model.instant import zone
 from meter.model.journal import JournalEntry
 from meter.rating.values import segment
+from meter.store.outbox import name_of
 
 DayGrain: TypeAlias = Literal["charge", "day", "period"]
 # Any other account, where its own has no code: what the target then gets is there to be sorted out.
@@ -79,7 +80,7 @@ class Days(Shape):
                 postings=_ordered(sums),
             )
             content, unmet = self.renew(journal, known)
-            yield Draft(content, batch_name(known.operator, self._target, "entry", entry.id), site, unmet)
+            yield Draft(content, name_of(known.operator, self._target, "entry", entry.id), site, unmet)
 
     def sort(self, booked: Booked, known: Known) -> Iterable[Put]:
         """Give each posting to its day's bucket."""
@@ -181,7 +182,7 @@ def _postings(entry: JournalEntry, owed: frozenset[str]) -> Iterable[tuple[str, 
     for posting in entry.postings:
         about = account if posting.account in owed else ""
         of = {"ledger_account": posting.account, "site": site, "account": about}
-        yield batch_name(posting.account, about), of, posting.amount
+        yield name_of(posting.account, about), of, posting.amount
 
 
 def _sum_of(tally: Tally) -> PostingSum:

@@ -116,7 +116,7 @@ class Gatherer:
             if not moved and not due:
                 return Gathered(items=0, more=False)
             await fence(conn, [lease])
-            items = self._items(self._shape.at_once(page.booked, known), page.oldest)
+            items = self._frozen(self._shape.at_once(page.booked, known), page.oldest)
             await self._sort(conn, page, known)
             # What this page brought may be due among the rest; a page that is not the last would give half a sum.
             if not page.more:
@@ -198,34 +198,35 @@ class Gatherer:
         items: list[OutboxItem] = []
         for bucket, draft in drafts:
             if draft is not None:
-                items += self._items([draft], bucket.booked_at, revision=newest.get(draft.batch, -1) + 1)
+                revision = newest.get(draft.batch, -1) + 1
+                items += self._frozen([draft], bucket.booked_at, revision=revision)
         left = [sent(bucket, replaces=replaces, made=draft is not None) for bucket, draft in drafts]
         await write_buckets(conn, self._operator, self._target, left)
         return items
 
-    def _items(self, drafts: Iterable[Draft], booked_at: datetime | None, *, revision: int = 0) -> list[OutboxItem]:
-        items = []
-        for draft in drafts:
-            operation = operation_of(draft.content)
-            key = item_key(
-                operator=self._operator,
-                target=self._target,
-                operation=operation,
-                batch=draft.batch,
-                revision=revision,
-            )
-            items.append(
-                OutboxItem(
-                    operator=self._operator,
-                    target=self._target,
-                    operation=operation,
-                    batch=draft.batch,
-                    revision=revision,
-                    key=key,
-                    payload=frozen(draft.content),
-                    stream=draft.stream,
-                    booked_at=booked_at,
-                    dead_because=draft.unmet,
-                )
-            )
-        return items
+    def _frozen(self, drafts: Iterable[Draft], booked_at: datetime | None, *, revision: int = 0) -> list[OutboxItem]:
+        return items_from(drafts, operator=self._operator, target=self._target, booked_at=booked_at, revision=revision)
+
+
+def items_from(
+    drafts: Iterable[Draft], *, operator: str, target: str, booked_at: datetime | None = None, revision: int = 0
+) -> list[OutboxItem]:
+    """Return the items of drafts, frozen: those that lack something are dead, and say what."""
+    items = []
+    for draft in drafts:
+        operation = operation_of(draft.content)
+        key = item_key(operator=operator, target=target, operation=operation, batch=draft.batch, revision=revision)
+        item = OutboxItem(
+            operator=operator,
+            target=target,
+            operation=operation,
+            batch=draft.batch,
+            revision=revision,
+            key=key,
+            payload=frozen(draft.content),
+            stream=draft.stream,
+            booked_at=booked_at,
+            dead_because=draft.unmet,
+        )
+        items.append(item)
+    return items

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from meter.export.gather.customers import Customers
-from meter.export.gather.names import batch_name, document_number
+from meter.export.gather.names import document_number
 from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape, Tally
 from meter.export.payload import Content, InvoiceLine, LineItem, PeriodClosed
 from meter.model.charge import EXPIRY_PART, Charge
@@ -22,6 +22,7 @@ from meter.model.instant import local_date, zone
 from meter.model.period import Period
 from meter.rating.calendar import CREDIT_SALE, DEPOSIT
 from meter.store.closes import Closing
+from meter.store.outbox import name_of
 
 Grain: TypeAlias = Literal["charge", "hour", "day", "period"]
 # What happens just before a grain is over is booked some seconds after it.
@@ -113,7 +114,7 @@ def line_of(charge: Charge, grain: Grain, timezone: str) -> tuple[str, dict[str,
         "rounded": charge.rounded,
         "tax_amount": charge.tax_amount,
     }
-    return batch_name(*(str(value) for value in of.values())), of, figures
+    return name_of(*(str(value) for value in of.values())), of, figures
 
 
 def invoice_line(tally: Tally) -> InvoiceLine:
@@ -184,7 +185,7 @@ class Lines(Shape):
             line = invoice_line(tally)
             if moves_money(line):
                 head = _head(charge, invoice_number(known, self._target, charge))
-                batch = batch_name(known.operator, self._target, "line", key)
+                batch = name_of(known.operator, self._target, "line", key)
                 yield self._item(line, head, account, known, batch)
 
     def sort(self, booked: Booked, known: Known) -> Iterable[Put]:

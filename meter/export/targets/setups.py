@@ -26,7 +26,7 @@ class ConfiguredTarget:
 
 
 class Targets:
-    """Every enabled target, by name. `faults` are those of all, and those that only show among several."""
+    """Every enabled target, by name. `faults` are those of all; `conflicts` those that only show among several."""
 
     def __init__(self, settings: Mapping[str, TargetSettings], *, operator: str, data_dir: Path) -> None:
         """Read the settings; nothing is raised for their faults."""
@@ -40,7 +40,8 @@ class Targets:
             customers = Customers(target=name, keys=keys[name], rivals=rivals)
             self._targets[name] = _with(target, customers)
         self.faults = [fault for target in self._targets.values() for fault in target.faults]
-        self.faults += _together(list(self._targets.values()))
+        self.conflicts = _together(list(self._targets.values()))
+        self.faults += self.conflicts
 
     def __iter__(self) -> Iterator[ConfiguredTarget]:
         """Return the targets that are enabled, by name."""

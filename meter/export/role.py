@@ -1,0 +1,48 @@
+"""The role `export`: every target that is enabled, each with its gatherer and its lane."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from meter.clock import Clock
+from meter.export.dispatcher import Dispatcher
+from meter.export.gather.gatherer import Gatherer
+from meter.export.targets.setups import ConfiguredTarget, Targets
+from meter.export.targets.spec import Means
+from meter.store.engine import Database
+from meter.telemetry import Telemetry, log
+
+
+def gatherer_of(target: ConfiguredTarget, database: Database, *, clock: Clock) -> Gatherer:
+    """Return what makes the items of a target."""
+    setup, kind = target.setup, target.kind
+    return Gatherer(
+        database,
+        operator=setup.operator,
+        target=setup.name,
+        shape=kind.shape(setup),
+        clock=clock,
+        past=kind.past,
+        start=setup.start,
+        late_wait=timedelta(seconds=setup.late_s),
+    )
+
+
+def dispatcher_of(
+    targets: Targets, database: Database, *, operator: str, telemetry: Telemetry, clock: Clock
+) -> Dispatcher:
+    """Return the lanes of the targets that are set up without a fault; the others wait, and are told in the log.
+
+    What one that waits would have got is not lost: it begins where it left off.
+    """
+    for fault in targets.faults:
+        log.error("target_misconfigured", fault=fault)
+    means = Means(database=database, telemetry=telemetry)
+    sound = [target for target in targets if not target.faults] if not targets.conflicts else []
+    return Dispatcher(
+        database,
+        operator=operator,
+        exporters={target.setup.name: target.kind.open(target.setup, means) for target in sound},
+        gatherers={target.setup.name: gatherer_of(target, database, clock=clock) for target in sound},
+        telemetry=telemetry,
+    )
