@@ -27,8 +27,8 @@ from meter.booking.runner import RatingRunner
 from meter.booking.worker import RatingWorker
 from meter.clock import monotonic_s, now
 from meter.config import Settings, listen_address
-from meter.export.role import dispatcher_of
-from meter.export.targets.setups import Targets
+from meter.export.dispatcher import Dispatcher
+from meter.export.ledger import LedgerTarget
 from meter.ingest.accept import Acceptor
 from meter.ingest.batcher import DRAIN_S
 from meter.ingest.http import event_receiver
@@ -196,9 +196,16 @@ class Gateway:
     # --- roles --------------------------------------------------------------------------------------------------------
 
     async def _export(self) -> None:
-        operator = await self._operator.wait()
-        targets = Targets(self._settings.targets, operator=operator, data_dir=self._settings.data_dir)
-        dispatcher = dispatcher_of(targets, self._database, operator=operator, telemetry=self.telemetry, clock=now)
+        dispatcher = Dispatcher(
+            self._database,
+            operator=await self._operator.wait(),
+            exporters={
+                name: LedgerTarget(self._settings.data_dir / "ledger")
+                for name, target in self._settings.targets.items()
+                if target.enabled
+            },
+            telemetry=self.telemetry,
+        )
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
             group.create_task(_pass_on(self._booked, dispatcher.wake))

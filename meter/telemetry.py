@@ -89,6 +89,9 @@ class Telemetry:
         self._refolds = Counter("meter_refolds", "Accounts folded again from a checkpoint", registry=registry)
         self._fold_failures = Counter("meter_fold_failures", "Accounts whose fold failed", registry=registry)
         self._closed = Counter("meter_periods_closed", "Billing periods closed as complete", registry=registry)
+        self._suspense = Counter(
+            "meter_suspense_entries", "Journal entries with a posting that waits in suspense", registry=registry
+        )
         self.unresolved = Gauge("meter_unresolved_events", "Events that no member answers for", registry=registry)
         self._rejections = Counter("meter_rejections", "Events refused, by reason", ["code"], registry=registry)
         self.outbox_pending = Gauge("meter_outbox_pending", "Items not yet delivered", ["target"], registry=registry)
@@ -234,6 +237,12 @@ class Telemetry:
         self._closed.inc(count)
         if count:
             log.info("periods_closed", count=count)
+
+    def entries_suspended(self, count: int) -> None:
+        """Count journal entries with a posting in suspense: an account is missing in the catalog's chart."""
+        self._suspense.inc(count)
+        if count:
+            self._warn_seldom("entries_suspended", "entries", count=count)
 
     def delivery_attempted(self, *, target: str, outcome: str, seconds: float) -> None:
         """Observe one attempt to deliver."""

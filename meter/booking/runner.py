@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 from meter.booking.closer import Closer
+from meter.booking.earner import Earner
 from meter.booking.worker import RatingWorker
 from meter.model.errors import Unavailable
 from meter.store.leases import LeaseKeeper
@@ -22,10 +23,14 @@ FAULT_PAUSE_S: Final = 10.0
 class RatingRunner:
     """Rates until cancelled; `wake` after events or facts were committed."""
 
-    def __init__(self, worker: RatingWorker, leases: LeaseKeeper, closer: Closer | None = None) -> None:
-        """Prepare to drive `worker` under `leases`, and `closer` beside it."""
+    def __init__(
+        self, worker: RatingWorker, leases: LeaseKeeper, closer: Closer | None = None, earner: Earner | None = None
+    ) -> None:
+        """Prepare to drive `worker` under `leases`, and `closer` and `earner` beside it."""
         self._worker = worker
-        self._closer = closer
+        self._beside: list[tuple[str, Closer | Earner]] = [
+            (fault, one) for fault, one in (("closing_failed", closer), ("earning_failed", earner)) if one is not None
+        ]
         self._woken = asyncio.Event()
         leases.want(worker.shards.lease_names, gained=self.wake)
 
@@ -39,7 +44,7 @@ class RatingRunner:
             self._woken.clear()
             try:
                 more = await self._worker.step()
-                more = await self._close() or more
+                more = await self._go_on_beside() or more
             except Unavailable as error:
                 log.warning("rating_stalled", detail=error.detail)
                 await asyncio.sleep(RECOVERY_PAUSE_S)
@@ -55,12 +60,14 @@ class RatingRunner:
                 except TimeoutError:
                     pass
 
-    async def _close(self) -> bool:
-        """Go on with closing; a fault of it does not hold up rating. Raises Unavailable."""
-        try:
-            return self._closer is not None and await self._closer.step()
-        except Unavailable:
-            raise
-        except Exception:  # noqa: BLE001 -- what is not closed stays open, and is tried again
-            log.exception("closing_failed")
-            return False
+    async def _go_on_beside(self) -> bool:
+        """Go on with closing and earning; a fault of theirs does not hold up rating. Raises Unavailable."""
+        more = False
+        for fault, one in self._beside:
+            try:
+                more = await one.step() or more
+            except Unavailable:
+                raise
+            except Exception:  # noqa: BLE001 -- what is not closed or entered stays to be done, and is tried again
+                log.exception(fault)
+        return more

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from meter.booking.step import Change
+from meter.export.journal import BoughtCredit
 from meter.model.charge import Charge, LineKey
 from meter.model.event import EventKey, Position
 from meter.rating.book import GroupTotals
@@ -79,6 +80,9 @@ class WarmAccount:
     totals: GroupTotals = field(default_factory=GroupTotals)
     # The starts of the service periods whose sums `totals` holds.
     totals_of: set[datetime] = field(default_factory=set)
+    # What is booked of the account's own grants, by the version of the facts that named the accounts; None: not read.
+    credit: dict[str, BoughtCredit] | None = None
+    credit_facts: int = -1
     recent: list[PlacedEvent] = field(default_factory=list)
     recent_keys: set[EventKey] = field(default_factory=set)
     last: dict[LineKey, Charge] = field(default_factory=dict)

@@ -9,12 +9,12 @@ from typing import Final
 
 from meter.catalog.entry import Entry
 from meter.catalog.issues import Faults, Place
+from meter.catalog.ledger import read_ledger
 from meter.catalog.meters import read_meters
 from meter.catalog.nodes import node_of
 from meter.catalog.plans import PlanContext, read_plans
 from meter.catalog.sections import (
     read_credit_rates,
-    read_ledger,
     read_shares,
     read_sites,
     read_taxes,
@@ -65,7 +65,7 @@ def read_catalog(root: Entry, *, version: int, effective: datetime | None, accou
         plans=plans,
         topics=read_topics(root, sites),
         credit_rates=credit_rates,
-        ledger_accounts=read_ledger(root),
+        ledger=read_ledger(root, meters=meters, sites=sites, plans=plans),
         revenue_shares=read_shares(root, meters=meters, sites=sites),
         account=account,
     )

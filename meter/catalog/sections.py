@@ -1,4 +1,4 @@
-"""The sections that are neither meters, plans nor people: taxes, sites, topics, credits, shares, ledger accounts."""
+"""The sections that are neither meters, plans nor people: taxes, sites, topics, credits, shares."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from meter.catalog.entry import Entry
+from meter.catalog.ledger import ledger_account_at
 from meter.catalog.prices import read_dimensions
 from meter.model.catalog import CreditRate, Meter, RevenueShare, Site, Tax, TopicMap
 from meter.model.charge import SalesRole
@@ -17,7 +18,6 @@ from meter.sources.options import options_of
 from meter.sources.registry import DECODERS, VENDORS, vendor_of_decoder
 
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00", re.ASCII)
-_LEDGER_ACCOUNT: Final = re.compile(r"[^\W_][\w -]*(:[^\W_][\w -]*)+")
 _TOPIC_BYTES_MAX: Final = 1024
 # What earns revenue without a meter of the catalog's.
 _EARNING: Final = frozenset({MEMBERSHIP, POS})
@@ -94,36 +94,6 @@ def _is_filter(topic: str) -> bool:
     levels = topic.split("/")
     whole = all(level in {"+", "#"} or not set(level) & set("+#") for level in levels)
     return bool(topic) and whole and "#" not in levels[:-1] and len(topic.encode()) <= _TOPIC_BYTES_MAX
-
-
-def read_ledger(root: Entry) -> Mapping[str, str]:
-    """Return the ledger accounts by what is posted to them; the revenue of a meter or stream as `revenue.NAME`."""
-    ledger = root.entry("ledger")
-    if ledger is None:
-        return {}
-    accounts = _ledger_accounts(ledger, "accounts")
-    revenue = _ledger_accounts(ledger, "revenue")
-    ledger.done()
-    return accounts | {f"revenue.{name}": account for name, account in revenue.items()}
-
-
-def _ledger_accounts(ledger: Entry, key: str) -> dict[str, str]:
-    section = ledger.entry(key)
-    if section is None:
-        return {}
-    return {
-        name: account
-        for name in section.keys()  # noqa: SIM118 -- an Entry is no dict
-        if (account := ledger_account_at(section, name)) is not None
-    }
-
-
-def ledger_account_at(entry: Entry, key: str) -> str | None:
-    """Return the account of the ledger at `key`: colon-separated names, like assets:receivable."""
-    account = entry.text(key)
-    if account is not None and not _LEDGER_ACCOUNT.fullmatch(account):
-        entry.fault(key, f"is {account[:60]!r}; write an account with its parts, like assets:receivable")
-    return account
 
 
 def read_credit_rates(root: Entry, meters: Mapping[str, Meter]) -> Mapping[str, tuple[CreditRate, ...]]:

@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 
 from meter.model.charge import SalesRole, Share
 from meter.model.event import REPORTED, Json
+from meter.model.ledger import Ledger
 from meter.model.money import ONE, plain
 
 Operator: TypeAlias = Literal["=", "in", "gt", "gte", "lt", "lte", "exists"]
@@ -357,7 +358,7 @@ class Catalog:
     plans: Mapping[str, Plan] = field(default_factory=dict)
     topics: tuple[TopicMap, ...] = ()
     credit_rates: Mapping[str, tuple[CreditRate, ...]] = field(default_factory=dict)  # by meter
-    ledger_accounts: Mapping[str, str] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
     revenue_shares: tuple[RevenueShare, ...] = ()
     account: str | None = None
 
@@ -388,6 +389,11 @@ class Catalog:
             if entry.meter in {None, meter} and entry.site in {None, site}:
                 found.setdefault(entry.party, share)
         return tuple(found.values())
+
+    @property
+    def ledger_accounts(self) -> Mapping[str, str]:
+        """Return the ledger accounts by role; the income of a meter is `revenue.METER`."""
+        return self.ledger.accounts
 
     def site(self, name: str) -> Site:
         """Return the site; one that the catalog does not know has the operator's zone and nothing else."""

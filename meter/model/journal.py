@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Literal, TypeAlias
@@ -45,3 +45,30 @@ class JournalEntry:
         if sum((posting.amount for posting in self.postings), ZERO) != ZERO:
             message = f"journal entry {self.id} does not balance: {self.postings}"
             raise Broken(message, code="unbalanced_entry")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferral:
+    """How what a charge has deferred is earned: evenly over the days [first_day, end_day) of the operator's zone.
+
+    `net` is the operator's own revenue, negative where a charge takes it back. `chain` is the same for all charges of a
+    line; `next_day` is the first that is not entered yet, `end_day` once all are. Each day debits and credits the two
+    accounts.
+    """
+
+    charge: str
+    chain: str
+    currency: str
+    net: Decimal
+    first_day: date
+    end_day: date
+    next_day: date
+    debit: str
+    credit: str
+    narration: str
+    dimensions: Mapping[str, str]
+    suspense: bool = False
+
+    def moved_to(self, day: date) -> Deferral:
+        """Return the same with every day before `day` entered."""
+        return replace(self, next_day=min(max(self.next_day, day), self.end_day))

@@ -43,8 +43,8 @@ def test_the_example_of_the_contract_is_accepted_whole() -> None:
     assert catalog.sites["berlin"].walk_in == "walk-in-berlin"
     assert catalog.taxes["vat19"].rate == Decimal("0.19")
     assert catalog.topics[0].topic == "zigbee2mqtt/berlin-tag"
-    assert catalog.ledger_accounts["clearing.square"] == "assets:clearing:square"
-    assert catalog.ledger_accounts["revenue.cafe"] == "income:food-beverage"
+    assert catalog.ledger.accounts["clearing.square"] == "assets:clearing:square"
+    assert catalog.ledger.accounts["revenue.cafe"] == "income:food-beverage"
 
 
 def test_the_example_is_in_the_model() -> None:

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as with_
 
-from meter.export.journal import entry_for
+from meter.export.journal import entries_of
 from meter.model.catalog import Catalog, Tax
 from meter.model.charge import Charge, Line, LineKey, LineTax
 from meter.model.event import EventKey
 from meter.model.journal import JournalEntry
+from meter.model.ledger import Ledger
 from meter.model.period import Period
 
 DAY = date(2026, 3, 2)
@@ -74,6 +75,12 @@ def charge(*, rounded: str = "0.00", tax: str = "0.00", line_tax: LineTax | None
     )
 
 
+def entry_for(charge: Charge, *, catalog: Catalog, day: date) -> JournalEntry | None:
+    entries = entries_of(charge, catalog=catalog, day=day)
+    assert len(entries) <= 1
+    return entries[0] if entries else None
+
+
 def posted(charge: Charge, catalog: Catalog = CATALOG) -> dict[str, Decimal]:
     entry = entry_for(charge, catalog=catalog, day=DAY)
     if entry is None:
@@ -131,7 +138,7 @@ def test_a_tip_on_account_is_owed_to_the_staff() -> None:
 
 
 def test_each_till_has_the_clearing_account_that_its_source_names() -> None:
-    catalog = replace(CATALOG, ledger_accounts={"clearing.square": "assets:clearing:square"})
+    catalog = replace(CATALOG, ledger=Ledger(accounts={"clearing.square": "assets:clearing:square"}))
     square = charge(rounded="5.00", settlement="paid", source="berlin/square/till")
     assert set(posted(square, catalog)) == {"assets:clearing:square", "income:print-pages"}
     assert "assets:clearing" in posted(charge(rounded="5.00", settlement="paid", source="square/till/1"), catalog)
@@ -154,7 +161,7 @@ def test_a_membership_is_income() -> None:
         "income:membership": Decimal("-199.00"),
         "liabilities:vat": Decimal("-37.81"),
     }
-    catalog = replace(CATALOG, ledger_accounts={"revenue.membership": "income:dues"})
+    catalog = replace(CATALOG, ledger=Ledger(accounts={"revenue.membership": "income:dues"}))
     assert posted(fee("membership", "-99.50"), catalog) == {
         "assets:receivable": Decimal("-99.50"),
         "income:dues": Decimal("99.50"),
@@ -197,7 +204,7 @@ def test_a_refund_on_account_goes_back_where_the_sale_was_posted() -> None:
 
 @pytest.mark.parametrize("own", ["berlin/square/till", "berlin/office"])
 def test_a_refund_at_the_till_comes_out_of_its_sales_clearing(own: str) -> None:
-    catalog = replace(CATALOG, ledger_accounts={"clearing.square": "assets:clearing:square"})
+    catalog = replace(CATALOG, ledger=Ledger(accounts={"clearing.square": "assets:clearing:square"}))
     refund = charge(
         rounded="-4.20",
         tax="-0.80",
@@ -235,7 +242,7 @@ def test_a_tax_without_an_account_goes_to_the_common_one(name: str) -> None:
 
 def test_the_catalog_names_the_accounts() -> None:
     accounts = {"receivable": "Assets:Debtors", "revenue.print-pages": "revenue: print", "tips": "liabilities"}
-    catalog = replace(CATALOG, ledger_accounts=accounts)
+    catalog = replace(CATALOG, ledger=Ledger(accounts=accounts))
     assert posted(charge(rounded="1.00"), catalog) == {
         "assets:Debtors": Decimal("1.00"),
         "income:print": Decimal("-1.00"),
@@ -248,7 +255,7 @@ def test_the_catalog_names_the_accounts() -> None:
 )
 def test_an_account_of_no_kind_goes_to_suspense_under_its_name(suspense: str | None, root: str) -> None:
     accounts = {"receivable": "1200 Debtors"} | ({"suspense": suspense} if suspense else {})
-    catalog = replace(CATALOG, ledger_accounts=accounts)
+    catalog = replace(CATALOG, ledger=Ledger(accounts=accounts))
     assert posted(charge(rounded="1.00"), catalog) == {
         f"{root}:1200 Debtors": Decimal("1.00"),
         "income:print-pages": Decimal("-1.00"),

@@ -61,6 +61,7 @@ charges = Table(
     Index("charges_tail_idx", "operator", "xid", "seq"),
     Index("charges_account_idx", "operator", "account", "event_time"),
     Index("charges_invoice_idx", "operator", "account", "invoice_start"),
+    Index("charges_credit_idx", "operator", "account", postgresql_where=text("meter = 'credit'")),
 )
 
 draws = Table(

@@ -30,6 +30,9 @@ def upgrade() -> None:
         " ON CONFLICT (operator, account) DO UPDATE SET due_at = excluded.due_at"
     )
     op.create_index("charges_invoice_idx", "charges", ["operator", "account", "invoice_start"])
+    op.create_index(
+        "charges_credit_idx", "charges", ["operator", "account"], postgresql_where=sa.text("meter = 'credit'")
+    )
     _books()
     _outbox()
 
@@ -109,6 +112,7 @@ def downgrade() -> None:
     op.drop_column("outbox", "booked_at")
     op.drop_table("deferrals")
     op.drop_table("entries")
+    op.drop_index("charges_credit_idx", table_name="charges")
     op.drop_index("charges_invoice_idx", table_name="charges")
     op.drop_column("charges", "earned_until")
     op.drop_column("charges", "shares")
