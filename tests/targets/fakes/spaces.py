@@ -89,7 +89,8 @@ class FakeCobot(_Space):
         charge = {
             "id": self.new_hex(), "description": asked["description"], "amount": str(asked["amount"]),
             "charged_at": asked.get("charged_at", f"{self.clock.now():%Y/%m/%d}"), "currency": "EUR",
-            "quantity": asked.get("quantity", "1.0"), "accounting_code": asked.get("accounting_code"), "tax_rate": asked.get("tax_rate", "0.0"),
+            "quantity": asked.get("quantity", "1.0"), "accounting_code": asked.get("accounting_code"),
+            "tax_rate": asked.get("tax_rate", "0.0"),
             "member": self.known(call.parts["id"]), "invoiced": False,
         }  # fmt: skip
         self.charges[charge["id"]] = charge
@@ -161,7 +162,7 @@ class FakeOfficeRnD(_Space):
             **asked,
         }
         fee |= {
-            "_id": self.new_hex()[:24],
+            "_id": self.new_hex()[-24:],
             "createdAt": f"{self.clock.now():%Y-%m-%dT%H:%M:%S.000Z}",
             "invoiced": False,
         }

@@ -231,7 +231,7 @@ class FakeSquare(Fake):
     def _versioned(self, call: Call, version: object, states: set[str]) -> Json:
         invoice = self._one(self.invoices, call)
         if version != invoice["version"]:
-            raise _refuse("VERSION_MISMATCH", f"The version is {invoice['version']}, not {version}.", "version")
+            raise _refuse("CONFLICT", f"The version is {invoice['version']}, not {version}.", "version", 409)
         if invoice["status"] not in states:
             raise _refuse("BAD_REQUEST", f"The invoice is {invoice['status']}, not {' or '.join(sorted(states))}.")
         return invoice
