@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import msgspec
 from aiohttp import web
 
-from meter.api.charge_json import ChargeJson, ChargeLine, charge_json, charge_line, csv_header, csv_rows
+from meter.api.charge_json import ChargeLine, charge_line, csv_header, csv_rows
 from meter.api.negotiate import best_media
 from meter.api.routing import (
     CSV,
@@ -27,6 +27,7 @@ from meter.api.routing import (
 )
 from meter.api.services import Services
 from meter.clock import monotonic_s
+from meter.export.charge_json import ChargeJson, charge_json
 from meter.model.errors import BadInput
 from meter.store.keys import Principal
 from meter.store.readers import ChargeFilter, ChargePage, charges_after, cursor_text, parse_cursor

@@ -9,7 +9,6 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from meter.api.charge_json import EventKeyJson
 from meter.api.routing import (
     JSON,
     InstantText,
@@ -23,6 +22,7 @@ from meter.api.routing import (
     query_of,
 )
 from meter.api.services import Services
+from meter.export.charge_json import EventKeyJson
 from meter.model.doubt import reason_of
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text

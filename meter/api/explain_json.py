@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
-from meter.api.charge_json import EventKeyJson, PeriodJson
 from meter.api.routing import DecimalText, InstantText, Model
+from meter.export.charge_json import EventKeyJson, PeriodJson
 from meter.model.charge import Kind, Role, SalesRole, Settlement
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 import msgspec
 from aiohttp import web
 
+from meter.model import texts
 from meter.model.errors import BadInput
 from meter.model.instant import parse_instant
 from meter.store.keys import Principal, Restriction, Scope
@@ -42,15 +43,8 @@ class NoQuery(Query):
 
 
 Limit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000, description="At most so many.")]
-InstantText: TypeAlias = Annotated[
-    str, msgspec.Meta(description="RFC 3339 with an offset.", extra_json_schema={"format": "date-time"})
-]
-DecimalText: TypeAlias = Annotated[
-    str,
-    msgspec.Meta(
-        description="A decimal number, without exponent.", extra_json_schema={"examples": ["12.5"], "format": "decimal"}
-    ),
-]
+InstantText: TypeAlias = texts.InstantText
+DecimalText: TypeAlias = texts.DecimalText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

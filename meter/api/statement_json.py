@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from meter.api.charge_json import PeriodJson, csv_cell, csv_text, period_json
 from meter.api.routing import DecimalText, InstantText, Model
+from meter.export.charge_json import PeriodJson, period_json
+from meter.export.csv_text import csv_cell, csv_text
 from meter.model.charge import Kind
 from meter.model.instant import instant_text, local_date
 from meter.model.money import plain

@@ -9,9 +9,9 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from meter.api.charge_json import EventKeyJson
 from meter.api.routing import JSON, InstantText, Limit, Model, Query, Route, json_answer, principal_of, query_of
 from meter.api.services import Services
+from meter.export.charge_json import EventKeyJson
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text
 from meter.store.unread import UnreadAt, UnreadCode, UnreadValue, unread_values

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from meter.api.accounts import Balances, read_balances
-from meter.api.charge_json import ChargeLine, charge_json, charge_line, csv_header, csv_rows
+from meter.api.charge_json import ChargeLine, charge_line, csv_header, csv_rows
 from meter.api.explain import explain_charge
 from meter.api.facts import FactsReader
 from meter.api.unresolved import when
@@ -20,6 +20,7 @@ from meter.booking.facts import Facts
 from meter.cli.common import AsJson, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
 from meter.clock import now
+from meter.export.charge_json import charge_json
 from meter.model.charge import Charge
 from meter.model.errors import BadInput
 from meter.model.instant import local_midnight

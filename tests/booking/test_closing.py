@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from meter.api.charge_json import charge_json
 from meter.booking import books as books_module
 from meter.booking import worker as worker_module
 from meter.booking.books import write_books
+from meter.export.charge_json import charge_json
 from meter.model.directory import SINCE_ALWAYS
 from meter.model.period import Period
 from meter.rating.statement import section_of
