@@ -7,7 +7,7 @@ from decimal import Decimal, localcontext
 from itertools import pairwise
 from typing import Any
 
-from meter.model.money import EXACT, is_currency, round_amount
+from meter.model.money import EXACT, is_currency, round_amount, rounded_minor
 
 TIME_UNITS = {"hour": 3600, "minute": 60, "second": 1}
 
@@ -28,6 +28,7 @@ def adds_up(told: Mapping[str, Any]) -> bool:
             _refund(told)
         else:
             _amount(told)
+        _shares(told)
     return True
 
 
@@ -74,6 +75,8 @@ def _amount(told: Mapping[str, Any]) -> None:
     price, due = told["price"], told["due"]
     reached = _number(due["reached"]) if due else 0
     asked = _number(due["amount"]) - reached if due else Decimal(0)
+    if due and due["what"] == "expiry":
+        assert 0 < _number(told["quantity"]) <= _number(due["bought"])
     if due and due["days"]:
         share = _number(due["each"]) * _number(due["seats"]) * due["active_days"] / due["days"]
         assert round_amount(share) == _number(due["amount"])
@@ -88,6 +91,12 @@ def _amount(told: Mapping[str, Any]) -> None:
     assert [_number(row["before"]) for row in reductions] == [before for before, _ in pairwise(stations)]
     money = _total((row for row in told["grants"] if is_currency(row["unit"])), "covered")
     assert stations[-1] - money == _number(told["amount"])
+
+
+def _shares(told: Mapping[str, Any]) -> None:
+    for row in told["shares"]:
+        part = _number(row["revenue"]) * _number(row["share"])
+        assert rounded_minor(part, told["currency"]) == _number(row["alone"])
 
 
 def _till(told: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from meter.model.catalog import (
     Plan,
     PlanGrant,
     Price,
+    RevenueShare,
     Rollover,
     Site,
     Volume,
@@ -194,6 +195,14 @@ DISCOUNTS = [
 ]
 
 
+LANDLORD = RevenueShare(party="landlord", share=d("0.12"), site="berlin")
+SHARES = (
+    (),
+    (LANDLORD,),
+    (replace(LANDLORD, share=d("0.333"), meter="cafe", role="agent"), replace(LANDLORD, site=None)),
+)
+
+
 def _subscriptions(layout: int, discounts: tuple[Discount, ...]) -> list[Subscription]:
     deposit = d(200)
     layouts = [
@@ -245,6 +254,7 @@ def catalogs(draw: st.DrawFn, version: int, effective: str | None = None, *, til
             "cafe": (CreditRate(rate=d("0.03"), match={}),),
             "kwh": (CreditRate(rate=d("0.3")),),
         },
+        revenue_shares=draw(st.sampled_from(SHARES)),
     )
 
 

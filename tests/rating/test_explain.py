@@ -21,6 +21,7 @@ from meter.model.catalog import (
     Percentage,
     PerUnit,
     Price,
+    RevenueShare,
     Rollover,
     Site,
     Tier,
@@ -491,6 +492,42 @@ def test_credit_is_bought_and_then_drawn() -> None:
         "  quantity = 2",
         "Credit: pack (bought) had 100 of 100 unit, covers 2, has 98 left",
         "Amount: 0 EUR, booked as 0",
+    ]
+
+
+def test_credit_that_was_bought_says_what_of_it_expired() -> None:
+    bought = Purchase(price=d(80))
+    pack = GivenGrant(
+        id="pack", account="acme", unit="unit", amount=d(100), span=span("11-04 23:00", "11-20 23:00"), bought=bought
+    )
+    scene = booked(space(plan(use=per_unit("1")), grants=[pack]), use("11-06", 2), until="12-05")
+    assert scene.text()[0] == "Charge #2 (original): 98 unit bought in advance expired unused"
+    assert core(scene) == [
+        "Expiry: 100 unit bought for 80 EUR could be drawn until 2026-11-21",
+        "  100 - 2 drawn = 98 unit left; no money moves for them",
+        "Amount: 0 EUR, booked as 0",
+    ]
+    due = scene.json(-1)["due"]
+    assert (due["what"], due["each"], due["bought"], due["amount"]) == ("expiry", "80", "100", "0")
+
+
+def test_shares_say_what_they_are_taken_of_and_what_they_would_be_alone() -> None:
+    landlord = RevenueShare(party="landlord", share=d("0.004"), role="agent")
+    terms = {"revenue_shares": (landlord,), "taxes": taxed("0.25", inclusive=True)}
+    gift = GivenGrant(id="gift", account="acme", unit="EUR", amount=d("0.25"))
+    scene = booked(
+        space(plan(use=per_unit("1.25", tax="vat")), terms=terms, grants=[gift]), use("11-02", 1), use("11-03", 1)
+    )
+    assert core(scene, 0)[-2:] == [
+        "Amount: 1 EUR, booked as 1, including 0.2 vat (25 %)",
+        "Share: 0.4 % of 1 EUR net belong to landlord (agent), booked as 0",
+    ]
+    assert core(scene)[-2:] == [
+        "Amount: 1.25 EUR, booked as 1.25, including 0.25 vat (25 %)",
+        "Share: 0.4 % of 1 EUR net belong to landlord (agent), booked as 0.01; alone it would be 0",
+    ]
+    assert scene.json(-1)["shares"] == [
+        {"party": "landlord", "share": "0.004", "role": "agent", "revenue": "1", "amount": "0.01", "alone": "0"}
     ]
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from meter.model.charge import Charge, Line, LineKey
 from meter.model.event import Revision, UsageEvent
 from meter.model.money import rounded_minor, unit_scale
-from meter.rating.book import GroupTotals, charge_groups
+from meter.rating.book import GroupTotals, SharedGroup, charge_groups, revenue_of, share_on
 from meter.rating.fold import Folded, TooLate, fold
 from meter.rating.grants import balances
 from meter.rating.state import AccountState
@@ -246,6 +246,7 @@ def test_rounded_lines_sum_to_the_rounded_sum_of_their_group(case: tuple[Facts, 
     rounded: dict[Any, Decimal] = {}
     base: dict[Any, Decimal] = {}
     tax: dict[Any, Decimal] = {}
+    shared: dict[SharedGroup, Decimal] = {}
     for charge in ledger.charges:
         rounding, taxing = charge_groups(charge.line)
         exact[rounding] = exact.get(rounding, d(0)) + charge.line.amount
@@ -253,12 +254,18 @@ def test_rounded_lines_sum_to_the_rounded_sum_of_their_group(case: tuple[Facts, 
         if taxing is not None:
             base[taxing] = base.get(taxing, d(0)) + charge.rounded
             tax[taxing] = tax.get(taxing, d(0)) + charge.tax_amount
+        for share, part in zip(charge.line.shares, charge.shared, strict=True):
+            sharing = SharedGroup(rounding, share)
+            shared[sharing] = shared.get(sharing, d(0)) + part.amount
     assert rounded == {group: rounded_minor(total, group.currency) for group, total in exact.items()}
     for group, total in base.items():
         share = group.rate / (1 + group.rate) if group.inclusive else group.rate
         assert tax[group] == rounded_minor(total * share, group.currency)
+    assert shared == {sharing: share_on(sharing, total) for sharing, total in ledger.totals.shared.items()}
     fresh = Ledger.empty()
     fresh.make_good(whole(final(known), history).lines)
+    for sharing, total in fresh.totals.shared.items():
+        assert ledger.totals.shared[sharing] == total
     for group, total in fresh.totals.exact.items():
         assert exact[group] == total
     for group, total in fresh.totals.rounded.items():
@@ -282,6 +289,9 @@ def summed_up(charges: Sequence[Charge]) -> GroupTotals:
         exact = sum((charge.line.amount for charge in found), d(0))
         rounded = sum((charge.rounded for charge in found), d(0))
         totals.add_sum(group, settled=settled, exact=exact, rounded=rounded)
+        for charge in found:
+            for share in charge.line.shares:
+                totals.add_revenue(SharedGroup(group, share), revenue_of(charge.line))
     return totals
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from meter.model.directory import GivenGrant, Purchase, Span
+from meter.model.event import UsageEvent
 from meter.model.money import plain
 from tests.rating.shown.words import (
     amounts,
@@ -210,4 +212,22 @@ def bought() -> str:
         f"10 pages are bought for 180.00 from 10 November on: a line `credit` of {money(sold.amount)} and {money(tax)} "
         f"tax on that day. 3 pages of 12 November are covered, {money(use.amount)}; {plain(kept.remaining)} are left, "
         f"and {money(kept.drawn_cost or d(0))} of the price is used."
+    )
+
+
+@example
+def expired() -> str:
+    until = Span(start=on("11-10 00:00"), end=on("12-09 00:00"))
+    pack = replace(grant("pack", 10, bought=Purchase(price=d("180.00"))), span=until)
+    where = house(uses("25.00"), grants=[pack])
+
+    def rest(*events: UsageEvent) -> str:
+        (line,) = [line for line in where.lines(*events, until=on("12-31")) if line.key.of_expiry]
+        assert line.key.time == on("12-09 00:00")
+        return f"{plain(line.quantity)} pages and {money(line.amount)}"
+
+    return (
+        f"10 pages are bought, to be drawn before 9 December, and 3 are used: a line `credit` of "
+        f"{rest(used('11-12', 3))} on 9 December. Another 2 pages of 14 November come in later: that line is reversed, "
+        f"and replaced by one of {rest(used('11-12', 3), used('11-14', 2))}."
     )

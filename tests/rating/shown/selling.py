@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import dedent
 from typing import Any
 
 from meter.model.directory import GivenGrant
@@ -168,4 +169,17 @@ def returned_too_late() -> str:
         f"over, so {money(-lines[0].draws[0].amount)} become credit of their own until "
         f"{returned.expires.astimezone(zone).day} "
         f"{returned.expires.astimezone(zone):%B}."
+    )
+
+
+@example
+def a_share() -> str:
+    entry = 'revenue_share: [{match: {meter: cafe}, party: landlord, share: "0.12"}]\n'
+    where = house(dedent(CAFE) + entry)
+    lines = where.lines(sale("paid", item("100.00", "19.00"), total="119.00"), back("29.75"))
+    sold, refund = bill(where, lines)
+    (given,), (taken,) = sold.shared, refund.shared
+    return (
+        f"12 % of the bar belong to the landlord. A sale of 100.00 and 19.00 tax: {money(given.amount)} of it. "
+        f"29.75 are refunded, {money(-refund.rounded)} of them net: {money(taken.amount)}."
     )
