@@ -92,7 +92,9 @@ def _quickbooks_reads(document: dict[str, Any]) -> None:
     by_id = [template for template in document["paths"] if template != f"{_COMPANY}/batch"]
     for template in by_id:
         number = {"name": "id", "in": "path", **text}
-        document["paths"][f"{template}/{{id}}"] = {"get": {**read, "parameters": [realm, version, number]}}
+        answers = {"200": document["paths"][template]["post"]["responses"]["200"]}
+        by_number = {**read, "parameters": [realm, version, number], "responses": answers}
+        document["paths"][f"{template}/{{id}}"] = {"get": by_number}
     query = {"name": "query", "in": "query", **text}
     document["paths"][f"{_COMPANY}/query"] = {"get": {**read, "parameters": [realm, version, query]}}
 
