@@ -27,6 +27,7 @@ from typing import Self
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 from yarl import URL
 
 from tests.targets.fakes.base import Fake
@@ -36,6 +37,7 @@ _BODY_BYTES_MAX = 16 << 20
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
 )
+_OWN = frozenset({"date", "server"})  # the proxy has its own
 
 
 class Fault(StrEnum):
@@ -127,7 +129,9 @@ class FaultProxy:
         self._down_until = self._fake.clock.now() + span
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(auto_decompress=False)
+        # Nothing is sent that the client did not send.
+        own = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+        self._session = aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=own)
         app = web.Application(client_max_size=_BODY_BYTES_MAX)
         app.router.add_route("*", "/{rest:.*}", self._serve)
         # With cancellation, a handler that keeps a client waiting ends when the client gives up.
@@ -195,16 +199,15 @@ class FaultProxy:
         async with self._session.request(
             request.method, URL(address, encoded=True), data=body, headers=headers, allow_redirects=False
         ) as answer:
-            kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP]
-            response = web.Response(status=answer.status, body=await answer.read())
-        for name, value in kept:
-            if name.lower() not in {"date", "server"}:
-                response.headers[name] = value
-        return response
+            # What HEAD is answered with says how long the body would be.
+            dropped = _HOP_BY_HOP - ({"content-length"} if request.method == "HEAD" else set())
+            kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in dropped | _OWN]
+            return web.Response(status=answer.status, body=await answer.read(), headers=CIMultiDict(kept))
 
     def _refusal(self, status: int) -> web.Response:
         answer = self._fake.fault(status)
         headers = {"Content-Type": "application/json", **answer.headers}
+        headers.pop("Retry-After", None)
         if status == 429 and self.counts[Fault.TOO_MANY] % 2:
             headers["Retry-After"] = str(self._retry_after_s)
         return web.Response(status=status, body=answer.encoded(), headers=headers)

@@ -5,17 +5,38 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from functools import cache
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import stripe
 
+from tests.contract.amendments import amended
+from tests.contract.judged import Sent
+from tests.contract.stripe_v1 import StripeJudge
+from tests.specs import spec_or_none
+from tests.targets.fakes.http import Call
 from tests.targets.fakes.stripe import WEBHOOK_SECRET, FakeStripe, signature
+
+
+@cache
+def _judge() -> StripeJudge | None:
+    document = spec_or_none("stripe")
+    return StripeJudge(amended("stripe", document.document)) if document else None
+
+
+def _check(call: Call) -> str | None:
+    judge = _judge()
+    sent = Sent(
+        method=call.method, path=call.path, query=urlencode(call.query), headers=call.headers, body=call.body
+    )  # fmt: skip
+    return "; ".join(judge(sent).violations) or None if judge else None
 
 
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeStripe]:
-    async with FakeStripe() as fake:
+    async with FakeStripe(check_request=_check) as fake:
         fake.add_customer("cus_ada")
         yield fake
 
@@ -238,3 +259,13 @@ async def test_stripe_answers_with_fields_that_its_client_knows(fake: FakeStripe
     for answer in (item, invoice, invoice.lines.data[0], note, item.tax_rates[0] if item.tax_rates else None):
         assert answer is not None
         assert set(answer.to_dict()) <= set(type(answer).__annotations__)
+
+
+async def test_a_request_that_its_specification_forbids_is_no_first_answer(
+    fake: FakeStripe, client: stripe.StripeClient
+) -> None:
+    fake.check_request = lambda call: "no" if b"forbidden" in call.body else None
+    with pytest.raises(stripe.InvalidRequestError):
+        await client.v1.invoice_items.create_async(_item(description="forbidden"), {"idempotency_key": "k"})
+    await client.v1.invoice_items.create_async(_item(), {"idempotency_key": "k"})
+    assert len(fake.books()) == 1

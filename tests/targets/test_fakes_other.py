@@ -18,6 +18,7 @@ from tests.targets.fakes.base import Fake
 from tests.targets.fakes.receiver import SECRET, FakeReceiver
 from tests.targets.fakes.s3 import FakeS3
 from tests.targets.fakes.spaces import FakeCobot, FakeNexudus, FakeOfficeRnD
+from tests.targets.proxy import FaultProxy
 
 TOKEN = {"Authorization": "Bearer t"}
 
@@ -112,9 +113,9 @@ async def test_the_receiver_verifies_and_takes_each_id_once(session: aiohttp.Cli
         assert await _hooked(session, rotating, "b", '{"n": 3}', other) == 204
 
 
-def _store(fake: FakeS3, access_key: str = "AKIDFAKE") -> S3Store:
+def _store(fake: FakeS3, access_key: str = "AKIDFAKE", url: str = "") -> S3Store:
     return S3Store(
-        fake.bucket, endpoint=fake.url, access_key_id=access_key, secret_access_key="secret", region="us-east-1",
+        fake.bucket, endpoint=url or fake.url, access_key_id=access_key, secret_access_key="secret", region="us-east-1",
         virtual_hosted_style_request=False, client_options={"allow_http": True}, retry_config={"max_retries": 0},
     )  # fmt: skip
 
@@ -138,6 +139,9 @@ async def test_the_object_store_keeps_files_for_obstore() -> None:
         assert list(fake.objects) == ["day=2026-11-20/a&b.parquet"]
         with pytest.raises(FileNotFoundError):
             await obstore.head_async(store, "day=2026-11-21/c.parquet")
+        async with FaultProxy(fake) as proxy:
+            distant = _store(fake, url=proxy.url)
+            assert (await obstore.head_async(distant, "day=2026-11-20/a&b.parquet"))["size"] == 5
         with pytest.raises(BaseError):
             await obstore.head_async(_store(fake, "AKIDOTHER"), "day=2026-11-20/a&b.parquet")
 

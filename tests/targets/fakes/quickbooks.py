@@ -81,6 +81,9 @@ class FakeQuickBooks(Fake):
     def malformed(self, why: str) -> Answer:
         return Answer(status=400, content=fault("2010", why, message="Request has invalid or unsupported property"))
 
+    def is_checked(self, call: Call) -> bool:
+        return call.path != TOKEN_PATH
+
     def admit(self, call: Call) -> None:
         if call.path == TOKEN_PATH:
             return

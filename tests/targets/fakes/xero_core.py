@@ -66,6 +66,9 @@ class XeroCore(Fake):
         content = {"ErrorNumber": 14, "Type": "PostDataInvalidException", "Message": why}
         return Answer(status=400, content=content)
 
+    def is_checked(self, call: Call) -> bool:
+        return call.path.startswith(API)
+
     def admit(self, call: Call) -> None:
         if call.path == TOKEN_PATH:
             return
