@@ -9,12 +9,16 @@ vendor with us (decision 0005). Nothing is written before the answer is there, a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from typing import Final
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.model.errors import Broken
+from meter.store.engine import passing_fault, sqlstate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,9 @@ _WRITE: Final = text(
 )
 
 
+_WRITTEN: Final = tuple(field.name for field in fields(Tokens))
+
+
 async def lock_tokens(connection: AsyncConnection, operator: str, target: str) -> None:
     """Wait until nobody else refreshes the target's tokens, and keep others waiting until the transaction ends."""
     digest = sha256(json.dumps(["oauth", operator, target]).encode()).digest()
@@ -69,17 +76,17 @@ async def read_tokens(connection: AsyncConnection, operator: str, target: str) -
 
 
 async def write_tokens(connection: AsyncConnection, operator: str, target: str, tokens: Tokens) -> None:
-    """Keep the target's tokens in place of those before."""
-    await connection.execute(
-        _WRITE,
-        {
-            "operator": operator,
-            "target": target,
-            "seed": tokens.seed,
-            "access_token": tokens.access_token,
-            "lasts_s": tokens.lasts_s,
-            "refresh_token": tokens.refresh_token,
-            "previous_refresh_token": tokens.previous_refresh_token,
-            "refresh_lasts_s": tokens.refresh_lasts_s,
-        },
-    )
+    """Keep the target's tokens in place of those before.
+
+    Raises Broken where the database refuses them; no error that is raised shows a token.
+    """
+    given = {name: getattr(tokens, name) for name in _WRITTEN}
+    try:
+        await connection.execute(_WRITE, {"operator": operator, "target": target, **given})
+    except DBAPIError as error:
+        error.hide_parameters = True
+        if error.connection_invalidated or passing_fault(error):
+            raise
+        # What the server says of a row shows the row.
+        message = f"the tokens of {target} cannot be kept (SQLSTATE {sqlstate(error)}); look at table oauth_tokens"
+        raise Broken(message, code="tokens_not_kept") from None
