@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter import collector
 from meter.api.app import SERVER_OPTIONS, create_app
@@ -27,8 +28,8 @@ from meter.booking.runner import RatingRunner
 from meter.booking.worker import RatingWorker
 from meter.clock import monotonic_s, now
 from meter.config import Settings, listen_address
-from meter.export.dispatcher import Dispatcher
-from meter.export.ledger import LedgerTarget
+from meter.export.role import Renewer, dispatcher_of
+from meter.export.targets.setups import Targets
 from meter.ingest.accept import Acceptor
 from meter.ingest.batcher import DRAIN_S
 from meter.ingest.http import event_receiver
@@ -45,6 +46,7 @@ from meter.store.directory import current_operator
 from meter.store.engine import Database
 from meter.store.hashing import check_key
 from meter.store.leases import LeaseKeeper
+from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry, log
 
 # How often a gateway without a catalog looks for one.
@@ -196,19 +198,19 @@ class Gateway:
     # --- roles --------------------------------------------------------------------------------------------------------
 
     async def _export(self) -> None:
-        dispatcher = Dispatcher(
-            self._database,
-            operator=await self._operator.wait(),
-            exporters={
-                name: LedgerTarget(self._settings.data_dir / "ledger")
-                for name, target in self._settings.targets.items()
-                if target.enabled
-            },
-            telemetry=self.telemetry,
-        )
+        operator = await self._operator.wait()
+        targets = self._targets(operator)
+        dispatcher = dispatcher_of(targets, self._database, operator=operator, telemetry=self.telemetry, clock=now)
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
             group.create_task(_pass_on(self._booked, dispatcher.wake))
+
+    async def _renew(self, conn: AsyncConnection, item: OutboxItem) -> tuple[bytes, str | None]:
+        """Return the payload of a dead delivery, made anew."""
+        return await Renewer(self._targets(item.operator), self._database, clock=now)(conn, item)
+
+    def _targets(self, operator: str) -> Targets:
+        return Targets(self._settings.targets, operator=operator, data_dir=self._settings.data_dir)
 
     async def _rate(self) -> None:
         worker = RatingWorker(
@@ -286,6 +288,7 @@ class Gateway:
             accepted=self._accepted,
             retry_rejection=self._retry_rejection,
             source_states=partial(source_states, sources=self._sources),
+            renew=self._renew,
             receive_events=None if ingest is None else event_receiver(ingest.batcher, operator=self._operator),
             receive_hook=None
             if ingest is None

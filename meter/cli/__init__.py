@@ -29,6 +29,7 @@ from meter.cli import (
     simulate,
     sources,
     statement,
+    targets,
     unread,
     unresolved,
 )
@@ -84,6 +85,7 @@ app.command()(doubtful.doubtful)
 app.command()(counters.counters)
 app.add_typer(sources.app)
 app.add_typer(deliveries.app)
+app.command("reconcile")(targets.show_reconciliation)
 app.add_typer(keys.app)
 app.command()(simulate.simulate)
 

@@ -21,11 +21,11 @@ from meter.cli.books import check_books
 from meter.cli.catalog import read_files, take_in
 from meter.cli.common import AsJson, connect, database_url, err, hasher, out, print_json, require_operator
 from meter.cli.demo import DEMO_S, Demo, leave_catalog
+from meter.cli.targets import target_checks
 from meter.clock import now
 from meter.config import ROLES, Settings, listen_address, load_settings
 from meter.embedded.broker import EmbeddedBroker
 from meter.embedded.postgres import EmbeddedPostgres
-from meter.export.ledger import LedgerTarget
 from meter.ingest.mqtt_address import broker_address
 from meter.ingest.setups import Sources
 from meter.model.errors import BadInput, MeterError, Unavailable
@@ -269,11 +269,7 @@ async def _check() -> list[tuple[str, str | None]]:
         ("identities", partial(_check_identities, settings)),
         ("broker", partial(_check_broker, settings)),
     ]
-    checks += [
-        (f"target {name}", LedgerTarget(settings.data_dir / "ledger").check)
-        for name, target in settings.targets.items()
-        if target.enabled
-    ]
+    checks += target_checks(settings)
     results: list[tuple[str, str | None]] = [("settings", "\n".join(Sources(settings.webhooks).faults) or None)]
     for part, answers in checks:
         try:

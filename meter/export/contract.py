@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from meter.model.money import ZERO
 from meter.store.outbox import OutboxItem
@@ -130,7 +130,8 @@ class Exporter(Protocol):
         ...
 
 
-class Reconcilable(Protocol):
+@runtime_checkable
+class Reconcilable(Exporter, Protocol):
     """A target that can say what it holds."""
 
     def figures(self, item: OutboxItem) -> Figures:

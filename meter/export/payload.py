@@ -14,7 +14,6 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from meter.model.event import Json
 from meter.model.journal import JournalEntry
 from meter.model.money import ZERO
 
@@ -70,9 +69,13 @@ class DayJournal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChargeBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Charges as the API gives them (`GET /v1/charges`), in booking order."""
+    """Charges as the API gives them (`GET /v1/charges`), byte for byte, in booking order.
 
-    charges: tuple[dict[str, Json], ...]
+    `day`: the operator's local day of all of them, where they are kept apart by it.
+    """
+
+    charges: tuple[msgspec.Raw, ...]
+    day: date | None = None
 
 
 class TaxOfLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,3 +214,18 @@ def thawed(operation: str, payload: bytes) -> Content:
     if kind is None:
         raise msgspec.ValidationError(f"{operation[:60]!r} is no operation of this version")
     return msgspec.json.decode(payload, type=kind)
+
+
+def day_of(content: Content) -> date | None:
+    """Return the day under which a target lists the content, by the operator's zone or close to it; None: by none."""
+    match content:
+        case JournalBatch(day=day) | DayJournal(day=day):
+            return day
+        case Invoice(issued=issued):
+            return issued
+        case LineItem(line=line):
+            return line.day or line.last.date()
+        case PeriodClosed(end=end):
+            return end.date()
+        case ChargeBatch(day=kept):
+            return kept

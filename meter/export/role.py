@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from meter.clock import Clock
 from meter.export.dispatcher import Dispatcher
 from meter.export.gather.gatherer import Gatherer
 from meter.export.targets.setups import ConfiguredTarget, Targets
 from meter.export.targets.spec import Means
 from meter.store.engine import Database
+from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry, log
 
 
@@ -26,6 +29,19 @@ def gatherer_of(target: ConfiguredTarget, database: Database, *, clock: Clock) -
         start=setup.start,
         late_wait=timedelta(seconds=setup.late_s),
     )
+
+
+class Renewer:
+    """Makes payloads of dead deliveries anew, by today's facts (a `Renew` of meter.store.deliveries)."""
+
+    def __init__(self, targets: Targets, database: Database, *, clock: Clock) -> None:
+        """Prepare for every target that is enabled."""
+        self._gatherers = {target.setup.name: gatherer_of(target, database, clock=clock) for target in targets}
+
+    async def __call__(self, conn: AsyncConnection, item: OutboxItem) -> tuple[bytes, str | None]:
+        """Return the payload and what is still unmet; of a target that is not enabled the bytes as they are."""
+        gatherer = self._gatherers.get(item.target)
+        return (item.payload, None) if gatherer is None else await gatherer.renew(conn, item)
 
 
 def dispatcher_of(

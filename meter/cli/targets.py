@@ -1,0 +1,169 @@
+"""What targets answer and hold: the lines of `meter check`, and `meter reconcile`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
+from functools import partial
+from typing import Annotated, Any, Final
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from meter.cli.common import AsJson, connect, err, out, print_json, require_operator, run
+from meter.cli.tables import listing, show_listing
+from meter.clock import now
+from meter.config import Settings, load_settings
+from meter.export.contract import Exporter, Figures, Reconcilable
+from meter.export.payload import day_of, thawed
+from meter.export.reconcile import Expected, Reconciliation, Sums, reconcile
+from meter.export.targets.setups import ConfiguredTarget, Targets
+from meter.export.targets.spec import Means
+from meter.model.errors import BadInput
+from meter.model.instant import local_date
+from meter.model.money import plain
+from meter.store.catalogs import load_catalogs
+from meter.store.engine import Database
+from meter.store.sent import sent_batches, sent_items
+from meter.telemetry import Telemetry
+
+# A month and what is corrected soon after it.
+_DAYS: Final = 35
+
+
+def target_checks(settings: Settings) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+    """Return a check for each enabled target, by name: raises MeterError that says what keeps it from being sent to."""
+    names = [name for name, target in sorted(settings.targets.items()) if target.enabled]
+    return [(f"target {name}", partial(_check, settings, name)) for name in names]
+
+
+async def _check(settings: Settings, name: str) -> None:
+    async with _opened(settings, name, operator="") as (_, exporter, _database):
+        await exporter.check()
+
+
+@asynccontextmanager
+async def _opened(
+    settings: Settings, name: str, *, operator: str | None = None
+) -> AsyncIterator[tuple[ConfiguredTarget, Exporter, Database]]:
+    """Yield a target that is set up without a fault. Raises BadInput (`bad_target`) naming what is wrong."""
+    async with connect() as database:
+        known = operator if operator is not None else await require_operator(database)
+        targets = Targets(settings.targets, operator=known, data_dir=settings.data_dir)
+        target = targets.get(name)
+        if target is None:
+            names = ", ".join(one.setup.name for one in targets) or "none"
+            raise BadInput(f"{name} is no target that is enabled; there are: {names}", code="not_found")
+        if target.faults or targets.conflicts:
+            raise BadInput("\n".join([*target.faults, *targets.conflicts]), code="bad_target")
+        exporter = target.kind.open(target.setup, Means(database=database, telemetry=Telemetry()))
+        try:
+            yield target, exporter, database
+        finally:
+            await exporter.close()
+
+
+def show_reconciliation(
+    target: Annotated[str, typer.Argument(help="The target's name in the settings.")],
+    *,
+    since: Annotated[str | None, typer.Option(help="The first day, like 2026-11-01; else five weeks ago.")] = None,
+    until: Annotated[str | None, typer.Option(help="The day behind the last; else tomorrow.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what a target holds with what it was sent. Ends with 1 where they differ."""
+    found = run(_reconcile(target, _day(since), _day(until)))
+    if as_json:
+        print_json(_as_json(found))
+    else:
+        _show(target, found)
+    if found.discrepancies:
+        raise typer.Exit(1)
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError as error:
+        raise BadInput(f"{text!r} is no day; write it like 2026-11-01", code="bad_day") from error
+
+
+async def _reconcile(name: str, since: date | None, until: date | None) -> Reconciliation:
+    settings = load_settings()
+    async with _opened(settings, name) as (target, exporter, database):
+        if not isinstance(exporter, Reconcilable):
+            raise BadInput(f"a target of kind {target.setup.kind} cannot say what it holds", code="not_reconcilable")
+        operator = target.setup.operator
+        async with database.begin() as conn:
+            catalogs = await load_catalogs(conn, operator)
+            today = local_date(now(), "UTC" if catalogs is None else catalogs.at(now()).timezone)
+            first, end = since or today - timedelta(days=_DAYS), until or today + timedelta(days=1)
+            expected = [
+                Expected(delivery=number, item=item, figures=figures)
+                async for number, item in sent_items(conn, operator, name)
+                if first <= (day_of(thawed(item.operation, item.payload)) or first) < end
+                and _counts(figures := exporter.figures(item))
+            ]
+            batches = await sent_batches(conn, operator, name)
+        with err.status(f"asking {escape(name)} for {first} to {end - timedelta(days=1)}"):
+            return await reconcile(exporter, expected, batches, since=first, until=end)
+
+
+def _counts(figures: Figures) -> bool:
+    """Tell whether a target holds anything for such an item: a notice leaves nothing behind."""
+    return figures.lines > 0
+
+
+def _show(target: str, found: Reconciliation) -> None:
+    out.print(f"{escape(target)}: what it was sent, and what it holds of that")
+    table = Table("currency", "", "batches", "lines", "net", "tax")
+    for currency in sorted({*found.sent, *found.held}):
+        for word, sums in (("sent", found.sent.get(currency, Sums())), ("held", found.held.get(currency, Sums()))):
+            table.add_row(currency, word, str(sums.batches), str(sums.lines), plain(sums.net), plain(sums.tax))
+    out.print(table)
+    rows = listing("what", "delivery", "theirs", "sent: lines, net, tax", "held: lines, net, tax")
+    for one in found.discrepancies:
+        rows.add_row(
+            one.fault,
+            "" if one.delivery is None else str(one.delivery),
+            escape(one.remote_id or ""),
+            _figures(one.sent),
+            _figures(one.held),
+        )
+    show_listing(rows, nothing="no difference")
+
+
+def _figures(figures: Figures | None) -> str:
+    if figures is None:
+        return ""
+    return f"{figures.lines}  {plain(figures.net)}  {plain(figures.tax)} {figures.currency}"
+
+
+def _as_json(found: Reconciliation) -> dict[str, Any]:
+    def sums(tables: Any) -> dict[str, Any]:
+        return {
+            currency: {"batches": one.batches, "lines": one.lines, "net": plain(one.net), "tax": plain(one.tax)}
+            for currency, one in sorted(tables.items())
+        }
+
+    def figures(one: Figures | None) -> dict[str, Any] | None:
+        if one is None:
+            return None
+        return {"lines": one.lines, "net": plain(one.net), "tax": plain(one.tax), "currency": one.currency}
+
+    return {
+        "sent": sums(found.sent),
+        "held": sums(found.held),
+        "discrepancies": [
+            {
+                "fault": one.fault,
+                "batch": one.batch,
+                "delivery": one.delivery,
+                "remote_id": one.remote_id,
+                "sent": figures(one.sent),
+                "held": figures(one.held),
+            }
+            for one in found.discrepancies
+        ],
+    }
