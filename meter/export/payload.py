@@ -77,6 +77,18 @@ class ChargeBatch(msgspec.Struct, frozen=True, kw_only=True):
     charges: tuple[msgspec.Raw, ...]
     day: date | None = None
 
+    @property
+    def booked_at(self) -> datetime:
+        """Return when the newest of them was booked. Raises msgspec.MsgspecError."""
+        return max(_BOOKED.decode(charge).booked_at for charge in self.charges)
+
+
+class _Booked(msgspec.Struct):
+    booked_at: datetime
+
+
+_BOOKED: Final = msgspec.json.Decoder(_Booked)
+
 
 class TaxOfLine(msgspec.Struct, frozen=True, kw_only=True):
     """The tax of a line: the catalog's name, its rate as a fraction, and the target's own code for it."""

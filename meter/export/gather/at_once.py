@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Final, Literal
 
-from meter.export.gather.shape import Booked, Draft, Known, Shape
+from meter.export.gather.shape import PAGE_MAX, Booked, Draft, Known, Shape, Span
 from meter.export.payload import JournalBatch
 from meter.model.journal import JournalEntry
 from meter.store.outbox import name_of
@@ -20,6 +20,18 @@ class Entries(Shape):
 
     reads: Literal["entries"] = "entries"
 
+    def __init__(
+        self,
+        *,
+        entries_max: int = ENTRIES_PER_ITEM_MAX,
+        collects: Span | None = None,
+        page_max: int = PAGE_MAX,
+    ) -> None:
+        """Keep how they are cut; `collects` and `page_max`: see Shape."""
+        self.collects = collects
+        self.page_max = page_max
+        self._entries_max = entries_max
+
     def at_once(self, booked: Booked, known: Known) -> Iterable[Draft]:
         """Give the entries that were read by day and site. The batch is named after them."""
         del known
@@ -27,7 +39,7 @@ class Entries(Shape):
         for entry in booked.entries:
             groups.setdefault((entry.day, entry.dimensions.get("site", "")), []).append(entry)
         for (day, site), group in groups.items():
-            for start in range(0, len(group), ENTRIES_PER_ITEM_MAX):
-                part = tuple(group[start : start + ENTRIES_PER_ITEM_MAX])
+            for start in range(0, len(group), self._entries_max):
+                part = tuple(group[start : start + self._entries_max])
                 content = JournalBatch(day=day, site=site, entries=part)
                 yield Draft(content, name_of(*(entry.id for entry in part)), "")

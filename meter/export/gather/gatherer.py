@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.clock import Clock
 from meter.export.gather.buckets import added, encoded, opened, sent
+from meter.export.gather.lines import GRACE, local_span
 from meter.export.gather.shape import Booked, Draft, Known, Shape
 from meter.export.payload import frozen, operation_of, thawed
 from meter.model.catalog import CatalogTimeline
@@ -43,8 +44,6 @@ from meter.store.outbox import OutboxItem, add_items, item_key
 from meter.store.readers import ChargeFilter, charges_after
 from meter.store.usage import Cursor
 
-# One page is one transaction of some tens of milliseconds.
-PAGE_MAX: Final = 500
 BUCKETS_MAX: Final = 200
 # A cursor is moved where nothing was booked, too, so that a restart does not read far; but not with each transaction.
 CURSOR_LAG_MAX: Final = 10_000
@@ -101,9 +100,20 @@ class Gatherer:
         self._start = start
         self._late_wait = late_wait
         self._facts: _Facts | None = None
+        self._read_from: datetime | None = None
 
     async def step(self, lease: Lease) -> Gathered:
         """Read a page and make the items that are due. Raises LeaseLost, Unavailable; nothing is changed then."""
+        if self._read_from is not None and self._clock() < self._read_from:
+            return Gathered(items=0, more=False)
+        gathered = await self._gather(lease)
+        if self._shape.collects is not None and self._facts is not None and not gathered.more:
+            before = self._clock() - GRACE
+            timezone = self._facts.catalogs.at(before).timezone
+            self._read_from = local_span(before, self._shape.collects, timezone)[1] + GRACE
+        return gathered
+
+    async def _gather(self, lease: Lease) -> Gathered:
         async with self._database.begin() as conn:
             known = await self._known(conn)
             if known is None:
@@ -152,10 +162,10 @@ class Gatherer:
 
     async def _page(self, conn: AsyncConnection, cursor: Cursor, known: Known) -> _Page:
         if self._shape.reads == "entries":
-            entries = await entries_after(conn, self._operator, cursor, entries_max=PAGE_MAX)
+            entries = await entries_after(conn, self._operator, cursor, entries_max=self._shape.page_max)
             made = [entry for entry, _ in entries.entries if self._start is None or entry.day >= self._start]
             return _Page(booked=Booked(entries=made), found=bool(entries.entries), next=entries.next, more=entries.more)
-        charges = await charges_after(conn, self._operator, cursor, ChargeFilter(), charges_max=PAGE_MAX)
+        charges = await charges_after(conn, self._operator, cursor, ChargeFilter(), charges_max=self._shape.page_max)
         found = [charge for charge, _ in charges.charges]
         return _Page(
             booked=Booked(charges=[charge for charge in found if self._begun(charge, known)]),

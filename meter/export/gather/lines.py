@@ -13,7 +13,7 @@ import msgspec
 
 from meter.export.gather.customers import Customers
 from meter.export.gather.names import document_number
-from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape, Tally
+from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape, Span, Tally
 from meter.export.payload import Content, InvoiceLine, LineItem, PeriodClosed
 from meter.model.charge import EXPIRY_PART, Charge
 from meter.model.directory import Account
@@ -73,8 +73,13 @@ def grain_span(charge: Charge, grain: Grain, timezone: str) -> tuple[datetime, d
         return instant, instant
     if grain == "period":
         return charge.invoice_period.start, charge.invoice_period.end
+    return local_span(instant, grain, timezone)
+
+
+def local_span(instant: datetime, span: Span, timezone: str) -> tuple[datetime, datetime]:
+    """Return the hour or day of the zone's clocks that holds `instant`."""
     local_zone = zone(timezone)
-    if grain == "hour":
+    if span == "hour":
         local = instant.astimezone(local_zone)
         begin = instant - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
         return begin, begin + timedelta(hours=1)

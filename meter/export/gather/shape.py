@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,9 @@ from meter.model.journal import JournalEntry
 from meter.store.closes import Closing
 
 Reads: TypeAlias = Literal["charges", "entries"]
+Span: TypeAlias = Literal["hour", "day"]
+# One page is one transaction of some tens of milliseconds.
+PAGE_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +106,14 @@ class Shape:
     """What a target makes of what was booked; each kind overrides what it needs.
 
     `replaces`: a bucket's item is sent again, whole, whenever it grows; else it is emptied when it is sent, and what
-    comes later is an item of its own.
+    comes later is an item of its own. `collects`: what was booked is read when an hour or a day of the operator's is
+    over, and when the gateway starts; else as it comes. `page_max` is how much is read at a time.
     """
 
     reads: Reads = "charges"
     replaces: bool = False
+    collects: Span | None = None
+    page_max: int = PAGE_MAX
 
     def at_once(self, booked: Booked, known: Known) -> Iterable[Draft]:
         """Give items to be made of what was read, as it is."""
