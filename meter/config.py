@@ -224,22 +224,48 @@ class Settings(BaseSettings):
             for vendor, sources in webhooks.items()
         }
 
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """Give names one spelling, as the environment cannot say a hyphen, and a target named after a kind its kind."""
+        if not isinstance(value, dict):
+            return value
+        spelled = {str(name).replace("_", "-"): target for name, target in value.items()}
+        return {
+            name: {"kind": name, **target} if isinstance(target, dict) else target for name, target in spelled.items()
+        }
+
+    @field_validator("targets", mode="after")
+    @classmethod
+    def _with_ledger(cls, targets: dict[str, TargetSettings]) -> dict[str, TargetSettings]:
+        """Add the ledger, which is there unless it is switched off by name."""
+        if any(target.kind == "ledger" for target in targets.values()):
+            return targets
+        return {"ledger": TargetSettings(kind="ledger"), **targets}
+
     @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic-settings' signature
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic-settings' signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic-settings' signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources, strongest first."""
         return (
             init_settings,
-            env_settings,
+            _Variables(settings_cls),
             _SecretFiles(settings_cls),
             TomlConfigSettingsSource(settings_cls, Path(os.environ.get("METER_CONFIG", "meter.toml"))),
         )
+
+
+class _Variables(EnvSettingsSource):
+    """Reads the variables themselves; those that name a file, nested ones too, are for `_SecretFiles`."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in os.environ.items() if not name.upper().endswith(_FILE_SUFFIX)}
 
 
 class _SecretFiles(EnvSettingsSource):

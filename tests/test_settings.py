@@ -48,6 +48,31 @@ def test_a_secret_comes_from_a_file_and_is_not_shown(monkeypatch: pytest.MonkeyP
     assert "hush" not in repr(settings)
 
 
+def test_a_targets_secret_comes_from_a_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hush\n")
+    monkeypatch.setenv("METER_TARGETS__STRIPE__KIND", "stripe")
+    monkeypatch.setenv("METER_TARGETS__STRIPE__API_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("METER_WEBHOOKS__KISI__MAIN__API_KEY_FILE", str(tmp_path / "key"))
+    settings = load_settings()
+    for secret in (settings.targets["stripe"].api_key, settings.webhooks["kisi"]["main"].api_key):
+        assert secret is not None
+        assert secret.get_secret_value() == "hush"
+    assert "hush" not in repr(settings)
+
+
+def test_the_ledger_is_there_unless_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER_TARGETS__STRIPE_METERS__BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("METER_TARGETS__BOOKS__KIND", "xero")
+    targets = load_settings().targets
+    assert {name: target.kind for name, target in targets.items()} == {
+        "ledger": "ledger",
+        "stripe-meters": "stripe-meters",
+        "books": "xero",
+    }
+    monkeypatch.setenv("METER_TARGETS__LEDGER__ENABLED", "false")
+    assert not load_settings().targets["ledger"].enabled
+
+
 def test_every_fault_is_named_at_once_and_no_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METER_MAX_AGE_DAYS", "-1")
     monkeypatch.setenv("METER_LOG_LEVEL", "chatty")

@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
-from meter.config import ConfigFault, TargetSettings, load_settings
 from meter.export.journal import DEFAULT_ACCOUNTS
 from meter.export.ledger_text import beancount_account, hledger_account
 
@@ -38,10 +35,3 @@ def test_only_modules_that_exist_are_named() -> None:
     named = set(re.findall(r"`(\w+\.py)`", readme))
     there = {path.name for path in (Path(__file__).parents[2] / "meter" / "export").glob("*.py")}
     assert named == there - {"__init__.py"}
-
-
-def test_a_second_ledger_is_refused() -> None:
-    first, second = TargetSettings(kind="ledger"), TargetSettings(kind="ledger", enabled=False)
-    assert set(load_settings(targets={"ledger": first, "old": second}).targets) == {"ledger", "old"}
-    with pytest.raises(ConfigFault, match="books and ledger are ledgers; keep one"):
-        load_settings(targets={"ledger": first, "books": first})
