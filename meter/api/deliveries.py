@@ -12,7 +12,15 @@ from meter.api.routing import JSON, InstantText, Limit, Model, Query, Route, jso
 from meter.api.services import Services
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text
-from meter.store.deliveries import Delivery, State, list_deliveries, retry_dead, show_delivery
+from meter.store.deliveries import (
+    Delivery,
+    TargetSummary,
+    list_deliveries,
+    retry_dead,
+    show_delivery,
+    summarize,
+)
+from meter.store.outbox import State
 
 _ID: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -35,6 +43,7 @@ class DeliveryJson(Model, kw_only=True):
     batch: str
     revision: int
     key: str
+    stream: str
     state: State
     attempts: int
     created: InstantText
@@ -56,6 +65,29 @@ class DeliveriesPage(Model, kw_only=True):
 
     deliveries: list[DeliveryJson]
     next: str | None
+
+
+class HeldJson(Model, kw_only=True):
+    """Why nothing is sent to a target for now. `failing_since`: it counts as down; null: it has asked for time."""
+
+    until: InstantText
+    failing_since: InstantText | None
+    fault: str
+
+
+class TargetDeliveries(Model, kw_only=True):
+    """A target's deliveries by state; `oldest` is when the oldest was made that is still open."""
+
+    target: str
+    states: dict[State, int]
+    oldest: InstantText | None
+    held: HeldJson | None
+
+
+class DeliveriesSummary(Model, kw_only=True):
+    """Every target that was ever to be sent something, by name."""
+
+    targets: list[TargetDeliveries]
 
 
 def routes(services: Services) -> list[Route]:
@@ -82,9 +114,19 @@ def routes(services: Services) -> list[Route]:
         delivery = _number(request.match_info["id"], what="id")
         operator = await services.require_operator()
         async with services.db.begin() as conn:
-            revision = await retry_dead(conn, operator, delivery)
+            retried = await retry_dead(conn, operator, [delivery], renew=services.renew)
+            made = [await show_delivery(conn, operator, id) for id in retried.made]
+        if not made:
+            message = f"delivery {delivery} is dead as before: {retried.left[delivery]}"
+            raise BadInput(message, code="conflict")
         services.booked.notify()
-        return json_answer(delivery_json(revision), status=201)
+        return json_answer(delivery_json(made[0]), status=201)
+
+    async def summary(_request: web.Request) -> web.StreamResponse:
+        operator = await services.require_operator()
+        async with services.db.begin() as conn:
+            found = await summarize(conn, operator)
+        return json_answer(DeliveriesSummary(targets=[target_json(one) for one in found]))
 
     return [
         Route(
@@ -96,6 +138,15 @@ def routes(services: Services) -> list[Route]:
             scope="usage:read",
             query=DeliveriesQuery,
             answers={JSON: DeliveriesPage},
+        ),
+        Route(
+            method="GET",
+            path="/v1/deliveries/summary",
+            handler=summary,
+            tag="work lists",
+            summary="How many deliveries of each target are in each state, and which targets are left alone",
+            scope="usage:read",
+            answers={JSON: DeliveriesSummary},
         ),
         Route(
             method="GET",
@@ -112,7 +163,7 @@ def routes(services: Services) -> list[Route]:
             handler=retry,
             tag="work lists",
             summary="Send a dead delivery again, as a new revision under a new key",
-            description="Only dead ones: 409 for every other state, which goes on by itself.",
+            description="Only dead ones, made anew by what is set today; 409 for others, which go on by themselves.",
             scope="admin",
             answers={JSON: DeliveryJson},
             status=201,
@@ -135,6 +186,23 @@ def shown_json(delivery: Delivery) -> DeliveryShown:
     return DeliveryShown(payload=payload, **_fields(delivery))
 
 
+def target_json(found: TargetSummary) -> TargetDeliveries:
+    """Return a target's deliveries as they leave."""
+    held = found.held
+    return TargetDeliveries(
+        target=found.target,
+        states=dict(found.states),
+        oldest=None if found.oldest_at is None else instant_text(found.oldest_at),
+        held=None
+        if held is None
+        else HeldJson(
+            until=instant_text(held.held_until),
+            failing_since=None if held.failing_since is None else instant_text(held.failing_since),
+            fault=held.fault,
+        ),
+    )
+
+
 def _fields(delivery: Delivery) -> dict[str, Any]:
     settled = delivery.state not in {"pending", "uncertain"}
     return {
@@ -144,6 +212,7 @@ def _fields(delivery: Delivery) -> dict[str, Any]:
         "batch": delivery.batch,
         "revision": delivery.revision,
         "key": delivery.key,
+        "stream": delivery.stream,
         "state": delivery.state,
         "attempts": delivery.attempts,
         "created": instant_text(delivery.created_at),

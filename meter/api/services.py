@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.clock import Clock, now
 from meter.config import Settings
 from meter.model.errors import BadInput
+from meter.store.deliveries import Renew
 from meter.store.directory import NO_CATALOG
 from meter.store.engine import Database
 from meter.store.fetching import SourceState
@@ -59,7 +60,7 @@ class Services:
     `receive_events` and `receive_hook` are the ingest role's doors (None: not served here); without `api_role` there
     are only these beside health, metrics and documents. `source_states` tells how sources are doing. `booked` is
     notified after each commit of charges; `accepted` after each commit of events or facts. `stopping` is set when the
-    server shuts down, and held requests are answered.
+    server shuts down, and held requests are answered. `renew` makes the payload of a dead delivery anew.
     """
 
     db: Database
@@ -76,6 +77,7 @@ class Services:
     receive_hook: ReceiveHook | None = None
     retry_rejection: RetryRejection | None = None
     source_states: SourceStates = _no_sources
+    renew: Renew | None = None
     health: Mapping[str, HealthCheck] = field(default_factory=dict)
 
     async def require_operator(self) -> str:

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, get_args
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 from rich.markup import escape
+from rich.progress import Progress
 
-from meter.api.deliveries import DeliveryJson, delivery_json, shown_json
+from meter.api.deliveries import TargetDeliveries, delivery_json, shown_json, target_json
 from meter.cli.common import AsJson, by_default, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
+from meter.clock import monotonic_s
 from meter.model.errors import BadInput
-from meter.store.deliveries import Delivery, State, list_deliveries, retry_dead, show_delivery
+from meter.store.deliveries import (
+    Delivery,
+    TargetSummary,
+    dead_deliveries,
+    deliveries_of,
+    list_deliveries,
+    retry_dead,
+    show_delivery,
+    states_of,
+    summarize,
+)
 from meter.store.engine import Database
+from meter.store.outbox import OPEN_STATES, STATES, State
 
-_STATES: Final[tuple[State, ...]] = get_args(State)
-# Named ones are settled in one transaction up to this many.
+# So many are settled in one transaction.
 _PAGE_DELIVERIES: Final = 500
+_LOOK_INTERVAL_S: Final = 0.5
+# Longer than a lane waits between two attempts at most: if nothing has moved for so long, nothing will.
+_STILL_S_MAX: Final = 75.0
+# More numbers than this say less than how many they are.
+_NUMBERS_MAX: Final = 20
 
 app = typer.Typer(name="deliveries", help="What the export targets are sent.")
 Id = Annotated[int, typer.Argument(min=1, help="The delivery's number, as the list shows it.")]
@@ -28,7 +48,7 @@ Id = Annotated[int, typer.Argument(min=1, help="The delivery's number, as the li
 def show_all(
     *,
     target: Annotated[str | None, typer.Option(help="Only of this target.")] = None,
-    state: Annotated[str | None, typer.Option(help=f"Only in this state: {', '.join(_STATES)}.")] = None,
+    state: Annotated[str | None, typer.Option(help=f"Only in this state: {', '.join(STATES)}.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, the newest.")] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -65,35 +85,71 @@ def show(delivery: Id, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def summary(*, as_json: AsJson = False) -> None:
+    """Show for each target how many deliveries are in each state, and whether it is left alone."""
+    found = [target_json(one) for one in run(_summary())]
+    if as_json:
+        print_json({"targets": msgspec.to_builtins(found)})
+        return
+    table = listing("target", *STATES, "oldest open", "left alone", unbroken=("oldest open",))
+    for one in found:
+        counts = [str(one.states.get(state) or "") for state in STATES]
+        table.add_row(escape(one.target), *counts, one.oldest or "", escape(_held(one)))
+    show_listing(table, nothing="nothing was ever to be sent")
+
+
+def _held(found: TargetDeliveries) -> str:
+    held = found.held
+    if held is None:
+        return ""
+    why = "asked for time" if held.failing_since is None else f"down since {held.failing_since}"
+    return f"{why}, tried again at {held.until}: {held.fault}"
+
+
+@app.command()
 def retry(
     deliveries: Annotated[list[int] | None, typer.Argument(min=1, help="Dead deliveries, by number.")] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Every dead one.")] = False,
     target: Annotated[str | None, typer.Option(help="With --all: only of this target.")] = None,
+    reason: Annotated[str, typer.Option(help="With --all: only those whose fault has this in it.")] = "",
+    wait: Annotated[bool, typer.Option(help="Wait until they are delivered, or dead again.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Send dead deliveries again, each as a new revision under a new key."""
-    if bool(deliveries) == every:
-        raise BadInput("name the deliveries by number, or give --all", code="bad_option")
-    made = [delivery_json(one) for one in run(_retry(deliveries or [], every=every, target=target))]
+    """Send dead deliveries again, each made anew, as a new revision under a new key."""
+    if bool(deliveries) == every or (not every and (target is not None or reason)):
+        raise BadInput("name the deliveries by number, or give --all (--target, --reason)", code="bad_option")
+    again = run(_again(deliveries or [], every=every, target=target, reason=reason, wait=wait))
+    for id, unmet in again.left.items():
+        err.print(f"{id} is dead as before: {unmet}", markup=False, highlight=False)
     if as_json:
-        print_json({"deliveries": msgspec.to_builtins(made)})
-    elif made:
-        out.print(f"{len(made)} to be sent again: {_numbers(made)}", markup=False, highlight=False)
-    else:
+        print_json({"deliveries": [msgspec.to_builtins(delivery_json(one)) for one in again.made]})
+    elif again.made:
+        numbers = ", ".join(str(one.id) for one in again.made[:_NUMBERS_MAX])
+        more = ", ..." if len(again.made) > _NUMBERS_MAX else ""
+        out.print(f"{len(again.made)} to be sent again: {numbers}{more}", markup=False, highlight=False)
+        if wait:
+            out.print(_come_to(again.made), markup=False, highlight=False)
+    elif not again.left:
         err.print("nothing is dead")
 
 
-def _numbers(made: list[DeliveryJson]) -> str:
-    return ", ".join(one.id for one in made)
+def _come_to(made: Sequence[Delivery]) -> str:
+    """Return in a line what has become of deliveries."""
+    counts: dict[str, int] = {}
+    for one in made:
+        counts[one.state] = counts.get(one.state, 0) + 1
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    waiting = sum(counts.get(state, 0) for state in OPEN_STATES)
+    return f"{told}; what waits goes on by itself while a gateway runs" if waiting else told
 
 
 def _state(given: str | None) -> State | None:
-    for state in _STATES:
+    for state in STATES:
         if state == given:
             return state
     if given is not None:
-        raise BadInput(f"--state is {given[:40]!r}; there are {', '.join(_STATES)}", code="bad_option")
+        raise BadInput(f"--state is {given[:40]!r}; there are {', '.join(STATES)}", code="bad_option")
     return None
 
 
@@ -111,33 +167,55 @@ async def _show(delivery: int) -> Delivery:
             return await show_delivery(conn, operator, delivery)
 
 
-async def _retry(numbers: list[int], *, every: bool, target: str | None) -> list[Delivery]:
-    """Return the new revisions: of those named all, or none where one of them is not dead."""
+async def _summary() -> list[TargetSummary]:
+    async with connect() as database:
+        operator = await require_operator(database)
+        async with database.begin() as conn:
+            return await summarize(conn, operator)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Again:
+    """What was sent again, and what could not be, with the reason."""
+
+    made: Sequence[Delivery] = ()
+    left: dict[int, str] = field(default_factory=dict)
+
+
+async def _again(numbers: list[int], *, every: bool, target: str | None, reason: str, wait: bool) -> _Again:
+    """Make new revisions: of all that are named or of none; wait until nothing of them is open."""
+    again, made = _Again(), list[int]()
     async with connect() as database:
         operator = await require_operator(database)
         if every:
-            numbers = await _dead(database, operator, target)
-        made: list[Delivery] = []
-        for start in range(0, len(numbers), _PAGE_DELIVERIES):
             async with database.begin() as conn:
-                page = numbers[start : start + _PAGE_DELIVERIES]
-                made += [await retry_dead(conn, operator, number) for number in page]
-        return made
+                numbers = await dead_deliveries(conn, operator, target=target, reason=reason)
+        pages = [numbers[start : start + _PAGE_DELIVERIES] for start in range(0, len(numbers), _PAGE_DELIVERIES)]
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+            for page in bar.track(pages, description="making anew"):
+                async with database.begin() as conn:
+                    retried = await retry_dead(conn, operator, page)
+                made += retried.made
+                again.left |= retried.left
+            if wait and made:
+                await _settled(database, operator, made, bar)
+        async with database.begin() as conn:
+            again.made = await deliveries_of(conn, operator, made)
+    return again
 
 
-async def _dead(database: Database, operator: str, target: str | None) -> list[int]:
-    """Return the dead deliveries, the oldest first, so that they go in the order in which they were booked."""
-    found: list[int] = []
+async def _settled(database: Database, operator: str, deliveries: Sequence[int], bar: Progress) -> None:
+    """Return when none of the deliveries is open, or nothing has moved for a while."""
+    task = bar.add_task("delivering", total=len(deliveries))
+    before: Mapping[State, int] = {}
+    moved_at_s = monotonic_s()
     while True:
         async with database.begin() as conn:
-            page = await list_deliveries(
-                conn,
-                operator,
-                target=target,
-                state="dead",
-                before=found[-1] if found else None,
-                deliveries_max=_PAGE_DELIVERIES,
-            )
-        found += [one.id for one in page]
-        if len(page) < _PAGE_DELIVERIES:
-            return found[::-1]
+            states = await states_of(conn, operator, deliveries)
+        waiting = sum(states.get(state, 0) for state in OPEN_STATES)
+        bar.update(task, completed=len(deliveries) - waiting)
+        if states != before:
+            before, moved_at_s = states, monotonic_s()
+        if not waiting or monotonic_s() - moved_at_s > _STILL_S_MAX:
+            return
+        await asyncio.sleep(_LOOK_INTERVAL_S)

@@ -70,6 +70,6 @@ class Breaker:
                 self._failures = self._pauses = 0
         if self._failures == 0:
             self._until_s = None
-        elif (self.open and any(failed(outcome) for outcome in outcomes)) or self._failures >= FAILURES_MAX:
+        elif any(map(failed, outcomes)) and (self.open or self._failures >= FAILURES_MAX):
             self._until_s = self._clock() + min(PAUSE_FIRST_S * 2.0 ** min(self._pauses, 30), PAUSE_MAX_S)
             self._pauses += 1

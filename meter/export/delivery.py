@@ -23,7 +23,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain, Untried
 from meter.model.errors import Broken
-from meter.store.deliveries import Change, OpenItem, State
+from meter.store.lanes import Change, OpenItem
+from meter.store.outbox import State
 
 Signal: TypeAlias = Literal[
     "claimed",

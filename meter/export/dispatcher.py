@@ -20,6 +20,7 @@ from meter.export.breaker import Breaker
 from meter.export.contract import Exporter, Finding, Outcome, Retry, Uncertain, Untried
 from meter.export.delivery import answered, claim, due_run, found, orphan, pause_s
 from meter.export.gather.gatherer import Gatherer
+from meter.export.http import overtaken
 from meter.model.errors import MeterError, Unavailable
 from meter.store.deliveries import backlogs
 from meter.store.engine import Database
@@ -131,9 +132,7 @@ class Lane:
             recorded = await record(conn, self._operator, changes)
             if held_s > 0:
                 fault = next((change.fault for change in reversed(changes) if change.fault), "")
-                await hold_lane(
-                    conn, self._operator, self.target, held_s=held_s, down=self._breaker.open, fault=fault
-                )
+                await hold_lane(conn, self._operator, self.target, held_s=held_s, down=self._breaker.open, fault=fault)
             elif self._said_held:
                 await free_lane(conn, self._operator, self.target)
         self._said_held = held_s > 0
@@ -240,6 +239,7 @@ class Dispatcher:
 
     async def _step(self, lane: Lane) -> float:
         try:
+            overtaken.set(lambda: not self._keeper.held([lane.lease_name]))
             with self._keeper.holding([lane.lease_name]) as held:
                 return await self._work(lane, held[0]) if held else POLL_INTERVAL_S
         except LeaseLost as error:

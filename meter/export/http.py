@@ -6,8 +6,9 @@ What left the machine decides: a connection that was refused is certain, an answ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,10 @@ ANSWER_BYTES_MAX: Final = 8 << 20
 # Whoever has to wait longer for its turn than this gives the call back.
 TURN_WAIT_S_MAX: Final = 5.0
 REASON_CHARS_MAX: Final = 300
+
+# Tells whether another process has taken the lane over that this task works for. A process that was stopped and goes
+# on finds it out before its next request, not only when it records: the other one sends what this one had begun.
+overtaken: ContextVar[Callable[[], bool]] = ContextVar("overtaken", default=lambda: False)
 
 
 class Fault(Exception):
@@ -99,13 +104,16 @@ class Channel:
     async def slot(self) -> AsyncIterator[None]:
         """Wait for the turn of one request that a client library makes by itself; tell `heard` what came of it.
 
-        `request` waits for its own turn: not inside of this. Raises Throttled where the turn is too far off.
+        `request` waits for its own turn: not inside of this. Raises Throttled where the turn is too far off, Unsent
+        where another process has taken the target over.
         """
         async with self._turns:
             while wait_s := self.limiter.take():
                 if wait_s > TURN_WAIT_S_MAX:
                     raise Throttled(wait_s)
                 await asyncio.sleep(wait_s)
+            if overtaken.get()():
+                raise Unsent("another process has taken the target over")
             yield
 
     def heard(self, status: int, headers: Mapping[str, str]) -> None:

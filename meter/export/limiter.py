@@ -25,6 +25,9 @@ PAUSE_MAX_S: Final = 60.0
 # What a day's quota can ask for at most; more is a mistake of whoever sent it.
 RETRY_AFTER_MAX_S: Final = 86_400.0
 
+# What rounding leaves missing of a token is not worth a wait that a clock would not even show.
+_TOKEN_DUST: Final = 1e-6
+
 
 class Limiter:
     """A target's rate. `rate_per_s` None: nobody knows of one, so only what the target says counts."""
@@ -59,9 +62,9 @@ class Limiter:
         if self._left == 0:
             return self._resets_at_s - moment_s
         if self._whole is not None:
-            if self._tokens < 1.0:
+            if self._tokens < 1.0 - _TOKEN_DUST:
                 return (1.0 - self._tokens) / self._rate
-            self._tokens -= 1.0
+            self._tokens = max(self._tokens - 1.0, 0.0)
         if self._left is not None:
             self._left -= 1
         return 0.0

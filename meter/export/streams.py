@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from meter.clock import monotonic_s
 from meter.export.breaker import FAILURES_MAX, failed
 from meter.export.contract import Delivered, Finding, Limits, Outcome, Retry, Uncertain, Untried
-from meter.export.http import Fault, Throttled, outcome_of_error
+from meter.export.http import Fault, Throttled, outcome_of_error, overtaken
 from meter.model.errors import MeterError
 from meter.store.outbox import OutboxItem
 from meter.telemetry import log
@@ -75,7 +75,7 @@ async def _run(
         nonlocal failures
         for stream in waiting:  # shared by all: each takes the next
             for place in stream:
-                if failures >= FAILURES_MAX or monotonic_s() > last_start_s:
+                if failures >= FAILURES_MAX or monotonic_s() > last_start_s or overtaken.get()():
                     return
                 answers[place] = Uncertain("the time of the call was up")  # what stays if it is
                 answers[place] = answer = await _answer(one, items[place])

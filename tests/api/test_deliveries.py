@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from meter.store.deliveries import Change, record
+from dataclasses import replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.store.deliveries import retry_dead
+from meter.store.lanes import Change, free_lane, hold_lane, record
 from meter.store.outbox import OutboxItem, add_items
 from tests.api.conftest import Api
 from tests.booked import OPERATOR
@@ -57,6 +62,40 @@ async def test_a_dead_one_is_sent_again_as_a_revision_once(api: Api) -> None:
         again = await api.call("POST", f"/v1/deliveries/{delivery}/retry")
         assert (again.status, again.json["code"]) == (409, "conflict")
         assert f"is {state}" in again.json["detail"]
+
+
+async def test_a_dead_one_is_made_anew_and_stays_dead_while_something_is_unresolved(api: Api) -> None:
+    await fill(api)
+    unmet: list[str | None] = ["acme has no customer"]
+
+    async def renew(_conn: AsyncConnection, item: OutboxItem) -> tuple[bytes, str | None]:
+        return b'{"entries": []}', unmet[0]
+
+    with_renew = replace(api.services, renew=renew)
+    async with api.db.begin() as conn:
+        left = await retry_dead(conn, OPERATOR, [2], renew=with_renew.renew)
+    assert (left.made, left.left) == ([], {2: "acme has no customer"})
+    assert (await api.get("/v1/deliveries/2")).json["fault"] == "acme has no customer"
+    unmet[0] = None
+    async with api.db.begin() as conn:
+        [made] = (await retry_dead(conn, OPERATOR, [2], renew=with_renew.renew)).made
+    assert (await api.get(f"/v1/deliveries/{made}")).json["payload"] == {"entries": []}
+
+
+async def test_the_summary_counts_by_target_and_says_what_is_left_alone(api: Api) -> None:
+    await fill(api)
+    async with api.db.begin() as conn:
+        await hold_lane(conn, OPERATOR, "xero", held_s=30.0, down=False, fault="429")
+        await hold_lane(conn, OPERATOR, "ledger", held_s=30.0, down=True, fault="refused")
+        await hold_lane(conn, OPERATOR, "ledger", held_s=60.0, down=True, fault="refused again")
+    ledger, xero = (await api.get("/v1/deliveries/summary")).json["targets"]
+    assert ledger["states"] == {"delivered": 1, "dead": 1, "pending": 3}
+    assert ledger["held"]["fault"] == "refused again"
+    assert ledger["held"]["failing_since"] < ledger["held"]["until"]
+    assert (xero["states"], xero["oldest"], xero["held"]["failing_since"]) == ({}, None, None)
+    async with api.db.begin() as conn:
+        await free_lane(conn, OPERATOR, "xero")
+    assert [one["target"] for one in (await api.get("/v1/deliveries/summary")).json["targets"]] == ["ledger"]
 
 
 async def test_what_is_not_there_is_not_found(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from functools import partial
@@ -9,8 +10,10 @@ from functools import partial
 import pytest
 import pytest_asyncio
 
+from meter.cli import deliveries
 from meter.model.errors import BadInput
-from meter.store.deliveries import Change, record
+from meter.store.deliveries import states_of
+from meter.store.lanes import Change, hold_lane, record
 from meter.store.outbox import add_items
 from tests.booking.space import Space, open_space
 from tests.cli import command
@@ -36,6 +39,11 @@ async def states() -> dict[str, str]:
     return {one["id"]: one["state"] for one in json.loads(await done("list", "--json"))["deliveries"]}
 
 
+async def pending(space: Space, numbers: list[int]) -> bool:
+    async with space.database.begin() as conn:
+        return await states_of(conn, "northside", numbers) == {"pending": len(numbers)}
+
+
 async def test_the_list_shows_states_and_reasons(space: Space) -> None:
     assert await states() == {"4": "pending", "3": "dead", "2": "delivered", "1": "dead"}
     shown = await done()
@@ -51,9 +59,10 @@ async def test_one_is_shown_with_its_payload(space: Space) -> None:
 
 
 async def test_the_dead_are_sent_again_one_or_all(space: Space) -> None:
-    assert json.loads(await done("retry", "3", "--json"))["deliveries"][0]["revision"] == 1
+    assert json.loads(await done("retry", "3", "--no-wait", "--json"))["deliveries"][0]["revision"] == 1
     assert await done("retry", "--all", "--target", "xero") == ""
-    assert "1 to be sent again: 6" in await done("retry", "--all")
+    assert await done("retry", "--all", "--reason", "unknown") == ""
+    assert "1 to be sent again: 6" in await done("retry", "--all", "--reason", "No Such", "--no-wait")
     assert await states() == {
         "6": "pending",
         "5": "pending",
@@ -64,12 +73,42 @@ async def test_the_dead_are_sent_again_one_or_all(space: Space) -> None:
     }
 
 
+async def test_it_waits_until_what_is_sent_again_is_delivered_or_dead(space: Space) -> None:
+    retrying = asyncio.create_task(done("retry", "--all"))
+    async with asyncio.timeout(60):
+        while not await pending(space, [5, 6]):  # noqa: ASYNC110 -- the command tells nobody
+            await asyncio.sleep(0.05)
+    async with space.database.begin() as conn:
+        settled = [Change(id=5, state="delivered"), Change(id=6, state="dead", fault="no such customer")]
+        await record(conn, "northside", settled)
+    shown = await retrying
+    assert "2 to be sent again: 5, 6" in shown
+    assert "1 delivered, 1 dead" in shown
+
+
+async def test_it_gives_up_waiting_where_nothing_moves(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "_STILL_S_MAX", 0.0)
+    assert "1 pending; what waits goes on by itself" in await done("retry", "1")
+
+
+async def test_the_summary_counts_and_names_what_is_left_alone(space: Space) -> None:
+    async with space.database.begin() as conn:
+        await hold_lane(conn, "northside", "ledger", held_s=30.0, down=True, fault="connection [refused]")
+    [found] = json.loads(await done("summary", "--json"))["targets"]
+    assert found["states"] == {"pending": 1, "dead": 2, "delivered": 1}
+    assert found["held"]["fault"] == "connection [refused]"
+    shown = await done("summary")
+    assert "down since" in shown
+    assert "connection [refused]" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["retry", "1", "2"], "delivery 2 is delivered"),
         (["retry"], "name the deliveries"),
         (["retry", "1", "--all"], "name the deliveries"),
+        (["retry", "1", "--reason", "x"], "name the deliveries"),
         (["show", "99"], "there is no delivery 99"),
         (["list", "--state", "lost"], "there are pending"),
     ],

@@ -34,8 +34,8 @@ from meter.export.delivery import (
     work_on,
 )
 from meter.model.errors import Broken
-from meter.store.deliveries import STATES, Change, OpenItem, State
-from tests.export.books import entry, items_of
+from meter.store.lanes import Change, OpenItem
+from meter.store.outbox import STATES, OutboxItem, State
 
 # What becomes of each state (columns) at each signal (rows); a point: refused, and nothing changes.
 GRID = """
@@ -56,7 +56,7 @@ replaced    superseded .          .          .          .          superseded .
 """
 _HEAD, *_ROWS = [line.split() for line in GRID.strip().splitlines()]
 CELLS = [(state, row[0], cell) for row in _ROWS for state, cell in zip(_HEAD[1:], row[1:], strict=True)]
-[ITEM] = items_of(entry("a"))
+ITEM = OutboxItem(operator="northside", target="ledger", operation="journal", batch="", key="", payload=b"{}")
 
 
 KEYED = Limits(items_max=10, keys_kept_s=100.0, settles_s=7.0)

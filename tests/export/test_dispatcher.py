@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -11,16 +12,20 @@ from sqlalchemy import text
 from meter.export import breaker, delivery
 from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain
 from meter.export.dispatcher import Dispatcher, Lane
-from meter.store.deliveries import Delivery, State, backlogs, list_deliveries, retry_dead
+from meter.store.deliveries import Delivery, backlogs, list_deliveries, retry_dead, show_delivery
 from meter.store.engine import Database
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost
-from meter.store.outbox import OutboxItem, add_items
+from meter.store.outbox import OutboxItem, State, add_items, revised
 from meter.telemetry import Telemetry
-from tests.export.books import entry, items_of
 
 OPERATOR = "northside"
 # Only a test that has failed waits so long.
 SOON_S = 60
+
+
+def items_of(*batches: str, stream: str = "") -> list[OutboxItem]:
+    item = OutboxItem(operator=OPERATOR, target="ledger", operation="journal", batch="", key="", payload=b"{}")
+    return [revised(replace(item, batch=batch, stream=stream), 0) for batch in batches]
 
 
 class Killed(BaseException):
@@ -30,8 +35,8 @@ class Killed(BaseException):
 class FakeTarget:
     """Holds what it was sent, by key; `behave` decides what becomes of each item before it is taken or told."""
 
-    def __init__(self, items_max: int = 10, **limits: float) -> None:
-        self.limits = Limits(items_max=items_max, **limits)
+    def __init__(self, items_max: int = 10, *, keys_kept_s: float = 0.0, settles_s: float = 0.0) -> None:
+        self.limits = Limits(items_max=items_max, keys_kept_s=keys_kept_s, settles_s=settles_s)
         self.closed = False
         self.held: list[str] = []
         self.sends: list[str] = []
@@ -111,7 +116,7 @@ async def run_dry(lane: Lane, lease: Lease) -> float:
 
 async def test_items_are_sent_once_and_in_the_order_of_booking(database: Database) -> None:
     target, telemetry = FakeTarget(items_max=3), Telemetry()
-    keys = await book(database, *items_of(*(entry(str(n)) for n in range(8))))
+    keys = await book(database, *items_of(*(str(n) for n in range(8))))
     async with lane_of(database, target, telemetry) as (lane, lease):
         await run_dry(lane, lease)
     assert target.held == target.sends == keys
@@ -125,7 +130,7 @@ async def test_items_are_sent_once_and_in_the_order_of_booking(database: Databas
 
 async def test_an_item_that_has_to_wait_holds_up_those_behind_it(database: Database) -> None:
     target = FakeTarget(items_max=1)
-    first, second = await book(database, *items_of(entry("a"), entry("b")))
+    first, second = await book(database, *items_of("a", "b"))
     target.behave = lambda _item: Retry("busy")
     async with lane_of(database, target) as (lane, lease):
         wait_s = await run_dry(lane, lease)
@@ -148,14 +153,15 @@ async def make_due(database: Database) -> None:
 
 async def test_a_refused_item_is_dead_with_its_reason_and_lives_again_as_a_revision(database: Database) -> None:
     target = FakeTarget()
-    bad, good = await book(database, *items_of(entry("a"), entry("b")))
+    bad, good = await book(database, *items_of("a", "b"))
     target.behave = lambda item: Refused("no such customer") if item.key == bad else None
     async with lane_of(database, target) as (lane, lease):
         await run_dry(lane, lease)
         dead, delivered = await deliveries(database)
         assert (dead.state, dead.fault, delivered.state) == ("dead", "no such customer", "delivered")
         async with database.begin() as conn:
-            revised = await retry_dead(conn, OPERATOR, dead.id)
+            [made] = (await retry_dead(conn, OPERATOR, [dead.id])).made
+            revised = await show_delivery(conn, OPERATOR, made)
         assert (revised.revision, revised.state, revised.batch) == (1, "pending", dead.batch)
         assert revised.key not in {bad, good}
         await run_dry(lane, lease)
@@ -168,7 +174,7 @@ async def test_when_the_answer_is_lost_the_target_is_asked_before_anything_is_se
     database: Database, fault: Outcome | BaseException
 ) -> None:
     target = FakeTarget()
-    keys = await book(database, *items_of(entry("a")))
+    keys = await book(database, *items_of("a"))
     target.after_taking = lambda _item: fault
     async with lane_of(database, target) as (lane, lease):
         await run_dry(lane, lease)
@@ -178,7 +184,7 @@ async def test_when_the_answer_is_lost_the_target_is_asked_before_anything_is_se
 
 async def test_what_the_target_does_not_hold_is_sent_again_after_a_while(database: Database) -> None:
     target = FakeTarget()
-    [key] = await book(database, *items_of(entry("a")))
+    [key] = await book(database, *items_of("a"))
     target.behave = lambda _item: Uncertain("timed out")
     async with lane_of(database, target) as (lane, lease):
         assert await run_dry(lane, lease) > 0
@@ -192,7 +198,7 @@ async def test_what_the_target_does_not_hold_is_sent_again_after_a_while(databas
 
 async def test_a_target_that_gives_fewer_answers_than_it_got_items_is_asked(database: Database) -> None:
     target = FakeTarget()
-    keys = await book(database, *items_of(entry("a"), entry("b")))
+    keys = await book(database, *items_of("a", "b"))
     send = target.send
 
     async def short(items: Sequence[OutboxItem]) -> Sequence[Outcome]:
@@ -207,7 +213,7 @@ async def test_a_target_that_gives_fewer_answers_than_it_got_items_is_asked(data
 @pytest.mark.parametrize("taken", [True, False])
 async def test_what_a_dead_process_was_sending_is_asked_about(database: Database, *, taken: bool) -> None:
     target = FakeTarget()
-    [key] = await book(database, *items_of(entry("a")))
+    [key] = await book(database, *items_of("a"))
     if taken:
         target.after_taking = lambda _item: Killed()
     else:
@@ -227,7 +233,7 @@ async def test_what_a_dead_process_was_sending_is_asked_about(database: Database
 
 async def test_a_lane_that_was_overtaken_while_it_sent_records_nothing(database: Database) -> None:
     target = FakeTarget()
-    [key] = await book(database, *items_of(entry("a")))
+    [key] = await book(database, *items_of("a"))
     entered, go_on = asyncio.Event(), asyncio.Event()
     slow = FakeTarget()
 
@@ -293,14 +299,14 @@ def shown(telemetry: Telemetry) -> float | None:
 async def test_a_gateway_delivers_what_is_booked_while_it_runs_and_shows_its_backlog(database: Database) -> None:
     target, telemetry = FakeTarget(), Telemetry()
     async with running(database, target, telemetry) as dispatcher:
-        first = await book(database, *items_of(entry("a")))
+        first = await book(database, *items_of("a"))
         dispatcher.wake()
         await until_settled(database)
-        second = await book(database, *items_of(entry("b")))  # by another process: no wake
+        second = await book(database, *items_of("b"))  # by another process: no wake
         await until_settled(database)
         await until(lambda: shown(telemetry) == 0)
         target.behave = lambda _item: Retry("busy")
-        await book(database, *items_of(entry("c"), entry("d")))
+        await book(database, *items_of("c", "d"))
         dispatcher.wake()
         await until(lambda: shown(telemetry) == 2)
     assert target.held == first + second
@@ -308,7 +314,7 @@ async def test_a_gateway_delivers_what_is_booked_while_it_runs_and_shows_its_bac
 
 async def test_two_gateways_deliver_each_item_once(database: Database) -> None:
     target = FakeTarget(items_max=2)
-    keys = await book(database, *items_of(*(entry(str(n)) for n in range(20))))
+    keys = await book(database, *items_of(*(str(n) for n in range(20))))
     async with running(database, target), running(database, target):
         await until_settled(database)
     assert target.sends == keys
@@ -316,7 +322,7 @@ async def test_two_gateways_deliver_each_item_once(database: Database) -> None:
 
 async def test_a_gateway_that_stops_finishes_what_it_was_sending(database: Database) -> None:
     target = FakeTarget()
-    await book(database, *items_of(entry("a")))
+    await book(database, *items_of("a"))
     entered, go_on = asyncio.Event(), asyncio.Event()
     send = target.send
 
@@ -340,7 +346,7 @@ async def test_a_gateway_that_stops_finishes_what_it_was_sending(database: Datab
 @pytest.mark.parametrize("seed", range(3))
 async def test_under_any_faults_each_item_is_held_once(database: Database, at_once: None, seed: int) -> None:
     dice, target = random.Random(seed), FakeTarget(items_max=4)  # noqa: S311 -- faults, not secrets
-    keys = await book(database, *items_of(*(entry(str(n)) for n in range(24))))
+    keys = await book(database, *items_of(*(str(n) for n in range(24))))
     faults: list[Outcome | BaseException] = [Uncertain("timed out"), Killed(), OSError("reset")]
 
     def fault(_item: OutboxItem) -> Outcome | BaseException | None:

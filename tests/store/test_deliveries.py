@@ -4,18 +4,10 @@ import pytest
 import pytest_asyncio
 
 from meter.model.errors import BadInput
-from meter.store.deliveries import (
-    FAULT_CHARS_MAX,
-    Change,
-    backlogs,
-    due_heads,
-    list_deliveries,
-    record,
-    retry_dead,
-    show_delivery,
-)
+from meter.store.deliveries import backlogs, list_deliveries, retry_dead, show_delivery
 from meter.store.engine import Database
-from meter.store.outbox import OutboxItem, add_items
+from meter.store.lanes import Change, due_heads, record
+from meter.store.outbox import FAULT_CHARS_MAX, OutboxItem, add_items
 
 
 def item(key: str, *, operator: str = "northside", target: str = "ledger") -> OutboxItem:
@@ -105,9 +97,11 @@ async def test_only_what_is_dead_is_sent_again_by_hand_and_only_once(db: Databas
     [a, *_] = await ids(db)
     async with db.begin() as conn:
         with pytest.raises(BadInput, match=f"delivery {a} is pending"):
-            await retry_dead(conn, "northside", a)
+            await retry_dead(conn, "northside", [a])
         await record(conn, "northside", [Change(id=a, state="dead", fault="refused")])
-        revised = await retry_dead(conn, "northside", a)
+        retried = await retry_dead(conn, "northside", [a])
+        [made] = retried.made
+        revised = await show_delivery(conn, "northside", made)
         assert (revised.batch, revised.revision, revised.state, revised.payload) == (
             "batch-a",
             1,
@@ -115,14 +109,17 @@ async def test_only_what_is_dead_is_sent_again_by_hand_and_only_once(db: Databas
             b"\x00payload",
         )
         with pytest.raises(BadInput, match=f"delivery {a} is superseded"):
-            await retry_dead(conn, "northside", a)
+            await retry_dead(conn, "northside", [a])
         assert (await due_heads(conn, "northside", "ledger", items_max=10)).items[-1].id == revised.id
 
 
 async def test_another_operators_deliveries_are_not_there(db: Database) -> None:
     async with db.begin() as conn:
         [foreign] = await list_deliveries(conn, "southside", deliveries_max=10)
-        for read in (show_delivery, retry_dead):
+        for read in (
+            show_delivery(conn, "northside", foreign.id),
+            retry_dead(conn, "northside", [foreign.id]),
+        ):
             with pytest.raises(BadInput, match="there is no delivery") as raised:
-                await read(conn, "northside", foreign.id)
+                await read
             assert raised.value.code == "not_found"
