@@ -8,10 +8,12 @@ from typing import Final
 from meter.export.gather.at_once import Entries
 from meter.export.ledger import LedgerTarget
 from meter.export.targets.spec import Kind
+from meter.export.targets.stripe import STRIPE
 
 LEDGER: Final = Kind(
     title="Beancount and hledger files",
-    facts="docs/ledger.md",
+    facts="the formats' own documents, and both checkers",
+    about="Every entry, as it is, in plain text that both programs read: [ledger.md](ledger.md).",
     shape=lambda _setup: Entries(),
     open=lambda setup, _means: LedgerTarget(setup.data_dir / "ledger"),
     past=True,
@@ -19,4 +21,5 @@ LEDGER: Final = Kind(
 
 KINDS: Final[Mapping[str, Kind]] = {
     "ledger": LEDGER,
+    "stripe": STRIPE,
 }

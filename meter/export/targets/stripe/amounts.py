@@ -1,0 +1,68 @@
+"""Amounts as Stripe has them: integers of its own minor units, and the tax that it computes on them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, Final
+
+import msgspec
+
+from meter.model.errors import BadInput
+from meter.model.money import EXACT, ONE, ZERO
+
+# docs.stripe.com/currencies, November 2026: not ISO 4217's. ISK and UGX have two places that are always 00.
+_NO_PLACES: Final = frozenset("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split())
+_THREE_PLACES: Final = frozenset("BHD JOD KWD OMR TND".split())
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """A tax rate of Stripe's: `fraction` of the net amount, inside the amount or on top of it."""
+
+    id: str
+    fraction: Decimal
+    inclusive: bool
+
+
+def places(currency: str) -> int:
+    """Return the decimal places of Stripe's minor unit."""
+    return 0 if currency in _NO_PLACES else 3 if currency in _THREE_PLACES else 2
+
+
+def minor(amount: Decimal, currency: str) -> int:
+    """Return an amount in Stripe's minor units. Raises BadInput (`bad_amount`) where it has none such."""
+    scaled = amount.scaleb(places(currency), context=EXACT)
+    # Three-decimal currencies end in 0 at Stripe.
+    if scaled != scaled.to_integral_value() or (currency in _THREE_PLACES and scaled % 10):
+        step = Decimal(10 if currency in _THREE_PLACES else 1).scaleb(-places(currency))
+        message = (
+            f"{amount:f} {currency} has more places than Stripe takes: steps of {step:f}; "
+            "bill this account through another target"
+        )
+        raise BadInput(message, code="bad_amount")
+    return int(scaled)
+
+
+def major(units: int, currency: str) -> Decimal:
+    """Return an amount of Stripe's minor units."""
+    return Decimal(units).scaleb(-places(currency), context=EXACT)
+
+
+def tax_on(amount: int, rate: Rate | None) -> int:
+    """Return the tax that Stripe computes on a line of `amount`: each line by itself, half away from zero.
+
+    With an inclusive rate it is the part of `amount` that is tax.
+    """
+    if rate is None:
+        return 0
+    taxable = Decimal(amount)
+    if rate.inclusive:
+        taxable = EXACT.divide(taxable, ONE + rate.fraction)
+    return int((taxable * rate.fraction).quantize(ONE, rounding=ROUND_HALF_UP, context=EXACT))
+
+
+def rate_of(given: Mapping[str, Any]) -> Rate:
+    """Return a tax rate as Stripe gives it. Its percentage comes as a JSON number of at most four places."""
+    percentage = given.get("percentage")
+    fraction = ZERO if percentage is None else Decimal(str(percentage)).scaleb(-2, context=EXACT)
+    return Rate(id=given["id"], fraction=fraction, inclusive=bool(given["inclusive"]))

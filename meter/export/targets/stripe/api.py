@@ -1,0 +1,219 @@
+"""Stripe's interface through its own client library, over our own channel: one attempt, no redirects, no telemetry.
+
+    Api.read, Api.write ──▶ StripeClient.raw_request_async ──▶ _Http ──▶ Channel.request ──▶ Stripe
+
+The library encodes forms, names the version of the interface that it was made for, and reads errors. Retries are the
+outbox's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, NoReturn
+
+import stripe
+
+from meter.export.contract import Limits, Outcome, Refused, Retry, Uncertain
+from meter.export.http import REASON_CHARS_MAX, Channel, Fault, Throttled, Unanswered, Unsent, retry_after_s
+from meter.model.errors import BadInput, MeterError, Unavailable
+
+API_BASE: Final = "https://api.stripe.com"
+METER_EVENTS_BASE: Final = "https://meter-events.stripe.com"
+# The most that a list gives at once.
+PAGE_MAX: Final = 100
+# What a list may come to: ten thousand objects of one customer since a period began.
+PAGES_MAX: Final = 100
+# What tells Stripe about this machine is nobody's business.
+_UNSENT_HEADERS: Final = ("x-stripe-client-user-agent", "x-stripe-client-telemetry")
+
+Object = Mapping[str, Any]
+
+
+class Ends(Exception):
+    """A request that settles what becomes of the item."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        """Keep the outcome."""
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class NotTaken(Exception):
+    """Stripe refused a request as it stands (400, 404): certainly nothing changed."""
+
+    def __init__(self, reason: str) -> None:
+        """Keep what Stripe said."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Http(stripe.HTTPClient):
+    """The library's way out: a channel for each address."""
+
+    name = "meter"
+
+    def __init__(self, channels: Mapping[str, Channel]) -> None:
+        super().__init__()
+        self._channels = channels
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        base = next(base for base in self._channels if url.startswith(base))
+        body = post_data.encode() if isinstance(post_data, str) else post_data
+        sent = {name: value for name, value in headers.items() if name.lower() not in _UNSENT_HEADERS}
+        answer = await self._channels[base].request(
+            method.upper(), url.removeprefix(base), headers=sent, body=body or None
+        )
+        return answer.body, answer.status, answer.headers
+
+
+class Api:
+    """One account at Stripe. Make it inside a running loop; close it with `close`.
+
+    `base_url` stands for every one of Stripe's addresses where it is given.
+    """
+
+    def __init__(self, api_key: str, limits: Limits, *, base_url: str | None) -> None:
+        """Connect to nothing yet."""
+        bases = {"api": base_url or API_BASE, "meter_events": base_url or METER_EVENTS_BASE}
+        bases = {name: base.rstrip("/") for name, base in bases.items()}
+        self._channels = {base: Channel(base, limits) for base in sorted(set(bases.values()))}
+        # Its way to send what it has no method for is without types.
+        self._client: Any = stripe.StripeClient(
+            api_key,
+            http_client=_Http(self._channels),
+            max_network_retries=0,
+            base_addresses={"api": bases["api"], "meter_events": bases["meter_events"]},
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def read(self, path: str, **params: Any) -> Object:
+        """Return an object or a page. Raises Ends (Retry, Refused): nothing was changed by it."""
+        try:
+            answer = await self._client.raw_request_async("get", path, **params)
+        except Fault as error:
+            raise Ends(_unread(error)) from error
+        except stripe.StripeError as error:
+            raise Ends(_reading(error)) from error
+        found: Object = answer.data
+        return found
+
+    async def find(self, path: str) -> Object | None:
+        """Return an object; None where there is none (any more). Raises Ends."""
+        try:
+            answer = await self._client.raw_request_async("get", path)
+        except stripe.InvalidRequestError as error:
+            if error.http_status == 404:
+                return None
+            raise Ends(outcome_of_error(error)) from error
+        except Fault as error:
+            raise Ends(_unread(error)) from error
+        except stripe.StripeError as error:
+            raise Ends(_reading(error)) from error
+        found: Object = answer.data
+        return None if found.get("deleted") else found
+
+    async def listed(self, path: str, **params: Any) -> AsyncIterator[Object]:
+        """Give every object of a list, page by page. Raises Ends."""
+        after: dict[str, Any] = {}
+        for _ in range(PAGES_MAX):
+            page = await self.read(path, limit=PAGE_MAX, **params, **after)
+            for one in page["data"]:
+                yield one
+            if not page.get("has_more") or not page["data"]:
+                return
+            after = {"starting_after": page["data"][-1]["id"]}
+        reason = f"the list {path} has more than {PAGES_MAX * PAGE_MAX} objects; that is more than one account's"
+        raise Ends(Refused(reason))
+
+    async def write(self, path: str, params: Mapping[str, Any], *, key: str, **options: Any) -> Object:
+        """Return what Stripe made of it. Raises NotTaken where it certainly made nothing; Ends for all else."""
+        try:
+            answer = await self._client.raw_request_async("post", path, **params, **options, idempotency_key=key)
+        except Unsent as error:
+            raise Ends(Retry(str(error))) from error
+        except Fault as error:
+            raise Ends(_unread(error, written=True)) from error
+        except stripe.StripeError as error:
+            _raise_unwritten(error)
+        made: Object = answer.data
+        return made
+
+    async def allows(self, path: str, **params: Any) -> Object:
+        """Return an object, for `check`. Raises MeterError saying why not."""
+        try:
+            answer = await self._client.raw_request_async("get", path, **params)
+        except Fault as error:
+            message = f"Stripe does not answer: {error}; check the network and the target's base_url"
+            raise Unavailable(message) from error
+        except stripe.StripeError as error:
+            raise _refusal(error) from error
+        found: Object = answer.data
+        return found
+
+
+def _reading(error: stripe.StripeError) -> Outcome:
+    """Return the outcome of a question that failed: nothing was changed by it."""
+    outcome = outcome_of_error(error)
+    return Retry(outcome.reason) if isinstance(outcome, Uncertain) else outcome
+
+
+def _unread(error: Fault, *, written: bool = False) -> Outcome:
+    if isinstance(error, Throttled):
+        return Retry(str(error), after_s=error.after_s, throttled=True)
+    return Uncertain(str(error)) if written and isinstance(error, Unanswered) else Retry(str(error))
+
+
+def _raise_unwritten(error: stripe.StripeError) -> NoReturn:
+    outcome = outcome_of_error(error)
+    if isinstance(outcome, Refused) and error.http_status in {400, 404}:
+        raise NotTaken(outcome.reason) from error
+    raise Ends(outcome) from error
+
+
+def outcome_of_error(error: stripe.StripeError) -> Outcome:
+    """Return what an error of Stripe's makes of an item.
+
+    A 5xx is kept with the key and only repeated, unless Stripe says that trying again helps (`Stripe-Should-Retry`) and
+    is not repeating it already (`Idempotent-Replayed`). A key that came with other parameters belongs to an earlier
+    attempt, of which nobody knows.
+    """
+    status, headers = error.http_status, {name.lower(): value for name, value in (error.headers or {}).items()}
+    again = headers.get("stripe-should-retry")
+    said = " ".join((error.user_message or str(error) or type(error).__name__).split())[:REASON_CHARS_MAX]
+    facts = ", ".join(filter(None, (str(status), error.code)))
+    reason = f"Stripe answered {facts}: {said}"
+    if status is None or status < 300:
+        return Uncertain(reason)
+    if isinstance(error, stripe.IdempotencyError) and status == 400:
+        return Uncertain(reason, answered=True)
+    if status == 429:
+        return Retry(reason, after_s=retry_after_s(headers), throttled=error.code != "lock_timeout")
+    if status >= 500:
+        return Uncertain(reason, answered=again != "true" or "idempotent-replayed" in headers)
+    if status in {408, 409, 425} or again == "true":
+        return Retry(reason)
+    if status in {401, 403}:
+        return Refused(f"{reason}; check the target's api_key and what it may do, then retry the delivery")
+    return Refused(reason)
+
+
+def _refusal(error: stripe.StripeError) -> MeterError:
+    outcome = outcome_of_error(error)
+    reason = getattr(outcome, "reason", str(error))
+    return BadInput(reason) if isinstance(outcome, Refused) else Unavailable(reason)
+
+
+async def settled(work: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    """Return the outcome of `work`, whichever way it ends."""
+    try:
+        return await work()
+    except Ends as end:
+        return end.outcome
+    except NotTaken as refusal:
+        return Refused(refusal.reason)
