@@ -32,8 +32,9 @@ format: $(VENV)/dev.stamp ## what ruff can mend by itself
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-docs: $(VENV)/dev.stamp ## docs/sources.md anew from the registry of sources
+docs: $(VENV)/dev.stamp ## docs/sources.md and docs/targets.md anew from the registries
 	@$(BIN)/python -c "from meter.sources.page import page; print(page(), end='')" >docs/sources.md
+	@$(BIN)/python -c "from meter.export.targets.page import page; print(page(), end='')" >docs/targets.md
 
 bench: $(VENV)/dev.stamp ## throughput and latency beside their limits (ARGS="--short")
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,8 +1,10 @@
-"""Vendors' own settings: defaults filled in, and what is wrong with what was given."""
+"""Vendors' own settings: defaults filled in, what is wrong with what was given, and a table of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+import msgspec
 
 from meter.model.event import Json
 from meter.sources.spec import Option
@@ -28,3 +30,13 @@ def options_of(known: Mapping[str, Option], given: Mapping[str, Json]) -> tuple[
         else:
             options[name] = value
     return options, faults
+
+
+def option_table(options: Mapping[str, Option]) -> Iterator[str]:
+    """Give the lines of a table of options in Markdown, behind an empty one; none where there are no options."""
+    if options:
+        yield "\n| option | default | what it is |\n| --- | --- | --- |\n"
+    for name, option in options.items():
+        default = msgspec.json.encode(option.default).decode()
+        choices = f" One of {', '.join(f'`{choice}`' for choice in option.choices)}." if option.choices else ""
+        yield f"| `{name}` | `{default}` | {option.about}{choices} |\n"

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-import msgspec
-
+from meter.sources.options import option_table
 from meter.sources.registry import VENDORS
-from meter.sources.spec import Area, Option, Vendor
+from meter.sources.spec import Area, Vendor
 
 _AREAS: Final[Mapping[Area, str]] = {
     "pos": "Tills",
@@ -97,15 +96,4 @@ def _section(name: str, vendor: Vendor) -> Iterator[str]:
     for covered in vendor.covers:
         becomes = f"`{covered.becomes}`" if covered.becomes else ""
         yield f"| {covered.what} | {covered.state} | {becomes} | {covered.note} |\n"
-    if vendor.options:
-        yield "\n| option | default | what it is |\n| --- | --- | --- |\n"
-        for option_name, option in vendor.options.items():
-            yield f"| `{option_name}` | {_default(option)} | {option.about}{_choices(option)} |\n"
-
-
-def _default(option: Option) -> str:
-    return f"`{msgspec.json.encode(option.default).decode()}`"
-
-
-def _choices(option: Option) -> str:
-    return f" One of {', '.join(f'`{choice}`' for choice in option.choices)}." if option.choices else ""
+    yield from option_table(vendor.options)

@@ -63,8 +63,9 @@ class Means:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of target. `modes` and `grains`: those it can be set to, the default first; empty: it has none.
+    """A kind of target. `about` is a sentence or two for its documentation, with a link to a page of its own.
 
+    `modes` and `grains` are those that it can be set to, the default first; empty: it has none.
     `needs` names the fields of Setup without which nothing could be sent. `customer` is the key of an account's
     `external` ids that names its customer there (None: it has none). `invoices` tells whether it bills members in a
     mode, `books` whether it keeps double-entry books. `faults` says what else is wrong with a setup, a line each.
@@ -73,6 +74,7 @@ class Kind:
 
     title: str
     facts: str
+    about: str = ""
     shape: Callable[[Setup], Shape]
     open: Callable[[Setup, Means], Exporter]
     modes: tuple[Mode, ...] = ()

@@ -1,0 +1,62 @@
+"""docs/targets.md, made from the registry: which kinds of targets there are, and how each is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from meter.export.targets.registry import KINDS
+from meter.export.targets.spec import Kind
+from meter.sources.options import option_table
+
+_INTRODUCTION: Final = """\
+# Targets
+
+Where what is booked goes. This page is made from the registry in `meter/export/targets` (`make docs`). A target is configured
+as `[targets.NAME]` ([settings.md](settings.md)); *needs* names the settings without which nothing could be sent, and a
+kind's own settings go into `options`. The first of the modes and grains is the default.
+
+What is sent is frozen before it is sent, has a key that derives from what it says, and is looked up at the target
+wherever the outcome is not known ([decision 0014](decisions/0014-delivery.md)): nothing is lost, and nothing is billed
+twice. A charge reaches a target in the *grain* that is set: each by itself, or summed by hour, day or billing period.
+
+```sh
+meter check                             # does every target answer?
+meter deliveries                        # what was sent, what waits, what was refused and why
+meter deliveries retry --all            # what was refused, again, with today's catalog and directory
+meter reconcile NAME --since 2026-11-01 # what the target really holds; exit code 1 where it differs
+```
+
+An account is billed by one target at most: the one that it names a customer of (`accounts.acme.stripe: cus_1` in the
+catalog). Where it names several, the first target by name bills it; where it names none, its lines wait as dead deliveries
+that say so. Sales that were paid at a till are never invoiced. A member's lines never leave with a name or an address.
+
+| kind | what it is | modes | grains | needs |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def page() -> str:
+    """Return the whole page, in Markdown."""
+    return "".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield _INTRODUCTION
+    for name, kind in sorted(KINDS.items()):
+        needs = ", ".join(f"`{need}`" for need in sorted(kind.needs))
+        yield f"| `{name}` | {kind.title} | {_words(kind.modes)} | {_words(kind.grains)} | {needs} |\n"
+    for name, kind in sorted(KINDS.items()):
+        yield from _section(name, kind)
+
+
+def _words(words: tuple[str, ...]) -> str:
+    return ", ".join(words)
+
+
+def _section(name: str, kind: Kind) -> Iterator[str]:
+    yield f"\n## {name}\n\n{kind.title}. {kind.about}"
+    if kind.customer is not None:
+        yield f" Accounts name their customer as `{kind.customer}`, or by the target's own name."
+    yield f" Facts: {kind.facts}.\n"
+    yield from option_table(kind.options)
