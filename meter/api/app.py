@@ -21,6 +21,7 @@ from meter.api import (
     explain,
     health,
     identities,
+    journal,
     keys,
     members,
     metrics,
@@ -108,6 +109,7 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += rejections.routes(services)
         table += edges.routes(services)
         table += sources.routes(services)
+        table += journal.routes(services)
         table += deliveries.routes(services)
         table += keys.routes(services, authenticator)
     table += health.routes(services)

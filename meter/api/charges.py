@@ -135,7 +135,7 @@ class _ChargesReader:
             page = await read(cursor, page_max)
         if whole and request.method != "HEAD":
             return await _stream(request, media, read, page)
-        headers = {"Link": _link(request, page.next)} if page.more else {}
+        headers = {"Link": next_link(request, page.next)} if page.more else {}
         if media == JSON:
             charges = [charge_json(charge) for charge, _ in page.charges]
             return json_answer(ChargesPage(charges=charges, next=cursor_text(page.next)), headers=headers)
@@ -208,6 +208,6 @@ def _content_type(media: str) -> str:
     return "text/csv; charset=utf-8; header=present" if media == CSV else media
 
 
-def _link(request: web.Request, cursor: Cursor) -> str:
+def next_link(request: web.Request, cursor: Cursor) -> str:
     """Return where the next page is, with the same filters (RFC 8288)."""
     return f'<{request.rel_url.update_query(cursor=cursor_text(cursor))}>; rel="next"'

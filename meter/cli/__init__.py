@@ -21,6 +21,7 @@ from meter.cli import (
     gateway,
     identities,
     importing,
+    journal,
     keys,
     members,
     reading,
@@ -84,6 +85,7 @@ app.command()(unread.unread)
 app.command()(doubtful.doubtful)
 app.command()(counters.counters)
 app.add_typer(sources.app)
+app.add_typer(journal.app)
 app.add_typer(deliveries.app)
 app.command("reconcile")(targets.show_reconciliation)
 app.add_typer(keys.app)

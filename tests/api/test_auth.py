@@ -46,6 +46,8 @@ EXPECTED: dict[tuple[str, str], Scope | None] = {
     ("GET", "/v1/edges"): "usage:read",
     ("GET", "/v1/sources"): "usage:read",
     ("POST", "/v1/sources/{vendor}/{source}/poll"): "catalog:write",
+    ("GET", "/v1/journal"): "usage:read",
+    ("GET", "/v1/journal/balances"): "usage:read",
     ("GET", "/v1/deliveries"): "usage:read",
     ("GET", "/v1/deliveries/{id}"): "usage:read",
     ("POST", "/v1/deliveries/{id}/retry"): "admin",
