@@ -17,6 +17,7 @@ from meter.cli.tables import listing, show_listing
 from meter.clock import now
 from meter.config import Settings, load_settings
 from meter.export.contract import Exporter, Figures, Reconcilable
+from meter.export.gather.customers import Customers
 from meter.export.payload import day_of, thawed
 from meter.export.reconcile import Expected, Reconciliation, Sums, reconcile
 from meter.export.targets.setups import ConfiguredTarget, Targets
@@ -25,18 +26,43 @@ from meter.model.errors import BadInput
 from meter.model.instant import local_date
 from meter.model.money import plain
 from meter.store.catalogs import load_catalogs
+from meter.store.directory import read_accounts
 from meter.store.engine import Database
 from meter.store.sent import sent_batches, sent_items
 from meter.telemetry import Telemetry
 
 # A month and what is corrected soon after it.
 _DAYS: Final = 35
+# More accounts than this say less than how many they are.
+_SHOWN_MAX: Final = 10
 
 
 def target_checks(settings: Settings) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
-    """Return a check for each enabled target, by name: raises MeterError that says what keeps it from being sent to."""
-    names = [name for name, target in sorted(settings.targets.items()) if target.enabled]
-    return [(f"target {name}", partial(_check, settings, name)) for name in names]
+    """Return a check for each enabled target, by name: raises MeterError that says what keeps it from being sent to.
+
+    Where several targets invoice, one more: no account is a customer of two of them.
+    """
+    targets = Targets(settings.targets, operator="", data_dir=settings.data_dir)
+    checks: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+        (f"target {target.setup.name}", partial(_check, settings, target.setup.name)) for target in targets
+    ]
+    invoicing = [target.setup.customers for target in targets if target.kind.invoices(target.setup)]
+    if len(invoicing) > 1:
+        checks.append(("customers", partial(_check_customers, invoicing[0])))
+    return checks
+
+
+async def _check_customers(customers: Customers) -> None:
+    """Raise BadInput (`billed_twice`) where accounts name customers of several targets that invoice."""
+    async with connect() as database:
+        operator = await require_operator(database)
+        async with database.begin() as conn:
+            accounts = await read_accounts(conn, operator)
+    twice = {account.id: names for account in accounts if len(names := customers.knowing(account)) > 1}
+    if twice:
+        shown = "; ".join(f"{account}: {', '.join(names)}" for account, names in sorted(twice.items())[:_SHOWN_MAX])
+        message = f"{len(twice)} accounts name customers of several targets that invoice ({shown}); leave one to each"
+        raise BadInput(message, code="billed_twice")
 
 
 async def _check(settings: Settings, name: str) -> None:

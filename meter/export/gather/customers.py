@@ -23,9 +23,12 @@ class Customers:
 
     def has(self, account: Account) -> bool:
         """Tell whether the account is this target's to bill."""
-        all_keys = {**self.rivals, self.target: self.keys}
-        knowing = [name for name, keys in all_keys.items() if _found(account, keys) is not None]
-        return self.target == min(knowing or all_keys)
+        return self.target == min(self.knowing(account) or [self.target, *self.rivals])
+
+    def knowing(self, account: Account) -> list[str]:
+        """Return the targets that know a customer of the account, by name: more than one is a fault."""
+        every = {**self.rivals, self.target: self.keys}
+        return sorted(name for name, keys in every.items() if _found(account, keys) is not None)
 
     def of(self, account: Account) -> str | None:
         """Return the account's customer at the target."""

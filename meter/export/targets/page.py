@@ -12,9 +12,9 @@ from meter.sources.options import option_table
 _INTRODUCTION: Final = """\
 # Targets
 
-Where what is booked goes. This page is made from the registry in `meter/export/targets` (`make docs`). A target is configured
-as `[targets.NAME]` ([settings.md](settings.md)); *needs* names the settings without which nothing could be sent, and a
-kind's own settings go into `options`. The first of the modes and grains is the default.
+Where what is booked goes. This page is made from the registry in `meter/export/targets` (`make docs`). A target is
+configured as `[targets.NAME]` ([settings.md](settings.md)); *needs* names the settings without which nothing could be
+sent, and a kind's own settings go into `options`. The first of the modes and grains is the default.
 
 What is sent is frozen before it is sent, has a key that derives from what it says, and is looked up at the target
 wherever the outcome is not known ([decision 0014](decisions/0014-delivery.md)): nothing is lost, and nothing is billed
@@ -28,8 +28,9 @@ meter reconcile NAME --since 2026-11-01 # what the target really holds; exit cod
 ```
 
 An account is billed by one target at most: the one that it names a customer of (`accounts.acme.stripe: cus_1` in the
-catalog). Where it names several, the first target by name bills it; where it names none, its lines wait as dead deliveries
-that say so. Sales that were paid at a till are never invoiced. A member's lines never leave with a name or an address.
+catalog). Where it names several, the first target by name bills it, and `meter check` says so; where it names none, its
+lines wait as dead deliveries that say what to set. Sales that were paid at a till are never invoiced. No line leaves
+with a member's name or address.
 
 | kind | what it is | modes | grains | needs |
 | --- | --- | --- | --- | --- |
