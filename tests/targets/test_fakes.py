@@ -181,6 +181,20 @@ async def test_stripe_credits_what_is_left_of_a_finalised_invoice(
     assert sum(one.amount + one.tax for one in fake.books()) == 0
 
 
+async def test_stripe_credits_no_line_beyond_what_it_was(fake: FakeStripe, client: stripe.StripeClient) -> None:
+    draft = await client.v1.invoices.create_async({"customer": "cus_ada", "currency": "eur"})
+    for amount in (600, 400):
+        await client.v1.invoice_items.create_async(_item(amount, invoice=draft.id))
+    invoice = await client.v1.invoices.finalize_invoice_async(draft.id)
+    first = invoice.lines.data[0]
+    line: Any = {"type": "invoice_line_item", "invoice_line_item": first.id, "amount": first.amount + 1}
+    for wrong in ({"lines": [line]}, {"amount": 1001}, {"amount": 0}):
+        with pytest.raises(stripe.InvalidRequestError):
+            await client.v1.credit_notes.create_async({"invoice": draft.id, **wrong})  # type: ignore[typeddict-item]
+    credited = await client.v1.credit_notes.create_async({"invoice": draft.id, "amount": 1000})
+    assert (credited.total, fake.invoices.objects[draft.id]["status"]) == (1000, "paid")
+
+
 async def test_stripe_counts_a_meter_event_once(fake: FakeStripe, client: stripe.StripeClient) -> None:
     fake.add_meter("pages")
     event: Any = {

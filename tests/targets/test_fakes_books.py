@@ -195,7 +195,7 @@ async def test_quickbooks_keeps_a_balanced_journal(quickbooks: FakeQuickBooks, c
     spec("quickbooks").validate(answer["JournalEntry"], "JournalEntry")
     balances = {one.account: one.amount for one in quickbooks.postings()}
     assert balances == {company.receivable: Decimal("12.5"), company.income: Decimal("-12.5")}
-    for wrong in (company.journal("D2", credit="12.51"), company.journal("D3", ClassRef={"value": "1"})):
+    for wrong in (company.journal("D2", credit="12.51"), company.journal("D3", BillableStatus="NotBillable")):
         status, refused = await company.call("POST", "/journalentry", wrong)
         assert (status, refused["Fault"]["type"]) == (400, "ValidationFault")
     assert len(quickbooks.books()) == 1
