@@ -12,6 +12,7 @@ from aiohttp import web
 from meter import __version__
 from meter.api.problems import PROBLEM, Problem
 from meter.api.routing import JSON, Route
+from meter.export.targets.webhook import EVENTS
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _PARAMETER: Final = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
@@ -19,6 +20,12 @@ _DESCRIPTION: Final = (
     "Usage events in, booked charges out. Amounts, quantities and rates are strings; instants are UTC with `Z`; errors "
     "are problem details (RFC 9457). Keys go into `Authorization: Bearer`; beside a key stands the scope that it needs."
 )
+
+_WEBHOOK_HEADERS: Final[Mapping[str, str]] = {
+    "webhook-id": "What a receiver takes once: the same whenever the message is sent again.",
+    "webhook-timestamp": "When it was sent this time, in seconds since 1970.",
+    "webhook-signature": "`v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`; one for each active secret.",
+}
 
 
 def document_route(table: list[Route]) -> Route:
@@ -45,7 +52,7 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
     """Return the OpenAPI document of the routes."""
     routes = list(table)
     kinds = {id(kind): kind for route in routes for kind in (*route.bodies.values(), *route.answers.values())}
-    described = [kind for kind in (*kinds.values(), Problem) if kind is not bytes]
+    described = [kind for kind in (*kinds.values(), Problem, *EVENTS.values()) if kind is not bytes]
     schemas, components = msgspec.json.schema_components(described, ref_template=_REFERENCE)
     schema_of = {id(kind): schema for kind, schema in zip(described, schemas, strict=True)}
     schema_of[id(bytes)] = {}
@@ -63,10 +70,33 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
+        "webhooks": {event: {"post": _webhook(event, schema_of[id(kind)])} for event, kind in EVENTS.items()},
         "components": {
             "schemas": components,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "mk_..."}},
         },
+    }
+
+
+def _webhook(event: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a receiver of the target `webhook` has to serve."""
+    return {
+        "operationId": "webhook_" + event.replace(".", "_"),
+        "tags": ["webhooks"],
+        "summary": EVENTS[event].__doc__,
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "description": about, "schema": {"type": "string"}}
+            for name, about in _WEBHOOK_HEADERS.items()
+        ],
+        "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
+        "responses": {
+            "2XX": {"description": "Taken, now or before"},
+            "410": {"description": "Gone: nothing is sent for an hour"},
+            "429": {"description": "Not so fast; Retry-After says when"},
+            "4XX": {"description": "Never to be taken: it is not sent again, and a person looks"},
+            "5XX": {"description": "Sent again, the same"},
+        },
+        "security": [],
     }
 
 

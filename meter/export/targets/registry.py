@@ -9,6 +9,7 @@ from meter.export.gather.at_once import Entries
 from meter.export.ledger import LedgerTarget
 from meter.export.targets.spec import Kind
 from meter.export.targets.stripe import STRIPE
+from meter.export.targets.webhook import WEBHOOK
 
 LEDGER: Final = Kind(
     title="Beancount and hledger files",
@@ -22,4 +23,5 @@ LEDGER: Final = Kind(
 KINDS: Final[Mapping[str, Kind]] = {
     "ledger": LEDGER,
     "stripe": STRIPE,
+    "webhook": WEBHOOK,
 }
