@@ -115,6 +115,25 @@ async def test_fees_deposits_and_credit_bought_are_on_it(database_url: str) -> N
     assert (pack["id"], pack["used"], pack["remaining"]) == ("pack", "50", "0")
 
 
+async def test_what_expired_of_credit_bought_is_on_it_for_nothing(database_url: str) -> None:
+    catalog = DUES.replace("effective: 2026-03-12,", "effective: 2026-03-12, expires: 2026-03-20,")
+    async with open_space(database_url, catalog) as space:
+        services = the_services(database_url, clock=lambda: space.now)
+        async with serving(services) as api:
+            gateway = Gateway(space=space, api=api)
+            await space.take(pages("1", "12T09:00", 42))
+            told = await statement(gateway)
+            shown = (await page(gateway)).text
+            charges = await gateway.charges("account=acme&to=2026-03-31T22:00:00Z")
+    credit = [fee for fee in told["fees"] if fee["meter"] == "credit"]
+    assert [(fee["time"], fee["quantity"], fee["net"], fee["tax"], fee["expired"]) for fee in credit] == [
+        ("2026-03-11T23:00:00Z", "50", "10", "1.9", False),
+        ("2026-03-19T23:00:00Z", "8", "0", "0", True),
+    ]
+    assert Decimal(told["totals"]["due"]) == due(charges)
+    assert shown.count("expired unused") == 1
+
+
 async def test_it_says_whose_it_is_which_period_and_what_credit_there_was(gateway: Gateway) -> None:
     await gateway.space.take(pages("1", "02T09:00", 25))
     told = await statement(gateway)
