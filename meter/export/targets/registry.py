@@ -7,6 +7,7 @@ from typing import Final
 
 from meter.export.gather.at_once import Entries
 from meter.export.ledger import LedgerTarget
+from meter.export.targets.quickbooks import QUICKBOOKS
 from meter.export.targets.spec import Kind
 from meter.export.targets.stripe import STRIPE
 from meter.export.targets.webhook import WEBHOOK
@@ -22,6 +23,7 @@ LEDGER: Final = Kind(
 
 KINDS: Final[Mapping[str, Kind]] = {
     "ledger": LEDGER,
+    "quickbooks": QUICKBOOKS,
     "stripe": STRIPE,
     "webhook": WEBHOOK,
 }

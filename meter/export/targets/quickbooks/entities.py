@@ -1,0 +1,169 @@
+"""Contents as QuickBooks' entities: JournalEntry, Invoice, CreditMemo. Pure.
+
+The batch's name stands in the private note, and our number in DocNumber: by the one a list is read, by the other a
+document is asked for. Amounts are positive in a credit memo, as QuickBooks has them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from meter.export.payload import DayJournal, Invoice, InvoiceLine, PostingSum
+from meter.export.targets.quickbooks.rules import Rules
+from meter.model.money import ZERO, plain
+
+Entity: TypeAlias = Literal["JournalEntry", "Invoice", "CreditMemo"]
+Document: TypeAlias = DayJournal | Invoice
+Json: TypeAlias = dict[str, Any]
+ENTITIES: Final[tuple[Entity, ...]] = get_args(Entity)
+
+# Intuit, entities JournalEntry and Invoice, 2026-11: the longest that DocNumber, PrivateNote and Description take.
+DOC_NUMBER_CHARS_MAX: Final = 21
+TEXT_CHARS_MAX: Final = 4000
+_BATCH: Final = re.compile(r"\[meter:([a-z2-7]{32})\]")
+
+
+def entity_of(content: Document) -> Entity:
+    """Return what a content becomes: an invoice that gives back more than it takes is a credit memo."""
+    if isinstance(content, DayJournal):
+        return "JournalEntry"
+    return "Invoice" if content.net + content.tax_amount >= ZERO else "CreditMemo"
+
+
+def trackings_of(content: Document) -> frozenset[str]:
+    """Return the names of classes or departments that a content refers to."""
+    found = (content.tracking,) if isinstance(content, DayJournal) else (line.tracking for line in content.lines)
+    return frozenset(name for name in found if name)
+
+
+def body_of(content: Document, batch: str, rules: Rules, tracked: Mapping[str, str]) -> Json:
+    """Return the body that creates the entity; `tracked` gives the ids of `trackings_of`."""
+    if isinstance(content, DayJournal):
+        return _journal(content, batch, rules, tracked)
+    return _sale(content, batch, rules, tracked)
+
+
+def batch_in(note: Any) -> str | None:
+    """Return the name of the batch that a private note holds."""
+    found = _BATCH.search(note) if isinstance(note, str) else None
+    return None if found is None else found[1]
+
+
+def _noted(text: str, batch: str) -> str:
+    mark = f"[meter:{batch}]"
+    return f"{text[: TEXT_CHARS_MAX - len(mark) - 1]} {mark}"
+
+
+def _head(number: str, day: str, currency: str, rules: Rules) -> Json:
+    head: Json = {"DocNumber": number, "TxnDate": day}
+    return head if currency == rules.home_currency else {**head, "CurrencyRef": {"value": currency}}
+
+
+def _amount(amount: Decimal) -> Decimal:
+    return Decimal(format(amount, "f"))  # never as 1E+3
+
+
+def _journal(journal: DayJournal, batch: str, rules: Rules, tracked: Mapping[str, str]) -> Json:
+    tracking = _tracking(journal.tracking, rules, tracked)
+    lines = [_posting(posting, rules, tracking) for posting in journal.postings if posting.amount]
+    return {
+        **_head(journal.number, journal.day.isoformat(), journal.currency, rules),
+        "PrivateNote": _noted(journal.narration, batch),
+        "Line": lines,
+    }
+
+
+def _posting(posting: PostingSum, rules: Rules, tracking: Json) -> Json:
+    detail: Json = {
+        "PostingType": "Debit" if posting.amount > ZERO else "Credit",
+        "AccountRef": {"value": posting.code},
+        **tracking,
+    }
+    owed = _owed(posting, rules)
+    if owed is not None:
+        detail["Entity"] = owed
+    said = [posting.ledger_account, posting.account, posting.meter]
+    counted = f"{posting.entries} entr{'y' if posting.entries == 1 else 'ies'}"
+    return {
+        "Amount": _amount(abs(posting.amount)),
+        "DetailType": "JournalEntryLineDetail",
+        "Description": ", ".join([*filter(None, said), counted])[:TEXT_CHARS_MAX],
+        "JournalEntryLineDetail": detail,
+    }
+
+
+def _owed(posting: PostingSum, rules: Rules) -> Json | None:
+    """Return who a line is about: receivables have a customer, payables a vendor; others need nobody."""
+    named = rules.parties.get(posting.ledger_account)
+    if posting.ledger_account.startswith("assets:"):
+        customer = (posting.party if posting.account else None) or named
+        customer = customer or (rules.customer if posting.account else None)
+        return _party("Customer", customer) if customer else None
+    return _party("Vendor", named) if named else None
+
+
+def _party(kind: str, id: str) -> Json:
+    return {"Type": kind, "EntityRef": {"value": id}}
+
+
+def _tracking(name: str | None, rules: Rules, tracked: Mapping[str, str]) -> Json:
+    if not name or rules.tracking is None:
+        return {}
+    return {f"{rules.tracking}Ref": {"value": tracked[name]}}
+
+
+def _sale(invoice: Invoice, batch: str, rules: Rules, tracked: Mapping[str, str]) -> Json:
+    sign = 1 if entity_of(invoice) == "Invoice" else -1
+    body: Json = {
+        **_head(invoice.number, invoice.issued.isoformat(), invoice.currency, rules),
+        "CustomerRef": {"value": invoice.customer},
+        "PrivateNote": _noted(_note(invoice), batch),
+        "Line": [_sold(line, sign, rules, tracked) for line in invoice.lines],
+    }
+    sites = {line.tracking for line in invoice.lines}
+    if rules.tracking == "Department" and len(sites) == 1:
+        body |= _tracking(sites.pop(), rules, tracked)  # QuickBooks has one for a whole document
+    if sign > 0 and rules.terms_days:
+        body["DueDate"] = (invoice.issued + timedelta(days=rules.terms_days)).isoformat()
+    if not rules.us_sales_tax:
+        body["GlobalTaxCalculation"] = "TaxExcluded"
+    body["TxnTaxDetail"] = {"TotalTax": _amount(sign * invoice.tax_amount)}
+    return body
+
+
+def _note(invoice: Invoice) -> str:
+    words = [f"account {invoice.account}", f"{invoice.start:%Y-%m-%d} to {invoice.end:%Y-%m-%d}"]
+    words.append(f"{sum(line.charges for line in invoice.lines)} charges")
+    if invoice.credits is not None:
+        words.append(f"gives back on {invoice.credits}")
+    return ", ".join(words)
+
+
+def _sold(line: InvoiceLine, sign: int, rules: Rules, tracked: Mapping[str, str]) -> Json:
+    detail: Json = {"ItemRef": {"value": line.item}, "ServiceDate": (line.day or line.start.date()).isoformat()}
+    if rules.tracking == "Class":
+        detail |= _tracking(line.tracking, rules, tracked)
+    code = rules.untaxed if line.tax is None else line.tax.code
+    if code:
+        detail["TaxCodeRef"] = {"value": code}
+    return {
+        "Amount": _amount(sign * line.net),
+        "DetailType": "SalesItemLineDetail",
+        "Description": _described(line)[:TEXT_CHARS_MAX],
+        "SalesItemLineDetail": detail,
+    }
+
+
+def _described(line: InvoiceLine) -> str:
+    """Return what the customer reads: no unit price, for a sum of priced lines has none."""
+    span = f"{line.start:%Y-%m-%d} to {line.end:%Y-%m-%d}" if line.day is None else line.day.isoformat()
+    text = ", ".join(filter(None, (line.meter, line.site, span))) + f": {plain(line.quantity)} {line.unit}"
+    if line.covered:
+        text += f", {plain(line.covered)} of it covered"
+    if line.adjusts is not None:
+        text += f", correcting the period from {line.adjusts:%Y-%m-%d}"
+    return text if line.charge is None else f"{text} ({line.charge})"

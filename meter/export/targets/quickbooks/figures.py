@@ -1,0 +1,55 @@
+"""What a document comes to, by our payload and by QuickBooks' own word. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from meter.export.contract import Figures, Held
+from meter.export.payload import DayJournal
+from meter.export.targets.quickbooks.entities import Document, Entity, batch_in, entity_of
+from meter.model.money import ZERO
+
+
+def figures_of(content: Document) -> Figures:
+    """Return what QuickBooks must hold: of a journal the sum of its debits, of a credit memo negative sums."""
+    if isinstance(content, DayJournal):
+        amounts = [posting.amount for posting in content.postings if posting.amount]
+        debits = sum((amount for amount in amounts if amount > ZERO), ZERO)
+        return Figures(lines=len(amounts), net=debits, currency=content.currency)
+    return Figures(lines=len(content.lines), net=content.net, tax=content.tax_amount, currency=content.currency)
+
+
+def total_of(content: Document) -> Decimal:
+    """Return what QuickBooks calls TotalAmt."""
+    figures = figures_of(content)
+    return figures.net + figures.tax if entity_of(content) != "CreditMemo" else -(figures.net + figures.tax)
+
+
+def held_of(entity: Entity, held: Mapping[str, Any], *, home_currency: str) -> Held | None:
+    """Return what QuickBooks says of a document of ours; None where it is somebody else's."""
+    batch = batch_in(held.get("PrivateNote"))
+    if batch is None:
+        return None
+    detail = "JournalEntryLineDetail" if entity == "JournalEntry" else "SalesItemLineDetail"
+    lines = [line for line in held.get("Line", ()) if line.get("DetailType") == detail]
+    currency = held.get("CurrencyRef", {}).get("value") or home_currency
+    sign = -1 if entity == "CreditMemo" else 1
+    if entity == "JournalEntry":
+        debits = [_decimal(line) for line in lines if line.get(detail, {}).get("PostingType") == "Debit"]
+        net, tax = sum(debits, ZERO), ZERO
+    else:
+        tax = sign * _decimal(held.get("TxnTaxDetail") or {}, "TotalTax")
+        net = sign * _decimal(held, "TotalAmt") - tax
+    figures = Figures(lines=len(lines), net=net, tax=tax, currency=currency)
+    return Held(batch=batch, remote_id=str(held.get("Id", "")), figures=figures, void=is_void(held))
+
+
+def is_void(held: Mapping[str, Any]) -> bool:
+    """Tell whether somebody voided the document: QuickBooks puts the word before its note, and its amounts at zero."""
+    return str(held.get("PrivateNote", "")).startswith("Voided")
+
+
+def _decimal(held: Mapping[str, Any], name: str = "Amount") -> Decimal:
+    return Decimal(str(held.get(name) or 0))

@@ -1,0 +1,52 @@
+"""What of a target's settings decides about requests to QuickBooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, cast
+
+from meter.export.targets.spec import Setup
+
+Tracking: TypeAlias = Literal["Class", "Department"]
+_TRACKING: Mapping[Any, Tracking | None] = {"class": "Class", "department": "Department", "none": None}
+# Beside the names of taxes in `tax_codes`: what has no tax at all.
+UNTAXED = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How contents become QuickBooks' entities.
+
+    `parties`: who a ledger account is owed by or to, by its name; `customer` who owes what is owed by an account
+    without a customer of its own. `home_currency`: the one that goes without saying (""; each is said). `untaxed` is
+    the code of lines without tax.
+    """
+
+    tracking: Tracking | None = "Class"
+    parties: Mapping[str, str] = field(default_factory=dict)
+    customer: str = ""
+    home_currency: str = ""
+    us_sales_tax: bool = False
+    untaxed: str | None = None
+    terms_days: int = 0
+
+
+def rules_of(setup: Setup) -> Rules:
+    """Return the rules of a target whose options are in order."""
+    options: Mapping[str, Any] = setup.options
+    untaxed = options["tax_codes"].get(UNTAXED)
+    return Rules(
+        tracking=_TRACKING[options["tracking"]],
+        parties=names(setup, "parties"),
+        customer=options["customer"],
+        home_currency=options["home_currency"],
+        us_sales_tax=options["us_sales_tax"],
+        untaxed=untaxed or ("NON" if options["us_sales_tax"] else None),
+        terms_days=options["terms_days"],
+    )
+
+
+def names(setup: Setup, option: str) -> Mapping[str, str]:
+    """Return an option that gives QuickBooks' names for ours."""
+    return cast("Mapping[str, str]", setup.options[option])
