@@ -17,6 +17,7 @@ from tests.contract.judged import Sent
 from tests.contract.stripe_v1 import StripeJudge
 from tests.specs import spec_or_none
 from tests.targets.fakes.http import Call
+from tests.targets.fakes.receiver import FakeReceiver
 from tests.targets.fakes.stripe import WEBHOOK_SECRET, FakeStripe, signature
 
 
@@ -261,7 +262,12 @@ async def test_stripe_signs_its_webhooks(fake: FakeStripe, client: stripe.Stripe
     assert stripe.Webhook.construct_event(body, signature(body, WEBHOOK_SECRET), WEBHOOK_SECRET).id == "evt_1"
     with pytest.raises(stripe.SignatureVerificationError):
         stripe.Webhook.construct_event(body, signature(body, "other"), WEBHOOK_SECRET)
-    assert fake.event("invoiceitem.updated", item.id)["data"]["object"]["amount"] == 1250
+    async with FakeReceiver() as receiver:
+        event = fake.event("invoiceitem.updated", item.id)
+        assert await fake.webhook(f"{receiver.url}/hook", event) == 401  # it expects another kind of signature
+        call = receiver.requests[0].call
+        sent = stripe.Webhook.construct_event(call.body, call.headers["stripe-signature"], WEBHOOK_SECRET)
+        assert sent.data.object["amount"] == 1250
 
 
 async def test_stripe_answers_with_fields_that_its_client_knows(fake: FakeStripe, client: stripe.StripeClient) -> None:
@@ -283,3 +289,13 @@ async def test_a_request_that_its_specification_forbids_is_no_first_answer(
         await client.v1.invoice_items.create_async(_item(description="forbidden"), {"idempotency_key": "k"})
     await client.v1.invoice_items.create_async(_item(), {"idempotency_key": "k"})
     assert len(fake.books()) == 1
+
+
+async def test_a_person_changes_and_deletes_what_stripe_holds(fake: FakeStripe, client: stripe.StripeClient) -> None:
+    item = await client.v1.invoice_items.create_async(_item())
+    fake.by_hand(item.id, {"amount": 1300})
+    assert [one.amount for one in fake.books()] == [Decimal(13)]
+    fake.by_hand(item.id, None)
+    assert fake.books() == ()
+    with pytest.raises(KeyError):
+        fake.by_hand(item.id, None)

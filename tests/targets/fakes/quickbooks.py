@@ -181,7 +181,8 @@ class FakeQuickBooks(Fake):
             return {"Id": old["Id"], "status": "Deleted", "domain": "QBO"}
         if operation == "void":
             lines = [line | {"Amount": Decimal(0)} for line in old["Line"] if "SalesItemLineDetail" not in line]
-            return self._replace(kind, old | {"Line": lines, "TxnTaxDetail": {}, "PrivateNote": "Voided"})
+            note = " - ".join(filter(None, ("Voided", old.get("PrivateNote"))))
+            return self._replace(kind, old | {"Line": lines, "TxnTaxDetail": {}, "PrivateNote": note})
         base = old if sent.get("sparse") else {name: old[name] for name in ("Id", "SyncToken", "MetaData", "domain")}
         new = {**base, **sent}
         check(kind, new, self._known)
@@ -199,6 +200,8 @@ class FakeQuickBooks(Fake):
             raise Broken("6240", f"Duplicate Name Exists Error : {sent[name]}")
         lines = {"Line": [{"Id": str(n), **line} for n, line in enumerate(sent["Line"])]} if "Line" in sent else {}
         defaults = {"TxnDate": self._now()[:10]} if "Line" in sent else {"Active": True}
+        if kind in {"Class", "Department"}:
+            defaults["FullyQualifiedName"] = sent["Name"]
         entity = with_sums(kind, {**defaults, **sent, **lines}) | {
             "Id": str(self.new_number()), "SyncToken": "0", "domain": "QBO", "sparse": False,
             "MetaData": {"CreateTime": self._now(), "LastUpdatedTime": self._now()},
