@@ -30,7 +30,7 @@ _NO_SITE: Final = "~operator"
 _BATCH: Final = b"; batch "
 _OPENING: Final = re.compile(rb"^; batch ", re.MULTILINE)
 _CLOSING: Final = re.compile(rb"^; end ([a-z2-7]{32})\n", re.MULTILINE)
-_DECLARED: Final = re.compile(r"^(?:account|commodity|payee) .*$", re.MULTILINE)
+_DECLARED: Final = re.compile(r"^(?:account|commodity|payee|tag) .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ _UNSAFE_ACCOUNT: Final = frozenset('%;"()[]{}')
 _UNSAFE_PAYEE: Final = frozenset('%;|"()')
 _UNSAFE_TEXT: Final = frozenset("%;|")
 _UNSAFE_TAG: Final = frozenset("%;,")
+# Of an entry that is not the one of a charge.
+_OWN_ID: Final = "entry"
 _TAGS: Final = ("charge", "account", "member", "site", "meter", "kind", "tax", "corrects", "currency")
 
 
@@ -138,7 +140,7 @@ def _beancount_head(site: str, day: date) -> str:
     # Beancount minds the plugins of the file that it is given and of no other: checked alone, this file opens its own
     # accounts; within the main file, what that one opens has to do.
     return (
-        f'; {_place(site)}, booked on {day}. Appended to, never rewritten.\nplugin "beancount.plugins.auto_accounts"\n'
+        f'; {_place(site)}, {day}. Appended to, never rewritten.\nplugin "beancount.plugins.auto_accounts"\n'
     )
 
 
@@ -172,7 +174,7 @@ BEANCOUNT: Final = Dialect(
 
 def _hledger_head(site: str, day: date) -> str:
     tags = "".join(f"tag {tag}\n" for tag in _TAGS)
-    return f"; {_place(site)}, booked on {day}. Appended to, never rewritten.\ndecimal-mark .\n{tags}"
+    return f"; {_place(site)}, {day}. Appended to, never rewritten.\ndecimal-mark .\n{tags}"
 
 
 def _payee(entry: JournalEntry) -> str:
@@ -183,6 +185,8 @@ def _hledger_declarations(entry: JournalEntry) -> tuple[str, ...]:
     return (
         f"commodity 1000.{'0' * minor_unit_places(entry.currency)} {commodity(entry.currency)}",
         f"payee {_payee(entry)}",
+        # Files begun by an earlier version declare the other tags alone.
+        *((f"tag {_OWN_ID}",) if _id_tag(entry) == _OWN_ID else ()),
         *(f"account {hledger_account(posting.account)}" for posting in entry.postings),
     )
 
@@ -215,9 +219,13 @@ def _postings(entry: JournalEntry, account: Callable[[str], str], *, indent: str
 
 
 def _tags(entry: JournalEntry) -> list[tuple[str, str]]:
-    """Return the metadata of an entry: its charge, then its dimensions in a fixed order; only known ones."""
-    tags = [("charge", entry.id)]
+    """Return the metadata of an entry: its charge or own id, then its dimensions in a fixed order; only known ones."""
+    tags = [(_id_tag(entry), entry.id)]
     tags += [(tag, entry.dimensions[tag]) for tag in _TAGS if entry.dimensions.get(tag)]
     if commodity(entry.currency) != entry.currency:
         tags.append(("currency", entry.currency))
     return tags
+
+
+def _id_tag(entry: JournalEntry) -> str:
+    return "charge" if entry.kind == "charge" and "charge" not in entry.dimensions else _OWN_ID

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -96,22 +97,28 @@ async def test_the_ledger_holds_what_the_charges_say(space: Space, tmp_path: Pat
 
 async def test_what_falls_due_at_no_site_is_on_the_operators_own_file(database_url: str, tmp_path: Path) -> None:
     async with open_space(database_url, DUES) as space:
+        space.now = datetime(2026, 3, 15, 12, tzinfo=UTC)
         await space.take(pages("1", "12T09:00", 180))
         await deliver(space, tmp_path)
         booked = {dialect.name: await journal(space, dialect) for dialect in DIALECTS.values()}
     check_every_file(tmp_path)
-    own = [content.decode() for name, content in files_of(tmp_path).items() if ".~operator." in name]
-    assert len(own) == len(DIALECTS)
-    for text in own:
+    own = {name: content.decode() for name, content in files_of(tmp_path).items() if ".~operator." in name}
+    first = [text for name, text in own.items() if "2026-03-10." in name]
+    assert len(first) == len(DIALECTS)
+    for text in first:
         assert "deposit 1 deposit" in text
-        assert "print-pages" not in text
+        assert "membership earned 2026-03-10" in text
+    assert not any("print-pages" in text for text in own.values())
+    # A file a day from the tenth, when the fee of 22 days is due, to the fourteenth.
+    assert len(own) == 5 * len(DIALECTS)
     for dialect in DIALECTS.values():
         held = ledger_balances(tmp_path, dialect)
         assert held == booked[dialect.name]
         for account, amount in {
             "liabilities:deposits": "-200.00",
-            "liabilities:deferred": "-10.00",
-            "income:print-pages": "-6.50",
+            "liabilities:deferred": "-327.39",
+            "income:membership": "-96.29",
+            # 130 pages, and the pack, all of which is used.
+            "income:print-pages": "-16.50",
         }.items():
             assert held[dialect.account(account), "EUR"] == Decimal(amount)
-        assert held[dialect.account("income:membership"), "EUR"] < Decimal(-423)

@@ -86,7 +86,7 @@ async def test_what_happened_at_no_site_has_a_file_that_no_sites_name_can_be(tmp
     texts = [content.decode() for name, content in files_of(tmp_path).items() if f"{DAY}.~operator." in name]
     assert len(texts) == 2
     for text in texts:
-        assert "No site, booked on 2026-03-02" in text
+        assert "No site, 2026-03-02" in text
         assert text.count("ch_") == 1
         assert " site:" not in text
 

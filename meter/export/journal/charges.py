@@ -53,15 +53,16 @@ def entries_of(
     found = []
     for currency, own in legs.items():
         postings = postings_of(own)
+        other = currency != charge.line.currency
         if postings:
             found.append(
                 JournalEntry(
-                    id=charge.id if currency == charge.line.currency else f"{charge.id}/{currency}",
+                    id=f"{charge.id}/{currency}" if other else charge.id,
                     day=day,
                     currency=currency,
                     narration=_narration(charge),
                     postings=postings,
-                    dimensions=_dimensions(charge),
+                    dimensions=_dimensions(charge) | ({"charge": charge.id} if other else {}),
                     suspense=waits_in_suspense(catalog, [posting.account for posting in postings]),
                 )
             )
