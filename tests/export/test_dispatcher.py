@@ -5,18 +5,25 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import text
 
+from meter.clock import monotonic_s, now
 from meter.export import breaker, delivery
-from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain
+from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain, Untried
 from meter.export.dispatcher import Dispatcher, Lane
+from meter.export.http import overtaken
+from meter.export.streams import one_by_one
 from meter.store.deliveries import Delivery, backlogs, list_deliveries, retry_dead, show_delivery
 from meter.store.engine import Database
+from meter.store.lanes import held_lanes
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost
 from meter.store.outbox import OutboxItem, State, add_items, revised
 from meter.telemetry import Telemetry
+from tests.export.clocks import VirtualClock
 
 OPERATOR = "northside"
 # Only a test that has failed waits so long.
@@ -40,6 +47,7 @@ class FakeTarget:
         self.closed = False
         self.held: list[str] = []
         self.sends: list[str] = []
+        self.known: list[str | None] = []
         self.asked: list[str] = []
         self.behave: Callable[[OutboxItem], Outcome | BaseException | None] = lambda _item: None
         self.after_taking: Callable[[OutboxItem], Outcome | BaseException | None] = lambda _item: None
@@ -49,6 +57,9 @@ class FakeTarget:
 
     async def _take(self, item: OutboxItem) -> Outcome:
         self.sends.append(item.key)
+        self.known.append(item.known_id)
+        if self.limits.keys_kept_s and item.key in self.held:
+            return Delivered(f"remote-{item.key[:4]}")
         outcome = self.behave(item)
         if outcome is None:
             self.held.append(item.key)
@@ -93,10 +104,21 @@ async def states(database: Database) -> list[State]:
 
 @asynccontextmanager
 async def lane_of(
-    database: Database, target: FakeTarget, telemetry: Telemetry | None = None
+    database: Database,
+    target: FakeTarget,
+    telemetry: Telemetry | None = None,
+    *,
+    clock: Callable[[], float] = monotonic_s,
 ) -> AsyncIterator[tuple[Lane, Lease]]:
     """A lane and its lease, for stepping by hand."""
-    lane = Lane(database, operator=OPERATOR, target="ledger", exporter=target, telemetry=telemetry or Telemetry())
+    lane = Lane(
+        database,
+        operator=OPERATOR,
+        target="ledger",
+        exporter=target,
+        telemetry=telemetry or Telemetry(),
+        clock=clock,
+    )
     keeper = LeaseKeeper(database)
     await keeper.maintain([lane.lease_name])
     [lease] = keeper.held([lane.lease_name])
@@ -148,7 +170,7 @@ async def test_an_item_that_has_to_wait_holds_up_those_behind_it(database: Datab
 
 async def make_due(database: Database) -> None:
     async with database.begin() as conn:
-        await conn.execute(text("UPDATE outbox SET due_at = clock_timestamp()"))
+        await conn.execute(text("UPDATE outbox SET due_at = due_at - interval '1 hour'"))
 
 
 async def test_a_refused_item_is_dead_with_its_reason_and_lives_again_as_a_revision(database: Database) -> None:
@@ -292,8 +314,8 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def shown(telemetry: Telemetry) -> float | None:
-    return telemetry.registry.get_sample_value("meter_outbox_pending", {"target": "ledger"})
+def shown(telemetry: Telemetry, metric: str = "meter_outbox_pending") -> float | None:
+    return telemetry.registry.get_sample_value(metric, {"target": "ledger"})
 
 
 async def test_a_gateway_delivers_what_is_booked_while_it_runs_and_shows_its_backlog(database: Database) -> None:
@@ -343,10 +365,14 @@ async def test_a_gateway_that_stops_finishes_what_it_was_sending(database: Datab
     assert await states(database) == ["delivered"]
 
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_under_any_faults_each_item_is_held_once(database: Database, at_once: None, seed: int) -> None:
-    dice, target = random.Random(seed), FakeTarget(items_max=4)  # noqa: S311 -- faults, not secrets
-    keys = await book(database, *items_of(*(str(n) for n in range(24))))
+@pytest.mark.parametrize("keys_kept_s", [0.0, 3600.0], ids=["keeps_none", "keeps_keys"])
+@pytest.mark.parametrize("seed", range(2))
+async def test_under_any_faults_each_item_is_held_once(
+    database: Database, at_once: None, seed: int, keys_kept_s: float
+) -> None:
+    dice = random.Random(seed)  # noqa: S311 -- faults, not secrets
+    target = FakeTarget(items_max=4, keys_kept_s=keys_kept_s)
+    keys = await book(database, *(one for n in range(24) for one in items_of(str(n), stream="abc"[n % 3])))
     faults: list[Outcome | BaseException] = [Uncertain("timed out"), Killed(), OSError("reset")]
 
     def fault(_item: OutboxItem) -> Outcome | BaseException | None:
@@ -378,3 +404,192 @@ async def test_nothing_of_another_operator_is_touched(database: Database) -> Non
     assert target.sends == []
     async with database.begin() as conn:
         assert [backlog.items for backlog in await backlogs(conn, "southside")] == [1]
+
+
+async def test_streams_do_not_wait_for_one_another(database: Database) -> None:
+    target = FakeTarget()
+    stuck = await book(database, *items_of("a1", "a2", stream="a"), *items_of("b1", "b2", stream="b"))
+    free = await book(database, *items_of("c1", "c2", stream="c"))
+    faults: dict[str, Outcome] = {stuck[0]: Retry("busy"), stuck[2]: Uncertain("timed out")}
+    target.behave = lambda item: faults.get(item.key)
+    target.look_up = unknown  # type: ignore[method-assign]
+    target.send = partial(one_by_one, send_one=target._take, limits=target.limits)  # type: ignore[method-assign]
+    async with lane_of(database, target) as (lane, lease):
+        assert await run_dry(lane, lease) > 0
+        assert target.held == free
+        later = await book(database, *items_of("c3", stream="c"))
+        await run_dry(lane, lease)
+        assert target.held == free + later
+    assert await states(database) == ["pending", "pending", "uncertain", "pending", *["delivered"] * 3]
+
+
+async def unknown(items: Sequence[OutboxItem]) -> Sequence[Finding]:
+    return [Uncertain("not answering")] * len(items)
+
+
+async def test_a_long_stream_leaves_room_for_the_others(database: Database) -> None:
+    target = FakeTarget(items_max=4)
+    long = await book(database, *items_of(*(f"a{n}" for n in range(9)), stream="a"))
+    short = await book(database, *items_of("b", stream="b"))
+    async with lane_of(database, target) as (lane, lease):
+        await lane.step(lease)
+        assert target.held == [long[0], long[1], short[0]]
+        await run_dry(lane, lease)
+    assert [key for key in target.held if key in long] == long
+
+
+async def test_what_was_not_tried_goes_at_once_and_counts_as_no_attempt(database: Database) -> None:
+    target = FakeTarget()
+    first, second = await book(database, *items_of("a", "b"))
+    target.behave = lambda item: Untried() if item.key == second else None
+    async with lane_of(database, target) as (lane, lease):
+        await lane.step(lease)
+        shown = (await deliveries(database))[1]
+        assert (shown.state, shown.attempts, shown.first_sent_at) == ("pending", 0, None)
+        target.behave = lambda _item: None
+        await run_dry(lane, lease)
+    assert target.held == [first, second]
+    assert [one.attempts for one in await deliveries(database)] == [1, 1]
+
+
+async def test_the_same_bytes_go_again_under_the_same_key_while_the_target_keeps_it(database: Database) -> None:
+    target = FakeTarget(keys_kept_s=3600.0)
+    [key] = await book(database, *items_of("a"))
+    target.after_taking = lambda _item: Uncertain("timed out")
+    async with lane_of(database, target) as (lane, lease):
+        await run_dry(lane, lease)
+        assert await states(database) == ["uncertain"]
+        await make_due(database)
+        await run_dry(lane, lease)
+    assert (target.sends, target.held, target.asked) == ([key, key], [key], [])
+    assert await states(database) == ["delivered"]
+
+
+async def test_after_an_outage_longer_than_keys_are_kept_the_target_is_asked(database: Database) -> None:
+    target = FakeTarget(keys_kept_s=3600.0)
+    [key] = await book(database, *items_of("a"))
+    target.after_taking = lambda _item: Uncertain("timed out")
+    async with lane_of(database, target) as (lane, lease):
+        await run_dry(lane, lease)
+        async with database.begin() as conn:
+            await conn.execute(text("UPDATE outbox SET first_sent_at = first_sent_at - interval '1 hour'"))
+        await make_due(database)
+        await run_dry(lane, lease)
+    assert (target.sends, target.asked, target.held) == ([key], [key], [key])
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_where_the_answer_would_be_repeated_it_is_looked_up_and_sent_under_another_key(
+    database: Database, *, taken: bool
+) -> None:
+    target = FakeTarget(keys_kept_s=3600.0)
+    [key] = await book(database, *items_of("a"))
+    repeated = Uncertain("500", answered=True)
+    if taken:
+        target.after_taking = lambda _item: repeated
+    else:
+        target.behave = lambda item: repeated if item.key == key else None
+    async with lane_of(database, target) as (lane, lease):
+        await run_dry(lane, lease)
+        await make_due(database)
+        await run_dry(lane, lease)
+    [shown] = await deliveries(database)
+    assert (shown.state, target.asked) == ("delivered", [key])
+    if taken:
+        assert (shown.revision, target.sends) == (0, [key])
+    else:
+        assert (shown.revision, target.sends, target.held) == (1, [key, shown.key], [shown.key])
+
+
+async def test_a_target_that_asks_for_time_gets_it_and_no_item_is_worn_out(database: Database) -> None:
+    target, telemetry = FakeTarget(), Telemetry()
+    await book(database, *items_of("a", stream="a"), *items_of("b", stream="b"))
+    target.behave = lambda _item: Retry("slow down", after_s=30.0, throttled=True)
+    async with lane_of(database, target, telemetry) as (lane, lease):
+        assert 29 < await run_dry(lane, lease) <= 30
+        assert len(target.sends) == 2
+        await make_due(database)
+        assert await lane.step(lease) > 29, "it is the target that asked, not the item"
+    assert [(one.state, one.attempts) for one in await deliveries(database)] == [("pending", 0)] * 2
+    async with database.begin() as conn:
+        [held] = await held_lanes(conn, OPERATOR)
+    assert (held.target, held.failing_since, held.fault) == ("ledger", None, "slow down")
+    assert telemetry.registry.get_sample_value("meter_target_throttled_total", {"target": "ledger"}) == 2
+
+
+async def test_a_target_that_is_down_is_probed_with_one_item_at_a_time(database: Database) -> None:
+    target, telemetry, clock = FakeTarget(), Telemetry(), VirtualClock()
+    await book(database, *(one for name in "abcdefgh" for one in items_of(name, stream=name)))
+    target.behave = lambda _item: Retry("connection refused")
+    async with lane_of(database, target, telemetry, clock=clock) as (lane, lease):
+        await lane.step(lease)
+        assert len(target.sends) == 8
+        for pause_s in (1.0, 2.0, 4.0):
+            await make_due(database)
+            assert await lane.step(lease) == pause_s
+            clock.moment_s += pause_s
+            before = len(target.sends)
+            await lane.step(lease)
+            assert len(target.sends) == before + 1
+        assert shown(telemetry, "meter_target_open") == 1
+        async with database.begin() as conn:
+            [held] = await held_lanes(conn, OPERATOR)
+        assert held.failing_since is not None
+        target.behave = lambda _item: None
+        clock.moment_s += 8.0
+        await make_due(database)
+        await run_dry(lane, lease)
+        assert shown(telemetry, "meter_target_open") == 0
+    assert set(await states(database)) == {"delivered"}
+    assert sorted(one.attempts for one in await deliveries(database)) == [2, 2, 2, 2, 2, 3, 3, 3]
+    async with database.begin() as conn:
+        assert await held_lanes(conn, OPERATOR) == []
+
+
+async def test_one_that_replaces_learns_what_the_target_called_the_last(database: Database) -> None:
+    target = FakeTarget()
+    [first] = items_of("a")
+    await book(database, first)
+    async with lane_of(database, target) as (lane, lease):
+        await run_dry(lane, lease)
+        await book(database, revised(first, 1), revised(first, 2))
+        await run_dry(lane, lease)
+    assert target.known == [None, f"remote-{target.held[0][:4]}", f"remote-{target.held[1][:4]}"]
+
+
+async def test_what_can_never_be_sent_is_dead_from_the_start(database: Database) -> None:
+    target = FakeTarget()
+    [unmet, good] = items_of("a", "b")
+    await book(database, replace(unmet, dead_because="acme has no customer id"), good)
+    async with lane_of(database, target) as (lane, lease):
+        await run_dry(lane, lease)
+    assert target.sends == [good.key]
+    assert [(one.state, one.fault) for one in await deliveries(database)] == [
+        ("dead", "acme has no customer id"),
+        ("delivered", None),
+    ]
+
+
+async def test_the_lag_is_counted_from_the_booking_of_the_oldest_content(database: Database) -> None:
+    target, telemetry = FakeTarget(), Telemetry()
+    [item] = items_of("a")
+    await book(database, replace(item, booked_at=now() - timedelta(seconds=40)))
+    async with lane_of(database, target, telemetry) as (lane, lease):
+        await run_dry(lane, lease)
+    lag_s = shown(telemetry, "meter_delivery_lag_seconds_sum")
+    assert lag_s is not None
+    assert 40 <= lag_s < 40 + SOON_S
+
+
+async def test_a_gateway_that_stops_closes_its_targets_and_tells_them_that_they_are_not_theirs(
+    database: Database,
+) -> None:
+    target = FakeTarget()
+    told: list[Callable[[], bool]] = []
+    target.behave = lambda _item: told.append(overtaken.get())
+    async with running(database, target):
+        await book(database, *items_of("a"))
+        await until(lambda: bool(told))
+        assert not told[0]()
+    assert told[0]()
+    assert target.closed
