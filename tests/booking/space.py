@@ -151,7 +151,8 @@ class Space:
     async def forget(self) -> None:
         """Drop every event and all that came of them; the facts stay."""
         tables = "event_keys, events, revisions, refunds, held_events, charges, draws, entries, deferrals, journal,"
-        tables += " outbox, export_cursors, export_buckets, rating_cursors, refolds, wakes, checkpoints, unresolved, unread, doubtful_times"
+        tables += " outbox, export_cursors, export_buckets, rating_cursors, refolds, wakes, checkpoints, unresolved,"
+        tables += " unread, doubtful_times"
         async with self.database.begin() as connection:
             await connection.execute(text(f"TRUNCATE {tables}"))
         self.new_worker()
