@@ -14,9 +14,9 @@ their metadata. What is wanted is the newest content. Every way of sending ends 
 Exactly once, under faults:
 
 - A key belongs to an item's revision, the turn of the listing and the part (`K-item`, `K-2-note`), never to what is
-  written. So an attempt whose answer was lost is repeated or found, and one that would write something else under the
-  same key is refused by Stripe (idempotency_error): then nobody knows, the lists are asked, and only what they do not
-  show is sent, under the next revision's key.
+  written, and the quick ways share the first turn's. So an attempt whose answer was lost is repeated or found, and one
+  that would write something else under the same key is refused by Stripe (idempotency_error): then nobody knows, the
+  lists are asked, and only what they do not show is sent, under the next revision's key.
 - The quick ways need no list because nothing else can be there: an update sets an absolute amount, and a first revision
   goes to a draft that this process has seen since anybody last asked about that invoice. `look_up` forgets the draft,
   so what follows an answer "absent" always lists first. A revision without a known place lists, too.
