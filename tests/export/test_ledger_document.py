@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 
+from meter.catalog.load import read_catalog_text
 from meter.export.journal import DEFAULT_ACCOUNTS
 from meter.export.ledger_text import beancount_account, hledger_account
 
@@ -19,8 +21,19 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_the_chart_lists_every_default() -> None:
-    listed = {row[1].strip("`") for row in rows("The chart of accounts")}
-    assert listed == {*DEFAULT_ACCOUNTS.values(), "income:METER", "income:membership"}
+    listed = {row[1].strip("`") for row in rows("The chart of accounts") if row[1].startswith("`")}
+    landlord = DEFAULT_ACCOUNTS["landlord"]
+    assert listed == {*DEFAULT_ACCOUNTS.values(), "income:METER", "income:membership", f"{landlord}:PARTY"} - {landlord}
+
+
+def test_the_chart_to_start_from_fits_the_example() -> None:
+    ledger = DOCUMENT.split("```yaml\n")[1].split("```")[0]
+    example = (Path(__file__).parents[2] / "examples" / "northside.yaml").read_text()
+    before, _, rest = example.partition("\nledger:\n")
+    _, _, behind = rest.partition("\n\n")
+    loaded = read_catalog_text([("northside.yaml", f"{before}\n{ledger}\n{behind}")])
+    assert loaded.warnings == read_catalog_text([("northside.yaml", example)]).warnings
+    assert loaded.catalog.ledger.locked == date(2026, 2, 28)
 
 
 def test_names_are_spelled_as_the_table_says() -> None:
