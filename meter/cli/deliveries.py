@@ -15,7 +15,10 @@ from rich.progress import Progress
 from meter.api.deliveries import TargetDeliveries, delivery_json, shown_json, target_json
 from meter.cli.common import AsJson, by_default, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
-from meter.clock import monotonic_s
+from meter.clock import monotonic_s, now
+from meter.config import load_settings
+from meter.export.role import Renewer
+from meter.export.targets.setups import Targets
 from meter.model.errors import BadInput
 from meter.store.deliveries import (
     Delivery,
@@ -190,11 +193,14 @@ async def _again(numbers: list[int], *, every: bool, target: str | None, reason:
         if every:
             async with database.begin() as conn:
                 numbers = await dead_deliveries(conn, operator, target=target, reason=reason)
+        settings = load_settings()
+        targets = Targets(settings.targets, operator=operator, data_dir=settings.data_dir)
+        renew = Renewer(targets, database, clock=now)
         pages = [numbers[start : start + _PAGE_DELIVERIES] for start in range(0, len(numbers), _PAGE_DELIVERIES)]
         with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
             for page in bar.track(pages, description="making anew"):
                 async with database.begin() as conn:
-                    retried = await retry_dead(conn, operator, page)
+                    retried = await retry_dead(conn, operator, page, renew=renew)
                 made += retried.made
                 again.left |= retried.left
             if wait and made:

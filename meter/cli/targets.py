@@ -22,12 +22,14 @@ from meter.export.payload import day_of, thawed
 from meter.export.reconcile import Expected, Reconciliation, Sums, reconcile
 from meter.export.targets.setups import ConfiguredTarget, Targets
 from meter.export.targets.spec import Means
-from meter.model.errors import BadInput
-from meter.model.instant import local_date
+from meter.model.errors import BadInput, Unavailable
+from meter.model.instant import instant_text, local_date
 from meter.model.money import plain
+from meter.store import migrate as schema
 from meter.store.catalogs import load_catalogs
-from meter.store.directory import read_accounts
+from meter.store.directory import current_operator, read_accounts
 from meter.store.engine import Database
+from meter.store.lanes import held_lanes
 from meter.store.sent import sent_batches, sent_items
 from meter.telemetry import Telemetry
 
@@ -68,6 +70,24 @@ async def _check_customers(customers: Customers) -> None:
 async def _check(settings: Settings, name: str) -> None:
     async with _opened(settings, name, operator="") as (_, exporter, _database):
         await exporter.check()
+    await _require_served(name)
+
+
+async def _require_served(name: str) -> None:
+    """Raise Unavailable (`target_down`) where the gateway, which tries all the time, has found the target down."""
+    async with connect() as database:
+        if await schema.revision(database) != schema.head():
+            return  # which is a fault of its own
+        async with database.begin() as conn:
+            operator = await current_operator(conn)
+            held = [] if operator is None else await held_lanes(conn, operator)
+    for lane in held:
+        if lane.target == name and lane.failing_since is not None:
+            since, until = instant_text(lane.failing_since), instant_text(lane.held_until)
+            message = (
+                f"down since {since}, tried again at {until}: {lane.fault}; see meter deliveries summary"
+            )
+            raise Unavailable(message, code="target_down")
 
 
 @asynccontextmanager

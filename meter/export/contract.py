@@ -118,7 +118,10 @@ class Exporter(Protocol):
         ...
 
     async def look_up(self, items: Sequence[OutboxItem]) -> Sequence[Finding]:
-        """Ask the target for each item by its batch's name (or its key); return one finding each, in order."""
+        """Ask the target for each item by its batch's name (or its key); return one finding each, in order.
+
+        Untried: it could not be asked for now, which says nothing of it.
+        """
         ...
 
     async def check(self) -> None:

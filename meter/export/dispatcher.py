@@ -241,7 +241,11 @@ class Dispatcher:
         try:
             overtaken.set(lambda: not self._keeper.held([lane.lease_name]))
             with self._keeper.holding([lane.lease_name]) as held:
-                return await self._work(lane, held[0]) if held else POLL_INTERVAL_S
+                if held:
+                    return await self._work(lane, held[0])
+                # Whether it is down is said by whoever works on it.
+                self._telemetry.target_heard(target=lane.target, down=False, throttled=0)
+                return POLL_INTERVAL_S
         except LeaseLost as error:
             log.warning("lane_lost", target=lane.target, detail=error.detail)
             return POLL_INTERVAL_S

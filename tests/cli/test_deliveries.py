@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -89,6 +90,19 @@ async def test_it_waits_until_what_is_sent_again_is_delivered_or_dead(space: Spa
 async def test_it_gives_up_waiting_where_nothing_moves(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliveries, "_STILL_S_MAX", 0.0)
     assert "1 pending; what waits goes on by itself" in await done("retry", "1")
+
+
+async def test_a_target_that_the_gateway_found_down_is_not_in_order(
+    space: Space, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("METER_DATA_DIR", str(tmp_path))
+    assert "down since" not in (await command.meter("check")).output
+    async with space.database.begin() as conn:
+        await hold_lane(conn, "northside", "ledger", held_s=30.0, down=True, fault="connection refused")
+    checked = await command.meter("check")
+    assert checked.exit_code == 1
+    assert "down since" in checked.output
+    assert "connection refused; see meter deliveries summary" in checked.output
 
 
 async def test_the_summary_counts_and_names_what_is_left_alone(space: Space) -> None:
