@@ -79,7 +79,7 @@ def amended(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _quickbooks_reads(document: dict[str, Any]) -> None:
-    """Put in queries and reading by id, which no schema describes."""
+    """Put in queries, reading by id and the company's own record, which no schema describes."""
     like = document["paths"][f"{_COMPANY}/invoice"]["post"]
     realm, version = like["parameters"][:2]
     text = {"required": True, "schema": {"type": "string", "minLength": 1}}
@@ -90,11 +90,12 @@ def _quickbooks_reads(document: dict[str, Any]) -> None:
         "responses": {"200": {"description": "ok", "content": content}},
     }
     by_id = [template for template in document["paths"] if template != f"{_COMPANY}/batch"]
+    number = {"name": "id", "in": "path", **text}
     for template in by_id:
-        number = {"name": "id", "in": "path", **text}
         answers = {"200": document["paths"][template]["post"]["responses"]["200"]}
         by_number = {**read, "parameters": [realm, version, number], "responses": answers}
         document["paths"][f"{template}/{{id}}"] = {"get": by_number}
+    document["paths"][f"{_COMPANY}/companyinfo/{{id}}"] = {"get": {**read, "parameters": [realm, version, number]}}
     query = {"name": "query", "in": "query", **text}
     document["paths"][f"{_COMPANY}/query"] = {"get": {**read, "parameters": [realm, version, query]}}
 

@@ -94,10 +94,12 @@ def setup(url: str, mode: Mode = "journals", **options: Any) -> Setup:
     )
 
 
-def open_unhurried(given: Setup, means: Means, clock: VirtualClock | None = None) -> QuickBooksTarget:
+def open_unhurried(
+    given: Setup, means: Means, clock: VirtualClock | None = None, *, timeout_s: float = 0.5
+) -> QuickBooksTarget:
     """The target without a rate, and with the patience of a test."""
     limits = replace(LIMITS, rate_per_s=None, settles_s=0.0)
-    return open_target(given, means, limits=limits, timeout_s=0.5, clock=clock or VirtualClock())
+    return open_target(given, means, limits=limits, timeout_s=timeout_s, clock=clock or VirtualClock())
 
 
 def posting(ledger_account: str, amount: str, code: str, **changes: Any) -> PostingSum:
