@@ -13,11 +13,12 @@ from meter.store import migrate
 
 # In the order of the pipeline's writes; those of one batch of events belong to one transaction.
 _INGEST: Final = ("event_keys", "events")
-_BOOKING: Final = ("charges", "draws", "journal", "outbox")
+_BOOKING: Final = ("charges", "draws", "entries", "journal", "outbox")
 # What the database makes itself.
 _GENERATED: Final = {
     "events": {"xid", "seq"},
     "charges": {"xid", "seq"},
+    "entries": {"xid", "seq"},
     "outbox": {"id"},
 }
 BATCH_EVENTS: Final = 500
