@@ -21,7 +21,11 @@ READY_TIMEOUT_S = 120
 SETTLE_TIMEOUT_S = 120
 _UNSETTLED = """
     SELECT EXISTS (SELECT 1 FROM refolds)
-        OR EXISTS (SELECT 1 FROM outbox WHERE state <> 'delivered')
+        OR EXISTS (SELECT 1 FROM outbox WHERE state IN ('pending', 'sending', 'uncertain'))
+        OR EXISTS (SELECT 1 FROM export_cursors AS c
+                    WHERE EXISTS (SELECT 1 FROM charges AS b WHERE (b.xid, b.seq) > (c.xid, c.seq))
+                      AND EXISTS (SELECT 1 FROM entries AS b WHERE (b.xid, b.seq) > (c.xid, c.seq)))
+        OR NOT EXISTS (SELECT 1 FROM export_cursors)
         OR EXISTS (SELECT 1 FROM events AS e WHERE (e.xid, e.seq) > (
                SELECT xid, seq FROM rating_cursors ORDER BY xid, seq LIMIT 1))
         OR NOT EXISTS (SELECT 1 FROM rating_cursors)
