@@ -14,9 +14,12 @@ def make_directory(path: Path) -> None:
         flush(path.parent)
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Give `path` the content, whole or not at all."""
-    draft = path.with_name(path.name + ".draft")
+def replace(path: Path, content: bytes, *, writer: str = "") -> None:
+    """Give `path` the content, whole or not at all.
+
+    `writer` tells apart those that may write the same path at the same time.
+    """
+    draft = path.with_name(f"{path.name}{writer}.draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
         _write(descriptor, content)

@@ -7,6 +7,7 @@ from typing import Final
 
 from meter.export.gather.at_once import Entries
 from meter.export.ledger import LedgerTarget
+from meter.export.targets.files import FILES
 from meter.export.targets.quickbooks import QUICKBOOKS
 from meter.export.targets.spec import Kind
 from meter.export.targets.stripe import STRIPE
@@ -22,6 +23,7 @@ LEDGER: Final = Kind(
 )
 
 KINDS: Final[Mapping[str, Kind]] = {
+    "files": FILES,
     "ledger": LEDGER,
     "quickbooks": QUICKBOOKS,
     "stripe": STRIPE,

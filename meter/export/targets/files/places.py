@@ -1,0 +1,229 @@
+"""Where files go: a directory, or an S3-compatible store. An object is there whole or not at all, under its name."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from meter.export import durable
+from meter.export.contract import Retry, Uncertain
+from meter.export.http import CONNECT_TIMEOUT_S, REASON_CHARS_MAX, TIMEOUT_S
+from meter.export.targets.spec import Setup
+from meter.model.errors import BadInput
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config  # not there at run time
+
+S3: Final = "s3"
+# What the client says in words, as it keeps no status apart (obstore 0.12).
+_STATUS: Final = re.compile(r"status code: (\d{3})")
+_UNCONNECTED: Final = "kind: Connect,"
+_SLOW_DOWN: Final = "<Code>SlowDown</Code>"
+
+
+class PlaceFault(Exception):
+    """The place did not do what it was asked; `outcome` says what that makes of an item."""
+
+    def __init__(self, outcome: Retry | Uncertain) -> None:
+        """Keep the outcome."""
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+class Place(Protocol):
+    """Objects by name, slashes between folders. Every method raises PlaceFault."""
+
+    async def write(self, name: str, content: bytes) -> None:
+        """Have the object there, and stay there, when this returns; what was there under the name is replaced."""
+        ...
+
+    async def holds(self, name: str) -> bool:
+        """Tell whether the object is there, and stays there."""
+        ...
+
+    async def read(self, name: str) -> bytes:
+        """Return an object's content."""
+        ...
+
+    def names(self, folder: str) -> AsyncIterator[str]:
+        """Give the names of the objects in a folder."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Remove an object."""
+        ...
+
+
+class Directory:
+    """A directory of this machine, or one that is mounted."""
+
+    def __init__(self, root: Path) -> None:
+        """Keep the place; it is made when something is first written."""
+        self._root = root
+        # Two processes may write one object, where one of them was taken for dead.
+        self._writer = f".{uuid4().hex[:8]}"
+
+    async def write(self, name: str, content: bytes) -> None:
+        """See Place: the object is on the disk."""
+        await asyncio.to_thread(self._write, self._root / name, content)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            durable.make_directory(path.parent)
+            durable.replace(path, content, writer=self._writer)
+            for left in path.parent.glob(f"{path.name}.*.draft"):  # by a process that died over it
+                left.unlink(missing_ok=True)
+        except OSError as error:
+            raise _local_fault(error) from error
+
+    async def holds(self, name: str) -> bool:
+        """See Place."""
+        return await asyncio.to_thread(self._holds, self._root / name)
+
+    def _holds(self, path: Path) -> bool:
+        try:
+            if not path.is_file():
+                return False
+            # Whoever wrote it may have died before the name was flushed.
+            durable.flush(path.parent)
+        except OSError as error:
+            raise _local_fault(error) from error
+        return True
+
+    async def read(self, name: str) -> bytes:
+        """See Place."""
+        try:
+            return await asyncio.to_thread((self._root / name).read_bytes)
+        except OSError as error:
+            raise _local_fault(error) from error
+
+    async def names(self, folder: str) -> AsyncIterator[str]:
+        """See Place."""
+        try:
+            found = await asyncio.to_thread(os.listdir, self._root / folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _local_fault(error) from error
+        for name in sorted(found):
+            yield f"{folder}/{name}"
+
+    async def delete(self, name: str) -> None:
+        """See Place."""
+        try:
+            await asyncio.to_thread((self._root / name).unlink)
+        except OSError as error:
+            raise _local_fault(error) from error
+
+
+def _local_fault(error: OSError) -> PlaceFault:
+    where = f": {error.filename}" if error.filename else ""
+    return PlaceFault(Retry(f"{error.strerror or error}{where}"[:REASON_CHARS_MAX]))
+
+
+class Bucket:
+    """A bucket of S3, or of a store that speaks its language."""
+
+    def __init__(self, store: S3Store) -> None:
+        """Connect to nothing yet."""
+        self._store = store
+
+    async def write(self, name: str, content: bytes) -> None:
+        """See Place."""
+        try:
+            await obstore.put_async(self._store, name, content, use_multipart=False)
+        except (BaseError, OSError) as error:
+            raise _s3_fault(error) from error
+
+    async def holds(self, name: str) -> bool:
+        """See Place."""
+        try:
+            await obstore.head_async(self._store, name)
+        except FileNotFoundError:
+            return False
+        except (BaseError, OSError) as error:
+            raise _s3_fault(error) from error
+        return True
+
+    async def read(self, name: str) -> bytes:
+        """See Place."""
+        try:
+            found = await obstore.get_async(self._store, name)
+            return bytes(await found.bytes_async())
+        except (BaseError, OSError) as error:
+            raise _s3_fault(error) from error
+
+    async def names(self, folder: str) -> AsyncIterator[str]:
+        """See Place."""
+        try:
+            async for page in obstore.list(self._store, prefix=folder):
+                for found in page:
+                    yield found["path"]
+        except (BaseError, OSError) as error:
+            raise _s3_fault(error) from error
+
+    async def delete(self, name: str) -> None:
+        """See Place."""
+        try:
+            await obstore.delete_async(self._store, name)
+        except (BaseError, OSError) as error:
+            raise _s3_fault(error) from error
+
+
+def _s3_fault(error: Exception) -> PlaceFault:
+    """Return what an error makes of an item: the place is at fault, never the item, so it is tried again."""
+    text = str(error)
+    status = _STATUS.search(text)
+    first_line = text.partition("\n")[0]
+    said = first_line.rpartition(" - ")[2] if status is None else f"answered {first_line[status.start(1) :]}"
+    reason = said[:REASON_CHARS_MAX]
+    if status is None:
+        return PlaceFault(Retry(reason) if _UNCONNECTED in text else Uncertain(reason))
+    if status[1] == "429" or _SLOW_DOWN in text:
+        return PlaceFault(Retry(reason, throttled=True))
+    return PlaceFault(Uncertain(reason) if status[1].startswith("5") else Retry(reason))
+
+
+def place_of(setup: Setup) -> Place:
+    """Return where the target's files go. Raises BadInput (`bad_target`)."""
+    if setup.base_url is None:
+        return Directory(setup.data_dir / "files" / setup.name)
+    if "://" not in setup.base_url:
+        return Directory(Path(setup.base_url))
+    parts = urlsplit(setup.base_url)
+    if parts.scheme == "file" and parts.hostname in {None, "localhost"} and parts.path.startswith("/"):
+        return Directory(Path(unquote(parts.path)))
+    if parts.scheme == S3 and parts.netloc:
+        return Bucket(_store(setup, parts.netloc, unquote(parts.path).strip("/")))
+    raise BadInput("base_url is no place; write a path, file:///path or s3://bucket/prefix", code="bad_target")
+
+
+def _store(setup: Setup, bucket: str, prefix: str) -> S3Store:
+    endpoint = str(setup.options["endpoint"])
+    config: S3Config = {"region": str(setup.options["region"])}
+    if endpoint:
+        config["endpoint"] = endpoint
+    if setup.client_id is not None and setup.client_secret is not None:
+        config["access_key_id"] = setup.client_id
+        config["secret_access_key"] = setup.client_secret
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        config=config,
+        client_options={
+            "timeout": f"{TIMEOUT_S:.0f}s",
+            "connect_timeout": f"{CONNECT_TIMEOUT_S:.0f}s",
+            "allow_http": endpoint.startswith("http://"),
+        },
+        retry_config={"max_retries": 0},  # retries are the lane's
+    )
