@@ -106,9 +106,9 @@ async def test_a_fee_that_is_credited_in_mid_month_nets_to_nothing_per_day_after
         for entry in await entries(space):
             if entry.kind == "earned" and "acme-flex" in await _line_of(space, entry.dimensions["charge"]):
                 fee[entry.day] = fee.get(entry.day, Decimal(0)) - entry.postings[1].amount
-        after = [fee.get(day, Decimal(0)) for day in MARCH[16:]]
-        assert max(map(abs, after)) <= Decimal("0.01")
-        assert abs(sum(after)) <= Decimal("0.01")
+        after: list[Decimal] = [fee.get(day, Decimal(0)) for day in MARCH[16:]]
+        assert max([abs(amount) for amount in after]) <= Decimal("0.01")
+        assert abs(sum(after, Decimal(0))) <= Decimal("0.01")
         sums = await balances(space)
         assert "liabilities:deferred" not in sums
         assert sums["income:membership"] == -sums["assets:receivable"]
@@ -203,6 +203,23 @@ async def test_any_number_of_processes_enter_each_day_once(database_url: str) ->
         # Two days are paid for, and what was charged for the others came back.
         assert "liabilities:deferred" not in sums
         assert sums["income:membership"] == -sums["assets:receivable"]
+
+
+async def test_a_line_of_which_another_process_holds_a_part_is_left_to_it(database_url: str) -> None:
+    async with open_space(database_url, FEES) as space:
+        await until(space, "2026-03-05T12:00")
+        await space.apply(FEES.replace("seats: 1", "seats: 2"))
+        await space.rate()
+        before = await told(space)
+        space.now = at("2026-03-06T12:00")
+        async with space.database.begin() as other:
+            held = await other.execute(text("SELECT charge FROM deferrals ORDER BY charge LIMIT 1 FOR UPDATE"))
+            assert len(held.all()) == 1
+            assert not await new_earner(space).step()
+            assert await told(space) == before
+        await until(space, "2026-03-06T12:00")
+        [(day, kind, postings)] = [one for one in await told(space) if one not in before]
+        assert (day, kind, postings["income:membership"]) == ("2026-03-05", "earned", "-12.84")
 
 
 async def test_a_sweep_waits_for_midnight(database_url: str) -> None:
