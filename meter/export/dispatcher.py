@@ -21,6 +21,7 @@ from meter.export.contract import Exporter, Finding, Outcome, Retry, Uncertain, 
 from meter.export.delivery import answered, claim, due_run, found, orphan, pause_s
 from meter.export.gather.gatherer import Gatherer
 from meter.export.http import overtaken
+from meter.export.streams import stopping
 from meter.model.errors import MeterError, Unavailable
 from meter.store.deliveries import backlogs
 from meter.store.engine import Database
@@ -185,6 +186,10 @@ class Dispatcher:
         ]
         self._woken = [asyncio.Event() for _ in self._lanes]
         self._moved = asyncio.Event()
+        self._stopping = False
+
+    def _stop(self) -> None:
+        self._stopping = True
 
     def wake(self) -> None:
         """Look into the outbox now: a hint, without which it is looked into a little later."""
@@ -224,7 +229,7 @@ class Dispatcher:
     async def _drive(self, lane: Lane, woken: asyncio.Event) -> None:
         while True:
             woken.clear()
-            wait_s = await _to_the_end(self._step(lane))
+            wait_s = await _to_the_end(self._step(lane), cancelled=self._stop)
             if wait_s > 0:
                 await _set_within(woken, wait_s)
             else:
@@ -235,10 +240,12 @@ class Dispatcher:
         gatherer = self._gatherers.get(lane.target)
         gathered = None if gatherer is None else await gatherer.step(lease)
         wait_s = await lane.step(lease)
-        return 0.0 if gathered is not None and gathered.more else wait_s
+        # A target that is left alone for long is still gathered for.
+        return 0.0 if gathered is not None and gathered.more else min(wait_s, POLL_INTERVAL_S)
 
     async def _step(self, lane: Lane) -> float:
         try:
+            stopping.set(lambda: self._stopping)
             overtaken.set(lambda: not self._keeper.held([lane.lease_name]))
             with self._keeper.holding([lane.lease_name]) as held:
                 if held:
@@ -266,11 +273,12 @@ async def _set_within(event: asyncio.Event, timeout_s: float) -> None:
         pass
 
 
-async def _to_the_end(step: Coroutine[None, None, float]) -> float:
+async def _to_the_end(step: Coroutine[None, None, float], *, cancelled: Callable[[], None]) -> float:
     """Return what `step` returns; when cancelled, let it finish first, so that what was sent is also recorded."""
     task = asyncio.ensure_future(step)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        cancelled()
         await asyncio.wait([task])
         raise

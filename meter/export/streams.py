@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from typing import Final, TypeVar
 
 from meter.clock import monotonic_s
@@ -18,6 +19,9 @@ from meter.telemetry import log
 # what is known of the other items is not lost with one that hangs.
 START_WITHIN_S: Final = 60.0
 END_WITHIN_S: Final = 110.0
+
+# Tells whether the gateway is stopping: what is under way is finished, and nothing more begins.
+stopping: ContextVar[Callable[[], bool]] = ContextVar("stopping", default=lambda: False)
 
 Answer = TypeVar("Answer", Outcome, Finding)
 
@@ -60,6 +64,27 @@ async def ask_each(
     return await _run(items, [[place] for place in range(len(items))], one, limits)
 
 
+class _Call:
+    """When a call begins nothing more."""
+
+    def __init__(self) -> None:
+        self._last_start_s = monotonic_s() + START_WITHIN_S
+        self._failures = 0
+
+    def over(self) -> bool:
+        """Return whether what is left stays untried."""
+        if self._failures >= FAILURES_MAX or monotonic_s() > self._last_start_s:
+            return True
+        return overtaken.get()() or stopping.get()()
+
+    def heard(self, answer: Outcome | Finding) -> None:
+        """Learn from an answer, whichever item it is about."""
+        if isinstance(answer, Untried) or (isinstance(answer, Retry) and answer.throttled):
+            self._failures = FAILURES_MAX  # no failure, but a reason to stop all the same
+        elif self._failures < FAILURES_MAX:
+            self._failures = self._failures + 1 if failed(answer) else 0
+
+
 async def _run(
     items: Sequence[OutboxItem],
     streams: Sequence[Sequence[int]],
@@ -67,22 +92,17 @@ async def _run(
     limits: Limits,
 ) -> list[Answer | Uncertain | Untried]:
     answers: list[Answer | Uncertain | Untried] = [Untried()] * len(items)
-    last_start_s = monotonic_s() + START_WITHIN_S
     waiting = iter(streams)
-    failures = 0
+    call = _Call()
 
     async def work() -> None:
-        nonlocal failures
         for stream in waiting:  # shared by all: each takes the next
             for place in stream:
-                if failures >= FAILURES_MAX or monotonic_s() > last_start_s or overtaken.get()():
+                if call.over():
                     return
                 answers[place] = Uncertain("the time of the call was up")  # what stays if it is
                 answers[place] = answer = await _answer(one, items[place])
-                if isinstance(answer, Untried) or (isinstance(answer, Retry) and answer.throttled):
-                    failures = FAILURES_MAX  # no failure, but a reason to stop all the same
-                elif failures < FAILURES_MAX:
-                    failures = failures + 1 if failed(answer) else 0
+                call.heard(answer)
                 if not isinstance(answer, Delivered):
                     break
 

@@ -232,9 +232,12 @@ async def test_a_target_that_gives_fewer_answers_than_it_got_items_is_asked(data
     assert (target.held, target.asked) == (keys, keys)
 
 
+@pytest.mark.parametrize("keys_kept_s", [0.0, 3600.0], ids=["keeps_none", "keeps_keys"])
 @pytest.mark.parametrize("taken", [True, False])
-async def test_what_a_dead_process_was_sending_is_asked_about(database: Database, *, taken: bool) -> None:
-    target = FakeTarget()
+async def test_what_a_dead_process_was_sending_is_not_known(
+    database: Database, *, taken: bool, keys_kept_s: float
+) -> None:
+    target = FakeTarget(keys_kept_s=keys_kept_s)
     [key] = await book(database, *items_of("a"))
     if taken:
         target.after_taking = lambda _item: Killed()
@@ -249,8 +252,8 @@ async def test_what_a_dead_process_was_sending_is_asked_about(database: Database
         await run_dry(lane, lease)
         await make_due(database)
         await run_dry(lane, lease)
-    assert (target.asked, target.held) == ([key], [key])
-    assert target.sends == [key] * (1 if taken else 2)
+    assert (target.asked, target.held) == ([] if keys_kept_s else [key], [key])
+    assert target.sends == [key] * (1 if taken and not keys_kept_s else 2)
 
 
 async def test_a_lane_that_was_overtaken_while_it_sent_records_nothing(database: Database) -> None:
@@ -363,6 +366,34 @@ async def test_a_gateway_that_stops_finishes_what_it_was_sending(database: Datab
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await states(database) == ["delivered"]
+
+
+async def test_a_gateway_that_stops_begins_nothing_more(database: Database) -> None:
+    target = FakeTarget()
+    first, second = await book(database, *items_of("a", "b"))
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(item: OutboxItem) -> Outcome:
+        entered.set()
+        await go_on.wait()
+        return await target._take(item)
+
+    target.send = partial(one_by_one, send_one=slowly, limits=target.limits)  # type: ignore[method-assign]
+    dispatcher = Dispatcher(database, operator=OPERATOR, exporters={"ledger": target}, telemetry=Telemetry())
+    task = asyncio.create_task(dispatcher.run())
+    async with asyncio.timeout(SOON_S):
+        await entered.wait()
+        task.cancel()
+        while not dispatcher._stopping:  # noqa: ASYNC110 -- it tells its lanes only
+            await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert target.sends == [first]
+    assert [(one.key, one.state, one.attempts) for one in await deliveries(database)] == [
+        (first, "delivered", 1),
+        (second, "pending", 0),
+    ]
 
 
 @pytest.mark.parametrize("keys_kept_s", [0.0, 3600.0], ids=["keeps_none", "keeps_keys"])
