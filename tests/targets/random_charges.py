@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace as with_
 
 from meter.export.gather.gatherer import items_from
 from meter.export.gather.shape import Booked, Shape
+from meter.export.payload import ChargeBatch, thawed
 from meter.model.charge import Charge, Draw, LineTax, Share, Shared
 from meter.store.outbox import OutboxItem
 from tests.booked import NOON, OPERATOR, a_charge, a_fee, a_line
@@ -69,3 +73,23 @@ def sums_of(booked: list[Charge]) -> dict[str, tuple[Decimal, Decimal]]:
         before = sums.get(charge.line.currency, (Decimal(0), Decimal(0)))
         sums[charge.line.currency] = (before[0] + net, before[1] + charge.tax_amount)
     return sums
+
+
+def told_sums(made: list[OutboxItem]) -> dict[str, tuple[Decimal, Decimal]]:
+    """What items of charges come to by batch: net and tax."""
+    sums = {}
+    for item in made:
+        content = thawed(item.operation, item.payload)
+        assert isinstance(content, ChargeBatch)
+        sums[item.batch] = net_and_tax(msgspec.json.decode(charge) for charge in content.charges)
+    return sums
+
+
+def net_and_tax(told: Iterable[Mapping[str, Any]]) -> tuple[Decimal, Decimal]:
+    """What charges come to, as the API gives them."""
+    net = tax = Decimal(0)
+    for charge in told:
+        of_tax = charge["tax"] or {"amount": "0", "inclusive": False}
+        net += Decimal(charge["rounded"]) - (Decimal(of_tax["amount"]) if of_tax["inclusive"] else 0)
+        tax += Decimal(of_tax["amount"])
+    return net, tax

@@ -30,17 +30,19 @@ from meter.export.gather.gatherer import items_from
 from meter.export.gather.shape import Booked
 from meter.export.targets.files import FILES
 from meter.export.targets.files.target import FilesTarget
-from meter.export.targets.spec import Setup
+from meter.export.targets.spec import Means, Setup
 from meter.model.charge import Charge
 from meter.model.errors import Unavailable
 from meter.store.engine import Database
 from meter.store.outbox import OutboxItem
+from meter.telemetry import Telemetry
 from tests.booked import OPERATOR, a_charge, a_line
 from tests.export.books import entry
 from tests.export.gathering import known
+from tests.targets.cases.files import CASE
 from tests.targets.driving import driven
 from tests.targets.fakes.s3 import FakeS3
-from tests.targets.proxy import FaultProxy, Odds
+from tests.targets.proxy import Fault, FaultProxy, Odds
 from tests.targets.random_charges import items_of, random_charges, sums_of
 
 Suffix = Literal["csv", "parquet"]
@@ -376,19 +378,19 @@ async def test_a_store_that_is_not_there_or_knows_no_such_key_is_told_by_check()
 
 
 async def test_the_lake_is_right_to_the_cent_whatever_the_network_does(database: Database) -> None:
-    booked = random_charges(600, seed=12)
-    made = items_of(Charges(apart="day", charges_max=3), booked, "lake", page=20)
+    made = CASE.items(250, 12)
     often = dict.fromkeys(("too_many", "error_before", "error_after", "reset_before", "reset_after"), 0.05)
     async with FakeS3() as fake, FaultProxy(fake, Odds(**often), seed=12) as proxy:
-        target = FilesTarget(s3_setup(proxy.url))
-        async with driven(database, target, "lake") as lane:
+        proxy.plan(Fault.HANG_AFTER, Fault.RESET_AFTER)
+        means = Means(database=database, telemetry=Telemetry())
+        async with driven(database, CASE.open(CASE.setup(proxy.url), means), "lake") as lane:
             await lane.add(made)
             await lane.drain()
             assert {one.state for one in await lane.deliveries()} == {"delivered"}
         assert proxy.counts.total() > 20
         assert max(fake.puts.values()) > 1
-        assert len(fake.objects) == len(made) > 200
-        assert sums_in({key: one.content for key, one in fake.objects.items()}, "csv") == sums_of(booked)
+        assert len(made) == 250
+        assert CASE.books(fake) == CASE.wanted(made)
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

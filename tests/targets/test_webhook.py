@@ -44,6 +44,7 @@ from tests.booked import OPERATOR, a_charge, a_line
 from tests.export.books import entry
 from tests.export.clocks import VirtualClock
 from tests.export.gathering import known
+from tests.targets.cases.webhook import CASE
 from tests.targets.driving import driven
 from tests.targets.fakes.receiver import SECRET, FakeReceiver
 from tests.targets.proxy import Fault, FaultProxy, Odds
@@ -302,6 +303,7 @@ async def test_charges_arrive_once_each_and_in_order_whatever_the_network_does(d
         assert fake.repeats > 0
         assert (fake.unverified, fake.changed) == (0, [])
         assert sorted(fake.taken) == sorted(webhook_id(item) for item in items)
+        assert CASE.books(fake) == CASE.wanted(items)
         received: dict[str, list[str]] = defaultdict(list)
         for message in fake.taken.values():
             for one in message["data"]["charges"]:

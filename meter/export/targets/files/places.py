@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote, urlsplit
@@ -194,8 +195,8 @@ def _s3_fault(error: Exception) -> PlaceFault:
     return PlaceFault(Uncertain(reason) if status[1].startswith("5") else Retry(reason))
 
 
-def place_of(setup: Setup) -> Place:
-    """Return where the target's files go. Raises BadInput (`bad_target`)."""
+def place_of(setup: Setup, *, timeout_s: float = TIMEOUT_S) -> Place:
+    """Return where the target's files go; a store has `timeout_s` for an answer. Raises BadInput (`bad_target`)."""
     if setup.base_url is None:
         return Directory(setup.data_dir / "files" / setup.name)
     if "://" not in setup.base_url:
@@ -204,11 +205,11 @@ def place_of(setup: Setup) -> Place:
     if parts.scheme == "file" and parts.hostname in {None, "localhost"} and parts.path.startswith("/"):
         return Directory(Path(unquote(parts.path)))
     if parts.scheme == S3 and parts.netloc:
-        return Bucket(_store(setup, parts.netloc, unquote(parts.path).strip("/")))
+        return Bucket(_store(setup, parts.netloc, unquote(parts.path).strip("/"), timeout_s))
     raise BadInput("base_url is no place; write a path, file:///path or s3://bucket/prefix", code="bad_target")
 
 
-def _store(setup: Setup, bucket: str, prefix: str) -> S3Store:
+def _store(setup: Setup, bucket: str, prefix: str, timeout_s: float) -> S3Store:
     endpoint = str(setup.options["endpoint"])
     config: S3Config = {"region": str(setup.options["region"])}
     if endpoint:
@@ -221,8 +222,8 @@ def _store(setup: Setup, bucket: str, prefix: str) -> S3Store:
         prefix=prefix or None,
         config=config,
         client_options={
-            "timeout": f"{TIMEOUT_S:.0f}s",
-            "connect_timeout": f"{CONNECT_TIMEOUT_S:.0f}s",
+            "timeout": timedelta(seconds=timeout_s),
+            "connect_timeout": timedelta(seconds=min(CONNECT_TIMEOUT_S, timeout_s)),
             "allow_http": endpoint.startswith("http://"),
         },
         retry_config={"max_retries": 0},  # retries are the lane's
