@@ -17,12 +17,13 @@ import msgspec
 from meter.model.journal import JournalEntry
 from meter.model.money import ZERO
 
-Operation: TypeAlias = Literal["journal", "day", "charges", "line", "invoice"]
+Operation: TypeAlias = Literal["journal", "day", "charges", "line", "invoice", "usage"]
 JOURNAL: Final = "journal"  # JournalBatch: entries as they are
 DAY: Final = "day"  # DayJournal: postings summed
 CHARGES: Final = "charges"  # ChargeBatch: charges as they are
 LINE: Final = "line"  # LineItem: charges summed, replaced or added to
 INVOICE: Final = "invoice"  # Invoice: an account's lines of a period; with a negative sum, a credit note
+USAGE: Final = "usage"  # MeterUsage: what a target that prices by itself counts
 CLOSED: Final = "closed"  # PeriodClosed: nothing more comes for an account's period
 
 
@@ -185,6 +186,24 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
         return sum((line.tax_amount for line in self.lines), ZERO)
 
 
+class MeterUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Usage of one account and meter, for a target that prices it by itself: a number at a time.
+
+    `event` is the target's own name of the meter. `value` is below zero where it takes back what was sent before.
+    `alone`: nothing else of them is sent for the minute of `at`, unless it comes later.
+    """
+
+    account: str
+    customer: str
+    meter: str
+    event: str
+    at: datetime
+    value: Decimal
+    unit: str
+    charges: int
+    alone: bool = False
+
+
 class PeriodClosed(msgspec.Struct, frozen=True, kw_only=True):
     """The billing period of an account is closed: its invoice may be issued."""
 
@@ -196,13 +215,14 @@ class PeriodClosed(msgspec.Struct, frozen=True, kw_only=True):
     end: datetime
 
 
-Content: TypeAlias = JournalBatch | DayJournal | ChargeBatch | LineItem | Invoice | PeriodClosed
+Content: TypeAlias = JournalBatch | DayJournal | ChargeBatch | LineItem | Invoice | MeterUsage | PeriodClosed
 _TYPES: Final[Mapping[str, type[Content]]] = {
     JOURNAL: JournalBatch,
     DAY: DayJournal,
     CHARGES: ChargeBatch,
     LINE: LineItem,
     INVOICE: Invoice,
+    USAGE: MeterUsage,
     CLOSED: PeriodClosed,
 }
 _OPERATIONS: Final = {kind: operation for operation, kind in _TYPES.items()}

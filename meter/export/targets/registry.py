@@ -11,7 +11,9 @@ from meter.export.targets.files import FILES
 from meter.export.targets.quickbooks import QUICKBOOKS
 from meter.export.targets.spec import Kind
 from meter.export.targets.stripe import STRIPE
+from meter.export.targets.stripe_meters import STRIPE_METERS
 from meter.export.targets.webhook import WEBHOOK
+from meter.export.targets.xero import XERO
 
 LEDGER: Final = Kind(
     title="Beancount and hledger files",
@@ -27,5 +29,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "ledger": LEDGER,
     "quickbooks": QUICKBOOKS,
     "stripe": STRIPE,
+    "stripe-meters": STRIPE_METERS,
     "webhook": WEBHOOK,
+    "xero": XERO,
 }

@@ -63,7 +63,9 @@ class StripeMeters(StripeItems):
         return [
             *super().routes(),
             ("GET", "/v1/billing/meters", lambda call: page(call.path, self._meters.known.values(), parameters(call))),
+            ("GET", "/v1/billing/meters/{id}/event_summaries", self._summarise),
             ("POST", "/v1/billing/meter_events", self._take_event),
+            ("POST", "/v2/billing/meter_events", self._take_event),
             ("POST", "/v1/billing/meter_event_adjustments", self._cancel_event),
             ("POST", "/v2/billing/meter_event_session", self._open_session),
             ("POST", "/v2/billing/meter_event_stream", self._take_stream),
@@ -138,10 +140,34 @@ class StripeMeters(StripeItems):
         self._meters.reports[id] = thin | {"data": data}
         return thin
 
-    def _take_event(self, call: Call) -> Answer:
+    def _summarise(self, call: Call) -> Answer:
         asked = parameters(call)
-        at = datetime.fromtimestamp(whole(asked["timestamp"], "timestamp"), self.clock.now().tzinfo) \
-            if "timestamp" in asked else self.clock.now()  # fmt: skip
+        start, end = whole(asked["start_time"], "start_time"), whole(asked["end_time"], "end_time")
+        if start % 60 or end % 60:
+            raise refuse("start_time and end_time are at the beginning of a minute.", param="start_time")
+        event_name = next(
+            (name for name, one in self._meters.known.items() if one["id"] == call.parts["id"]), None
+        )
+        if event_name is None:
+            raise missing("meter", call.parts["id"], "id")
+        values = [
+            one.value for one in self._meters.events
+            if (one.event_name, one.customer, one.cancelled) == (event_name, asked["customer"], False)
+            and start <= one.timestamp.timestamp() < end
+        ]  # fmt: skip
+        summary = {
+            "id": self.new_id("mtrusg"), "object": "billing.meter_event_summary", "livemode": False,
+            "aggregated_value": sum(values, Decimal(0)), "start_time": start, "end_time": end,
+            "meter": call.parts["id"],
+        }  # fmt: skip
+        return page(call.path, [summary] if values else [], asked)
+
+    def _take_event(self, call: Call) -> Answer:
+        asked = json.loads(call.body) if call.path.startswith("/v2/") else parameters(call)
+        at = self.clock.now()
+        if "timestamp" in asked:
+            at = datetime.fromisoformat(asked["timestamp"]) if call.path.startswith("/v2/") \
+                else datetime.fromtimestamp(whole(asked["timestamp"], "timestamp"), at.tzinfo)  # fmt: skip
         identifier = asked.get("identifier") or self.new_id("identifier")
         if asked.get("event_name") not in self._meters.known:
             raise refuse(f"No active meter found for event name {asked.get('event_name')}.", param="event_name")

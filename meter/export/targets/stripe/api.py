@@ -131,10 +131,14 @@ class Api:
         reason = f"the list {path} has more than {PAGES_MAX * PAGE_MAX} objects; that is more than one account's"
         raise Ends(Refused(reason))
 
-    async def write(self, path: str, params: Mapping[str, Any], *, key: str, **options: Any) -> Object:
-        """Return what Stripe made of it. Raises NotTaken where it certainly made nothing; Ends for all else."""
+    async def write(self, path: str, params: Mapping[str, Any], *, key: str | None = None, **options: Any) -> Object:
+        """Return what Stripe made of it. Raises NotTaken where it certainly made nothing; Ends for all else.
+
+        `key` None: what is written has a name by which Stripe takes it once; `options` are the library's.
+        """
+        given = options if key is None else {**options, "idempotency_key": key}
         try:
-            answer = await self._client.raw_request_async("post", path, **params, **options, idempotency_key=key)
+            answer = await self._client.raw_request_async("post", path, **params, **given)
         except Unsent as error:
             raise Ends(Retry(str(error))) from error
         except Fault as error:
