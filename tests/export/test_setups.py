@@ -51,6 +51,16 @@ def test_books_have_one_mode_and_invoices_one_sender() -> None:
     assert "one and other are one and the same quickbooks" in twice.conflicts[0]
 
 
+def test_one_place_gets_a_dataset_once() -> None:
+    hook = {"kind": "webhook", "base_url": "https://hooks.example/x", "secrets": ["whsec_" + "A" * 32]}
+    assert "a and b are one and the same webhook" in targets(a=hook, b=hook).conflicts[0]
+    assert targets(a=hook, b={**hook, "options": {"dataset": "journal"}}).faults == []
+    assert targets(a=hook, b={**hook, "base_url": "https://hooks.example/y"}).faults == []
+    assert targets(a={"kind": "files"}, b={"kind": "files"}).faults == []  # each has a directory of its own
+    lake = {"kind": "files", "base_url": "s3://lake/raw"}
+    assert "one and the same files" in targets(a=lake, b=lake).conflicts[0]
+
+
 def test_a_target_knows_who_else_invoices() -> None:
     found = targets(
         stripe={"kind": "stripe", "api_key": "sk"},

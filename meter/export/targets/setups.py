@@ -112,9 +112,11 @@ def _together(targets: list[ConfiguredTarget]) -> list[str]:
     seen: dict[tuple[str, str | None, str | None], str] = {}
     for target in targets:
         setup = target.setup
-        if setup.company is None and setup.api_key is None:
+        # What has no account at a vendor is known by its address, and may be told different things there.
+        known_by = setup.company or setup.api_key or (setup.base_url and str(setup.options.get("dataset")))
+        if known_by is None:
             continue
-        place = (setup.kind, setup.base_url, setup.company or setup.api_key)
+        place = (setup.kind, setup.base_url, known_by)
         if place in seen:
             faults.append(
                 f"METER_TARGETS: {seen[place]} and {setup.name} are one and the same {setup.kind}; keep one of them"
