@@ -7,14 +7,15 @@ The rows say what is left to do, so any number of processes may sweep, and one t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from meter.booking.worker import RatingWorker
 from meter.clock import Clock, monotonic_s
 from meter.export.journal import BookingDay, earned_entries
 from meter.model.instant import local_midnight
+from meter.model.journal import Deferral
 from meter.store.deferrals import lock_due, move_on
 from meter.store.engine import Database
 from meter.store.journal import insert_entries
@@ -22,8 +23,10 @@ from meter.telemetry import Telemetry
 
 # What was booked just before midnight and committed just after it is found by the next look.
 SWEEP_INTERVAL_S: Final = 60.0
-# Gone through in one transaction: an entry each for the day that has just ended.
+# Gone through in one transaction: an entry each for the day that has just ended, in some 50 ms.
 DEFERRALS_MAX: Final = 200
+# After a standstill of days a transaction goes no further than about so many entries: others share its loop.
+ENTRIES_MAX: Final = 1000
 
 
 class Earner:
@@ -69,9 +72,10 @@ class Earner:
             booked_at = self._clock()
             day = BookingDay.at(booked_at, facts.catalogs.at(booked_at))
             deferrals = await lock_due(connection, self._operator, before=day.today, deferrals_max=DEFERRALS_MAX)
-            entries = earned_entries(deferrals, before=day.today, dated=day.of)
+            before = _reach(deferrals, day.today)
+            entries = earned_entries(deferrals, before=before, dated=day.of)
             await insert_entries(connection, self._operator, entries)
-            await move_on(connection, self._operator, [one.charge for one in deferrals], before=day.today)
+            await move_on(connection, self._operator, [one.charge for one in deferrals], before=before)
         if deferrals:
             self._next_s = monotonic_s()
             self._telemetry.entries_suspended(sum(entry.suspense for entry in entries))
@@ -79,3 +83,11 @@ class Earner:
             return True
         self._midnight = local_midnight(day.today + timedelta(days=1), day.timezone)
         return False
+
+
+def _reach(deferrals: Sequence[Deferral], today: date) -> date:
+    """Return the day up to which one transaction enters: today, or as many days from the oldest as it bears."""
+    if not deferrals:
+        return today
+    days = max(1, ENTRIES_MAX // len(deferrals))
+    return min(today, min(one.next_day for one in deferrals) + timedelta(days=days))

@@ -80,7 +80,7 @@ async def move_on(connection: AsyncConnection, operator: str, charges: Collectio
     """Say that every day before `before` of these charges' schedules is entered."""
     await connection.execute(
         text(
-            "UPDATE deferrals SET next_day = least(end_day, :before)"
+            "UPDATE deferrals SET next_day = greatest(next_day, least(end_day, :before))"
             " WHERE operator = :operator AND charge = ANY(CAST(:charges AS text[]))"
         ),
         {"operator": operator, "charges": sorted(charges), "before": before},

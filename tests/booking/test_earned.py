@@ -205,6 +205,29 @@ async def test_any_number_of_processes_enter_each_day_once(database_url: str) ->
         assert sums["income:membership"] == -sums["assets:receivable"]
 
 
+async def test_after_a_standstill_days_are_entered_a_few_at_a_time(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = (
+        "  late: {name: Late, subscriptions: [{id: late-big, plan: big, from: 2026-03-20, to: 2026-04-01}]}\nmembers:"
+    )
+    monkeypatch.setattr("meter.booking.earner.ENTRIES_MAX", 6)
+    async with open_space(database_url, FEES.replace("members:", late)) as space:
+        await until(space, "2026-03-02T12:00")
+        space.now = at("2026-03-20T12:00")
+        await space.rate()
+        space.now = at("2026-03-25T12:00")
+        earner = new_earner(space)
+        reached = []
+        while await earner.step():
+            reached.append(max(await by_day(space)).day)
+        # Both wait, of which one three weeks; the other has nothing to enter before the twentieth.
+        assert reached == [4, 7, 10, 13, 16, 19, 22, 24]
+        earned = await by_day(space)
+        assert list(earned) == MARCH[:24]
+        assert earned[MARCH[19]] == Decimal("6.42") + Decimal("9.68")
+
+
 async def test_a_line_of_which_another_process_holds_a_part_is_left_to_it(database_url: str) -> None:
     async with open_space(database_url, FEES) as space:
         await until(space, "2026-03-05T12:00")
