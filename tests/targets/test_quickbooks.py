@@ -16,27 +16,36 @@ from msgspec.structs import replace as with_
 from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused, Retry, Uncertain, Untried
 from meter.export.gather.documents import Documents
 from meter.export.http import Answer
+from meter.export.payload import DayJournal, Invoice
 from meter.export.reconcile import Expected, reconcile
+from meter.export.targets.books import batch_in
 from meter.export.targets.quickbooks import QUICKBOOKS, faults_of, shape_of
 from meter.export.targets.quickbooks.api import quoted
-from meter.export.targets.quickbooks.entities import TEXT_CHARS_MAX, batch_in, body_of, entity_of
+from meter.export.targets.quickbooks.entities import TEXT_CHARS_MAX, body_of, entity_of
 from meter.export.targets.quickbooks.exporter import QuickBooksTarget
 from meter.export.targets.quickbooks.replies import outcome_of_answer
 from meter.export.targets.quickbooks.rules import Rules, rules_of
 from meter.export.targets.spec import Means, Setup
+from meter.model.charge import LineTax
 from meter.model.errors import BadInput, Unavailable
 from meter.store.engine import Database
 from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry
+from tests.booked import MARCH, a_charge, a_line
+from tests.export.books import entry
 from tests.export.clocks import VirtualClock
-from tests.export.gathering import customers
+from tests.export.gathering import NOW, Desk, account, customers, known
 from tests.targets.cases.quickbooks import (
     CASE,
     DEPOSIT,
+    EXEMPT,
     FIRST_CUSTOMER,
+    INCOME,
     INVOICES,
     LANDLORDS_VENDOR,
     RECEIVABLE,
+    TAX_CODE,
+    TAX_RATE,
     VAT,
     WALK_IN,
     fake,
@@ -168,19 +177,29 @@ def test_a_long_note_keeps_the_name_of_the_batch() -> None:
 # --- invoices ---------------------------------------------------------------------------------------------------------
 
 
+def tax_line(tax: str, net: str) -> dict[str, Any]:
+    detail = {"TaxRateRef": {"value": TAX_RATE}, "PercentBased": True, "TaxPercent": Decimal(19)}
+    return {
+        "Amount": Decimal(tax),
+        "DetailType": "TaxLineDetail",
+        "TaxLineDetail": {**detail, "NetAmountTaxable": Decimal(net)},
+    }
+
+
 def test_an_invoice_has_our_sums_and_our_tax() -> None:
     deposit = line("200.00", tax=None, meter="deposit", item=DEPOSIT)
     body = body_of(invoice(line("10.00"), deposit), BATCH, RULES, {"Berlin": "21"})
     assert (body["TxnDate"], body["DueDate"]) == ("2026-11-30", "2026-12-14")
     assert body["CustomerRef"] == {"value": str(FIRST_CUSTOMER)}
-    assert (body["GlobalTaxCalculation"], body["TxnTaxDetail"]) == ("TaxExcluded", {"TotalTax": Decimal("1.90")})
+    assert body["GlobalTaxCalculation"] == "TaxExcluded"
+    assert body["TxnTaxDetail"] == {"TotalTax": Decimal("1.90"), "TaxLine": [tax_line("1.90", "10.00")]}
     told = [
         (one["Amount"], one["SalesItemLineDetail"]["ItemRef"]["value"], one["SalesItemLineDetail"]["TaxCodeRef"])
         for one in body["Line"]
     ]
     assert told == [
-        (Decimal("10.00"), "7", {"value": "TAX19"}),
-        (Decimal("200.00"), DEPOSIT, {"value": "EXEMPT"}),
+        (Decimal("10.00"), "7", {"value": TAX_CODE}),
+        (Decimal("200.00"), DEPOSIT, {"value": EXEMPT}),
     ]
     assert body["Line"][0]["Description"] == "print-pages, berlin, 2026-11-01: 34 page, 4 of it covered"
     assert body["PrivateNote"].startswith("account account-0, 2026-11-01 to 2026-12-01, 6 charges")
@@ -190,7 +209,7 @@ def test_an_inclusive_price_is_sent_without_its_tax() -> None:
     inclusive = line("10.00", tax=with_(VAT, inclusive=True))
     body = body_of(invoice(inclusive), BATCH, RULES, {"Berlin": "21"})
     assert body["Line"][0]["Amount"] == Decimal("8.10")
-    assert body["TxnTaxDetail"] == {"TotalTax": Decimal("1.90")}
+    assert body["TxnTaxDetail"] == {"TotalTax": Decimal("1.90"), "TaxLine": [tax_line("1.90", "8.10")]}
 
 
 def test_what_gives_back_more_than_it_takes_is_a_credit_memo_of_positive_amounts() -> None:
@@ -198,7 +217,7 @@ def test_what_gives_back_more_than_it_takes_is_a_credit_memo_of_positive_amounts
     assert entity_of(memo) == "CreditMemo"
     body = body_of(memo, BATCH, RULES, {"Berlin": "21"})
     assert [one["Amount"] for one in body["Line"]] == [Decimal("10.00"), Decimal("-2.00")]
-    assert body["TxnTaxDetail"] == {"TotalTax": Decimal("1.52")}
+    assert body["TxnTaxDetail"] == {"TotalTax": Decimal("1.52"), "TaxLine": [tax_line("1.52", "8.00")]}
     assert "DueDate" not in body
     assert "gives back on 20261031-OLDER" in body["PrivateNote"]
 
@@ -207,6 +226,7 @@ def test_a_company_in_the_united_states_has_its_own_codes() -> None:
     rules = rules_of(setup("https://unused", "invoices", us_sales_tax=True, tax_codes={"vat19": "TAX"}))
     body = body_of(invoice(line(tax=None)), BATCH, rules, {"Berlin": "21"})
     assert "GlobalTaxCalculation" not in body
+    assert body_of(invoice(), BATCH, rules, {"Berlin": "21"})["TxnTaxDetail"] == {"TotalTax": Decimal("1.90")}
     assert body["Line"][0]["SalesItemLineDetail"]["TaxCodeRef"] == {"value": "NON"}
 
 
@@ -227,6 +247,7 @@ def test_a_department_is_the_whole_documents() -> None:
         ("invoices", {"items": {}}, "options.items"),
         ("journals", {"accounts": {"income:*": 4}}, "needs an id as a string"),
         ("journals", {"terms_days": 400}, "options.terms_days"),
+        ("invoices", {"tax_rates": {}}, "cents would differ"),
     ],
 )
 def test_what_is_wrong_with_the_settings_is_named(mode: Any, changes: dict[str, Any], fault: str) -> None:
@@ -434,6 +455,7 @@ async def test_a_token_that_ends_loses_nothing(vendor: FakeQuickBooks, make: Mak
 async def test_checking_reads_the_company(vendor: FakeQuickBooks, make: Make) -> None:
     await make().check()
     assert vendor.calls("GET", "/companyinfo/")
+    await make(mode="invoices").check()
     vendor.fail_next(403, committed=False, path="/companyinfo/")
     with pytest.raises(BadInput, match="check company"):
         await make().check()
@@ -442,6 +464,48 @@ async def test_checking_reads_the_company(vendor: FakeQuickBooks, make: Make) ->
         await make().check()
     with pytest.raises(Unavailable):
         await make(url="http://127.0.0.1:9").check()
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "named"),
+    [
+        ("journals", {"accounts": {"income:*": "2", "assets:receivable": "998"}, "customer": "997"}, "Account 998, Cu"),
+        ("invoices", {"items": {"*": "998"}}, "Item 998"),
+        ("invoices", {"tax_codes": {"none": "998"}}, "TaxCode 998"),
+    ],
+)
+async def test_checking_names_what_the_company_does_not_have(
+    make: Make, mode: Any, options: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(BadInput, match=f"no active {named}"):
+        await make(mode=mode, **options).check()
+
+
+async def test_a_day_that_was_booked_is_in_the_books(vendor: FakeQuickBooks, make: Make) -> None:
+    given = replace(setup(vendor.url), customers=customers("books", "quickbooks"))
+    desk = Desk(shape_of(given))
+    facts = known(account("acme", quickbooks="12"), account("bob"), now=NOW)
+    desk.put([entry("a", amount="1.10"), entry("b", amount="2.20"), entry("c", account="bob", amount="4.00")], facts)
+    await make().send([item(draft.content) for draft in desk.due(facts) if isinstance(draft.content, DayJournal)])
+    assert [(one.account, one.amount, one.customer) for one in vendor.postings()] == [
+        (RECEIVABLE, Decimal("3.30"), "12"),
+        (RECEIVABLE, Decimal("4.00"), WALK_IN),
+        (INCOME, Decimal("-7.30"), ""),
+    ]
+
+
+async def test_a_period_that_was_closed_is_in_the_books(vendor: FakeQuickBooks, make: Make) -> None:
+    given = replace(setup(vendor.url, "invoices"), customers=customers("books", "quickbooks"))
+    desk = Desk(shape_of(given))
+    facts = known(account("acme", quickbooks="12"), now=NOW)
+    vat = LineTax(name="vat19", rate=Decimal("0.19"), inclusive=False)
+    charges = [a_charge(a_line(n, tax=vat), tax_amount=Decimal("0.10")) for n in range(3)]
+    desk.put(charges, facts)
+    drafts = desk.due(facts, closed=[("acme", MARCH.start)])
+    assert [draft.unmet for draft in drafts] == [None]
+    await make(mode="invoices").send([item(one.content) for one in drafts if isinstance(one.content, Invoice)])
+    [held] = vendor.books()
+    assert (held.kind, held.customer, held.amount, held.tax) == ("Invoice", "12", Decimal("1.5"), Decimal("0.30"))
 
 
 async def test_what_a_person_changes_shows_when_reconciling(vendor: FakeQuickBooks, make: Make) -> None:

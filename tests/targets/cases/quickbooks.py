@@ -21,10 +21,9 @@ from meter.export.payload import (
     operation_of,
     thawed,
 )
+from meter.export.targets.books import batch_in, figures_of
 from meter.export.targets.quickbooks import QUICKBOOKS, open_target
-from meter.export.targets.quickbooks.entities import batch_in
 from meter.export.targets.quickbooks.exporter import LIMITS, QuickBooksTarget
-from meter.export.targets.quickbooks.figures import figures_of
 from meter.export.targets.spec import Means, Mode, Setup
 from meter.sources.options import options_of
 from meter.store.outbox import OutboxItem, name_of, revised
@@ -36,12 +35,13 @@ from tests.targets.fakes.quickbooks import REALM, FakeQuickBooks
 SITES = ("berlin", "hamburg", "köln's")
 CUSTOMERS = 5
 NOVEMBER, DECEMBER = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
-VAT = TaxOfLine(name="vat19", rate=Decimal("0.19"), inclusive=False, code="TAX19")
 # The ids that the fake gives, in the order in which it is filled.
 RECEIVABLE, INCOME, TAX, LANDLORD, SHARE, SUSPENSE = (str(number) for number in range(1, 7))
 ITEM, DEPOSIT = "7", "8"
 LANDLORDS_VENDOR, WALK_IN = "9", "10"
 FIRST_CUSTOMER = 11
+TAX_CODE, EXEMPT, TAX_RATE = "19", "20", "21"
+VAT = TaxOfLine(name="vat19", rate=Decimal("0.19"), inclusive=False, code=TAX_CODE)
 ACCOUNTS = {
     "assets:receivable": RECEIVABLE,
     "income:*": INCOME,
@@ -63,6 +63,8 @@ def fake(**given: Any) -> FakeQuickBooks:
     assert ids == [str(number) for number in range(1, FIRST_CUSTOMER + CUSTOMERS)]
     for site in SITES:
         made.add("Class", Name=site.title())
+    taxes = [made.add("TaxCode", Name=name) for name in ("19 %", "Exempt")] + [made.add("TaxRate", Name="19 %")]
+    assert taxes == [TAX_CODE, EXEMPT, TAX_RATE]
     return made
 
 
@@ -72,7 +74,8 @@ def setup(url: str, mode: Mode = "journals", **options: Any) -> Setup:
         "parties": {"liabilities:landlord": LANDLORDS_VENDOR},
         "customer": WALK_IN,
         "items": {"*": ITEM, "deposit": DEPOSIT},
-        "tax_codes": {"vat19": "TAX19", "none": "EXEMPT"},
+        "tax_codes": {"vat19": TAX_CODE, "none": EXEMPT},
+        "tax_rates": {"vat19": TAX_RATE},
         "terms_days": 14,
         **options,
     }

@@ -20,7 +20,7 @@ from meter.export.http import Channel
 from meter.export.limiter import Limiter
 from meter.export.oauth import Endpoint, keeper_of
 from meter.export.targets.quickbooks.exporter import LIMITS, TIMEOUT_S, QuickBooksTarget
-from meter.export.targets.quickbooks.rules import names, rules_of
+from meter.export.targets.quickbooks.rules import UNTAXED, names, references_of, rules_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.sources.spec import Option
 
@@ -43,12 +43,13 @@ OPTIONS: Final = {
     "create_tracking": Option(default=False, about="Whether a class or department that is not there is created."),
     "items": Option(default={}, about="The item id for each meter; `*` for all others."),
     "tax_codes": Option(default={}, about="The tax code for each tax of the catalog; `none` for lines without tax."),
+    "tax_rates": Option(default={}, about="The tax rate's id for each tax of the catalog, outside the US."),
     "us_sales_tax": Option(default=False, about="Whether the company is a US one: codes are TAX and NON."),
     "terms_days": Option(default=0, about="Days until an invoice is due; 0: by the customer's terms in QuickBooks."),
     "home_currency": Option(default="", about="The company's currency, where it keeps no others: it is not sent then."),
     "sandbox": Option(default=False, about="Whether the company is one of Intuit's sandbox."),
 }
-_NAMES: Final = ("accounts", "parties", "items", "tax_codes")
+_NAMES: Final = ("accounts", "parties", "items", "tax_codes", "tax_rates")
 
 
 def shape_of(setup: Setup) -> Shape:
@@ -84,6 +85,7 @@ def open_target(
         rules=rules_of(setup),
         create_tracking=bool(setup.options["create_tracking"]),
         limits=limits,
+        references=references_of(setup),
     )
 
 
@@ -100,6 +102,12 @@ def faults_of(setup: Setup) -> list[str]:
         faults.append(f"company: {setup.company!r} is no realm id; it has digits only, as QuickBooks shows it")
     if setup.mode == "invoices" and not options["items"]:
         faults.append("options.items: is empty; name an item for each meter, or one for '*'")
+    unrated = sorted(options["tax_codes"].keys() - options["tax_rates"].keys() - {UNTAXED})
+    if setup.mode == "invoices" and unrated and not options["us_sales_tax"]:
+        faults.append(
+            f"options.tax_rates: has none for {', '.join(unrated)}; without its rate QuickBooks computes a tax anew, "
+            "and cents would differ"
+        )
     if setup.mode == "journals" and not options["accounts"]:
         faults.append("options.accounts: is empty; name the account of each ledger account, or one for suspense")
     if not 0 <= options["terms_days"] <= 366:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, Final
 
 from meter.export.authorised import Authorised
@@ -15,7 +15,7 @@ from meter.export.targets.quickbooks.replies import (
     fault_of,
     outcome_of_answer,
 )
-from meter.export.targets.quickbooks.rules import Tracking
+from meter.export.targets.quickbooks.rules import Reference, Tracking
 from meter.model.errors import BadInput, Unavailable
 from meter.store.engine import encode_json
 from meter.store.outbox import name_of
@@ -53,9 +53,20 @@ class Api:
             body=encode_json(body).encode(),
         )
 
-    async def company(self) -> Answer:
-        """Return the answer to the most harmless of questions."""
-        return await self._get(f"companyinfo/{self._realm}", {})
+    async def company(self) -> None:
+        """Return where the company's record can be read. Raises NotAnswered."""
+        answer = await self._get(f"companyinfo/{self._realm}", {})
+        if answer.status != 200:
+            raise NotAnswered(outcome_of_answer(answer))
+
+    async def gone(self, kind: Reference, ids: Collection[str]) -> list[str]:
+        """Return those of the ids that the company has no active entity of. Raises NotAnswered."""
+        wanted, missing = sorted(ids), []
+        for start in range(0, len(wanted), PAGE_ENTITIES):
+            page = wanted[start : start + PAGE_ENTITIES]
+            there = await self.found(kind, f"Id in ({', '.join(map(quoted, page))})")
+            missing += sorted(set(page) - {str(one.get("Id")) for one in there})
+        return missing
 
     async def found(self, entity: str, where: str, *, start: int = 1, most: int = PAGE_ENTITIES) -> list[Json]:
         """Return the entities that the condition names, in the order of their ids. Raises NotAnswered."""

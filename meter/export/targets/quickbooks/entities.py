@@ -6,25 +6,23 @@ document is asked for. Amounts are positive in a credit memo, as QuickBooks has 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from meter.export.payload import DayJournal, Invoice, InvoiceLine, PostingSum
+from meter.export.targets.books import Document, described, marked, said_of
 from meter.export.targets.quickbooks.rules import Rules
-from meter.model.money import ZERO, plain
+from meter.model.money import ZERO
 
 Entity: TypeAlias = Literal["JournalEntry", "Invoice", "CreditMemo"]
-Document: TypeAlias = DayJournal | Invoice
 Json: TypeAlias = dict[str, Any]
 ENTITIES: Final[tuple[Entity, ...]] = get_args(Entity)
 
 # Intuit, entities JournalEntry and Invoice, 2026-11: the longest that DocNumber, PrivateNote and Description take.
 DOC_NUMBER_CHARS_MAX: Final = 21
 TEXT_CHARS_MAX: Final = 4000
-_BATCH: Final = re.compile(r"\[meter:([a-z2-7]{32})\]")
 
 
 def entity_of(content: Document) -> Entity:
@@ -47,17 +45,6 @@ def body_of(content: Document, batch: str, rules: Rules, tracked: Mapping[str, s
     return _sale(content, batch, rules, tracked)
 
 
-def batch_in(note: Any) -> str | None:
-    """Return the name of the batch that a private note holds."""
-    found = _BATCH.search(note) if isinstance(note, str) else None
-    return None if found is None else found[1]
-
-
-def _noted(text: str, batch: str) -> str:
-    mark = f"[meter:{batch}]"
-    return f"{text[: TEXT_CHARS_MAX - len(mark) - 1]} {mark}"
-
-
 def _head(number: str, day: str, currency: str, rules: Rules) -> Json:
     head: Json = {"DocNumber": number, "TxnDate": day}
     return head if currency == rules.home_currency else {**head, "CurrencyRef": {"value": currency}}
@@ -72,7 +59,7 @@ def _journal(journal: DayJournal, batch: str, rules: Rules, tracked: Mapping[str
     lines = [_posting(posting, rules, tracking) for posting in journal.postings if posting.amount]
     return {
         **_head(journal.number, journal.day.isoformat(), journal.currency, rules),
-        "PrivateNote": _noted(journal.narration, batch),
+        "PrivateNote": marked(journal.narration, batch, chars_max=TEXT_CHARS_MAX),
         "Line": lines,
     }
 
@@ -86,12 +73,10 @@ def _posting(posting: PostingSum, rules: Rules, tracking: Json) -> Json:
     owed = _owed(posting, rules)
     if owed is not None:
         detail["Entity"] = owed
-    said = [posting.ledger_account, posting.account, posting.meter]
-    counted = f"{posting.entries} entr{'y' if posting.entries == 1 else 'ies'}"
     return {
         "Amount": _amount(abs(posting.amount)),
         "DetailType": "JournalEntryLineDetail",
-        "Description": ", ".join([*filter(None, said), counted])[:TEXT_CHARS_MAX],
+        "Description": said_of(posting)[:TEXT_CHARS_MAX],
         "JournalEntryLineDetail": detail,
     }
 
@@ -121,7 +106,7 @@ def _sale(invoice: Invoice, batch: str, rules: Rules, tracked: Mapping[str, str]
     body: Json = {
         **_head(invoice.number, invoice.issued.isoformat(), invoice.currency, rules),
         "CustomerRef": {"value": invoice.customer},
-        "PrivateNote": _noted(_note(invoice), batch),
+        "PrivateNote": marked(_note(invoice), batch, chars_max=TEXT_CHARS_MAX),
         "Line": [_sold(line, sign, rules, tracked) for line in invoice.lines],
     }
     sites = {line.tracking for line in invoice.lines}
@@ -131,8 +116,36 @@ def _sale(invoice: Invoice, batch: str, rules: Rules, tracked: Mapping[str, str]
         body["DueDate"] = (invoice.issued + timedelta(days=rules.terms_days)).isoformat()
     if not rules.us_sales_tax:
         body["GlobalTaxCalculation"] = "TaxExcluded"
-    body["TxnTaxDetail"] = {"TotalTax": _amount(sign * invoice.tax_amount)}
+    body["TxnTaxDetail"] = _taxes(invoice, sign, rules)
     return body
+
+
+def _taxes(invoice: Invoice, sign: int, rules: Rules) -> Json:
+    """Return our taxes, which QuickBooks then takes for its own: outside the US it wants the rate of each beside it."""
+    total = {"TotalTax": _amount(sign * invoice.tax_amount)}
+    taxed: dict[str, list[InvoiceLine]] = {}
+    for line in invoice.lines:
+        if line.tax is not None:
+            taxed.setdefault(line.tax.name, []).append(line)
+    if rules.us_sales_tax or not taxed or not taxed.keys() <= rules.tax_rates.keys():
+        return total
+    return {**total, "TaxLine": [_taxed(lines, sign, rules.tax_rates[name]) for name, lines in sorted(taxed.items())]}
+
+
+def _taxed(lines: list[InvoiceLine], sign: int, rate_id: str) -> Json:
+    rate = lines[0].tax.rate if lines[0].tax is not None else None
+    detail: Json = {
+        "TaxRateRef": {"value": rate_id},
+        "PercentBased": rate is not None,
+        "NetAmountTaxable": _amount(sign * sum((line.net for line in lines), ZERO)),
+    }
+    if rate is not None:
+        detail["TaxPercent"] = _amount(rate.scaleb(2))
+    return {
+        "Amount": _amount(sign * sum((line.tax_amount for line in lines), ZERO)),
+        "DetailType": "TaxLineDetail",
+        "TaxLineDetail": detail,
+    }
 
 
 def _note(invoice: Invoice) -> str:
@@ -153,17 +166,6 @@ def _sold(line: InvoiceLine, sign: int, rules: Rules, tracked: Mapping[str, str]
     return {
         "Amount": _amount(sign * line.net),
         "DetailType": "SalesItemLineDetail",
-        "Description": _described(line)[:TEXT_CHARS_MAX],
+        "Description": described(line)[:TEXT_CHARS_MAX],
         "SalesItemLineDetail": detail,
     }
-
-
-def _described(line: InvoiceLine) -> str:
-    """Return what the customer reads: no unit price, for a sum of priced lines has none."""
-    span = f"{line.start:%Y-%m-%d} to {line.end:%Y-%m-%d}" if line.day is None else line.day.isoformat()
-    text = ", ".join(filter(None, (line.meter, line.site, span))) + f": {plain(line.quantity)} {line.unit}"
-    if line.covered:
-        text += f", {plain(line.covered)} of it covered"
-    if line.adjusts is not None:
-        text += f", correcting the period from {line.adjusts:%Y-%m-%d}"
-    return text if line.charge is None else f"{text} ({line.charge})"

@@ -7,7 +7,7 @@ send ──▶ names of classes ──▶ POST with requestid ──▶ made: De
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
@@ -30,17 +30,17 @@ from meter.export.http import Answer
 from meter.export.http import Fault as HttpFault
 from meter.export.payload import DayJournal, Invoice, thawed
 from meter.export.streams import ask_each, one_by_one
+from meter.export.targets.books import Document, figures_of
 from meter.export.targets.quickbooks.api import Api, NotAnswered, quoted
 from meter.export.targets.quickbooks.entities import (
     DOC_NUMBER_CHARS_MAX,
     ENTITIES,
-    Document,
     Json,
     body_of,
     entity_of,
     trackings_of,
 )
-from meter.export.targets.quickbooks.figures import figures_of, held_of, total_of
+from meter.export.targets.quickbooks.figures import held_of, total_of
 from meter.export.targets.quickbooks.replies import (
     DUPLICATE_NUMBER,
     THROTTLED_S,
@@ -48,7 +48,7 @@ from meter.export.targets.quickbooks.replies import (
     fault_of,
     outcome_of_answer,
 )
-from meter.export.targets.quickbooks.rules import Rules
+from meter.export.targets.quickbooks.rules import Reference, Rules
 from meter.model.errors import BadInput, Broken, Unavailable
 from meter.store.outbox import OutboxItem
 from meter.telemetry import log
@@ -65,13 +65,23 @@ LIMITS: Final = Limits(items_max=50, in_flight=4, rate_per_s=RATE_PER_S, settles
 class QuickBooksTarget:
     """One company's books: journals, or invoices and credit memos."""
 
-    def __init__(self, asking: Authorised, *, realm: str, rules: Rules, create_tracking: bool, limits: Limits) -> None:
-        """Ask nothing yet."""
+    def __init__(
+        self,
+        asking: Authorised,
+        *,
+        realm: str,
+        rules: Rules,
+        create_tracking: bool,
+        limits: Limits,
+        references: Mapping[Reference, Collection[str]],
+    ) -> None:
+        """Ask nothing yet. `references` are the ids that the settings name, for `check`."""
         self._api = Api(asking, realm)
         self._limiter = asking.channel.limiter
         self._rules = rules
         self._create_tracking = create_tracking
         self._limits = limits
+        self._references = references
 
     @property
     def limits(self) -> Limits:
@@ -83,19 +93,20 @@ class QuickBooksTarget:
         await self._api.close()
 
     async def check(self) -> None:
-        """Return where the company can be read. Raises MeterError."""
+        """Return where the company can be read, and has what the settings name. Raises MeterError."""
         await self._api.authorise()
         try:
-            answer = await self._api.company()
+            await self._api.company()
+            gone = [f"{kind} {id}" for kind, ids in self._references.items() for id in await self._api.gone(kind, ids)]
         except HttpFault as error:
             raise Unavailable(f"QuickBooks does not answer: {error}", code="target_unavailable") from error
-        if answer.status == 200:
-            return
-        outcome = outcome_of_answer(answer)
-        reason = getattr(outcome, "reason", "")
-        if isinstance(outcome, Refused):
-            raise BadInput(f"{reason}; check company and base_url", code="target_refuses")
-        raise Unavailable(reason, code="target_unavailable")
+        except NotAnswered as error:
+            if isinstance(error.outcome, Refused):
+                raise BadInput(f"{error}; check company and base_url", code="target_refuses") from error
+            raise Unavailable(str(error), code="target_unavailable") from error
+        if gone:
+            message = f"QuickBooks has no active {', '.join(gone)}; mend the options that name them"
+            raise BadInput(message, code="unknown_reference")
 
     async def send(self, items: Sequence[OutboxItem]) -> Sequence[Outcome]:
         """Create the items' documents, streams side by side."""

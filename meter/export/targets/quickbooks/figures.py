@@ -1,4 +1,4 @@
-"""What a document comes to, by our payload and by QuickBooks' own word. Pure."""
+"""What a document comes to by QuickBooks' own word, and what it calls its total. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from meter.export.contract import Figures, Held
-from meter.export.payload import DayJournal
-from meter.export.targets.quickbooks.entities import Document, Entity, batch_in, entity_of
+from meter.export.targets.books import Document, batch_in, figures_of
+from meter.export.targets.quickbooks.entities import Entity, entity_of
 from meter.model.money import ZERO
-
-
-def figures_of(content: Document) -> Figures:
-    """Return what QuickBooks must hold: of a journal the sum of its debits, of a credit memo negative sums."""
-    if isinstance(content, DayJournal):
-        amounts = [posting.amount for posting in content.postings if posting.amount]
-        debits = sum((amount for amount in amounts if amount > ZERO), ZERO)
-        return Figures(lines=len(amounts), net=debits, currency=content.currency)
-    return Figures(lines=len(content.lines), net=content.net, tax=content.tax_amount, currency=content.currency)
 
 
 def total_of(content: Document) -> Decimal:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, cast
 from meter.export.targets.spec import Setup
 
 Tracking: TypeAlias = Literal["Class", "Department"]
+Reference: TypeAlias = Literal["Account", "Customer", "Item", "TaxCode", "TaxRate"]
 _TRACKING: Mapping[Any, Tracking | None] = {"class": "Class", "department": "Department", "none": None}
 # Beside the names of taxes in `tax_codes`: what has no tax at all.
 UNTAXED = "none"
@@ -20,7 +21,7 @@ class Rules:
 
     `parties`: who a ledger account is owed by or to, by its name; `customer` who owes what is owed by an account
     without a customer of its own. `home_currency`: the one that goes without saying (""; each is said). `untaxed` is
-    the code of lines without tax.
+    the code of lines without tax, `tax_rates` the id of each tax's rate, by the catalog's name of the tax.
     """
 
     tracking: Tracking | None = "Class"
@@ -29,6 +30,7 @@ class Rules:
     home_currency: str = ""
     us_sales_tax: bool = False
     untaxed: str | None = None
+    tax_rates: Mapping[str, str] = field(default_factory=dict)
     terms_days: int = 0
 
 
@@ -42,9 +44,23 @@ def rules_of(setup: Setup) -> Rules:
         customer=options["customer"],
         home_currency=options["home_currency"],
         us_sales_tax=options["us_sales_tax"],
+        tax_rates=names(setup, "tax_rates"),
         untaxed=untaxed or ("NON" if options["us_sales_tax"] else None),
         terms_days=options["terms_days"],
     )
+
+
+def references_of(setup: Setup) -> Mapping[Reference, frozenset[str]]:
+    """Return the ids that the settings name, by what they are of."""
+    options: Mapping[str, Any] = setup.options
+    if setup.mode != "invoices":
+        customer = {options["customer"]} - {""}
+        return {"Account": frozenset(options["accounts"].values()), "Customer": frozenset(customer)}
+    items = frozenset(options["items"].values())
+    if options["us_sales_tax"]:
+        return {"Item": items}  # TAX and NON are words, not ids
+    codes, rates = options["tax_codes"].values(), options["tax_rates"].values()
+    return {"Item": items, "TaxCode": frozenset(codes), "TaxRate": frozenset(rates)}
 
 
 def names(setup: Setup, option: str) -> Mapping[str, str]:
