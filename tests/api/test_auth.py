@@ -49,6 +49,7 @@ EXPECTED: dict[tuple[str, str], Scope | None] = {
     ("GET", "/v1/journal"): "usage:read",
     ("GET", "/v1/journal/balances"): "usage:read",
     ("GET", "/v1/deliveries"): "usage:read",
+    ("GET", "/v1/deliveries/summary"): "usage:read",
     ("GET", "/v1/deliveries/{id}"): "usage:read",
     ("POST", "/v1/deliveries/{id}/retry"): "admin",
     ("POST", "/v1/keys"): "admin",
