@@ -390,11 +390,6 @@ class Catalog:
                 found.setdefault(entry.party, share)
         return tuple(found.values())
 
-    @property
-    def ledger_accounts(self) -> Mapping[str, str]:
-        """Return the ledger accounts by role; the income of a meter is `revenue.METER`."""
-        return self.ledger.accounts
-
     def site(self, name: str) -> Site:
         """Return the site; one that the catalog does not know has the operator's zone and nothing else."""
         return self.sites.get(name) or Site(id=name, name=name, timezone=self.timezone)

@@ -12,7 +12,7 @@ import msgspec
 from meter.export.gather.lines import GRACE
 from meter.export.gather.names import document_number
 from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape, Tally
-from meter.export.journal import canonical_account, role_account
+from meter.export.journal import named_account, role_account
 from meter.export.payload import Content, DayJournal, PostingSum
 from meter.model.directory import Account
 from meter.model.instant import zone
@@ -172,8 +172,8 @@ class Days(Shape):
 
 def _owed(known: Known) -> frozenset[str]:
     """Return the ledger accounts of which every account of ours has a posting of its own."""
-    unbilled = known.catalog.ledger_accounts.get("unbilled")
-    return frozenset(filter(None, [role_account(known.catalog, "receivable"), canonical_account(unbilled or "")]))
+    owed = [role_account(known.catalog, "receivable"), named_account(known.catalog, "unbilled")]
+    return frozenset(filter(None, owed))
 
 
 def _postings(entry: JournalEntry, owed: frozenset[str]) -> Iterable[tuple[str, dict[str, Any], Decimal]]:
