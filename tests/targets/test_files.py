@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meter.export import durable
 from meter.export.charge_columns import CHARGE_COLUMNS
@@ -138,6 +140,21 @@ def test_a_texts_formula_does_not_run_and_a_negative_number_stays_one() -> None:
     [row] = csv_rows({"": FilesTarget(setup_of("x"))._object(items([hostile])[0])[1]})
     assert (row["member"], row["reason"], row["amount"], row["rounded"]) == ("'=1+1", "'@SUM(A1)", "-0.5", "-0.5")
     assert not any(cell.startswith(("=", "+", "@", "\t", "\r")) for cell in row.values())
+
+
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1),
+    number=st.decimals(min_value=-(10**20), max_value=10**20, places=12),
+)
+def test_any_text_and_any_amount_come_back(text: str, number: Decimal) -> None:
+    [item] = items([a_charge(a_line(amount=number, dimensions={"x": number}), reason=text, rounded=number)])
+    [cells] = csv_rows({"": FilesTarget(setup_of("x"))._object(item)[1]})
+    [row] = parquet_rows({"": FilesTarget(setup_of("x", "parquet"))._object(item)[1]})
+    assert cells["reason"] in {text, "'" + text}
+    assert row["reason"] == text
+    assert Decimal(cells["rounded"]) == row["rounded"] == number
+    for told in (cells["dimensions"], row["dimensions"]):
+        assert json.loads(told, parse_float=Decimal)["x"] == number
 
 
 def test_parquet_has_decimals_and_what_fits_into_none_is_kept_beside_them() -> None:
