@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from meter.export.targets.spec import Means, Mode, Setup
 from meter.sources.options import options_of
 from meter.store.outbox import OutboxItem, name_of, revised
 from tests.booked import OPERATOR
-from tests.export.clocks import VirtualClock
 from tests.targets.case import Books, TargetCase
 from tests.targets.fakes.quickbooks import REALM, FakeQuickBooks
 
@@ -98,11 +98,12 @@ def setup(url: str, mode: Mode = "journals", **options: Any) -> Setup:
 
 
 def open_unhurried(
-    given: Setup, means: Means, clock: VirtualClock | None = None, *, timeout_s: float = 0.5
+    given: Setup, means: Means, clock: Callable[[], float] | None = None, *, timeout_s: float = 0.5
 ) -> QuickBooksTarget:
-    """The target without a rate, and with the patience of a test."""
+    """The target without a rate, and with the patience of a test: by its clock two minutes pass at every look."""
     limits = replace(LIMITS, rate_per_s=None, settles_s=0.0)
-    return open_target(given, means, limits=limits, timeout_s=timeout_s, clock=clock or VirtualClock())
+    looks = count(step=120)
+    return open_target(given, means, limits=limits, timeout_s=timeout_s, clock=clock or (lambda: float(next(looks))))
 
 
 def posting(ledger_account: str, amount: str, code: str, **changes: Any) -> PostingSum:
