@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,13 @@ from tests.targets.fakes.base import Handler, Held, Posted, RequestCheck
 from tests.targets.fakes.clock import Clock
 from tests.targets.fakes.http import Answer, Call, Refuse
 from tests.targets.fakes.xero_core import API, TENANT, TOKEN_PATH, Json, XeroCore, changed_by, day, when
-from tests.targets.fakes.xero_rules import Chart, faults_in_document, faults_in_journal, summed
+from tests.targets.fakes.xero_rules import (
+    Chart,
+    faults_in_date,
+    faults_in_document,
+    faults_in_journal,
+    summed,
+)
 
 _ID = {"ManualJournals": "ManualJournalID", "Invoices": "InvoiceID", "CreditNotes": "CreditNoteID"}
 _NUMBER = {"Invoices": "InvoiceNumber", "CreditNotes": "CreditNoteNumber"}
@@ -37,12 +44,14 @@ class FakeXero(XeroCore):
         self.chart = Chart(accounts={}, tax_rates={"NONE": Decimal(0)}, tracking={})
         self.documents: dict[str, dict[str, Json]] = {name: {} for name in _ID}
         self.contacts: dict[str, Json] = {}
+        self.base_currency = "EUR"
+        self.locked: date | None = None  # the last day of a period that the accountant has closed
 
     def routes(self) -> Iterable[tuple[str, str, Handler]]:
         return [
             ("POST", TOKEN_PATH, self.tokens.answer),
             ("GET", "/connections", lambda _: Answer(content=[{"tenantId": TENANT, "tenantType": "ORGANISATION"}])),
-            ("GET", f"{API}/Organisation", lambda _: self.said({"Organisations": [{"Name": "Fake"}]})),
+            ("GET", f"{API}/Organisation", self._organisation),
             ("GET", f"{API}/Accounts", self._accounts),
             ("GET", f"{API}/TaxRates", self._tax_rates),
             ("GET", f"{API}/TrackingCategories", self._tracking),
@@ -201,10 +210,11 @@ class FakeXero(XeroCore):
             return [f"It is {old['Status']} and does not change."]
         if new["Status"] in {"VOIDED", "DELETED"}:
             return []
+        wrong = faults_in_date(new, self.locked)
         if name == "ManualJournals":
-            return faults_in_journal(new, self.chart)
+            return wrong + faults_in_journal(new, self.chart)
         kind = "ACCREC" if name == "Invoices" else "ACCRECCREDIT"
-        wrong = [] if new.get("Type") == kind else [f"The Type is {kind}."]
+        wrong += [] if new.get("Type") == kind else [f"The Type is {kind}."]
         contact = self.contacts.get(new.get("Contact", {}).get("ContactID", ""))
         if contact is None:
             wrong.append("A Contact must be specified for this type of transaction.")
@@ -238,6 +248,11 @@ class FakeXero(XeroCore):
             })  # fmt: skip
         note["Allocations"] = [*note["Allocations"], *made]
         return self.said({"Allocations": made})
+
+    def _organisation(self, _: Call) -> Answer:
+        organisation = {"Name": "Fake", "BaseCurrency": self.base_currency}
+        locked = {} if self.locked is None else {"PeriodLockDate": day(self.locked.isoformat())}
+        return self.said({"Organisations": [organisation | locked]})
 
     def _accounts(self, _: Call) -> Answer:
         return self.said({"Accounts": list(self.chart.accounts.values())})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -46,6 +47,13 @@ class Chart:
 def cents(amount: Decimal) -> Decimal:
     """Return an amount as Xero keeps it."""
     return amount.quantize(_CENT, ROUND_HALF_UP)
+
+
+def faults_in_date(document: Mapping[str, Any], locked: date | None) -> list[str]:
+    """Return what is wrong with the date of anything that is not a draft, where days up to `locked` are closed."""
+    if locked is None or document.get("Status") == "DRAFT" or date.fromisoformat(document["Date"][:10]) > locked:
+        return []
+    return [f"The document date cannot be before the period lock date, currently set at {locked:%d-%b-%Y}"]
 
 
 def faults_in_journal(journal: Mapping[str, Any], chart: Chart) -> list[str]:

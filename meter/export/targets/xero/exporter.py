@@ -1,0 +1,214 @@
+"""Xero as a target: journals, or invoices and credit notes with what they are taken off.
+
+A credit note is delivered once what it can be taken off its invoice is allocated. Until then it counts as absent, and
+the next attempt goes on where the last one stopped: it asks for the note before it makes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import date
+from typing import Final
+
+import msgspec
+
+from meter.export.contract import (
+    Absent,
+    Delivered,
+    Figures,
+    Finding,
+    Held,
+    Limits,
+    Outcome,
+    Refused,
+    Retry,
+    Uncertain,
+    Untried,
+)
+from meter.export.http import Fault
+from meter.export.payload import DayJournal, Invoice, thawed
+from meter.export.streams import ask_each, one_by_one
+from meter.export.targets.books import Document, batch_in, figures_of
+from meter.export.targets.spec import Mode
+from meter.export.targets.xero.allocations import Allocations
+from meter.export.targets.xero.api import Api, Ends
+from meter.export.targets.xero.documents import (
+    ENTITIES_OF,
+    ID_OF,
+    NUMBER_OF,
+    body_of,
+    entity_of,
+    trackings_of,
+)
+from meter.export.targets.xero.replies import Json, decimal_of, held_of, is_taken, made, where_day
+from meter.export.targets.xero.rules import Rules
+from meter.export.targets.xero.tracking import Tracking
+from meter.model.errors import BadInput, Unavailable
+from meter.store.outbox import OutboxItem
+
+# 60 requests a minute and 5 at a time for each tenant (guide "API limits", 2026-11); 5,000 a day are read from answers.
+# Keys are kept for some minutes only, and an item may wait for longer: it is always looked up. What is sent again in
+# those minutes has its key, should the first request still be at work after so long.
+LIMITS: Final = Limits(items_max=40, in_flight=4, rate_per_s=0.8, burst=4, settles_s=30.0)
+
+
+class XeroTarget:
+    """One organisation's books."""
+
+    def __init__(self, api: Api, *, mode: Mode, rules: Rules, create_tracking: bool, limits: Limits = LIMITS) -> None:
+        """Ask nothing yet."""
+        self.limits = limits
+        self._api = api
+        self._mode = mode
+        self._rules = rules
+        self._tracking = Tracking(api, rules.tracking, creates=create_tracking)
+        self._allocations = Allocations(api, allocates=rules.status == "approved")
+        self._currency: str | None = None
+
+    async def send(self, items: Sequence[OutboxItem]) -> Sequence[Outcome]:
+        """Create a document for each item."""
+        return await one_by_one(items, self._send_one, self.limits)
+
+    async def _send_one(self, item: OutboxItem) -> Outcome:
+        try:
+            content = document_of(item)
+            body = body_of(content, item.batch, self._rules)
+        except (msgspec.MsgspecError, BadInput) as error:
+            return Refused(str(error))
+        try:
+            await self._prepare(content)
+            if isinstance(content, Invoice) and entity_of(content) == "CreditNotes":
+                return await self._credit(item, content, body)
+            return await self._create(item, content, body)
+        except Ends as end:
+            return end.outcome
+
+    async def _prepare(self, content: Document) -> None:
+        """Return where Xero has what the document refers to. Raises Ends."""
+        if isinstance(content, DayJournal):
+            currency = await self._base_currency()
+            if content.currency != currency:
+                reason = (
+                    f"a journal in {content.currency}, and Xero takes manual journals in the organisation's {currency} "
+                    'alone; set mode = "invoices", whose documents have their own currency, or book it by hand'
+                )
+                raise Ends(Refused(reason))
+        names = trackings_of(content, self._rules)
+        if names:
+            await self._tracking.have(names)
+
+    async def _base_currency(self) -> str:
+        if self._currency is None:
+            self._currency = str((await self._organisation()).get("BaseCurrency", ""))
+        return self._currency
+
+    async def _organisation(self) -> Json:
+        found = (await self._api.read("/Organisation")).get("Organisations")
+        one = found[0] if isinstance(found, list) and found else None
+        if not isinstance(one, dict):
+            raise Ends(Retry("Xero says nothing of the organisation"))
+        return one
+
+    async def _create(self, item: OutboxItem, content: Document, body: Json) -> Outcome:
+        entity = entity_of(content)
+        precise: dict[str, str | int] = {} if entity == "ManualJournals" else {"unitdp": 4}
+        answer = await self._api.write(f"/{entity}", {entity: [body]}, key=item.key, summarizeErrors="false", **precise)
+        one = made(answer, entity)
+        if isinstance(one, Mapping):
+            return Delivered(str(one.get(ID_OF[entity])))
+        if is_taken(one) and isinstance(content, Invoice):
+            held = await self._found(content, item.batch)
+            if held is not None and batch_in(held.get("Reference")) == item.batch:
+                return Delivered(str(held.get(ID_OF[entity])))
+        return one
+
+    async def _credit(self, item: OutboxItem, note: Invoice, body: Json) -> Outcome:
+        """Create the credit note unless it is there, and take it off the invoice that it is about."""
+        held = await self._found(note, item.batch)
+        if held is None:
+            created = await self._create(item, note, body)
+            if not isinstance(created, Delivered):
+                return created
+            id, left = str(created.remote_id), -(note.net + note.tax_amount)
+        else:
+            id, left = str(held.get("CreditNoteID")), decimal_of(held, "RemainingCredit")
+        return await self._allocations.settle(item, note, id, left)
+
+    async def look_up(self, items: Sequence[OutboxItem]) -> Sequence[Finding]:
+        """Ask for each document: journals by the batch in their narration, the others by their number."""
+        return await ask_each(items, self._look_up_one, self.limits)
+
+    async def _look_up_one(self, item: OutboxItem) -> Finding:
+        try:
+            content = document_of(item)
+        except (msgspec.MsgspecError, BadInput):
+            return Absent()  # never sent: send refuses it
+        try:
+            held = await self._found(content, item.batch)
+            if held is None or await self._allocations.is_wanting(content, held):
+                return Absent()
+        except Ends as end:
+            outcome = end.outcome
+            throttled = isinstance(outcome, Retry) and outcome.throttled
+            return Untried() if throttled else Uncertain(getattr(outcome, "reason", ""))
+        return Delivered(str(held.get(ID_OF[entity_of(content)])))
+
+    async def _found(self, content: Document, batch: str) -> Json | None:
+        """Return the document that Xero holds of a batch. Raises Ends."""
+        entity = entity_of(content)
+        if isinstance(content, DayJournal):
+            async for one in self._api.listed(entity, f'Narration.Contains("{batch}")'):
+                if batch_in(one.get("Narration")) == batch:
+                    return one
+            return None
+        number = NUMBER_OF[entity]
+        asked = (
+            {"InvoiceNumbers": content.number}
+            if entity == "Invoices"
+            else {"where": f'CreditNoteNumber=="{content.number}"', "page": "1"}
+        )
+        found = (await self._api.read(f"/{entity}", **asked)).get(entity) or ()
+        return next((one for one in found if one.get(number) == content.number), None)
+
+    async def check(self) -> None:
+        """Return where the tenant answers. Raises MeterError."""
+        try:
+            await self._organisation()
+        except Ends as end:
+            if not isinstance(end.outcome, Refused):
+                raise end.as_error() from end
+            try:
+                known = ", ".join(await self._api.tenants()) or "none"
+            except Fault as error:
+                raise Unavailable(f"Xero does not answer: {error}", code="target_silent") from error
+            message = f"{end.outcome.reason}; the app is connected to these tenants: {known}"
+            raise BadInput(message, code="target_refuses") from end
+
+    def figures(self, item: OutboxItem) -> Figures:
+        """Return what Xero must hold for a delivered item."""
+        return figures_of(document_of(item))
+
+    async def holdings(self, since: date, until: date) -> AsyncIterator[Held]:
+        """Give what Xero holds of ours of days in [since, until), void and deleted too. Raises MeterError."""
+        where = f"Date>={where_day(since)} AND Date<{where_day(until)}"
+        try:
+            currency = await self._base_currency() if self._mode == "journals" else ""
+            for entity in ENTITIES_OF[self._mode]:
+                async for one in self._api.listed(entity, where):
+                    held = held_of(entity, one, base_currency=currency)
+                    if held is not None:
+                        yield held
+        except Ends as end:
+            raise end.as_error() from end
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._api.close()
+
+
+def document_of(item: OutboxItem) -> Document:
+    """Return the document that an item says. Raises msgspec.MsgspecError, BadInput (`bad_operation`)."""
+    content = thawed(item.operation, item.payload)
+    if isinstance(content, DayJournal | Invoice):
+        return content
+    raise BadInput(f"Xero takes days and invoices, not {item.operation}", code="bad_operation")
