@@ -26,6 +26,7 @@ _UNSETTLED = """
                     WHERE EXISTS (SELECT 1 FROM charges AS b WHERE (b.xid, b.seq) > (c.xid, c.seq))
                       AND EXISTS (SELECT 1 FROM entries AS b WHERE (b.xid, b.seq) > (c.xid, c.seq)))
         OR NOT EXISTS (SELECT 1 FROM export_cursors)
+        OR EXISTS (SELECT 1 FROM export_buckets WHERE dirty AND due_at <= clock_timestamp() + interval '1 second')
         OR EXISTS (SELECT 1 FROM events AS e WHERE (e.xid, e.seq) > (
                SELECT xid, seq FROM rating_cursors ORDER BY xid, seq LIMIT 1))
         OR NOT EXISTS (SELECT 1 FROM rating_cursors)
