@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,24 @@ async def test_what_happened_at_no_site_has_a_file_that_no_sites_name_can_be(tmp
         assert "No site, 2026-03-02" in text
         assert text.count("ch_") == 1
         assert " site:" not in text
+
+
+async def test_a_late_entry_goes_behind_those_of_its_day(tmp_path: Path) -> None:
+    """Also one that is not of a charge, whose tag the file did not know when it was begun."""
+    await deliver(tmp_path, *items_of(entry("ch_1"), entry("ch_2", day=date(2026, 3, 3))))
+    before = files_of(tmp_path)
+    late = entry(
+        "rv_1", debit="liabilities:deferred", credit="income:membership", narration="membership earned 2026-03-02"
+    )
+    late = replace(late, kind="earned", dimensions={**late.dimensions, "charge": "ch_0"})
+    await deliver(tmp_path, *items_of(late))
+    check_every_file(tmp_path)
+    after = files_of(tmp_path)
+    assert after.keys() == before.keys()
+    for name in (BEANCOUNT, HLEDGER):
+        assert after[name].startswith(before[name])
+        assert b"rv_1" in after[name]
+    assert b'\n  entry: "rv_1"\n  charge: "ch_0"\n' in after[BEANCOUNT]
 
 
 async def test_what_was_written_is_never_changed(tmp_path: Path) -> None:
