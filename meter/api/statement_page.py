@@ -12,7 +12,7 @@ from typing import Final
 from jinja2 import Environment, StrictUndefined, Template
 
 from meter.api.statement_json import StatementJson
-from meter.export.ledger_text import amount_text
+from meter.export.targets.ledger.text import amount_text
 from meter.model.money import plain
 
 _PAGE: Final = files("meter.api") / "page"

@@ -14,7 +14,7 @@ from rich.markup import escape
 from meter.api.journal import balances_json, entry_json, filter_of
 from meter.cli.common import AsJson, connect, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
-from meter.export.ledger_text import amount_text
+from meter.export.targets.ledger.text import amount_text
 from meter.model.errors import BadInput
 from meter.model.journal import JournalEntry
 from meter.store.journal import Balance, EntryFilter, newest_entries, trial_balance

@@ -18,7 +18,7 @@ from meter.api.statement_json import ON_ACCOUNT, StatementJson, StatementLineJso
 from meter.cli.common import AsJson, connect, out, print_json, require_operator, run
 from meter.cli.tables import listing
 from meter.clock import now
-from meter.export.ledger_text import amount_text
+from meter.export.targets.ledger.text import amount_text
 from meter.model.errors import BadInput
 from meter.model.money import plain
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from meter.export.balances import DIALECTS, Balances, ledger_balances
 from meter.export.dispatcher import Lane
 from meter.export.gather.at_once import Entries
 from meter.export.gather.gatherer import Gatherer
-from meter.export.ledger import LedgerTarget
-from meter.export.ledger_text import Dialect
+from meter.export.targets.ledger.balances import DIALECTS, Balances, ledger_balances
+from meter.export.targets.ledger.target import LedgerTarget
+from meter.export.targets.ledger.text import Dialect
 from meter.store.leases import LeaseKeeper
 from tests.booked import DUES
 from tests.booking.space import Space, amend, entry, open_space, pages, sale, void

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from meter.export.contract import Absent, Delivered, Refused, Retry, Uncertain
-from meter.export.ledger import LedgerTarget
-from meter.export.ledger_files import site_file
+from meter.export.targets.ledger.files import site_file
+from meter.export.targets.ledger.target import LedgerTarget
 from meter.model.errors import Unavailable
 from meter.store.outbox import OutboxItem
 from tests.export.books import DAY, check_every_file, entry, files_of, gathered, items_of

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.export.balances import DIALECTS, entry_balances, ledger_balances
 from meter.export.contract import Absent, Delivered
-from meter.export.ledger import LedgerTarget
-from meter.export.ledger_files import sound_length
+from meter.export.targets.ledger.balances import DIALECTS, entry_balances, ledger_balances
+from meter.export.targets.ledger.files import sound_length
+from meter.export.targets.ledger.target import LedgerTarget
 from meter.store.outbox import OutboxItem
 from tests.export.books import check_every_file, entry, files_of, items_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from meter.catalog.load import read_catalog_text
 from meter.export.journal import DEFAULT_ACCOUNTS
-from meter.export.ledger_text import beancount_account, hledger_account
+from meter.export.targets.ledger.text import beancount_account, hledger_account
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text()
 

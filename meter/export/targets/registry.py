@@ -5,24 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from meter.export.gather.at_once import Entries
-from meter.export.ledger import LedgerTarget
 from meter.export.targets.files import FILES
+from meter.export.targets.ledger import LEDGER
 from meter.export.targets.quickbooks import QUICKBOOKS
 from meter.export.targets.spec import Kind
 from meter.export.targets.stripe import STRIPE
 from meter.export.targets.stripe_meters import STRIPE_METERS
 from meter.export.targets.webhook import WEBHOOK
 from meter.export.targets.xero import XERO
-
-LEDGER: Final = Kind(
-    title="Beancount and hledger files",
-    facts="the formats' own documents, and both checkers",
-    about="Every entry, as it is, in plain text that both programs read: [ledger.md](ledger.md).",
-    shape=lambda _setup: Entries(),
-    open=lambda setup, _means: LedgerTarget(setup.data_dir / "ledger"),
-    past=True,
-)
 
 KINDS: Final[Mapping[str, Kind]] = {
     "files": FILES,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from meter.export.durable import append, cut, flush, make_directory, replace
-from meter.export.ledger_text import Dialect
+from meter.export.targets.ledger.text import Dialect
 
 # A day of 500 sites and the day before: what is beyond is read again when it is needed.
 FILES_KEPT_MAX: Final = 1024

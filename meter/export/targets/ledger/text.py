@@ -139,9 +139,7 @@ def _quoted(text: str) -> str:
 def _beancount_head(site: str, day: date) -> str:
     # Beancount minds the plugins of the file that it is given and of no other: checked alone, this file opens its own
     # accounts; within the main file, what that one opens has to do.
-    return (
-        f'; {_place(site)}, {day}. Appended to, never rewritten.\nplugin "beancount.plugins.auto_accounts"\n'
-    )
+    return f'; {_place(site)}, {day}. Appended to, never rewritten.\nplugin "beancount.plugins.auto_accounts"\n'
 
 
 def _beancount_declarations(entry: JournalEntry) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from meter.export.ledger_text import BEANCOUNT, HLEDGER, Dialect, commodity
+from meter.export.targets.ledger.text import BEANCOUNT, HLEDGER, Dialect, commodity
 from meter.model.journal import JournalEntry
 from meter.model.money import ZERO
 
@@ -16,7 +16,7 @@ from meter.model.money import ZERO
 Balances: TypeAlias = dict[tuple[str, str], Decimal]
 
 DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (BEANCOUNT, HLEDGER)}
-# A posting as `ledger_text` writes it; neither metadata nor a comment ends in a number and a commodity.
+# A posting as `text` writes it; neither metadata nor a comment ends in a number and a commodity.
 _POSTING: Final = re.compile(r"^ {2,4}([^\s;].*?)  (-?\d+(?:\.\d+)?) ([A-Z]+)$", re.MULTILINE | re.ASCII)
 
 

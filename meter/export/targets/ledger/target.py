@@ -18,9 +18,9 @@ from typing import Final
 import msgspec
 
 from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain
-from meter.export.ledger_files import Book, Rendered
-from meter.export.ledger_text import BEANCOUNT, HLEDGER, Dialect
 from meter.export.payload import JOURNAL, JournalBatch, thawed
+from meter.export.targets.ledger.files import Book, Rendered
+from meter.export.targets.ledger.text import BEANCOUNT, HLEDGER, Dialect
 from meter.model.errors import Unavailable
 from meter.store.outbox import OutboxItem
 
