@@ -68,9 +68,18 @@ async def _check_customers(customers: Customers) -> None:
 
 
 async def _check(settings: Settings, name: str) -> None:
-    async with _opened(settings, name, operator="") as (_, exporter, _database):
+    async with _opened(settings, name, operator=await _known_operator()) as (_, exporter, _database):
         await exporter.check()
     await _require_served(name)
+
+
+async def _known_operator() -> str:
+    """Return whose targets they are: tokens are kept by operator. "" where nobody's are yet."""
+    async with connect() as database:
+        if await schema.revision(database) != schema.head():
+            return ""  # which is a fault of its own
+        async with database.begin() as conn:
+            return await current_operator(conn) or ""
 
 
 async def _require_served(name: str) -> None:

@@ -129,8 +129,12 @@ class TokenKeeper:
     async def token(self) -> str:
         """Return an access token that lasts longer than a call.
 
-        Raises Unavailable (the database, the token endpoint), BadInput (`authorisation_ended`, `unknown_client`).
+        Raises Unavailable (the database, the token endpoint), BadInput (`authorisation_ended`, `unknown_client`, or
+        `no_operator`: whoever refreshed before there is one would keep the new refresh token where nobody finds it).
         """
+        if not self._operator:
+            message = f"{self._target}: no catalog was ever applied, so nobody owns its tokens yet; apply one first"
+            raise BadInput(message, code="no_operator")
         for _ in range(2):  # a flight that had begun before a token was refused may bring that very one
             if self._held and self._held != self._refused and monotonic_s() < self._held_until_s:
                 return self._held
@@ -261,7 +265,6 @@ class TokenKeeper:
     def _note(self, outcome: str) -> None:
         if self._telemetry is not None:
             self._telemetry.token_refreshed(target=self._target, outcome=outcome)
-        log.info("oauth_refreshed", target=self._target, outcome=outcome)
 
 
 def keeper_of(setup: Setup, means: Means, endpoint: Endpoint) -> TokenKeeper:

@@ -11,6 +11,9 @@ from meter.model.errors import Unavailable
 from tests.booking.space import entry, open_space
 from tests.booking.uncounted import NO_START, SPACE, door
 from tests.cli.command import meter
+from tests.targets.cases.quickbooks import fake as quickbooks
+from tests.targets.cases.quickbooks import setup as quickbooks_setup
+from tests.targets.fakes.quickbooks import TOKEN_PATH
 
 
 async def test_a_database_without_a_schema_is_a_line_of_its_own(
@@ -40,6 +43,33 @@ async def test_webhooks_that_could_never_arrive_are_named(
     for name in ("METER_WEBHOOKS__SQUARE__TILL: ", "METER_WEBHOOKS__NOBODY: "):
         assert name in detail
     assert "hush" not in result.output
+
+
+async def test_a_targets_tokens_are_those_of_the_gateway(
+    database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check that refreshed for itself would use up the refresh token that the gateway lives on."""
+    monkeypatch.setenv("METER_DATABASE_URL", database_url)
+    monkeypatch.setenv("METER_MQTT_URL", broker_url)
+    async with quickbooks() as vendor, open_space(database_url, SPACE) as space:
+        given = quickbooks_setup(vendor.url)
+        target = {
+            "kind": given.kind,
+            "base_url": given.base_url,
+            "company": given.company,
+            "client_id": given.client_id,
+            "client_secret": given.client_secret,
+            "refresh_token": given.refresh_token,
+            "options": given.options,
+        }
+        monkeypatch.setenv("METER_TARGETS", json.dumps({"books": target}))
+        for _ in range(2):
+            told = {item["part"]: item["detail"] for item in json.loads((await meter("check", "--json")).stdout)}
+            assert told["target books"] is None
+        async with space.database.begin() as connection:
+            kept = (await connection.execute(text("SELECT operator, refresh_token FROM oauth_tokens"))).all()
+    assert [tuple(row) for row in kept] == [("northside", "refresh-1")]
+    assert len(vendor.calls("POST", TOKEN_PATH)) == 1
 
 
 async def test_a_deep_check_names_what_is_booked_or_listed_otherwise(

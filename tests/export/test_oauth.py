@@ -188,6 +188,14 @@ async def test_where_none_is_taken_somebody_has_to_authorise_anew(gateways: Gate
     assert not any(secret in said for secret in (SECRET, "refresh-", "access-"))
 
 
+async def test_before_there_is_an_operator_no_refresh_token_is_used_up(
+    gateways: Gateways, vendor: FakeQuickBooks
+) -> None:
+    with pytest.raises(BadInput, match="apply one first"):
+        await gateways.keeper(operator="").token()
+    assert not vendor.requests
+
+
 async def test_a_new_token_in_the_settings_wins(gateways: Gateways, vendor: FakeQuickBooks) -> None:
     await gateways.keeper().token()
     new = vendor.tokens.first()
