@@ -98,6 +98,12 @@ class Telemetry:
         self.outbox_oldest = Gauge(
             "meter_outbox_oldest_seconds", "Age of the oldest item not yet delivered", ["target"], registry=registry
         )
+        self.gather_lag = Gauge(
+            "meter_gather_lag_seconds",
+            "Age of the first charge that a target has not read",
+            ["target"],
+            registry=registry,
+        )
         self._deliveries = Counter(
             "meter_deliveries", "Delivery attempts by outcome", ["target", "outcome"], registry=registry
         )

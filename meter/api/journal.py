@@ -11,8 +11,8 @@ from aiohttp import web
 from meter.api.charges import next_link
 from meter.api.routing import JSON, DecimalText, Limit, Model, Query, Route, json_answer, query_of
 from meter.api.services import Services
+from meter.export.entry_json import EntryJson, entry_json
 from meter.model.errors import BadInput
-from meter.model.journal import EntryKind, JournalEntry
 from meter.model.money import plain
 from meter.store.journal import Balance, EntryFilter, entries_after, trial_balance
 from meter.store.readers import cursor_text, parse_cursor
@@ -39,29 +39,6 @@ class BalancesQuery(Query, kw_only=True):
     """At the end of the day `at`; without it, of everything."""
 
     at: date | None = None
-
-
-class PostingJson(Model, kw_only=True):
-    """One leg: debit positive, credit negative."""
-
-    account: str
-    amount: DecimalText
-
-
-class EntryJson(Model, kw_only=True):
-    """A balanced entry of one currency. `id` is the charge's where `kind` is `charge`.
-
-    `day` is the operator's local day of what it is about, or of its booking where that day may no longer change.
-    """
-
-    id: str
-    kind: EntryKind
-    day: date
-    currency: str
-    narration: str
-    postings: list[PostingJson]
-    dimensions: dict[str, str]
-    suspense: bool
 
 
 class JournalPage(Model, kw_only=True):
@@ -148,20 +125,6 @@ def filter_of(
     if day is not None and (since is not None or until is not None):
         raise BadInput("a day is given and a span beside it; give the day, or since and until", code="bad_query")
     return EntryFilter(since=day or since, until=day or until, ledger_account=ledger_account, suspense=suspense)
-
-
-def entry_json(entry: JournalEntry) -> EntryJson:
-    """Return an entry as it leaves."""
-    return EntryJson(
-        id=entry.id,
-        kind=entry.kind,
-        day=entry.day,
-        currency=entry.currency,
-        narration=entry.narration,
-        postings=[PostingJson(account=one.account, amount=plain(one.amount)) for one in entry.postings],
-        dimensions=dict(entry.dimensions),
-        suspense=entry.suspense,
-    )
 
 
 def balances_json(found: list[Balance], *, at: date | None) -> BalancesJson:

@@ -55,7 +55,7 @@ async def _backlog(services: Services) -> Backlog | None:
         async with asyncio.timeout(READ_TIMEOUT_S):
             operator = await services.operator()
             if operator is None:
-                return Backlog(unresolved=0, outbox=(), complete_until={})
+                return Backlog(unresolved=0, outbox=(), unread={}, complete_until={})
             async with services.db.begin() as conn:
                 return await read_backlog(conn, operator)
     except (MeterError, TimeoutError) as error:
@@ -66,7 +66,12 @@ async def _backlog(services: Services) -> Backlog | None:
 def _show(services: Services, backlog: Backlog | None) -> None:
     telemetry = services.telemetry
     telemetry.unresolved.set(_UNKNOWN if backlog is None else backlog.unresolved)
-    for gauge in (telemetry.outbox_pending, telemetry.outbox_oldest, telemetry.site_complete_until):
+    for gauge in (
+        telemetry.outbox_pending,
+        telemetry.outbox_oldest,
+        telemetry.gather_lag,
+        telemetry.site_complete_until,
+    ):
         gauge.clear()
     if backlog is None:
         return
@@ -75,9 +80,12 @@ def _show(services: Services, backlog: Backlog | None) -> None:
         if target.enabled:
             telemetry.outbox_pending.labels(target=name).set(0)
             telemetry.outbox_oldest.labels(target=name).set(0)
+            telemetry.gather_lag.labels(target=name).set(0)
     for waiting in backlog.outbox[:LABEL_VALUES_MAX]:
         age_s = (services.clock() - waiting.oldest).total_seconds()
         telemetry.outbox_pending.labels(target=waiting.target).set(waiting.items)
         telemetry.outbox_oldest.labels(target=waiting.target).set(max(age_s, 0.0))
+    for target, oldest in islice(backlog.unread.items(), LABEL_VALUES_MAX):
+        telemetry.gather_lag.labels(target=target).set(max((services.clock() - oldest).total_seconds(), 0.0))
     for site, until in islice(backlog.complete_until.items(), LABEL_VALUES_MAX):
         telemetry.site_complete_until.labels(site=site).set(until.timestamp())

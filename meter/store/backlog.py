@@ -23,6 +23,20 @@ _OUTBOX: Final = text(
 )
 
 
+# The first charge behind each target's cursor, by the index of the tail.
+_UNREAD: Final = text(
+    """
+    SELECT c.target, b.booked_at AS oldest
+      FROM export_cursors AS c
+      CROSS JOIN LATERAL (SELECT booked_at FROM charges
+                           WHERE operator = c.operator AND (xid, seq) > (c.xid, c.seq)
+                           ORDER BY xid, seq LIMIT 1) AS b
+     WHERE c.operator = :operator
+     ORDER BY c.target
+    """
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """The open items of one target: how many, and since when the oldest waits."""
@@ -34,10 +48,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """Everything that waits for somebody, and up to when each site is complete."""
+    """Everything that waits for somebody, and up to when each site is complete.
+
+    `unread`: when the first charge was booked that a target has not read, for each one that lags behind.
+    """
 
     unresolved: int
     outbox: tuple[Waiting, ...]
+    unread: dict[str, datetime]
     complete_until: dict[str, datetime]
 
 
@@ -49,6 +67,7 @@ async def read_backlog(conn: AsyncConnection, operator: str) -> Backlog:
         Waiting(target=row.target, items=row.items, oldest=row.oldest)
         for row in await conn.execute(_OUTBOX, parameters)
     )
+    unread = {row.target: row.oldest for row in await conn.execute(_UNREAD, parameters)}
     marks = await site_marks(conn, operator)
     complete_until = {site: until for site, until in marks.items() if until is not None}
-    return Backlog(unresolved=unresolved, outbox=outbox, complete_until=complete_until)
+    return Backlog(unresolved=unresolved, outbox=outbox, unread=unread, complete_until=complete_until)

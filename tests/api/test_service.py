@@ -7,6 +7,7 @@ import gzip
 import io
 import math
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,9 +20,14 @@ from meter.api.app import ROUTES
 from meter.config import Settings
 from meter.model.errors import BadInput, Broken, Unavailable
 from meter.store.engine import Database
+from meter.store.gathering import write_export_cursor
+from meter.store.outbox import add_items
+from meter.store.usage import BEGINNING
 from tests.api.conftest import ADMIN_KEY, Api, Gateway, serving, the_services
 from tests.booked import a_charge, a_line
 from tests.booking.space import entry
+from tests.export.books import entry as journal_entry
+from tests.export.books import items_of
 
 NOWHERE = "postgresql://nobody:secret-of-the-database@127.0.0.1:1/none"
 
@@ -73,12 +79,17 @@ def _samples(exposition: str) -> dict[tuple[str, frozenset[tuple[str, str]]], fl
 
 async def test_metrics_show_what_waits(gateway: Gateway) -> None:
     await gateway.space.take(entry("1", "02T09:00", subject="badge:ZZ"), entry("2", "02T09:00"))
+    async with gateway.space.database.begin() as conn:
+        await add_items(conn, items_of(journal_entry("ch_1")))
+        await write_export_cursor(conn, "northside", "ledger", BEGINNING)
+    gateway.space.now += timedelta(hours=1)
     answer = await gateway.api.get("/metrics", key=None)
     found = _samples(answer.text)
     assert found["meter_unresolved_events", frozenset()] == 1
     ledger = frozenset({("target", "ledger")})
     assert found["meter_outbox_pending", ledger] == 1
     assert found["meter_outbox_oldest_seconds", ledger] >= 0
+    assert found["meter_gather_lag_seconds", ledger] == 3600
     builds = [labels for name, labels in found if name == "meter_build_info"]
     assert len(builds) == 1
 

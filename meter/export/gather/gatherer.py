@@ -45,8 +45,9 @@ from meter.store.readers import ChargeFilter, charges_after
 from meter.store.usage import Cursor
 
 BUCKETS_MAX: Final = 200
-# A cursor is moved where nothing was booked, too, so that a restart does not read far; but not with each transaction.
-CURSOR_LAG_MAX: Final = 10_000
+# A cursor is moved where nothing was booked for the target, too, so that a restart does not read far and lag is seen;
+# but not with each transaction.
+CURSOR_INTERVAL: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,7 @@ class Gatherer:
         self._late_wait = late_wait
         self._facts: _Facts | None = None
         self._read_from: datetime | None = None
+        self._moved = clock()
 
     async def step(self, lease: Lease) -> Gathered:
         """Read a page and make the items that are due. Raises LeaseLost, Unavailable; nothing is changed then."""
@@ -121,7 +123,7 @@ class Gatherer:
             start = await read_export_cursor(conn, self._operator, self._target)
             cursor = start or await first_export_cursor(conn, past=self._past or self._start is not None)
             page = await self._page(conn, cursor, known)
-            moved = start is None or page.found or page.next.xid - start.xid > CURSOR_LAG_MAX
+            moved = start is None or page.found or (page.next > start and known.now - self._moved >= CURSOR_INTERVAL)
             due = [] if page.more else await self._due(conn, page.next)
             if not moved and not due:
                 return Gathered(items=0, more=False)
@@ -134,6 +136,8 @@ class Gatherer:
             await add_items(conn, items)
             if moved:
                 await write_export_cursor(conn, self._operator, self._target, page.next)
+        if moved:
+            self._moved = known.now
         return Gathered(items=len(items), more=page.more or len(due) == BUCKETS_MAX)
 
     async def renew(self, conn: AsyncConnection, item: OutboxItem) -> tuple[bytes, str | None]:
