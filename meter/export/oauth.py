@@ -1,4 +1,4 @@
-"""Access tokens that expire and refresh tokens that change (RFC 6749 sections 4.4 and 6).
+"""Access tokens that expire and refresh tokens that change (RFC 6749 sections 4.3, 4.4 and 6).
 
     row lasts ──────────────────────────────────────────────▶ its access token
     else lock ──▶ ask with the row's, the one before it, the configured one ──▶ persist ──▶ the new access token
@@ -47,11 +47,13 @@ class Endpoint:
     """A vendor's token endpoint. `remedy` is one sentence that says how the operator gets a new refresh token.
 
     `refresh_lasts_s` is how long a refresh token lasts where the answer does not say (None: nobody knows).
+    `credentials` is where the client's id and secret go; with the grant `password` they are a user's name and password.
     """
 
     url: str
     remedy: str
-    grant: Literal["refresh_token", "client_credentials"] = "refresh_token"
+    grant: Literal["refresh_token", "client_credentials", "password"] = "refresh_token"
+    credentials: Literal["header", "body"] = "header"
     scope: str | None = None
     refresh_lasts_s: float | None = None
 
@@ -116,7 +118,7 @@ class TokenKeeper:
         self._target = target
         self._endpoint = endpoint
         self._url = URL(endpoint.url)
-        self._basic = b64encode(f"{quote_plus(client_id)}:{quote_plus(client_secret)}".encode()).decode()
+        self._client = (client_id, client_secret)
         self._configured = refresh_token
         self._seed = sha256(json.dumps([endpoint.url, endpoint.scope, client_id, refresh_token]).encode()).hexdigest()
         self._telemetry = telemetry
@@ -204,7 +206,7 @@ class TokenKeeper:
                 break
         self._note("refused")
         host = self._url.host
-        if code == "invalid_grant":
+        if code == "invalid_grant" and self._endpoint.grant == "refresh_token":
             message = (
                 f"{self._target}: {host} takes none of the refresh tokens that there are (invalid_grant); "
                 f"authorise the app anew and set refresh_token: {self._endpoint.remedy}"
@@ -215,7 +217,7 @@ class TokenKeeper:
 
     def _candidates(self, known: Tokens | None) -> Iterator[str | None]:
         """Give the refresh tokens to ask with, the likeliest first; None where the grant has none."""
-        if self._endpoint.grant == "client_credentials":
+        if self._endpoint.grant != "refresh_token":
             yield None
             return
         present, previous = (None, None) if known is None else (known.refresh_token, known.previous_refresh_token)
@@ -223,6 +225,14 @@ class TokenKeeper:
 
     async def _asked(self, refresh_token: str | None) -> Granted | str:
         form: dict[str, str] = {"grant_type": self._endpoint.grant}
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        if self._endpoint.grant == "password":
+            form |= dict(zip(("username", "password"), self._client, strict=True))
+        elif self._endpoint.credentials == "body":
+            form |= dict(zip(("client_id", "client_secret"), self._client, strict=True))
+        else:
+            basic = b64encode(":".join(map(quote_plus, self._client)).encode()).decode()
+            headers["Authorization"] = f"Basic {basic}"
         if refresh_token is not None:
             form["refresh_token"] = refresh_token
         if self._endpoint.scope is not None:
@@ -234,11 +244,7 @@ class TokenKeeper:
             answer = await self._channel.request(
                 "POST",
                 self._url.raw_path,
-                headers={
-                    "Authorization": f"Basic {self._basic}",
-                    "Content-Type": "application/x-www-form-urlencoded",
-                    "Accept": "application/json",
-                },
+                headers=headers,
                 body=urlencode(form).encode(),
             )
             return read_answer(answer.status, answer.body)

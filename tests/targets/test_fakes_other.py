@@ -52,20 +52,21 @@ async def test_cobot_charges_as_often_as_it_is_asked(session: aiohttp.ClientSess
         fake.invoice_all()
         assert await _said(session, "GET", f"{url}/recent") == (200, [])
         _, listed = await _said(session, "GET", f"{fake.url}/api/charges?from=2026-11-20&to=2026-11-20")
-        assert [(one["accounting_code"], one["membership"]["id"]) for one in listed] == [("k", "m1")]
+        assert [(one["accounting_code"], one["membership_id"]) for one in listed] == [("k", "m1")]
 
 
 async def test_officernd_lists_fees_page_by_page(session: aiohttp.ClientSession) -> None:
     async with FakeOfficeRnD() as fake:
         fake.members.add("m1")
         fees = f"{fake.url}/api/v2/organizations/hub/fees"
-        fee = {"name": "Pages", "price": 1.25, "quantity": 2, "date": "2026-11-20", "member": "m1", "source": "k"}
+        fee = {"name": "Pages", "price": 1.25, "quantity": 2, "issueDate": "2026-11-20", "location": "l1"}
         assert (await _said(session, "POST", fees, fee))[0] == 401
         form = {"grant_type": "client_credentials", "client_id": "i", "client_secret": "s"}
         async with session.post(f"{fake.url}/oauth/token", data=form) as answer:
             token = {"Authorization": f"Bearer {(await answer.json())['access_token']}"}
         for number in range(3):
-            assert (await _said(session, "POST", fees, fee | {"source": f"k{number}"}, headers=token))[0] == 201
+            owned = {"member": "m1", "source": f"k{number}"}
+            assert (await _said(session, "POST", fees, fee | owned, headers=token))[0] == 201
         asked = f"{fees}?member=m1&issueDate[$gte]=2026-11-20&$limit=2"
         _, first = await _said(session, "GET", asked, headers=token)
         _, last = await _said(session, "GET", f"{asked}&$cursorNext={first['cursorNext']}", headers=token)
@@ -80,14 +81,24 @@ async def test_nexudus_refuses_with_status_200(session: aiohttp.ClientSession) -
     async with FakeNexudus() as fake:
         fake.members.add("7")
         url = f"{fake.url}/api/billing/charges"
+        form = {"grant_type": "password", "username": "u", "password": fake.password}
+        async with session.post(f"{fake.url}/api/token", data=form) as answer:
+            token = {"Authorization": f"Bearer {(await answer.json())['access_token']}"}
         charge = {"CoworkerId": 7, "BusinessId": 1, "TotalAmount": 2.5, "Description": "Pages", "SystemId": "k"}
-        status, made = await _said(session, "POST", url, charge)
+        charge |= {"Quantity": 1, "DiscountAmount": 0, "CreditAmount": 0, "SaleDate": "2026-11-20T10:00:00Z"}
+        status, made = await _said(session, "POST", url, charge, headers=token)
         assert (status, made["WasSuccessful"]) == (200, True)
-        status, refused = await _said(session, "POST", url, charge | {"CoworkerId": 8})
+        status, refused = await _said(session, "POST", url, charge | {"CoworkerId": 8}, headers=token)
         assert (status, refused["WasSuccessful"]) == (200, False)
-        _, found = await _said(session, "GET", f"{url}?Charge_SystemId=k")
-        assert [one["Id"] for one in found["Records"]] == [made["Value"]["Id"]]
-        assert (await _said(session, "GET", f"{url}?Charge_SystemId=other"))[1]["Records"] == []
+        for asked, held in {
+            "Charge_SystemId=k": True, "Charge_SystemId=other": False, "Charge_Coworker=7": True,
+            "from_Charge_SaleDate=2026-11-20T00:00:00Z&to_Charge_SaleDate=2026-11-21T00:00:00Z": True,
+            "from_Charge_SaleDate=2026-11-21T00:00:00Z": False,
+        }.items():  # fmt: skip
+            _, found = await _said(session, "GET", f"{url}?{asked}", headers=token)
+            assert [one["Id"] for one in found["Records"]] == ([made["Value"]["Id"]] if held else [])
+        fake.advance(days=7)
+        assert (await _said(session, "GET", url, headers=token))[0] == 401
         assert [(one.reference, one.amount) for one in fake.books()] == [("k", Decimal("2.5"))]
 
 

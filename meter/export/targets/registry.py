@@ -8,6 +8,7 @@ from typing import Final
 from meter.export.targets.files import FILES
 from meter.export.targets.ledger import LEDGER
 from meter.export.targets.quickbooks import QUICKBOOKS
+from meter.export.targets.spaces import COBOT, NEXUDUS, OFFICERND
 from meter.export.targets.spec import Kind
 from meter.export.targets.stripe import STRIPE
 from meter.export.targets.stripe_meters import STRIPE_METERS
@@ -15,8 +16,11 @@ from meter.export.targets.webhook import WEBHOOK
 from meter.export.targets.xero import XERO
 
 KINDS: Final[Mapping[str, Kind]] = {
+    "cobot": COBOT,
     "files": FILES,
     "ledger": LEDGER,
+    "nexudus": NEXUDUS,
+    "officernd": OFFICERND,
     "quickbooks": QUICKBOOKS,
     "stripe": STRIPE,
     "stripe-meters": STRIPE_METERS,

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 from tests.targets.fakes.base import Fake, Handler, Held, RequestCheck
 from tests.targets.fakes.clock import Clock
 from tests.targets.fakes.http import Answer, Call, Refuse
+from tests.targets.fakes.oauth import Tokens
 
 Json = dict[str, Any]
 _OFFICERND_PAGE = 50
@@ -55,12 +56,8 @@ class _Space(Fake):
         return uuid.UUID(int=self.new_number(), version=4).hex
 
 
-def _shown(charge: Json) -> Json:
-    return {name: value for name, value in charge.items() if name not in {"invoiced", "member"}}
-
-
 class FakeCobot(_Space):
-    """Amounts are text in major units without tax, dates have slashes."""
+    """Amounts are text in major units without tax, dates have slashes. What is below zero is a credit."""
 
     def routes(self) -> Iterable[tuple[str, str, Handler]]:
         return [
@@ -94,25 +91,33 @@ class FakeCobot(_Space):
             "member": self.known(call.parts["id"]), "invoiced": False,
         }  # fmt: skip
         self.charges[charge["id"]] = charge
-        return Answer(status=201, content=_shown(charge))
+        return Answer(status=201, content=self._shown(charge))
 
     def _recent(self, call: Call) -> Answer:
         member = self.known(call.parts["id"])
         open_ = [one for one in self.charges.values() if one["member"] == member and not one["invoiced"]]
-        return Answer(content=[_shown(one) for one in open_])
+        return Answer(content=[self._shown(one) for one in open_])
 
     def _list(self, call: Call) -> Answer:
         start, end = (_day(call.parameter(name)) for name in ("from", "to"))
         wanted = [one for one in self.charges.values() if start <= _day(one["charged_at"]) <= end]
-        return Answer(content=[_shown(one) | {"membership": {"id": one["member"]}} for one in wanted])
+        # The documented answer has no tax rate here.
+        return Answer(content=[self._shown(one, without=("tax_rate",)) for one in wanted])
+
+    @staticmethod
+    def _shown(charge: Json, without: tuple[str, ...] = ()) -> Json:
+        hidden = {"invoiced", "member", *without}
+        return {name: one for name, one in charge.items() if name not in hidden} | {"membership_id": charge["member"]}
 
 
 class FakeOfficeRnD(_Space):
-    """Prices are numbers in major units. Tokens are from client credentials and last an hour."""
+    """Version 2: prices are numbers in major units, lists have pages of 50. Tokens last an hour."""
 
     def __init__(self, *, clock: Clock | None = None, check_request: RequestCheck | None = None) -> None:
         super().__init__(clock=clock, check_request=check_request)
-        self._tokens: dict[str, datetime] = {}
+        self.tokens = Tokens(
+            clock=self.clock, access_for=timedelta(hours=1), refresh_for=timedelta(0), client_credentials=True
+        )
 
     def routes(self) -> Iterable[tuple[str, str, Handler]]:
         fees = "/{base:.*}/fees"  # whatever the organisation's address is
@@ -124,39 +129,33 @@ class FakeOfficeRnD(_Space):
         ]
 
     def admit(self, call: Call) -> None:
-        token = call.headers.get("authorization", "").removeprefix("Bearer ")
-        if "token" not in call.path and self._tokens.get(token, self.clock.now()) <= self.clock.now():
+        if "token" not in call.path and not self.tokens.good(call.headers.get("authorization", "")):
             raise Refuse(self.fault(401))
 
     def books(self) -> tuple[Held, ...]:
         return tuple(
             Held(
-                id=id, kind="fee", reference=one.get("source") or "", customer=one["member"] or one["team"],
-                amount=Decimal(one["price"]) * Decimal(one["quantity"]), details={"name": one["name"]},
+                id=id, kind="fee", reference=one.get("source") or "", customer=one["member"] or one["company"],
+                amount=Decimal(str(one["price"])) * Decimal(str(one["quantity"])), details={"name": one["name"]},
                 state="invoiced" if one["invoiced"] else "open",
             )
             for id, one in self.charges.items()
         )  # fmt: skip
 
     def _token(self, call: Call) -> Answer:
-        asked = {name: values[0] for name, values in parse_qs(call.body.decode()).items()}
-        if asked.get("grant_type") != "client_credentials" or not asked.get("client_secret"):
-            return Answer(status=401, content={"error": "invalid_client"})
-        token = f"token-{self.new_number()}"
-        self._tokens[token] = self.clock.now() + timedelta(hours=1)
-        return Answer(
-            content={"access_token": token, "token_type": "Bearer", "expires_in": 3600, "scope": asked.get("scope")}
-        )
+        # The documentation knows the credentials in the body alone.
+        return self.tokens.answer(call) if b"client_secret=" in call.body else Answer(status=401, content={})
 
     def _create(self, call: Call) -> Answer:
         asked = call.json()
-        if not {"name", "price", "date"} <= asked.keys() or not asked.keys() & {"member", "team"}:
-            return Answer(status=400, content={"message": "name, price, date and member or team are required"})
+        whole = {"name", "price", "issueDate", "location"} <= asked.keys() and asked.keys() & {"member", "company"}
+        if not whole or isinstance(asked["price"], str):
+            return Answer(status=400, content={"message": "name, price, issueDate, location or whose it is"})
         fee = {
             "quantity": 1,
             "refundable": False,
             "isPersonal": False,
-            "team": None,
+            "company": None,
             "member": None,
             "source": None,
             **asked,
@@ -166,7 +165,7 @@ class FakeOfficeRnD(_Space):
             "createdAt": f"{self.clock.now():%Y-%m-%dT%H:%M:%S.000Z}",
             "invoiced": False,
         }
-        self.known(fee["member"] or fee["team"])
+        self.known(fee["member"] or fee["company"])
         self.charges[fee["_id"]] = fee
         return Answer(status=201, content=self._fee(fee))
 
@@ -183,21 +182,39 @@ class FakeOfficeRnD(_Space):
         asked = dict(call.query)
         wanted = [
             one for one in self.charges.values()
-            if all(one[name] == asked[name] for name in ("member", "team", "source") if name in asked)
-            and asked.get("issueDate[$gte]", "") <= one["date"][:10] <= asked.get("issueDate[$lte]", "9999")
+            if all(one[name] == asked[name] for name in ("member", "company", "source") if name in asked)
+            and asked.get("issueDate[$gte]", "") <= one["issueDate"][:10] <= asked.get("issueDate[$lte]", "9999")
         ]  # fmt: skip
-        start, most = int(asked.get("$cursorNext") or 0), int(asked.get("$limit", _OFFICERND_PAGE))
+        start, most = int(asked.get("$cursorNext") or 0), min(int(asked.get("$limit", 50)), _OFFICERND_PAGE)
         shown = [self._fee(one) for one in wanted[start : start + most]]
-        more = {"cursorNext": str(start + most)} if start + most < len(wanted) else {}
+        more = {"cursorNext": str(start + most) if start + most < len(wanted) else None}
         return Answer(content={"rangeStart": start + 1, "rangeEnd": start + len(shown), "results": shown} | more)
 
 
 class FakeNexudus(_Space):
-    """Charges, and products sold to a coworker. A refusal has status 200 and WasSuccessful false."""
+    """Charges, and products sold to a coworker. A refusal has status 200 and WasSuccessful false.
+
+    A token from a user's name and password lasts a week; 409 stands for 429.
+    """
+
+    def __init__(self, *, clock: Clock | None = None, check_request: RequestCheck | None = None) -> None:
+        super().__init__(clock=clock, check_request=check_request)
+        self.password = "secret"
+        self.tokens = Tokens(clock=self.clock, access_for=timedelta(days=7), refresh_for=timedelta(0))
+
+    def fault(self, status: int) -> Answer:
+        if status == 429:
+            return Answer(status=409, headers={"Retry-After": "1"})
+        return super().fault(status)
+
+    def admit(self, call: Call) -> None:
+        if call.path != "/api/token" and not self.tokens.good(call.headers.get("authorization", "")):
+            raise Refuse(self.fault(401))
 
     def routes(self) -> Iterable[tuple[str, str, Handler]]:
         kinds = ("charges", "coworkerproducts")
         return [
+            ("POST", "/api/token", self._token),
             *(("POST", f"/api/billing/{kind}", self._create) for kind in kinds),
             *(("GET", f"/api/billing/{kind}", self._list) for kind in kinds),
         ]
@@ -206,16 +223,27 @@ class FakeNexudus(_Space):
         return tuple(
             Held(
                 id=id, kind=one["kind"], reference=one.get("SystemId") or "", customer=str(one["CoworkerId"]),
-                amount=Decimal(one.get("TotalAmount") or one.get("Price") or 0) * Decimal(one.get("Quantity", 1)),
+                amount=Decimal(str(one.get("TotalAmount") or one.get("Price") or 0)) * one["Quantity"],
+                currency="EUR",
                 state="invoiced" if one["invoiced"] else "open",
                 details={"notes": one.get("Notes") or one.get("Description") or ""},
             )
             for id, one in self.charges.items()
         )  # fmt: skip
 
+    def _token(self, call: Call) -> Answer:
+        asked = {name: values[0] for name, values in parse_qs(call.body.decode()).items()}
+        if asked.get("grant_type") != "password" or not asked.keys() >= {"username", "password"}:
+            return Answer(status=400, content={"error": "unsupported_grant_type"})
+        if asked["password"] != self.password:
+            return Answer(status=400, content={"error": "invalid_grant"})
+        granted = {"access_token": self.tokens.issue_access(), "token_type": "bearer", "expires_in": 604_799}
+        return Answer(content=granted | {"refresh_token": "8xLOxBtZp8"})
+
     def _create(self, call: Call) -> Answer:
         asked, kind = call.json(), call.path.rsplit("/", 1)[1]
-        needed = {"CoworkerId", "BusinessId", "TotalAmount" if kind == "charges" else "ProductId"}
+        own = {"TotalAmount"} if kind == "charges" else {"ProductId", "RepeatCycle"}
+        needed = {"CoworkerId", "BusinessId", "Quantity", "DiscountAmount", "CreditAmount"} | own
         wrong = [{"PropertyName": name, "Message": "is required"} for name in sorted(needed - asked.keys())]
         if not wrong and str(asked["CoworkerId"]) not in self.members:
             wrong = [{"PropertyName": "CoworkerId", "Message": "is not found"}]
@@ -237,21 +265,26 @@ class FakeNexudus(_Space):
         prefix = "Charge" if kind == "charges" else "CoworkerProduct"
         wanted = [
             one for one in self.charges.values()
-            if one["kind"] == kind
-            and all(
-                str(one.get(name.removeprefix(f"{prefix}_"), "")) == value
-                for name, value in asked.items() if name.startswith(prefix)
-            )
+            if one["kind"] == kind and all(_fits(one, prefix, name, value) for name, value in asked.items())
         ]  # fmt: skip
         number, size = int(asked.get("page", 1)), int(asked.get("size", 25))
         start = (number - 1) * size
         records = [
-            {k: v for k, v in one.items() if k not in {"kind", "invoiced"}} for one in wanted[start : start + size]
+            {name: value for name, value in one.items() if name not in {"kind", "invoiced"}}
+            | {"BusinessCurrencyCode" if kind == "charges" else "ProductCurrencyCode": "EUR"}
+            for one in wanted[start : start + size]
         ]
         return Answer(content={
             "Records": records, "CurrentPage": number, "PageSize": size, "TotalItems": len(wanted),
             "TotalPages": -(-len(wanted) // size), "HasNextPage": start + size < len(wanted),
         })  # fmt: skip
+
+
+def _fits(record: Json, prefix: str, name: str, value: str) -> bool:
+    """Return whether a record fits a filter: `Charge_Coworker`, `from_Charge_SaleDate`; others are passed over."""
+    bound, _, field = name.rpartition(f"{prefix}_")
+    held = str(record.get(field, record.get(f"{field}Id", "")))
+    return {"": held == value, "from_": held >= value, "to_": held <= value}[bound] if f"{prefix}_" in name else True
 
 
 def _day(text: str) -> datetime:

@@ -1,0 +1,97 @@
+"""What the settings of booking systems have in common: options, their faults, and the shape of what is sent. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from meter.export.gather.lines import Codes, Lines
+from meter.export.targets.spec import Grain, Setup
+from meter.sources.spec import Option
+
+GRAINS: Final[tuple[Grain, ...]] = ("day", "charge", "period", "hour")
+# Ids go into paths, and no vendor's has anything else in it.
+ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# What an option calls all that it does not name.
+ANYTHING: Final = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What of the settings decides about charges of whatever vendor.
+
+    `currency` is the one that the vendor bills in, for a charge names none. `gross`: amounts are sent with tax.
+    `credits`: what gives back is sent, as a charge below zero.
+    """
+
+    currency: str
+    credits: bool
+    gross: bool = False
+
+
+def lines(setup: Setup, codes: Codes) -> Lines:
+    """Return the shape: none of them is told twice of one line, so what comes late is a further charge."""
+    return Lines(
+        target=setup.name,
+        customers=setup.customers,
+        grain=setup.grain or "day",
+        codes=codes,
+        replaces=False,
+        notices=False,
+    )
+
+
+def settings(*, below_zero: str, gross: bool) -> dict[str, Option]:
+    """Return the options that each vendor has; `gross`: whether its prices may be with tax."""
+    options = {
+        "currency": Option(default="", about="The currency that charges are in there; lines in another are refused."),
+        "credits": Option(
+            default=below_zero,
+            about="What becomes of a line that gives back: a charge below zero (send), or a dead delivery (refuse).",
+            choices=("send", "refuse"),
+        ),
+    }
+    if gross:
+        options["prices"] = Option(
+            default="net",
+            about="How prices are entered there: without tax (net) or with it (gross), as its own settings say.",
+            choices=("net", "gross"),
+        )
+    return options
+
+
+def rules_of(setup: Setup) -> Rules:
+    """Return the rules of a target whose options are in order."""
+    options: Mapping[str, Any] = setup.options
+    return Rules(
+        currency=options["currency"], credits=options["credits"] == "send", gross=options.get("prices") == "gross"
+    )
+
+
+def faults_in(setup: Setup, *names: str) -> list[str]:
+    """Return what is wrong with the options that are shared, and with those that give ids for our names."""
+    options: dict[str, Any] = dict(setup.options)
+    faults = [
+        f"options.{name}: {key!r} needs an id as a string"
+        for name in names
+        for key, value in options[name].items()
+        if not isinstance(value, str) or not value
+    ]
+    if not re.fullmatch("[A-Z]{3}", options["currency"]):
+        faults.append(f"options.currency: {options['currency']!r} is no currency; write what charges are in there: EUR")
+    if setup.company is not None and not ID.fullmatch(setup.company):
+        faults.append(f"company: {setup.company!r} is no name in an address; it has letters, digits and - only")
+    return faults
+
+
+def names(setup: Setup, option: str) -> Mapping[str, str]:
+    """Return an option that gives the vendor's names for ours."""
+    given: Any = setup.options[option]
+    return dict(given)
+
+
+def either(known: Mapping[str, str], name: str) -> str | None:
+    """Return what an option gives for `name`, or for all that it does not name."""
+    return known.get(name) or known.get(ANYTHING)
