@@ -85,7 +85,7 @@ def _show(services: Services, backlog: Backlog | None) -> None:
         age_s = (services.clock() - waiting.oldest).total_seconds()
         telemetry.outbox_pending.labels(target=waiting.target).set(waiting.items)
         telemetry.outbox_oldest.labels(target=waiting.target).set(max(age_s, 0.0))
-    for target, oldest in islice(backlog.unread.items(), LABEL_VALUES_MAX):
-        telemetry.gather_lag.labels(target=target).set(max((services.clock() - oldest).total_seconds(), 0.0))
+    for behind, oldest in islice(backlog.unread.items(), LABEL_VALUES_MAX):
+        telemetry.gather_lag.labels(target=behind).set(max((services.clock() - oldest).total_seconds(), 0.0))
     for site, until in islice(backlog.complete_until.items(), LABEL_VALUES_MAX):
         telemetry.site_complete_until.labels(site=site).set(until.timestamp())

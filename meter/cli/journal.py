@@ -11,9 +11,10 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from meter.api.journal import balances_json, entry_json, filter_of
+from meter.api.journal import balances_json, filter_of
 from meter.cli.common import AsJson, connect, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
+from meter.export.entry_json import entry_json
 from meter.export.targets.ledger.text import amount_text
 from meter.model.errors import BadInput
 from meter.model.journal import JournalEntry

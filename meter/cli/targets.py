@@ -111,8 +111,8 @@ async def _opened(
         if target is None:
             names = ", ".join(one.setup.name for one in targets) or "none"
             raise BadInput(f"{name} is no target that is enabled; there are: {names}", code="not_found")
-        if target.faults or targets.conflicts:
-            raise BadInput("\n".join([*target.faults, *targets.conflicts]), code="bad_target")
+        if target.faults:
+            raise BadInput("\n".join(target.faults), code="bad_target")
         exporter = target.kind.open(target.setup, Means(database=database, telemetry=Telemetry()))
         try:
             yield target, exporter, database

@@ -54,7 +54,7 @@ def dispatcher_of(
     for fault in targets.faults:
         log.error("target_misconfigured", fault=fault)
     means = Means(database=database, telemetry=telemetry)
-    sound = [target for target in targets if not target.faults] if not targets.conflicts else []
+    sound = [target for target in targets if not target.faults]
     return Dispatcher(
         database,
         operator=operator,

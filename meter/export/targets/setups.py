@@ -18,7 +18,10 @@ _NEEDED: Final = {"company": "company (the account at the vendor)"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredTarget:
-    """A target that is enabled; `faults` names each setting that keeps it from working, a line each."""
+    """A target that is enabled; `faults` names each setting that keeps it from working, a line each.
+
+    What several may not do beside one another is a fault of each of them.
+    """
 
     kind: Kind
     setup: Setup
@@ -26,7 +29,7 @@ class ConfiguredTarget:
 
 
 class Targets:
-    """Every enabled target, by name. `faults` are those of all; `conflicts` those that only show among several."""
+    """Every enabled target, by name. `faults` are those of all, each once."""
 
     def __init__(self, settings: Mapping[str, TargetSettings], *, operator: str, data_dir: Path) -> None:
         """Read the settings; nothing is raised for their faults."""
@@ -39,9 +42,11 @@ class Targets:
             rivals = {other: keys[other] for other in invoicing if other != name} if name in invoicing else {}
             customers = Customers(target=name, keys=keys[name], rivals=rivals)
             self._targets[name] = _with(target, customers)
-        self.faults = [fault for target in self._targets.values() for fault in target.faults]
-        self.conflicts = _together(list(self._targets.values()))
-        self.faults += self.conflicts
+        for names, fault in _together(list(self._targets.values())):
+            for name in names:
+                target = self._targets[name]
+                self._targets[name] = replace(target, faults=(*target.faults, fault))
+        self.faults = list(dict.fromkeys(fault for target in self._targets.values() for fault in target.faults))
 
     def __iter__(self) -> Iterator[ConfiguredTarget]:
         """Return the targets that are enabled, by name."""
@@ -96,20 +101,21 @@ def _with(target: ConfiguredTarget, customers: Customers) -> ConfiguredTarget:
     return replace(target, setup=replace(target.setup, customers=customers))
 
 
-def _together(targets: list[ConfiguredTarget]) -> list[str]:
-    """Return what is wrong with targets beside one another: revenue that would be told twice."""
-    faults = []
+def _together(targets: list[ConfiguredTarget]) -> Iterator[tuple[list[str], str]]:
+    """Give what is wrong with targets beside one another, with their names: revenue that would be told twice."""
     ledgers = [target.setup.name for target in targets if target.setup.kind == "ledger"]
     if len(ledgers) > 1:
-        faults.append(f"METER_TARGETS: {' and '.join(ledgers)} are ledgers, and would write the same files; keep one")
-    modes = {target.setup.mode for target in targets if target.kind.books}
-    if len(modes) > 1:
-        names = ", ".join(f"{t.setup.name} ({t.setup.mode})" for t in targets if t.kind.books)
-        faults.append(
-            f"METER_TARGETS: {names} keep books in different modes; the same revenue is told as invoices or as "
+        listed = " and ".join(ledgers)
+        yield ledgers, f"METER_TARGETS: {listed} are ledgers, and would write the same files; keep one"
+    books = [target.setup for target in targets if target.kind.books]
+    if len({setup.mode for setup in books}) > 1:
+        listed = ", ".join(f"{setup.name} ({setup.mode})" for setup in books)
+        fault = (
+            f"METER_TARGETS: {listed} keep books in different modes; the same revenue is told as invoices or as "
             "journals, never as both: set one mode"
         )
-    seen: dict[tuple[str, str | None, str | None], str] = {}
+        yield [setup.name for setup in books], fault
+    seen: dict[tuple[str, str | None, str], str] = {}
     for target in targets:
         setup = target.setup
         # What has no account at a vendor is known by its address, and may be told different things there.
@@ -117,9 +123,7 @@ def _together(targets: list[ConfiguredTarget]) -> list[str]:
         if known_by is None:
             continue
         place = (setup.kind, setup.base_url, known_by)
-        if place in seen:
-            faults.append(
-                f"METER_TARGETS: {seen[place]} and {setup.name} are one and the same {setup.kind}; keep one of them"
-            )
-        seen.setdefault(place, setup.name)
-    return faults
+        first = seen.setdefault(place, setup.name)
+        if first != setup.name:
+            fault = f"METER_TARGETS: {first} and {setup.name} are one and the same {setup.kind}; keep one of them"
+            yield [first, setup.name], fault
