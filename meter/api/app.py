@@ -21,6 +21,7 @@ from meter.api import (
     explain,
     health,
     identities,
+    invoices,
     journal,
     keys,
     members,
@@ -111,6 +112,7 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += sources.routes(services)
         table += journal.routes(services)
         table += deliveries.routes(services)
+        table += invoices.routes(services)
         table += keys.routes(services, authenticator)
     table += health.routes(services)
     table += metrics.routes(services)

@@ -21,6 +21,7 @@ from meter.cli import (
     gateway,
     identities,
     importing,
+    invoices,
     journal,
     keys,
     members,
@@ -88,6 +89,7 @@ app.add_typer(sources.app)
 app.add_typer(journal.app)
 app.add_typer(deliveries.app)
 app.command("reconcile")(targets.show_reconciliation)
+app.command()(invoices.invoices)
 app.add_typer(keys.app)
 app.command()(simulate.simulate)
 

@@ -259,5 +259,7 @@ def day_of(content: Content) -> date | None:
             return line.day or line.last.date()
         case PeriodClosed(end=end):
             return end.date()
+        case MeterUsage(at=at):
+            return at.date()
         case ChargeBatch(day=kept):
             return kept

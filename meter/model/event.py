@@ -20,6 +20,9 @@ REFUND: Final = "pos.refund"
 SOURCE_CHANGED: Final = "source.changed"
 DRAFT: Final = "directory.draft"
 WIFI_SESSION: Final = "wifi.session"
+# What billing systems say of what they were sent: the state of an invoice, an item that they threw away afterwards.
+INVOICE_STATUS: Final = "invoice.status"
+EXPORT_REFUSED: Final = "export.refused"
 # Every session of a network access server is over (RADIUS' Accounting-On and -Off).
 NAS_RESTARTED: Final = "nas.restarted"
 

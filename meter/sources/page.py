@@ -16,6 +16,7 @@ _AREAS: Final[Mapping[Area, str]] = {
     "printers": "Printers",
     "wifi": "Wi-Fi",
     "spaces": "Bookings, members and plans",
+    "billing": "Invoices and payments",
 }
 _INTRODUCTION: Final = """\
 # Sources

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from meter.sources import cloudevents
+from meter.sources.billing.stripe import STRIPE
 from meter.sources.doors.alta import ALTA
 from meter.sources.doors.brivo import BRIVO
 from meter.sources.doors.esp_rfid import ESP_RFID
@@ -58,6 +59,7 @@ VENDORS: Final[Mapping[str, Vendor]] = {
     "salto-ks": SALTO_KS,
     "snmp": SNMP,
     "square": SQUARE,
+    "stripe": STRIPE,
     "tasmota-rfid": TASMOTA_RFID,
     "unifi-access": UNIFI_ACCESS,
     "zigbee2mqtt": ZIGBEE2MQTT,

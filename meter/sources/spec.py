@@ -20,7 +20,7 @@ from meter.model.event import Json
 from meter.model.wire import Parsed
 
 State: TypeAlias = Literal["done", "partly", "not"]
-Area: TypeAlias = Literal["pos", "doors", "printers", "wifi", "spaces"]
+Area: TypeAlias = Literal["pos", "doors", "printers", "wifi", "spaces", "billing"]
 Transport: TypeAlias = Literal["http", "square", "file", "snmp"]
 
 

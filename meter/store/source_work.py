@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.model.event import DRAFT, SOURCE_CHANGED
 from meter.store.bulk import columns_of, insert_many
 from meter.store.entry import Entry
+from meter.store.invoices import note_invoices
 from meter.store.tables import drafts, fetches
 from meter.store.wifi import note_sessions
 
@@ -39,8 +40,9 @@ _DRAFTS: Final = insert_many(
 
 
 async def note_work(connection: AsyncConnection, operator: str, entries: Sequence[Entry]) -> None:
-    """Write what new events leave to do: objects to fetch, sessions to look at, drafts to decide on."""
+    """Write what new events leave to do: objects to fetch, sessions to look at, drafts to decide on, and invoices."""
     await note_sessions(connection, operator, entries)
+    await note_invoices(connection, operator, [entry for entry in entries if entry.channel in VENDOR_CHANNELS])
     wanted: dict[tuple[str, ...], dict[str, Any]] = {}
     drafted: dict[tuple[str, ...], dict[str, Any]] = {}
     for entry in entries:

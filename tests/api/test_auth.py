@@ -21,6 +21,7 @@ EXPECTED: dict[tuple[str, str], Scope | None] = {
     ("GET", "/v1/charges"): "usage:read",
     ("GET", "/v1/charges/{id}/explain"): "usage:read",
     ("GET", "/v1/accounts/{id}/balances"): "usage:read",
+    ("GET", "/v1/accounts/{id}/invoices"): "usage:read",
     ("GET", "/v1/accounts/{id}/statement"): "usage:read",
     ("GET", "/v1/unresolved"): "usage:read",
     ("GET", "/v1/unresolved/{identity}/suggestions"): "catalog:write",

@@ -11,6 +11,7 @@ from meter.store.tables.delivery import lanes, outbox
 from meter.store.tables.directory import accounts, grants, identities, member_accounts, members, subscriptions
 from meter.store.tables.gathering import export_buckets, export_cursors
 from meter.store.tables.incoming import edges, event_keys, events, held_events, refunds, revisions
+from meter.store.tables.invoices import invoices
 from meter.store.tables.oauth import oauth_tokens
 from meter.store.tables.progress import checkpoints, leases, rating_cursors, refolds, wakes
 from meter.store.tables.schema import metadata
@@ -40,6 +41,7 @@ __all__ = [
     "grants",
     "held_events",
     "identities",
+    "invoices",
     "journal",
     "lanes",
     "leases",

@@ -49,6 +49,14 @@ outbox = Table(
     ),
     Index("outbox_batch_idx", "operator", "target", "batch"),
     Index(
+        "outbox_remote_idx",
+        "operator",
+        "target",
+        "remote_id",
+        postgresql_ops={"remote_id": "text_pattern_ops"},
+        postgresql_where=text("state = 'delivered'"),
+    ),
+    Index(
         "outbox_streams_idx",
         "operator",
         "target",

@@ -70,7 +70,8 @@ def _faults(setup: Setup) -> list[str]:
 
 STRIPE: Final = Kind(
     title="Stripe invoices",
-    facts="docs/targets/stripe.md",
+    facts="docs.stripe.com (invoicing, credit notes, tax rates, currencies, idempotency), November 2026",
+    about="Lines as items of drafts, replaced until the invoice is final: [stripe.md](targets/stripe.md).",
     shape=_shape,
     open=lambda setup, _means: StripeTarget(setup),
     modes=("invoices",),

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from meter.model.errors import BadInput
 from meter.model.money import EXACT, ONE, ZERO
+from meter.sources.billing.currency import THREE_PLACES, major, places
 
-# docs.stripe.com/currencies, November 2026: not ISO 4217's. ISK and UGX have two places that are always 00.
-_NO_PLACES: Final = frozenset("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split())
-_THREE_PLACES: Final = frozenset("BHD JOD KWD OMR TND".split())
+__all__ = ["Rate", "major", "minor", "rate_of", "tax_on"]
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,28 +23,18 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     inclusive: bool
 
 
-def places(currency: str) -> int:
-    """Return the decimal places of Stripe's minor unit."""
-    return 0 if currency in _NO_PLACES else 3 if currency in _THREE_PLACES else 2
-
-
 def minor(amount: Decimal, currency: str) -> int:
     """Return an amount in Stripe's minor units. Raises BadInput (`bad_amount`) where it has none such."""
     scaled = amount.scaleb(places(currency), context=EXACT)
     # Three-decimal currencies end in 0 at Stripe.
-    if scaled != scaled.to_integral_value() or (currency in _THREE_PLACES and scaled % 10):
-        step = Decimal(10 if currency in _THREE_PLACES else 1).scaleb(-places(currency))
+    if scaled != scaled.to_integral_value() or (currency in THREE_PLACES and scaled % 10):
+        step = Decimal(10 if currency in THREE_PLACES else 1).scaleb(-places(currency))
         message = (
             f"{amount:f} {currency} has more places than Stripe takes: steps of {step:f}; "
             "bill this account through another target"
         )
         raise BadInput(message, code="bad_amount")
     return int(scaled)
-
-
-def major(units: int, currency: str) -> Decimal:
-    """Return an amount of Stripe's minor units."""
-    return Decimal(units).scaleb(-places(currency), context=EXACT)
 
 
 def tax_on(amount: int, rate: Rate | None) -> int:

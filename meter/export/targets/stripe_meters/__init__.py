@@ -51,7 +51,8 @@ def _faults(setup: Setup) -> list[str]:
 
 STRIPE_METERS: Final = Kind(
     title="Stripe meters",
-    facts="docs/targets/stripe.md",
+    facts="docs.stripe.com (usage-based billing, meters), November 2026",
+    about="Usage for prices at Stripe, a minute at a time: [stripe.md](targets/stripe.md).",
     shape=_shape,
     open=lambda setup, _means: StripeMetersTarget(setup, now),
     needs=frozenset({"api_key"}),
