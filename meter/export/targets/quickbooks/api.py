@@ -69,8 +69,9 @@ class Api:
         return missing
 
     async def found(self, entity: str, where: str, *, start: int = 1, most: int = PAGE_ENTITIES) -> list[Json]:
-        """Return the entities that the condition names, in the order of their ids. Raises NotAnswered."""
-        query = f"select * from {entity} where {where} orderby Id startposition {start} maxresults {most}"  # noqa: S608 -- values are `quoted`
+        """Return the entities that the condition names. Raises NotAnswered."""
+        # Values are `quoted`.
+        query = f"select * from {entity} where {where} startposition {start} maxresults {most}"  # noqa: S608
         answer = await self._get("query", {"query": query})
         content = content_of(answer).get("QueryResponse")
         if answer.status != 200 or not isinstance(content, dict):
@@ -83,7 +84,7 @@ class Api:
         start = 1
         while True:
             try:
-                page = await self.found(entity, where, start=start)
+                page = await self.found(entity, f"{where} orderby Id", start=start)
             except (NotAnswered, Fault) as error:
                 raise Unavailable(f"QuickBooks does not list {entity}: {error}", code="not_listed") from error
             for one in page:
