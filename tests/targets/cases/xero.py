@@ -76,11 +76,11 @@ def setup(address: str, mode: Mode = "journals", **options: Any) -> Setup:
     )
 
 
-def open_unhurried(given: Setup, means: Means, clock: Clock | None = None) -> XeroTarget:
+def open_unhurried(given: Setup, means: Means, clock: Clock | None = None, *, timeout_s: float = 0.5) -> XeroTarget:
     """The target without a rate, and with the patience of a test; without a clock, a minute passes at each look."""
     limits = replace(LIMITS, rate_per_s=None, settles_s=0.0)
     passing = count(0.0, 60.0)
-    return open_target(given, means, limits=limits, timeout_s=0.5, clock=clock or (lambda: next(passing)))
+    return open_target(given, means, limits=limits, timeout_s=timeout_s, clock=clock or (lambda: next(passing)))
 
 
 def posting(ledger_account: str, amount: str, code: str, **changes: Any) -> PostingSum:
