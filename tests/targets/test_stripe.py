@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import aiohttp
 import pytest
 from msgspec.structs import replace as with_
 from sqlalchemy import text
@@ -19,7 +21,7 @@ from meter.export.targets.stripe import exporter
 from meter.export.targets.stripe.exporter import StripeTarget
 from meter.model.errors import BadInput
 from meter.store.engine import Database
-from meter.store.outbox import OutboxItem
+from meter.store.outbox import OutboxItem, next_revisions, revised
 from tests.targets.cases.stripe import CASE, NOVEMBER, OCTOBER, TAXES, content, item, line, notice, setup
 from tests.targets.driving import DrivenLane, driven
 from tests.targets.fakes.stripe import FakeStripe
@@ -280,6 +282,34 @@ async def test_stripe_holds_what_was_sent_whatever_fails(fake: FakeStripe, datab
         if isinstance(what, LineItem):
             owed[what.customer] = owed.get(what.customer, Decimal(0)) + what.line.gross
     assert {name: sum_ for name, sum_ in totals.items() if sum_} == {name: sum_ for name, sum_ in owed.items() if sum_}
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+async def test_stripe_holds_what_was_sent_though_others_finalise_and_pay_meanwhile(
+    fake: FakeStripe, database: Database, seed: int
+) -> None:
+    made, dice = CASE.items(200, seed), random.Random(seed)  # noqa: S311  a test is repeated by its seed
+    async with (
+        FaultProxy(fake, Odds.evenly(0.2), seed=seed, retry_after_s=0, hang_s_max=0.05) as proxy,
+        driven(database, StripeTarget(setup(proxy.url, invoices="draft")), "stripe") as lane,
+        aiohttp.ClientSession(fake.url, headers={"Authorization": "Bearer sk_of_somebody_else"}) as somebody,
+    ):
+        for start in range(0, len(made), 10):
+            for one in made[start : start + 10]:
+                async with database.begin() as conn:
+                    free = await next_revisions(conn, one.operator, one.target, [one.batch])
+                await lane.add([revised(one, free[one.batch])])
+            for _ in range(dice.randrange(6)):
+                await lane.step()
+            for invoice in list(fake.invoices.objects.values()):
+                if invoice["status"] == "draft" and dice.random() < 0.2:
+                    await somebody.post(f"/v1/invoices/{invoice['id']}/finalize")
+                elif invoice["status"] == "open" and dice.random() < 0.3:
+                    fake.pay(invoice["id"])
+        await lane.drain()
+        dead = [one.fault for one in await lane.deliveries() if one.state == "dead"]
+    assert not dead
+    assert CASE.books(fake) == CASE.wanted(made)
 
 
 async def test_what_is_held_can_be_reconciled(fake: FakeStripe, target: StripeTarget) -> None:
