@@ -13,7 +13,8 @@
 `sending` is committed before the first byte leaves. Whoever takes over a lane and finds an item so (orphaned) does not
 know what its target holds. Nothing leads from `uncertain` to `dead`: only what a target certainly does not hold may be
 sent again under another key. An item that was uncertain when it was sent again stays so, whatever that one attempt
-comes to, unless it is delivered: of the attempts before it, it says nothing.
+comes to, unless it is delivered: of the attempts before it, it says nothing. What a target says later of a delivered
+item (verified; or rejected, which makes it dead) is applied with the event that says it (`meter.store.invoices`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ Signal: TypeAlias = Literal[
     "absent",
     "renewed",
     "verified",
+    "rejected",
     "replaced",
 ]
 # What a lane does with a run of items: ask whoever was sending them, send them, or ask the target for them.
@@ -61,6 +63,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Signal], State]] = {
     ("uncertain", "uncertain"): "uncertain",
     ("uncertain", "untried"): "uncertain",
     ("delivered", "verified"): "verified",
+    ("delivered", "rejected"): "dead",
     ("dead", "replaced"): "superseded",
 }
 # The states in which an item begins: to be sent, or with a reference that nothing resolves.

@@ -51,7 +51,7 @@ _REFUSE: Final = text(
     """
     UPDATE outbox
        SET state = 'dead', fault = :reason
-     WHERE operator = :operator AND target = :target AND key = :key AND state IN ('delivered', 'verified')
+     WHERE operator = :operator AND target = :target AND key = :key AND state = 'delivered'
     """
 )
 

@@ -52,6 +52,7 @@ orphaned    .          uncertain  .          .          .          .          .
 absent      .          .          pending    .          .          .          .
 renewed     .          .          pending    .          .          .          .
 verified    .          .          .          verified   .          .          .
+rejected    .          .          .          dead       .          .          .
 replaced    superseded .          .          .          .          superseded .
 """
 _HEAD, *_ROWS = [line.split() for line in GRID.strip().splitlines()]
