@@ -112,7 +112,7 @@ class TokenKeeper:
         refresh_token: str | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
-        """Ask nobody yet. `refresh_token` is the configured first one; another than before wins over the row."""
+        """Ask nobody yet. `refresh_token` is the configured first one; another has a row of its own."""
         self._database = database
         self._operator = operator
         self._target = target
@@ -168,11 +168,11 @@ class TokenKeeper:
 
     async def _fetched(self) -> str:
         async with self._database.begin() as connection:
-            tokens = await read_tokens(connection, self._operator, self._target)
+            tokens = await read_tokens(connection, self._operator, self._target, self._seed)
         if not self._good(tokens):
             async with self._database.begin() as connection:
                 await lock_tokens(connection, self._operator, self._target)
-                tokens = await read_tokens(connection, self._operator, self._target)
+                tokens = await read_tokens(connection, self._operator, self._target, self._seed)
                 if not self._good(tokens):
                     tokens = await self._refreshed(tokens)
                     await write_tokens(connection, self._operator, self._target, tokens)
@@ -184,17 +184,10 @@ class TokenKeeper:
         return self._held
 
     def _good(self, tokens: Tokens | None) -> bool:
-        return (
-            tokens is not None
-            and tokens.seed == self._seed
-            and tokens.access_token != self._refused
-            and tokens.lasts_s > MARGIN_S
-        )
+        return tokens is not None and tokens.access_token != self._refused and tokens.lasts_s > MARGIN_S
 
     async def _refreshed(self, known: Tokens | None) -> Tokens:
         """Return new tokens. Raises as `token`."""
-        if known is not None and known.seed != self._seed:
-            known = None
         code = ""
         for asked in self._candidates(known):
             granted = await self._asked(asked)
@@ -206,9 +199,9 @@ class TokenKeeper:
                 break
         self._note("refused")
         host = self._url.host
-        if code == "invalid_grant" and self._endpoint.grant == "refresh_token":
+        if self._endpoint.grant == "refresh_token" and code in {"invalid_grant", ""}:
             message = (
-                f"{self._target}: {host} takes none of the refresh tokens that there are (invalid_grant); "
+                f"{self._target}: {host} takes none of the refresh tokens that there are; "
                 f"authorise the app anew and set refresh_token: {self._endpoint.remedy}"
             )
             raise BadInput(message, code="authorisation_ended")

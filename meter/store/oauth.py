@@ -1,6 +1,9 @@
-"""The tokens of a target: one row, shared by every gateway. Lives are measured by the server's clock.
+"""The tokens of a target: a row, shared by every gateway. Lives are measured by the server's clock.
 
     lock (advisory) ──▶ read ──▶ the vendor is asked ──▶ write ──▶ commit, which unlocks
+
+Tokens that descend from other settings have a row of their own: a gateway that still runs with the settings before
+must not write over what one with the new ones lives on.
 
 The lock is no row lock: a transaction that holds one counts as writing, and every reader of the tail would wait for the
 vendor with us (decision 0005). Nothing is written before the answer is there, and the commit follows at once.
@@ -41,7 +44,7 @@ _READ: Final = text(
     SELECT seed, access_token, refresh_token, previous_refresh_token,
            CAST(extract(epoch FROM access_until - clock_timestamp()) AS double precision) AS lasts_s,
            CAST(extract(epoch FROM refresh_until - clock_timestamp()) AS double precision) AS refresh_lasts_s
-      FROM oauth_tokens WHERE operator = :operator AND target = :target
+      FROM oauth_tokens WHERE operator = :operator AND target = :target AND seed = :seed
     """
 )
 _WRITE: Final = text(
@@ -51,14 +54,23 @@ _WRITE: Final = text(
     VALUES (:operator, :target, :seed, :access_token, clock_timestamp() + make_interval(secs => :lasts_s),
             :refresh_token, :previous_refresh_token,
             clock_timestamp() + make_interval(secs => CAST(:refresh_lasts_s AS double precision)))
-    ON CONFLICT (operator, target) DO UPDATE
-       SET seed = EXCLUDED.seed, access_token = EXCLUDED.access_token, access_until = EXCLUDED.access_until,
+    ON CONFLICT (operator, target, seed) DO UPDATE
+       SET access_token = EXCLUDED.access_token, access_until = EXCLUDED.access_until,
            refresh_token = EXCLUDED.refresh_token, previous_refresh_token = EXCLUDED.previous_refresh_token,
            refresh_until = EXCLUDED.refresh_until, refreshed_at = clock_timestamp()
     """
 )
 
 
+_FORGET: Final = text(
+    """
+    DELETE FROM oauth_tokens
+     WHERE operator = :operator AND target = :target AND seed <> :seed
+       AND refreshed_at < clock_timestamp() - make_interval(days => :days)
+    """
+)
+# No two gateways run with different settings for so long.
+_KEPT_DAYS: Final = 30
 _WRITTEN: Final = tuple(field.name for field in fields(Tokens))
 
 
@@ -69,14 +81,14 @@ async def lock_tokens(connection: AsyncConnection, operator: str, target: str) -
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
-async def read_tokens(connection: AsyncConnection, operator: str, target: str) -> Tokens | None:
-    """Return the target's tokens; None: there are none yet."""
-    row = (await connection.execute(_READ, {"operator": operator, "target": target})).one_or_none()
+async def read_tokens(connection: AsyncConnection, operator: str, target: str, seed: str) -> Tokens | None:
+    """Return the target's tokens that descend from `seed`; None: there are none yet."""
+    row = (await connection.execute(_READ, {"operator": operator, "target": target, "seed": seed})).one_or_none()
     return None if row is None else Tokens(**row._mapping)  # noqa: SLF001 -- public in spite of its name
 
 
 async def write_tokens(connection: AsyncConnection, operator: str, target: str, tokens: Tokens) -> None:
-    """Keep the target's tokens in place of those before.
+    """Keep the target's tokens in place of those before; forget those of settings that are long gone.
 
     Raises Broken where the database refuses them; no error that is raised shows a token.
     """
@@ -90,3 +102,5 @@ async def write_tokens(connection: AsyncConnection, operator: str, target: str, 
         # What the server says of a row shows the row.
         message = f"the tokens of {target} cannot be kept (SQLSTATE {sqlstate(error)}); look at table oauth_tokens"
         raise Broken(message, code="tokens_not_kept") from None
+    forgotten = {"operator": operator, "target": target, "seed": tokens.seed, "days": _KEPT_DAYS}
+    await connection.execute(_FORGET, forgotten)

@@ -21,7 +21,6 @@ from meter.export.http import Channel, Unsent
 from meter.export.oauth import LASTS_S, Endpoint, Granted, TokenKeeper, read_answer
 from meter.model.errors import BadInput, Broken, Unavailable
 from meter.store.engine import Database
-from meter.store.oauth import read_tokens
 from meter.telemetry import Telemetry
 from tests.targets.fakes.oauth import Tokens
 from tests.targets.fakes.quickbooks import REALM, TOKEN_PATH, FakeQuickBooks
@@ -79,9 +78,9 @@ class Gateways:
 
     async def kept(self) -> tuple[str | None, str | None]:
         async with self.database.begin() as connection:
-            tokens = await read_tokens(connection, "op", "books")
-        assert tokens is not None
-        return tokens.refresh_token, tokens.previous_refresh_token
+            rows = await connection.execute(text("SELECT refresh_token, previous_refresh_token FROM oauth_tokens"))
+            refresh_token, previous = rows.one()
+        return refresh_token, previous
 
 
 @pytest.fixture
@@ -202,6 +201,29 @@ async def test_a_new_token_in_the_settings_wins(gateways: Gateways, vendor: Fake
     assert await gateways.keeper(refresh_token=new).token() == "access-1"
     assert gateways.asked_with() == [gateways.first, new]
     assert await gateways.keeper(refresh_token=new).token() == "access-1", "it is the row's from now on"
+
+
+async def test_gateways_with_old_and_new_settings_do_not_take_each_others_tokens(
+    gateways: Gateways, vendor: FakeQuickBooks
+) -> None:
+    """While settings are rolled out: the old ones' authorisation may be good for years to come."""
+    new = vendor.tokens.first()
+    for _ in range(3):
+        await gateways.keeper().token()
+        await gateways.keeper(refresh_token=new).token()
+        await gateways.expire()
+        vendor.advance(hours=25)  # whatever was replaced is refused from now on
+    assert gateways.count("refreshed") == 6
+    async with gateways.database.begin() as connection:
+        await connection.execute(text("UPDATE oauth_tokens SET refreshed_at = clock_timestamp() - interval '31 days'"))
+    await gateways.keeper(refresh_token=new).token()
+    assert (await gateways.kept())[1] is not None, "one row: the settings of a month ago are forgotten"
+
+
+async def test_without_any_refresh_token_one_is_asked_for(gateways: Gateways, vendor: FakeQuickBooks) -> None:
+    with pytest.raises(BadInput, match=REMEDY):
+        await gateways.keeper(refresh_token=None).token()
+    assert not vendor.requests
 
 
 async def test_a_typing_error_in_the_settings_is_not_covered_up(gateways: Gateways) -> None:

@@ -11,12 +11,12 @@ oauth_tokens = Table(
     metadata,
     operator(),
     Column("target", Id, nullable=False),
-    Column("seed", Text, nullable=False),  # a hash of the settings that the tokens descend from
+    Column("seed", Id, nullable=False),  # a hash of the settings that the tokens descend from
     Column("access_token", Text, nullable=False),
     Column("access_until", When, nullable=False),
     Column("refresh_token", Text),  # NULL: the grant has none
     Column("previous_refresh_token", Text),  # good for a while yet, should an answer have been lost
     Column("refresh_until", When),  # NULL: not known
     Column("refreshed_at", When, nullable=False, server_default=NOW),
-    PrimaryKeyConstraint("operator", "target"),
+    PrimaryKeyConstraint("operator", "target", "seed"),
 )

@@ -17,14 +17,14 @@ def upgrade() -> None:
         "oauth_tokens",
         sa.Column("operator", ID, nullable=False),
         sa.Column("target", ID, nullable=False),
-        sa.Column("seed", sa.Text(), nullable=False),
+        sa.Column("seed", ID, nullable=False),
         sa.Column("access_token", sa.Text(), nullable=False),
         sa.Column("access_until", WHEN, nullable=False),
         sa.Column("refresh_token", sa.Text(), nullable=True),
         sa.Column("previous_refresh_token", sa.Text(), nullable=True),
         sa.Column("refresh_until", WHEN, nullable=True),
         sa.Column("refreshed_at", WHEN, server_default=sa.text("clock_timestamp()"), nullable=False),
-        sa.PrimaryKeyConstraint("operator", "target", name=op.f("oauth_tokens_pkey")),
+        sa.PrimaryKeyConstraint("operator", "target", "seed", name=op.f("oauth_tokens_pkey")),
     )
 
 
