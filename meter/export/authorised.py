@@ -23,6 +23,7 @@ class Authorised:
         self.keeper = keeper
         self.channel = channel
         self._proven = ""
+        self._newest = ""
         self._renewed_at_s: float | None = None
 
     async def request(
@@ -43,7 +44,7 @@ class Authorised:
         answer = await ask(headers=_bearer(headers, token))
         if answer.status == 401 and self._may_renew(token):
             self._renewed_at_s = monotonic_s()
-            token = await self._token(refused=token)
+            token = self._newest = await self._token(refused=token)
             answer = await ask(headers=_bearer(headers, token))
         if answer.status != 401:
             self._proven = token
@@ -61,8 +62,11 @@ class Authorised:
             raise Unsent(error.detail) from error
 
     def _may_renew(self, token: str) -> bool:
-        """Tell whether another token may help: not where a new one has just been refused as well."""
-        if token == self._proven or self._renewed_at_s is None:
+        """Tell whether another token may help: not where a new one has just been refused as well.
+
+        What left beside the request that had the token replaced came with the old one, and the new one is there for it.
+        """
+        if token == self._proven or token != self._newest or self._renewed_at_s is None:
             return True
         return monotonic_s() >= self._renewed_at_s + RENEWAL_INTERVAL_S
 

@@ -616,6 +616,16 @@ async def test_a_token_that_ends_loses_nothing(vendor: FakeXero, make: Make) -> 
     assert isinstance(await one(target.look_up([item(journal())])), Uncertain)
 
 
+async def test_a_token_that_is_refused_early_is_replaced_for_all_that_came_with_it(
+    vendor: FakeXero, make: Make
+) -> None:
+    await make().check()
+    vendor.tokens.access.clear()  # as when somebody connects the app anew
+    sent = [item(journal(site=site)) for site in ("berlin", "hamburg", "köln's")]
+    outcomes = await make(tracking="").send(sent)
+    assert all(isinstance(outcome, Delivered) for outcome in outcomes), outcomes
+
+
 async def test_a_custom_connection_needs_no_refresh_token(vendor: FakeXero, means: Means) -> None:
     given = replace(setup(vendor.url, grant="client_credentials"), refresh_token=None)
     target = open_unhurried(given, means)
