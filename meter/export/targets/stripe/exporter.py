@@ -27,7 +27,7 @@ LIMITS: Final = Limits(
     items_max=100,
     in_flight=8,
     rate_per_s=RATE_PER_S,
-    burst=20,
+    burst=5,
     keys_kept_s=KEYS_KEPT.total_seconds(),
     settles_s=SETTLES_S,
 )

@@ -61,7 +61,7 @@ class StripeMetersTarget:
             items_max=STREAM_EVENTS_MAX,
             in_flight=8,
             rate_per_s=rate,
-            burst=int(rate),
+            burst=int(rate / 4),
             keys_kept_s=IDENTIFIERS_KEPT.total_seconds(),
             settles_s=SETTLES_S,
         )
