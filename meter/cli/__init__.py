@@ -37,6 +37,7 @@ from meter.cli import (
 )
 from meter.cli.common import err
 from meter.model.errors import BadInput, MeterError
+from meter.telemetry import configure_logging
 
 app = typer.Typer(
     name="meter",
@@ -96,6 +97,8 @@ app.command()(simulate.simulate)
 
 def main() -> None:
     """Run the command line; say every error in a line for people, without a traceback."""
+    # What a command works with may have something to tell: not among its output, which a machine may read.
+    configure_logging("warning")
     try:
         app()
     except BadInput as error:
