@@ -16,6 +16,7 @@ from msgspec.structs import replace as with_
 from structlog.testing import capture_logs
 
 from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused, Retry, Uncertain, Untried
+from meter.export.gather.gatherer import items_from
 from meter.export.gather.lines import Lines
 from meter.export.http import Answer
 from meter.export.reconcile import Expected, reconcile
@@ -33,7 +34,9 @@ from meter.rating.calendar import DEPOSIT
 from meter.store.engine import Database, decode_json, encode_json
 from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry
+from tests.booked import OPERATOR, a_charge, a_line
 from tests.export.clocks import VirtualClock
+from tests.export.gathering import Desk, account, customers, known
 from tests.targets.case import TargetCase
 from tests.targets.cases.spaces import (
     BERLIN,
@@ -353,6 +356,22 @@ def test_lines_are_added_to_and_never_replaced(kind: str) -> None:
     assert not shape.replaces
     assert KINDS[kind].invoices(setup_of(kind, None))
     assert KINDS[kind].grains[0] == "day"
+
+
+async def test_what_was_booked_is_charged_a_day_at_a_time_and_what_is_late_beside_it(make: Make) -> None:
+    vendor, target = await make(COBOT_CASE)
+    given = replace(setup_of("cobot", None), customers=customers("space", "cobot"))
+    desk, facts = Desk(KINDS["cobot"].shape(given)), known(account(cobot=customer(0)))
+    charges = [a_charge(a_line(number), rounded=Decimal("0.50")) for number in range(3)]
+    desk.put(charges[:2], facts)
+    early = desk.due(facts)
+    desk.put(charges[2:], facts)
+    late = desk.due(facts)
+    made = items_from([*early, *late], operator=OPERATOR, target="space")
+    assert [one.unmet for one in [*early, *late]] == [None, None]
+    assert len({one.batch for one in made}) == 2
+    assert [type(one) for one in await target.send(made)] == [Delivered, Delivered]
+    assert [one.amount for one in vendor.books()] == [Decimal("1.00"), Decimal("0.50")]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -141,7 +141,7 @@ class Nexudus(Vendor):
             if content.get("Status") in _PASSING:
                 return Retry(reason, after_s=retry_after_s(answer.headers))
             return Refused(f"{reason}; mend it there or in the settings, then retry the delivery")
-        return Vendor.outcome(self, answer)
+        return Vendor.outcome(self, answer)  # a dataclass with slots has no super() without arguments
 
     def places(self, item: LineItem) -> Sequence[Listing]:
         """Return what was sold around the day, to whomever: it may have gone on to who pays for the team."""
