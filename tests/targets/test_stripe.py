@@ -15,9 +15,10 @@ from msgspec.structs import replace as with_
 from sqlalchemy import text
 
 from meter.export import limiter
-from meter.export.contract import Absent, Delivered, Figures, Refused, Uncertain
+from meter.export.contract import Absent, Delivered, Figures, Refused, Retry, Uncertain
 from meter.export.payload import LineItem, thawed
 from meter.export.targets.stripe import exporter
+from meter.export.targets.stripe.api import Api, Ends
 from meter.export.targets.stripe.exporter import StripeTarget
 from meter.model.errors import BadInput
 from meter.store.engine import Database
@@ -253,6 +254,25 @@ async def test_an_outage_beyond_what_keys_are_kept_doubles_nothing(fake: FakeStr
         proxy.odds = Odds()
         await lane.drain()
     assert CASE.books(fake) == CASE.wanted(made)
+
+
+async def test_what_landed_in_part_before_an_outage_is_found_after_it(
+    fake: FakeStripe, target: StripeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(target, item("warm", content(line())))
+    write, made = Api.write, item("b1", content(line("3.40", tax=TAXES[1], odd=1)))
+
+    async def down(api: Api, path: str, params: Any, *, key: str | None = None, **options: Any) -> Any:
+        if key is not None and key.endswith("-tax"):
+            raise Ends(Retry("no connection was made"))
+        return await write(api, path, params, key=key, **options)
+
+    monkeypatch.setattr(Api, "write", down)
+    assert await target.send([made]) == [Retry("no connection was made")]
+    monkeypatch.undo()
+    fake.advance(hours=30)
+    await send(target, made)
+    assert CASE.books(fake)["b1"] == (Decimal("3.40"), Decimal("0.66"))
 
 
 async def a_day_passes(fake: FakeStripe, lane: DrivenLane) -> None:

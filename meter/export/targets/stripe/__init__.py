@@ -18,8 +18,8 @@ Exactly once, under faults:
   that would write something else under the same key is refused by Stripe (idempotency_error): then nobody knows, the
   lists are asked, and only what they do not show is sent, under the next revision's key.
 - The quick ways need no list because nothing else can be there: an update sets an absolute amount, and a first revision
-  goes to a draft that this process has seen since anybody last asked about that invoice. `look_up` forgets the draft,
-  so what follows an answer "absent" always lists first. A revision without a known place lists, too.
+  goes to a draft that this process has seen since anything of that invoice failed or was asked about. So what follows
+  an answer "absent", or a failure between two items of a line, lists first; so does a revision without a known place.
 - `look_up` compares sums, with the content's digest where something can still change: a batch of which only a part
   landed is absent, and the next attempt sends the rest.
 - A draft has the invoice's number in its metadata (`20261130-K7Q2M4XA`, a further one `...#2`). It is made when the

@@ -62,8 +62,18 @@ class LineSender:
         self._options = options
 
     async def send(self, item: OutboxItem, content: LineItem) -> Outcome:
-        """Bring what is held of the item's batch to its content. Raises Ends, NotTaken."""
+        """Bring what is held of the item's batch to its content. Raises Ends."""
         wanted = await self._wanted(item, content)
+        outcome: Outcome | None = None
+        try:
+            outcome = await self._sent(item, wanted)
+        finally:
+            # A part of it may have landed: the next attempt lists first, for keys may be forgotten by then.
+            if not isinstance(outcome, Delivered):
+                self._drafts.forget(content.invoice)
+        return outcome
+
+    async def _sent(self, item: OutboxItem, wanted: Wanted) -> Outcome:
         try:
             quick = await self._quick(item, wanted)
         except NotTaken:  # it is not as we knew it
