@@ -10,6 +10,7 @@ from meter.export.targets.ledger import LEDGER
 from meter.export.targets.quickbooks import QUICKBOOKS
 from meter.export.targets.spaces import COBOT, NEXUDUS, OFFICERND
 from meter.export.targets.spec import Kind
+from meter.export.targets.square import SQUARE
 from meter.export.targets.stripe import STRIPE
 from meter.export.targets.stripe_meters import STRIPE_METERS
 from meter.export.targets.webhook import WEBHOOK
@@ -22,6 +23,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "nexudus": NEXUDUS,
     "officernd": OFFICERND,
     "quickbooks": QUICKBOOKS,
+    "square": SQUARE,
     "stripe": STRIPE,
     "stripe-meters": STRIPE_METERS,
     "webhook": WEBHOOK,

@@ -40,7 +40,7 @@ class FakeSquare(Fake):
 
     def __init__(self, *, clock: Clock | None = None, check_request: RequestCheck | None = None) -> None:
         super().__init__(clock=clock, check_request=check_request)
-        self.locations, self.customers = {LOCATION}, set[str]()
+        self.locations, self.customers = {LOCATION: "ACTIVE"}, set[str]()
         self.orders: dict[str, Json] = {}
         self.invoices: dict[str, Json] = {}
         self.payments: dict[str, Json] = {}
@@ -49,7 +49,10 @@ class FakeSquare(Fake):
     def routes(self) -> Iterable[tuple[str, str, Handler]]:
         return [
             ("GET", "/v2/locations", lambda _: Answer(content={"locations": [{"id": one} for one in self.locations]})),
+            ("GET", "/v2/locations/{id}", self._location),
             ("POST", "/v2/orders", self._create_order),
+            ("POST", "/v2/orders/calculate", self._calculate),
+            ("PUT", "/v2/orders/{id}", self._update_order),
             ("POST", "/v2/orders/search", self._search_orders),
             ("GET", "/v2/orders/{id}", lambda call: Answer(content={"order": self._one(self.orders, call)})),
             ("POST", "/v2/invoices", self._create_invoice),
@@ -61,7 +64,7 @@ class FakeSquare(Fake):
             ("POST", "/v2/invoices/{id}/cancel", self._cancel),
             ("GET", "/v2/payments/{id}", lambda call: Answer(content={"payment": self._one(self.payments, call)})),
             ("POST", "/v2/refunds", self._refund),
-            ("GET", "/v2/refunds", lambda call: self._page("refunds", self.refunds.values(), dict(call.query))),
+            ("GET", "/v2/refunds", self._list_refunds),
             ("GET", "/v2/refunds/{id}", lambda call: Answer(content={"refund": self._one(self.refunds, call)})),
         ]
 
@@ -77,7 +80,7 @@ class FakeSquare(Fake):
             raise Refuse(self.fault(401))
 
     def key_of(self, call: Call) -> tuple[str, str] | None:
-        content = call.json() if call.method == "POST" else {}
+        content = call.json() if call.method in {"POST", "PUT"} else {}
         key = content.get("idempotency_key")
         return (f"{call.path}\n{key}", json.dumps(content, default=str, sort_keys=True)) if key else None
 
@@ -98,6 +101,7 @@ class FakeSquare(Fake):
                 amount=-self._major(one["amount_money"]), currency=one["amount_money"]["currency"], state=one["status"],
             )
             for one in self.refunds.values()
+            if one["status"] not in {"REJECTED", "FAILED"}
         ]  # fmt: skip
         return (*charged, *returned)
 
@@ -115,7 +119,7 @@ class FakeSquare(Fake):
             "id": self._new_id("pay"), "order_id": order["id"], "status": "COMPLETED",
             "location_id": order["location_id"], "amount_money": order["total_money"],
             "total_money": order["total_money"], "refunded_money": {**order["total_money"], "amount": 0},
-            "created_at": self._now(),
+            "created_at": self._now(), "refund_ids": [],
         }  # fmt: skip
         self.payments[payment["id"]] = payment
         found.update(status="PAID", version=found["version"] + 1, updated_at=self._now())
@@ -129,13 +133,13 @@ class FakeSquare(Fake):
         return str(payment["id"])
 
     def by_hand(self, id: str, changes: Mapping[str, Any] | None) -> None:
-        """Change fields of an order or invoice as a person in the dashboard would; None deletes it."""
-        for shelf in (self.orders, self.invoices):
+        """Change fields of an order, invoice or refund as a person in the dashboard would; None deletes it."""
+        for shelf in (self.orders, self.invoices, self.refunds):
             if id in shelf:
                 if changes is None:
                     del shelf[id]
                 else:
-                    shelf[id].update(changes, version=shelf[id]["version"] + 1, updated_at=self._now())
+                    shelf[id].update(changes, version=shelf[id].get("version", 0) + 1, updated_at=self._now())
                 return
         raise KeyError(id)
 
@@ -170,15 +174,39 @@ class FakeSquare(Fake):
         content: Json = {name: found[start : start + limit]} if found[start : start + limit] else {}
         return Answer(content=content | ({"cursor": str(start + limit)} if start + limit < len(found) else {}))
 
-    def _create_order(self, call: Call) -> Answer:
+    def _location(self, call: Call) -> Answer:
+        status = self.locations.get(call.parts["id"])
+        if status is None:
+            raise _refuse("NOT_FOUND", "The location is not found.", "location_id", 404)
+        return Answer(content={"location": {"id": call.parts["id"], "status": status, "currency": "EUR"}})
+
+    def _priced(self, call: Call) -> Json:
         order = dict(call.json()["order"])
         if order["location_id"] not in self.locations:
             raise _refuse("NOT_FOUND", "The location is not found.", "order.location_id", 404)
         if wrong := fault_in(order):
             raise _refuse("VALUE_TOO_LOW", wrong[1], wrong[0])
-        order = priced(order, lambda: self._new_id("uid")) | {
+        return priced(order, lambda: self._new_id("uid"))
+
+    def _calculate(self, call: Call) -> Answer:
+        return Answer(content={"order": self._priced(call)})
+
+    def _update_order(self, call: Call) -> Answer:
+        order, asked = self._one(self.orders, call), call.json()["order"]
+        if any(one["order_id"] == order["id"] for one in self.invoices.values()):
+            raise _refuse("FORBIDDEN", "The order is owned by another application.", "order", 403)
+        if asked["version"] != order["version"]:
+            raise _refuse("VERSION_MISMATCH", f"The version is {order['version']}.", "order.version", 409)
+        if order["state"] != "OPEN":
+            raise _refuse("BAD_REQUEST", f"The order is {order['state']}, not OPEN.", "order.state")
+        order.update(asked, version=order["version"] + 1, updated_at=self._now())
+        return Answer(content={"order": order})
+
+    def _create_order(self, call: Call) -> Answer:
+        order = self._priced(call)
+        order = {"source": {"name": "fake"}} | order | {
             "id": self._new_id("ord"), "state": order.get("state", "OPEN"), "version": 1, "created_at": self._now(),
-            "updated_at": self._now(), "source": {"name": "fake"},
+            "updated_at": self._now(),
         }  # fmt: skip
         self.orders[order["id"]] = order
         return Answer(content={"order": order})
@@ -190,6 +218,7 @@ class FakeSquare(Fake):
         wanted = asked.get("query", {}).get("filter", {})
         states = wanted.get("state_filter", {}).get("states")
         customers = wanted.get("customer_filter", {}).get("customer_ids")
+        sources = wanted.get("source_filter", {}).get("source_names")
         spans = wanted.get("date_time_filter", {})
         newest_first = asked.get("query", {}).get("sort", {}).get("sort_order", "DESC") == "DESC"
         found = [
@@ -197,6 +226,7 @@ class FakeSquare(Fake):
             if one["location_id"] in asked["location_ids"]
             and (not states or one["state"] in states)
             and (not customers or one.get("customer_id") in customers)
+            and (not sources or one["source"]["name"] in sources)
             and all(_within(one.get(name, ""), span) for name, span in spans.items())
         ]  # fmt: skip
         return self._page("orders", found[::-1] if newest_first else found, asked)
@@ -210,6 +240,9 @@ class FakeSquare(Fake):
             raise _refuse("BAD_REQUEST", f"The order is {order['state']}, not OPEN.", "invoice.order_id")
         if any(one["order_id"] == order["id"] for one in self.invoices.values()):
             raise _refuse("BAD_REQUEST", "The order has an invoice.", "invoice.order_id")
+        number = asked.get("invoice_number")
+        if number and any(one.get("invoice_number") == number for one in self.invoices.values()):
+            raise _refuse("BAD_REQUEST", "The number is taken.", "invoice.invoice_number")
         if asked.get("primary_recipient", {}).get("customer_id") not in self.customers:
             raise _refuse("NOT_FOUND", "The customer is not found.", "invoice.primary_recipient.customer_id", 404)
         if not asked.get("payment_requests") or not asked.get("accepted_payment_methods"):
@@ -278,6 +311,15 @@ class FakeSquare(Fake):
         ]  # fmt: skip
         return self._page("invoices", found[::-1], asked)
 
+    def _list_refunds(self, call: Call) -> Answer:
+        location = call.parameter("location_id")
+        span = {"start_at": call.parameter("begin_time", "2000-01-01T00:00:00Z")}
+        found = [
+            one for one in self.refunds.values()
+            if location in {"", one["location_id"]} and _within(one["created_at"], span)
+        ]  # fmt: skip
+        return self._page("refunds", found, dict(call.query))
+
     def _refund(self, call: Call) -> Answer:
         asked = call.json()
         payment = self.payments.get(asked.get("payment_id", ""))
@@ -293,6 +335,7 @@ class FakeSquare(Fake):
             "created_at": self._now(), "updated_at": self._now(),
         } | ({"reason": asked["reason"]} if "reason" in asked else {})  # fmt: skip
         self.refunds[refund["id"]] = refund
+        payment["refund_ids"].append(refund["id"])
         whole = payment["refunded_money"]["amount"] == payment["total_money"]["amount"]
         for invoice in self.invoices.values():
             if invoice["order_id"] == payment["order_id"]:
