@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from meter.export.contract import Absent, Delivered, Outcome, Refused, Retry, Uncertain, Untried
 from meter.export.gather.days import Days
 from meter.export.gather.documents import Documents
+from meter.export.gather.gatherer import items_from
+from meter.export.gather.lines import is_invoiced
 from meter.export.http import Answer
 from meter.export.reconcile import Expected, reconcile
 from meter.export.targets.books import batch_in, figures_of
@@ -30,7 +32,9 @@ from meter.model.errors import BadInput, Unavailable
 from meter.store.engine import Database
 from meter.store.outbox import OutboxItem, revised
 from meter.telemetry import Telemetry
+from tests.booked import MARCH, OPERATOR
 from tests.export.clocks import VirtualClock
+from tests.export.gathering import Desk, account, customers, known
 from tests.targets.cases.xero import (
     CASE,
     CUSTOMERS,
@@ -54,6 +58,7 @@ from tests.targets.driving import driven
 from tests.targets.fakes.xero import FakeXero
 from tests.targets.fakes.xero_core import TENANT, TOKEN_PATH
 from tests.targets.proxy import Fault, FaultProxy, Odds
+from tests.targets.random_charges import random_charges, sums_of
 
 Make = Callable[..., XeroTarget]
 BATCH = "k" * 32
@@ -365,6 +370,8 @@ async def test_a_journal_is_held_as_it_was_sent(vendor: FakeXero, make: Make) ->
     assert CASE.books(vendor) == CASE.wanted([sent])
     assert {posted.dimensions for posted in vendor.postings()} == {("Site:Berlin",)}
     assert sum(posted.amount for posted in vendor.postings()) == 0
+    [asked] = vendor.calls("PUT")
+    assert (asked.call.headers["idempotency-key"], asked.call.headers["xero-tenant-id"]) == (sent.key, TENANT)
 
 
 async def test_an_invoice_is_held_as_it_was_sent(vendor: FakeXero, make: Make) -> None:
@@ -645,6 +652,33 @@ async def test_checking_reads_the_organisation_and_names_a_wrong_tenant(vendor: 
         await make().check()
     with pytest.raises(Unavailable):
         await make(url="http://127.0.0.1:9").check()
+
+
+async def test_checking_says_that_an_authorisation_has_ended(vendor: FakeXero, make: Make) -> None:
+    vendor.tokens.refresh.clear()
+    with pytest.raises(BadInput, match="offline_access"):
+        await make().check()
+
+
+async def test_what_is_booked_comes_to_the_same_in_xero(vendor: FakeXero, make: Make) -> None:
+    booked = random_charges(200, seed=11)
+    accounts = {charge.line.account for charge in booked}
+    facts = known(*(account(name, xero=vendor.add_contact(name)) for name in sorted(accounts)))
+    given = setup(vendor.url, "invoices", tax_codes={"vat": "OUTPUT2"})
+    desk = Desk(XERO.shape(replace(given, customers=customers("books", "xero"))))
+    assert desk.put(booked, facts) == []
+    later = replace(facts, now=facts.now + timedelta(days=400))
+    drafts = desk.due(later, closed=[(name, MARCH.start) for name in accounts])
+    assert [draft.unmet for draft in drafts] == [None] * len(drafts)
+    sent = items_from(drafts, operator=OPERATOR, target="books")
+    outcomes = await make(mode="invoices").send(sent)
+    assert {type(outcome) for outcome in outcomes} == {Delivered}
+    sums: dict[str, tuple[Decimal, Decimal]] = {}
+    for held in vendor.books():
+        net, tax = sums.get(held.currency, (Decimal(0), Decimal(0)))
+        sums[held.currency] = (net + held.amount, tax + held.tax)
+    assert sums == sums_of([charge for charge in booked if is_invoiced(charge)])
+    assert {held.kind for held in vendor.books()} == {"Invoices", "CreditNotes"}
 
 
 async def test_an_item_of_another_kind_is_refused(make: Make) -> None:

@@ -7,7 +7,7 @@ the next attempt goes on where the last one stopped: it asks for the note before
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 import msgspec
@@ -40,7 +40,7 @@ from meter.export.targets.xero.documents import (
     entity_of,
     trackings_of,
 )
-from meter.export.targets.xero.replies import Json, decimal_of, held_of, is_taken, made, where_day
+from meter.export.targets.xero.replies import Json, decimal_of, held_of, is_taken, made, where_days
 from meter.export.targets.xero.rules import Rules
 from meter.export.targets.xero.tracking import Tracking
 from meter.model.errors import BadInput, Unavailable
@@ -157,7 +157,8 @@ class XeroTarget:
         """Return the document that Xero holds of a batch. Raises Ends."""
         entity = entity_of(content)
         if isinstance(content, DayJournal):
-            async for one in self._api.listed(entity, f'Narration.Contains("{batch}")'):
+            day = where_days(content.day, content.day + timedelta(days=1))
+            async for one in self._api.listed(entity, f'{day} AND Narration.Contains("{batch}")'):
                 if batch_in(one.get("Narration")) == batch:
                     return one
             return None
@@ -172,6 +173,7 @@ class XeroTarget:
 
     async def check(self) -> None:
         """Return where the tenant answers. Raises MeterError."""
+        await self._api.authorise()
         try:
             await self._organisation()
         except Ends as end:
@@ -190,7 +192,7 @@ class XeroTarget:
 
     async def holdings(self, since: date, until: date) -> AsyncIterator[Held]:
         """Give what Xero holds of ours of days in [since, until), void and deleted too. Raises MeterError."""
-        where = f"Date>={where_day(since)} AND Date<{where_day(until)}"
+        where = where_days(since, until)
         try:
             currency = await self._base_currency() if self._mode == "journals" else ""
             for entity in ENTITIES_OF[self._mode]:

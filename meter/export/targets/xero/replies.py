@@ -150,8 +150,12 @@ def decimal_of(one: Json, name: str) -> Decimal:
     return Decimal(str(one.get(name) or 0))
 
 
-def where_day(day: date) -> str:
-    """Return a day as a where-clause has it."""
+def where_days(since: date, until: date) -> str:
+    """Return the where-clause of what is dated in [since, until)."""
+    return f"Date>={_moment(since)} AND Date<{_moment(until)}"
+
+
+def _moment(day: date) -> str:
     return f"DateTime({day.year},{day.month:02},{day.day:02})"
 
 
