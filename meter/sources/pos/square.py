@@ -2,10 +2,11 @@
 
     payment.* ─▶ sale, at once ─────────┐                      refund.* ─▶ refund by amount, at once
     order.* COMPLETED ─▶ its payments ──┴▶ sale with lines              └▶ completed: refund by lines
+    invoice.* of the export target ─▶ how it stands
 
-What webhooks lose the sweep finds, under the same ids. `square_payment`, `square_order` and `square_refund` say what
-becomes of each, `square_fetch` what is asked, `square_sweep` what is looked for. Everything else is acknowledged and
-is nothing.
+What webhooks lose the sweep finds, under the same ids. `square_payment`, `square_order`, `square_refund` and
+`square_invoice` say what becomes of each, `square_fetch` what is asked, `square_sweep` what is looked for. Everything
+else is acknowledged and is nothing.
 
 Facts: Square's api.json of 2025-08-19 and its webhook and order pages, November 2026.
 """
@@ -15,9 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from meter.model.event import INVOICE_STATUS
 from meter.model.wire import Parsed
 from meter.sources.fields import Fields
 from meter.sources.pos.square_fetch import FETCHES, completed_order
+from meter.sources.pos.square_invoice import of_invoice
 from meter.sources.pos.square_money import is_ours
 from meter.sources.pos.square_order import is_completed
 from meter.sources.pos.square_payment import of_payment
@@ -62,7 +65,7 @@ def _read(setup: Setup, webhook: Fields) -> Sequence[Parsed]:
         order = webhook.object(f"data.object.{kind.replace('.', '_')}")
         order_id = order.text("order_id")
         return completed_order(setup, order_id) if is_completed(order) and is_ours(setup, order) else ()
-    return ()
+    return of_invoice(setup, webhook) if kind.startswith("invoice.") else ()
 
 
 SQUARE: Final = Vendor(
@@ -81,6 +84,7 @@ SQUARE: Final = Vendor(
                 '`source_type:type:source` of Square\'s payment, like `"EXTERNAL:OTHER:House account"`; others: paid.'
             ),
         ),
+        "target": Option(default="square", about="The export target whose invoices these are."),
         "sweep_days": Option(default=3, about="How many days back the first sweep looks, at most 365; 0: none."),
     },
     hook=Hook(check=check, read=read),
@@ -107,6 +111,14 @@ SQUARE: Final = Vendor(
             note="by amount; with `api_key` by lines where articles came back, the sale had one payment and this one "
             "refund, no tip came back with them, and both come to the same",
         ),
+        Covers(
+            what="invoice.created, updated, published, payment_made, refunded, canceled, scheduled_charge_failed",
+            state="done",
+            becomes=INVOICE_STATUS,
+            note="the export target's own invoices, of whatever location; what was delivered is verified once it is "
+            "published",
+        ),
+        Covers(what="invoice.deleted", state="not", note="it does not say which"),
         Covers(
             what="refunds without a payment (unlinked)",
             state="not",

@@ -181,7 +181,7 @@ def _terms(invoice: Invoice, rules: Rules) -> Json:
         "delivery_method": rules.delivery,
         "accepted_payment_methods": dict.fromkeys(rules.payments, True),
         "invoice_number": invoice.number,
-        "title": f"{invoice.start:%Y-%m-%d} to {invoice.end:%Y-%m-%d}",
+        "title": f"Invoice of {invoice.issued}",
         "sale_or_service_date": invoice.issued.isoformat(),
     }
 
