@@ -22,6 +22,7 @@ from meter.store.outbox import (
     item_of,
     next_revisions,
     revised,
+    told,
 )
 from meter.store.tables import outbox
 
@@ -143,7 +144,7 @@ async def retry_dead(
         if unmet is None:
             items.append(replace(item, payload=payload))
         else:
-            left[row.id] = unmet[:FAULT_CHARS_MAX]
+            left[row.id] = told(unmet, FAULT_CHARS_MAX) or ""
     for id, reason in left.items():
         await conn.execute(_of(operator, [id]).values(fault=reason))
     await conn.execute(_of(operator, [row.id for row in rows if row.id not in left]).values(state="superseded"))

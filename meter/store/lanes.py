@@ -13,11 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.store.outbox import (
     FAULT_CHARS_MAX,
     ITEM_COLUMNS,
+    REMOTE_ID_CHARS_MAX,
     OutboxItem,
     State,
     item_of,
     next_revisions,
     revised,
+    told,
 )
 from meter.store.tables import lanes, outbox
 
@@ -190,8 +192,8 @@ async def record(conn: AsyncConnection, operator: str, changes: Sequence[Change]
             "was": [change.was for change in changes],
             "state": [change.state for change in changes],
             "delay_s": [change.delay_s for change in changes],
-            "fault": [None if change.fault is None else change.fault[:FAULT_CHARS_MAX] for change in changes],
-            "remote_id": [change.remote_id for change in changes],
+            "fault": [told(change.fault, FAULT_CHARS_MAX) for change in changes],
+            "remote_id": [told(change.remote_id, REMOTE_ID_CHARS_MAX) for change in changes],
             "attempt": [change.attempt for change in changes],
             "burned": [change.burned for change in changes],
             "revision": [revision for revision, _ in revisions],
@@ -241,7 +243,8 @@ async def hold_lane(
     conn: AsyncConnection, operator: str, target: str, *, held_s: float, down: bool, fault: str
 ) -> None:
     """Tell other processes that a target is left alone for so long, and whether it counts as down."""
-    given = {"operator": operator, "target": target, "held_s": held_s, "down": down, "fault": fault[:FAULT_CHARS_MAX]}
+    said = told(fault, FAULT_CHARS_MAX)
+    given = {"operator": operator, "target": target, "held_s": held_s, "down": down, "fault": said}
     await conn.execute(_HOLD, given)
 
 

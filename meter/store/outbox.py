@@ -28,6 +28,8 @@ STATES: Final[tuple[State, ...]] = get_args(State)
 OPEN_STATES: Final[tuple[State, ...]] = ("pending", "sending", "uncertain")
 # A target may answer with a page of HTML; a reason is for reading.
 FAULT_CHARS_MAX: Final = 500
+# What a target calls an item: longer than any vendor's id, and short enough for an index.
+REMOTE_ID_CHARS_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +82,21 @@ async def add_items(connection: AsyncConnection, items: Sequence[OutboxItem]) ->
                 "stream": item.stream,
                 "booked_at": item.booked_at,
                 "state": "pending" if item.dead_because is None else "dead",
-                "fault": None if item.dead_because is None else item.dead_because[:FAULT_CHARS_MAX],
+                "fault": told(item.dead_because, FAULT_CHARS_MAX),
             }
             for item in items
         ],
     )
+
+
+def told(text: str | None, chars_max: int) -> str | None:
+    """Return what somebody else said, as it may be stored and shown on a terminal: printable, `chars_max` at most.
+
+    What a target answers, whatever it is, must not keep its outcome from being recorded.
+    """
+    if text is None or (text.isprintable() and len(text) <= chars_max):
+        return text
+    return "".join(" " if char.isspace() else char if char.isprintable() else "\ufffd" for char in text[:chars_max])
 
 
 # What of an item is stored as it is read.

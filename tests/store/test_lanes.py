@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from meter.store import lanes
 from meter.store.engine import Database
-from meter.store.lanes import Change, OpenItem, due_heads, record
+from meter.store.lanes import Change, OpenItem, due_heads, held_lanes, hold_lane, record
 from meter.store.outbox import OutboxItem, add_items, revised
 
 OPERATOR = "northside"
@@ -131,3 +133,23 @@ def scans_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield node
     for child in node.get("Plans", ()):
         yield from scans_of(child)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("answered 502: \0\x1b[2J", "answered 502: \ufffd\ufffd[2J"),
+        ("half of a pair \ud800", "half of a pair \ufffd"),
+        ("two\r\nlines", "two  lines"),
+        ("".join(chr(0x4E00 + n) for n in range(9000)), "".join(chr(0x4E00 + n) for n in range(500))),
+    ],
+)
+async def test_whatever_a_target_says_is_recorded(database: Database, said: str, kept: str) -> None:
+    await add(database, item("a"), item("b"), replace(item("c"), dead_because=said))
+    given = Change(id=1, state="delivered", remote_id=said), Change(id=2, state="uncertain", fault=said)
+    assert await change(database, *given) == [1, 2]
+    async with database.begin() as conn:
+        await hold_lane(conn, OPERATOR, "t", held_s=1.0, down=True, fault=said)
+        [lane] = await held_lanes(conn, OPERATOR)
+        rows = await conn.execute(text("SELECT coalesce(remote_id, fault) FROM outbox ORDER BY id"))
+        assert [*rows.scalars(), lane.fault] == [kept] * 4
