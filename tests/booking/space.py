@@ -152,7 +152,7 @@ class Space:
         """Drop every event and all that came of them; the facts stay."""
         tables = "event_keys, events, revisions, refunds, held_events, charges, draws, entries, deferrals, journal,"
         tables += " outbox, export_cursors, export_buckets, rating_cursors, refolds, wakes, checkpoints, unresolved,"
-        tables += " unread, doubtful_times"
+        tables += " unread, doubtful_times, wifi_readings, wifi_due"
         async with self.database.begin() as connection:
             await connection.execute(text(f"TRUNCATE {tables}"))
         self.new_worker()
