@@ -75,6 +75,15 @@ async def test_a_day_is_one_item_when_it_is_over_and_what_is_late_a_further_one(
     assert sorted(one for _, ids in await told(space) for one in ids) == await booked(space)
 
 
+async def test_a_clock_that_was_years_ahead_leaves_nobody_waiting_for_them(space: Space) -> None:
+    working = at(space, MIDNIGHT + timedelta(days=3650), shape := daily())
+    assert await gather(space, working) == 0
+    at(space, MIDNIGHT - timedelta(hours=20), shape)
+    await space.take(pages("p1", "30T09:00", 10))
+    at(space, MIDNIGHT + GRACE, shape)
+    assert await gather(space, working) == 1
+
+
 async def test_who_starts_anew_reads_what_is_there(space: Space) -> None:
     shape = Charges(apart="day", charges_max=100, collects="hour")
     first = at(space, MIDNIGHT, shape)

@@ -139,6 +139,15 @@ async def test_a_target_with_a_start_gets_its_periods_and_no_earlier_ones(space:
     assert await gather(space, gatherer(space, past=False, start=date(2026, 3, 1))) == 1
 
 
+async def test_a_period_begins_on_its_first_day_where_the_account_is(database_url: str) -> None:
+    """In Tokyo March begins when it is still February in Berlin."""
+    east = KNOWN.replace("acme: {name: ACME,", "acme: {name: ACME, timezone: Asia/Tokyo,")
+    async with open_space(database_url, east) as space:
+        await space.take(pages("p1", "02T10:00", 150))
+        assert await gather(space, gatherer(space, past=False, start=date(2026, 3, 1))) == 1
+        assert await sent(space) == await owed(space) > ZERO
+
+
 async def test_what_is_on_its_way_is_not_overtaken(space: Space) -> None:
     working = gatherer(space)
     await space.take(pages("p1", "02T10:00", 150))

@@ -101,18 +101,20 @@ class Gatherer:
         self._start = start
         self._late_wait = late_wait
         self._facts: _Facts | None = None
-        self._read_from: datetime | None = None
+        self._resting: tuple[datetime, datetime] | None = None
         self._moved = clock()
 
     async def step(self, lease: Lease) -> Gathered:
         """Read a page and make the items that are due. Raises LeaseLost, Unavailable; nothing is changed then."""
-        if self._read_from is not None and self._clock() < self._read_from:
+        # Not until its end alone: a clock that was far ahead and is set right would leave the target alone till then.
+        if self._resting is not None and self._resting[0] <= self._clock() < self._resting[1]:
             return Gathered(items=0, more=False)
         gathered = await self._gather(lease)
         if self._shape.collects is not None and self._facts is not None and not gathered.more:
             before = self._clock() - GRACE
             timezone = self._facts.catalogs.at(before).timezone
-            self._read_from = local_span(before, self._shape.collects, timezone)[1] + GRACE
+            begin, end = local_span(before, self._shape.collects, timezone)
+            self._resting = begin, end + GRACE
         return gathered
 
     async def _gather(self, lease: Lease) -> Gathered:
@@ -180,8 +182,12 @@ class Gatherer:
         )
 
     def _begun(self, charge: Charge, known: Known) -> bool:
-        """Tell whether the invoice period of the charge is one from which on the target is told."""
-        return self._start is None or local_date(charge.invoice_period.start, known.catalog.timezone) >= self._start
+        """Tell whether the invoice period of the charge, which begins in its account's zone, is one to be told."""
+        if self._start is None:
+            return True
+        begin, account = charge.invoice_period.start, known.accounts.get(charge.line.account)
+        timezone = known.catalog.timezone if account is None else account.periods.terms_at(begin).timezone
+        return local_date(begin, timezone) >= self._start
 
     async def _sort(self, conn: AsyncConnection, page: _Page, known: Known) -> None:
         puts = list(self._shape.sort(page.booked, known))
