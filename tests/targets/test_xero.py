@@ -528,10 +528,19 @@ async def test_a_credit_note_goes_on_where_it_stopped(vendor: FakeXero, make: Ma
 async def test_only_what_may_be_held_is_uncertain(
     vendor: FakeXero, make: Make, status: int, path: str, kind: type
 ) -> None:
-    vendor.fail_next(status, committed=False, path=path)
+    vendor.fail_next(status, committed=False, path=path, method="PUT" if path == "/ManualJournals" else "GET")
     outcome = await one(make().send([item(journal())]))
     assert isinstance(outcome, kind)
     assert vendor.postings() == ()
+
+
+async def test_a_journal_that_landed_late_is_not_sent_again(vendor: FakeXero, make: Make) -> None:
+    target, sent = make(), item(journal())
+    assert await target.look_up([sent]) == [Absent()]
+    first = await target.send([sent])  # as by a request that was on its way for longer than anybody waited
+    vendor.advance(days=3)  # no key helps
+    assert await target.send([sent]) == first
+    assert len(vendor.documents["ManualJournals"]) == 1
 
 
 async def test_a_lost_answer_is_found_by_its_name(vendor: FakeXero, make: Make) -> None:
@@ -545,7 +554,7 @@ async def test_a_lost_answer_is_found_by_its_name(vendor: FakeXero, make: Make) 
         if path == "/CreditNotes":
             await target.send([what])
         else:
-            vendor.fail_next(500, committed=True, path=path)
+            vendor.fail_next(500, committed=True, path=path, method="PUT")
             assert isinstance(await one(target.send([what])), Uncertain)
         assert isinstance(await one(target.look_up([what])), Delivered)
         vendor.fail_next(503, committed=False, path=path)
@@ -569,7 +578,7 @@ async def test_a_number_that_is_taken_is_ours_or_not(vendor: FakeXero, make: Mak
 async def test_xero_is_left_alone_for_as_long_as_it_asks(vendor: FakeXero, make: Make) -> None:
     clock = VirtualClock()
     target = make(clock=clock)
-    vendor.fail_next(429, committed=False, path="/ManualJournals")
+    vendor.fail_next(429, committed=False, path="/ManualJournals", method="PUT")
     refused = await one(target.send([item(journal())]))
     assert isinstance(refused, Retry)
     asked = len(vendor.requests)
@@ -584,7 +593,7 @@ async def test_xero_is_left_alone_for_as_long_as_it_asks(vendor: FakeXero, make:
 
 async def test_a_days_quota_is_kept_before_xero_refuses(means: Means) -> None:
     clock = VirtualClock()
-    async with fake(day_max=4) as vendor:
+    async with fake(day_max=6) as vendor:
         target = open_unhurried(setup(vendor.url), means, clock)
         outcomes = [await one(target.send([item(journal(part=part))])) for part in range(1, 5)]
         # The organisation and the tracking category are asked for once each.

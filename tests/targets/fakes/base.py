@@ -66,6 +66,7 @@ class _Failure:
     status: int
     committed: bool
     path: str
+    method: str
 
 
 @dataclass(slots=True)
@@ -91,6 +92,7 @@ class Fake(ABC):
         self.check_request = check_request
         self.requests: deque[Recorded] = deque(maxlen=_REQUESTS_KEPT_MAX)
         self.in_flight = 0
+        self.answers_after_s = 0.0  # what a vendor far away takes; of the real clock
         self._url = ""
         self._runner: web.AppRunner | None = None
         self._failures: list[_Failure] = []
@@ -143,9 +145,12 @@ class Fake(ABC):
         """Move the vendor's clock on."""
         self.clock.advance(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
-    def fail_next(self, status: int = 500, *, committed: bool, path: str = "") -> None:
-        """Answer the next request whose path contains `path` with `status`, after its work was done or without it."""
-        self._failures.append(_Failure(status, committed, path))
+    def fail_next(self, status: int = 500, *, committed: bool, path: str = "", method: str = "") -> None:
+        """Answer the next request with this method whose path contains `path` with `status`.
+
+        After its work was done, or without it.
+        """
+        self._failures.append(_Failure(status, committed, path, method))
 
     @asynccontextmanager
     async def held_back(self) -> AsyncIterator[Callable[[], Awaitable[object]]]:
@@ -239,7 +244,9 @@ class Fake(ABC):
 
     def _run(self, call: Call, handler: Handler) -> tuple[Answer, Answer | None]:
         """Return what is answered, and what is kept under the key."""
-        planned = next((one for one in self._failures if one.path in call.path), None)
+        planned = next(
+            (one for one in self._failures if one.path in call.path and one.method in {"", call.method}), None
+        )
         if planned is not None:
             self._failures.remove(planned)
         try:
@@ -254,6 +261,8 @@ class Fake(ABC):
         return given, done if done.status < 400 else None
 
     async def _passed(self) -> None:
+        if self.answers_after_s:
+            await asyncio.sleep(self.answers_after_s)
         if self._gate is not None:
             gate = self._gate
             gate.waiting.release()

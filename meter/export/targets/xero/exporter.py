@@ -1,5 +1,9 @@
 """Xero as a target: journals, or invoices and credit notes with what they are taken off.
 
+Nothing but the key keeps a journal from being there twice, and Xero forgets keys within minutes. So it is asked for
+right before it is sent: an earlier request, however late it lands, has landed by then and is found, or it lands after
+that, and then its key is still known. An invoice's number is taken but once.
+
 A credit note is delivered once what it can be taken off its invoice is allocated. Until then it counts as absent, and
 the next attempt goes on where the last one stopped: it asks for the note before it makes one.
 """
@@ -49,7 +53,7 @@ from meter.store.outbox import OutboxItem
 # 60 requests a minute and 5 at a time for each tenant (guide "API limits", 2026-11); 5,000 a day are read from answers.
 # Keys are kept for some minutes only, and an item may wait for longer: it is always looked up. What is sent again in
 # those minutes has its key, should the first request still be at work after so long.
-LIMITS: Final = Limits(items_max=40, in_flight=4, rate_per_s=0.8, burst=4, settles_s=30.0)
+LIMITS: Final = Limits(items_max=20, in_flight=4, rate_per_s=0.8, burst=4, settles_s=30.0)
 
 
 class XeroTarget:
@@ -79,6 +83,9 @@ class XeroTarget:
             await self._prepare(content)
             if isinstance(content, Invoice) and entity_of(content) == "CreditNotes":
                 return await self._credit(item, content, body)
+            held = await self._found(content, item.batch) if isinstance(content, DayJournal) else None
+            if held is not None:
+                return Delivered(str(held.get("ManualJournalID")))
             return await self._create(item, content, body)
         except Ends as end:
             return end.outcome
