@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ARRAY, Text, any_, cast, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -153,21 +153,32 @@ async def write_buckets(conn: AsyncConnection, operator: str, target: str, bucke
     await conn.execute(statement, columns_of(export_buckets, rows))
 
 
-async def supersede(conn: AsyncConnection, operator: str, target: str, batches: Collection[str]) -> dict[str, int]:
-    """Withdraw what the target certainly does not hold of these batches; return the newest revision of each.
+class Newest(NamedTuple):
+    """The newest revision of a batch, and when the oldest of what was withdrawn of it had been booked."""
+
+    revision: int
+    booked_at: datetime | None
+
+
+async def supersede(conn: AsyncConnection, operator: str, target: str, batches: Collection[str]) -> dict[str, Newest]:
+    """Withdraw what the target certainly does not hold of these batches; return the newest of each that there is.
 
     An item that is pending or dead was never taken: the next revision says everything that it said.
     """
     if not batches:
         return {}
     given = {"operator": operator, "target": target, "batches": sorted(batches)}
-    await conn.execute(
+    withdrawn = await conn.execute(
         text(
             "UPDATE outbox SET state = 'superseded' WHERE operator = :operator AND target = :target"
             " AND batch = ANY(CAST(:batches AS text[])) AND state IN ('pending', 'dead')"
+            " RETURNING batch, coalesce(booked_at, created_at) AS booked_at"
         ),
         given,
     )
+    oldest: dict[str, datetime] = {}
+    for row in withdrawn:
+        oldest[row.batch] = min(row.booked_at, oldest.get(row.batch, row.booked_at))
     rows = await conn.execute(
         text(
             "SELECT batch, max(revision) AS revision FROM outbox WHERE operator = :operator AND target = :target"
@@ -175,4 +186,4 @@ async def supersede(conn: AsyncConnection, operator: str, target: str, batches: 
         ),
         given,
     )
-    return {row.batch: row.revision for row in rows}
+    return {row.batch: Newest(row.revision, oldest.get(row.batch)) for row in rows}

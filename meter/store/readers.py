@@ -139,6 +139,17 @@ async def charge_by_id(conn: AsyncConnection, operator: str, charge: str) -> Cha
     return found[0] if found else None
 
 
+async def first_booked(conn: AsyncConnection, operator: str, named: Collection[str]) -> datetime | None:
+    """Return when the first of the charges of these ids was booked; None where there is no charge of any."""
+    if not named:
+        return None
+    query = select(func.min(charges.c.booked_at)).where(
+        charges.c.operator == operator, charges.c.id == any_(cast(list(named), ARRAY(Text)))
+    )
+    found: datetime | None = (await conn.execute(query)).scalar_one()
+    return found
+
+
 async def chain_of(conn: AsyncConnection, operator: str, charge: Charge) -> list[Charge]:
     """Return every charge of the same line, the first one booked first: what it corrects and what corrects it."""
     key = charge.line.key

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 import pytest_asyncio
 
 from meter.export.gather import gatherer as gathering
+from meter.export.gather.at_once import Entries
 from meter.export.gather.gatherer import Gatherer
 from meter.export.gather.lines import Codes, Lines
 from meter.export.gather.shape import Shape
@@ -234,3 +235,28 @@ async def test_what_grows_while_it_is_dead_is_said_by_the_next_revision(space: S
     await gather(space, working)
     assert [(state, revision) for state, revision, _ in await items(space)] == [("superseded", 0), ("pending", 1)]
     assert await sent(space) == await owed(space, "solo")
+
+
+async def test_a_revision_has_waited_as_long_as_what_it_replaces(space: Space) -> None:
+    working = gatherer(space)
+    await space.take(pages("p1", "02T10:00", 150))
+    await gather(space, working)
+    first = space.now
+    space.now += timedelta(minutes=10)
+    await space.take(pages("p2", "02T11:00", 20))
+    await gather(space, working)
+    assert await space.rows("SELECT revision, booked_at FROM outbox ORDER BY id") == [(0, first), (1, first)]
+    await space.rows("UPDATE outbox SET state = 'delivered' WHERE state = 'pending' RETURNING 1")
+    space.now += timedelta(minutes=10)
+    await space.take(pages("p3", "02T12:00", 20))
+    await gather(space, working)
+    assert await space.rows("SELECT booked_at FROM outbox WHERE revision = 2") == [(space.now,)]
+
+
+async def test_entries_have_waited_since_their_charges_were_booked(space: Space) -> None:
+    space.now += timedelta(minutes=10)
+    await space.take(pages("p1", "02T10:00", 150))
+    booked_at = space.now
+    space.now += timedelta(minutes=10)
+    await gather(space, gatherer(space, Entries()))
+    assert set(await space.rows("SELECT booked_at FROM outbox")) == {(booked_at,)}

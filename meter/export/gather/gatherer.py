@@ -29,6 +29,7 @@ from meter.store.catalogs import load_catalogs
 from meter.store.directory import facts_version, read_accounts
 from meter.store.engine import Database
 from meter.store.gathering import (
+    Newest,
     StoredBucket,
     due_buckets,
     first_export_cursor,
@@ -41,7 +42,7 @@ from meter.store.gathering import (
 from meter.store.journal import entries_after
 from meter.store.leases import Lease, fence
 from meter.store.outbox import OutboxItem, add_items, item_key
-from meter.store.readers import ChargeFilter, charges_after
+from meter.store.readers import ChargeFilter, charges_after, first_booked
 from meter.store.usage import Cursor
 
 BUCKETS_MAX: Final = 200
@@ -170,7 +171,13 @@ class Gatherer:
         if self._shape.reads == "entries":
             entries = await entries_after(conn, self._operator, cursor, entries_max=self._shape.page_max)
             made = [entry for entry, _ in entries.entries if self._start is None or entry.day >= self._start]
-            return _Page(booked=Booked(entries=made), found=bool(entries.entries), next=entries.next, more=entries.more)
+            return _Page(
+                booked=Booked(entries=made),
+                found=bool(entries.entries),
+                next=entries.next,
+                more=entries.more,
+                oldest=await first_booked(conn, self._operator, [entry.id for entry in made]),
+            )
         charges = await charges_after(conn, self._operator, cursor, ChargeFilter(), charges_max=self._shape.page_max)
         found = [charge for charge, _ in charges.charges]
         return _Page(
@@ -218,8 +225,10 @@ class Gatherer:
         items: list[OutboxItem] = []
         for bucket, draft in drafts:
             if draft is not None:
-                revision = newest.get(draft.batch, -1) + 1
-                items += self._frozen([draft], bucket.booked_at, revision=revision)
+                before = newest.get(draft.batch, Newest(-1, None))
+                # What was withdrawn is said by this one, and has waited since then.
+                booked_at = min(filter(None, (bucket.booked_at, before.booked_at)), default=None)
+                items += self._frozen([draft], booked_at, revision=before.revision + 1)
         left = [sent(bucket, replaces=replaces, made=draft is not None) for bucket, draft in drafts]
         await write_buckets(conn, self._operator, self._target, left)
         return items
