@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 # (account, currency) -> debit positive; what comes to nothing is left out.
 Sums: TypeAlias = Mapping[tuple[str, str], Decimal]
 Charge: TypeAlias = Mapping[str, Any]
+Group: TypeAlias = tuple[object, ...]
 
 _CLOSES_AFTER = timedelta(days=1)
 _CENT = Decimal("0.01")
@@ -55,6 +56,30 @@ def books_of(charges: Iterable[Charge], *, now: datetime, bought: Collection[str
         for account, amount in pack.burnt():
             sums[account, pack.currency] += amount
     return {key: amount for key, amount in sums.items() if amount}
+
+
+def cents_of(charges: Iterable[Charge]) -> tuple[Mapping[Group, Decimal], Mapping[Group, Decimal]]:
+    """Return what each group's rounded amounts, taxes and shares sum to, and what they must: the rounded sum."""
+    booked: dict[Group, Decimal] = defaultdict(Decimal)
+    exact: dict[Group, Decimal] = defaultdict(Decimal)
+    for charge in charges:
+        tax, amount, rounded = charge["tax"], Decimal(charge["amount"]), Decimal(charge["rounded"])
+        rate = Decimal(tax["rate"]) if tax and tax["rate"] else Decimal(0)
+        held = 1 + rate if tax and tax["inclusive"] else Decimal(1)
+        period = (charge["account"], charge["period"]["start"], charge["currency"])
+        named = (tax["name"], tax["rate"], tax["inclusive"]) if tax else ()
+        line = (*period, charge["meter"], charge["site"], charge["settlement"], *named)
+        booked[line] += rounded
+        exact[line] += amount
+        if rate and charge["settlement"] == "account":
+            booked[*period, rate, held] += Decimal(tax["amount"])
+            exact[*period, rate, held] += rounded * rate / held
+        revenue = sum((Decimal(d["amount"]) for d in charge["draws"] if d["unit"] == charge["currency"]), amount)
+        for share in charge["shares"]:
+            part = (*line, share["party"], share["share"], share["role"])
+            booked[part] += Decimal(share["amount"])
+            exact[part] += revenue * Decimal(share["share"]) / held
+    return booked, {group: _rounded(amount) for group, amount in exact.items()}
 
 
 class Pack:

@@ -21,7 +21,7 @@ from meter.export.targets.ledger.balances import DIALECTS, ledger_balances
 from meter.export.targets.ledger.text import BEANCOUNT, HLEDGER, Dialect
 from tests.api.conftest import Api, serving, the_services
 from tests.e2e.quarter import BOUGHT, FIRST, Life, a_life, catalog, happened, night_after
-from tests.e2e.quarter_figures import Sums, books_of
+from tests.e2e.quarter_figures import Sums, books_of, cents_of
 from tests.export.books import files_of
 from tests.tools import need_tool
 
@@ -118,8 +118,11 @@ async def _hear_late(life: Life) -> None:
 async def _agreed(life: Life, api: Api) -> Sums:
     """Return the trial balance of now: of the API, of SQL, of both formats, and computed of the charges."""
     await life.deliver()
+    charges = await _charges(api)
+    booked, rounded = cents_of(charges)
+    assert booked == rounded
     sums = _sums((await api.get("/v1/journal/balances")).json)
-    assert sums == books_of(await _charges(api), now=life.space.now, bought=BOUGHT)
+    assert sums == books_of(charges, now=life.space.now, bought=BOUGHT)
     _sum_to_nothing(sums)
     rows = await life.space.rows("SELECT ledger_account, currency, sum(amount) FROM journal GROUP BY 1, 2")
     assert sums == _summed((account, currency, amount) for account, currency, amount in rows)
