@@ -17,7 +17,7 @@ from msgspec.structs import replace as with_
 
 from meter.export.contract import Absent, Delivered, Outcome, Refused, Retry, Uncertain
 from meter.export.gather.documents import Documents
-from meter.export.http import Answer
+from meter.export.http import TIMEOUT_S, Answer
 from meter.export.payload import Invoice, InvoiceLine
 from meter.export.reconcile import Expected, Reconciliation, reconcile
 from meter.export.targets.spec import Means, Setup
@@ -259,7 +259,7 @@ async def make(vendor: FakeSquare, means: Means) -> AsyncIterator[Make]:
 
         def made(*, url: str | None = None, **options: Any) -> SquareTarget:
             given: Setup = setup(url or vendor.url, **options)
-            target = open_unhurried(given, means)
+            target = open_unhurried(given, means, timeout_s=TIMEOUT_S)
             stack.push_async_callback(target.close)
             return target
 
@@ -314,12 +314,11 @@ async def test_taxes_are_squares_where_they_come_to_ours(vendor: FakeSquare, mak
 
 @pytest.mark.parametrize("step", ["/v2/orders", "/v2/invoices", "/publish"])
 @pytest.mark.parametrize("committed", [True, False])
-@pytest.mark.parametrize("kept", [timedelta(hours=24), timedelta(0)])
+@pytest.mark.parametrize("forgotten", [True, False])
 async def test_it_goes_on_where_it_was(
-    *, vendor: FakeSquare, make: Make, step: str, committed: bool, kept: timedelta, monkeypatch: pytest.MonkeyPatch
+    *, vendor: FakeSquare, make: Make, step: str, committed: bool, forgotten: bool
 ) -> None:
     """Whichever answer is lost, and whether Square knows the key or not."""
-    monkeypatch.setattr(FakeSquare, "keys_kept", kept)
     what = invoice(line(tax=None))
     async with FaultProxy(vendor) as proxy:
         target = make(url=proxy.url, publish=True)
@@ -337,6 +336,7 @@ async def test_it_goes_on_where_it_was(
         proxy.odds = Odds()
         finding = await found(target, what)
         assert isinstance(finding, Delivered if committed and step == "/publish" else Absent)
+        vendor.advance(hours=25 if forgotten else 0)
         again = make(publish=True)  # another process
         assert isinstance(await sent(again, what), Delivered)
     assert len(vendor.orders) == len(vendor.invoices) == 1

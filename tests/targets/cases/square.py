@@ -26,7 +26,7 @@ from tests.targets.case import Books, TargetCase
 from tests.targets.fakes.money import major
 from tests.targets.fakes.square import LOCATION, FakeSquare
 
-CUSTOMERS = 12
+CUSTOMERS = 60
 OCTOBER, NOVEMBER = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
 ISSUED = date(2026, 10, 31)
 VAT = TaxOfLine(name="vat19", rate=Decimal("0.19"), inclusive=False)

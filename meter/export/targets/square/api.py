@@ -169,7 +169,17 @@ def _unread(error: Fault) -> Outcome:
 
 
 async def settled(work: Callable[[], Awaitable[Outcome]]) -> Outcome:
-    """Return the outcome of `work`, whichever way it ends."""
+    """Return the outcome of `work`, whichever way it ends. It begins by looking how far Square has come.
+
+    What Square refuses is looked at once more: an earlier attempt, whose answer was lost, may have done it meanwhile,
+    or somebody changed what it is about.
+    """
+    try:
+        return await work()
+    except NotTaken:
+        pass
+    except Ends as end:
+        return end.outcome
     try:
         return await work()
     except Ends as end:

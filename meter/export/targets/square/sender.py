@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Final
 
 from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused
-from meter.export.targets.square.api import Api, Ends, NotTaken
+from meter.export.targets.square.api import Api, Ends
 from meter.export.targets.square.held import batch_in, is_taken_back, metadata_in, sums_of
 from meter.export.targets.square.wanted import (
     CONTENT,
@@ -127,18 +127,6 @@ class InvoiceSender:
             await withdraw_order(self._api, key, order)
 
     async def _publish(self, key: str, invoice: Json) -> None:
-        """Publish the draft, once more where somebody changed it meanwhile."""
-        try:
-            await self._publish_version(key, invoice)
-        except NotTaken:
-            found: Json = (await self._api.read("invoices.get", invoice_id=invoice["id"]))["invoice"]
-            if found["status"] != DRAFT:
-                return
-            if found["version"] == invoice["version"]:
-                raise
-            await self._publish_version(key, found)
-
-    async def _publish_version(self, key: str, invoice: Json) -> None:
         version = invoice["version"]
         step = f"{key}-publish-{version}"
         await self._api.write("invoices.publish", invoice_id=invoice["id"], version=version, idempotency_key=step)
