@@ -65,7 +65,9 @@ def test_the_dashboard_shows_what_operators_ask_for() -> None:
     for name in (
         "meter_events_total", "meter_publish_to_rated_seconds", "meter_rating_lag_seconds", "meter_unresolved_events",
         "meter_rejections_total", "meter_outbox_pending", "meter_outbox_oldest_seconds", "meter_deliveries_total",
-        "meter_mqtt_connected",
+        "meter_mqtt_connected", "meter_delivery_lag_seconds", "meter_gather_lag_seconds", "meter_target_open",
+        "meter_target_throttled_total", "meter_suspense_entries_total", "meter_oauth_refreshes_total",
+        "meter_oauth_authorisation_seconds",
     ):  # fmt: skip
         assert name in shown, name
 
