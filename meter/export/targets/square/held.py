@@ -74,7 +74,7 @@ def held_of(orders: Iterable[Json], invoices: Mapping[str, Json], since: date, u
                 yield _noted(batch, id, found)
             continue
         invoice = invoices.get(id)
-        void = is_taken_back(order)
+        void = is_taken_back(order) or (invoice is not None and invoice.get("status") == "CANCELED")
         if void and id in taken_back:
             void = False
         elif invoice is None:
