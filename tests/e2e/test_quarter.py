@@ -60,7 +60,7 @@ async def test_the_books_of_a_quarter(database_url: str, tmp_path: Path) -> None
         a_life(database_url, tmp_path / "lived") as life,
         serving(the_services(database_url, clock=lambda: life.space.now)) as api,
     ):
-        await _live(life, api)
+        locked = await _live(life, api)
         charges = await _charges(api)
         _has_everything(charges)
         expected = await _agreed(life, api)
@@ -68,7 +68,8 @@ async def test_the_books_of_a_quarter(database_url: str, tmp_path: Path) -> None
         check_files(life.ledger)
         read = {BEANCOUNT.name: _by_beancount(life.ledger), HLEDGER.name: _by_hledger(life.ledger)}
         for at in (*MONTHS_END, END.date()):
-            await _agreed_until(life, api, at, read)
+            sums = await _agreed_until(life, api, at, read)
+            assert sums == locked.get(at, sums), "a month that the accountant had closed has changed"
 
         await life.forget(tmp_path / "heard of late")
         await _hear_late(life)
@@ -76,9 +77,9 @@ async def test_the_books_of_a_quarter(database_url: str, tmp_path: Path) -> None
         assert len(await _charges(api)) != len(charges), "it was the same quarter, heard of in the same way"
 
 
-async def _live(life: Life, api: Api) -> None:
-    """A night at a time, with what the accountant does in between."""
-    due = list(happened())
+async def _live(life: Life, api: Api) -> dict[date, Sums]:
+    """A night at a time, with what the accountant does in between; return the months as they were locked."""
+    due, locked = list(happened()), dict[date, Sums]()
     for n in range(95):
         day = FIRST + timedelta(days=n)
         night = night_after(day)
@@ -88,12 +89,14 @@ async def _live(life: Life, api: Api) -> None:
         match day:
             case date(month=8, day=5):
                 await life.apply(catalog(locked="2026-07-31"))
+                locked[MONTHS_END[0]] = await _until(api, MONTHS_END[0])
             case date(month=8, day=20):
                 await life.claim()
             case date(month=8, day=25):
                 await life.apply(catalog(effective="2026-09-01", locked="2026-07-31"))
             case date(month=9, day=4):
                 await life.apply(catalog(locked="2026-08-31"))
+                locked[MONTHS_END[1]] = await _until(api, MONTHS_END[1])
         if day.weekday() == 0:
             await life.deliver()
         if day in MONTHS_END:
@@ -101,6 +104,7 @@ async def _live(life: Life, api: Api) -> None:
             assert sums["assets:unbilled", "EUR"] > 0
     await life.until(LATE, [one.body for one in due])
     await life.until(END)
+    return locked
 
 
 async def _hear_late(life: Life) -> None:
@@ -131,9 +135,9 @@ async def _agreed(life: Life, api: Api) -> Sums:
     return sums
 
 
-async def _agreed_until(life: Life, api: Api, at: date, read: Mapping[str, Sequence[Posting]]) -> None:
-    """At the end of a day, the trial balances of the API, of SQL, and of both programs by what they `read`."""
-    sums = _sums((await api.get(f"/v1/journal/balances?at={at}")).json)
+async def _agreed_until(life: Life, api: Api, at: date, read: Mapping[str, Sequence[Posting]]) -> Sums:
+    """Return the trial balance at the end of a day: of the API, of SQL, and of both programs by what they `read`."""
+    sums = await _until(api, at)
     _sum_to_nothing(sums)
     rows = await life.space.rows(
         f"SELECT ledger_account, currency, sum(amount) FROM journal WHERE day <= '{at}' GROUP BY 1, 2"  # noqa: S608
@@ -142,6 +146,7 @@ async def _agreed_until(life: Life, api: Api, at: date, read: Mapping[str, Seque
     for dialect in DIALECTS.values():
         found = ((one.account, one.currency, one.amount) for one in read[dialect.name] if one.day <= at)
         assert _summed(found) == _spelled(sums, dialect)
+    return sums
 
 
 def _has_everything(charges: Sequence[Mapping[str, Any]]) -> None:
@@ -205,6 +210,10 @@ async def _charges(api: Api) -> list[dict[str, Any]]:
         page = (await api.get(f"/v1/charges?limit=1000&cursor={page['next']}")).json
         found += page["charges"]
     return found
+
+
+async def _until(api: Api, at: date) -> Sums:
+    return _sums((await api.get(f"/v1/journal/balances?at={at}")).json)
 
 
 def _summed(postings: Iterable[tuple[str, str, Decimal]]) -> Sums:
