@@ -57,7 +57,12 @@ class Desk:
         self, booked: Sequence[Charge] | Sequence[JournalEntry], facts: Known, *, late: timedelta = timedelta(0)
     ) -> list[Draft]:
         """Take in what was booked; return what is to be sent as it is."""
-        charges = [one for one in booked if isinstance(one, Charge)]
+        customers = self.shape.customers
+        charges = [
+            one
+            for one in booked
+            if isinstance(one, Charge) and (customers is None or customers.has(facts.accounts[one.line.account]))
+        ]
         entries = [one for one in booked if isinstance(one, JournalEntry)]
         page = Booked(charges=charges, entries=entries)
         changed = added(

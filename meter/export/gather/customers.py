@@ -23,7 +23,16 @@ class Customers:
 
     def has(self, account: Account) -> bool:
         """Tell whether the account is this target's to bill."""
-        return self.target == min(self.knowing(account) or [self.target, *self.rivals])
+        return self.target == self.biller(account)
+
+    def biller(self, account: Account) -> str:
+        """Return the target that bills the account."""
+        return min(self.knowing(account) or self.billing)
+
+    @property
+    def billing(self) -> list[str]:
+        """Return every target that invoices."""
+        return [self.target, *self.rivals]
 
     def knowing(self, account: Account) -> list[str]:
         """Return the targets that know a customer of the account, by name: more than one is a fault."""

@@ -33,10 +33,12 @@ from meter.store.closes import Closing
 class Documents(Shape):
     """An invoice an account, currency and period, its lines summed by `grain`; fees in advance the day they are due."""
 
+    customers: Customers
+
     def __init__(self, *, target: str, customers: Customers, grain: Grain, codes: Codes) -> None:
         """Keep how documents are made."""
         self._target = target
-        self._customers = customers
+        self.customers = customers
         self._grain = grain
         self._codes = codes
 
@@ -46,7 +48,7 @@ class Documents(Shape):
         for charge in booked.charges:
             line, period = charge.line, charge.invoice_period
             account = known.accounts.get(line.account)
-            if account is None or not is_invoiced(charge) or not self._customers.has(account):
+            if account is None or not is_invoiced(charge):
                 continue
             advance = is_advance(charge)
             number = invoice_number(known, self._target, charge)
@@ -106,8 +108,8 @@ class Documents(Shape):
         if not isinstance(content, Invoice):
             return content, None
         account = known.accounts.get(content.account)
-        customer = None if account is None else self._customers.of(account)
-        unmet = None if customer else self._customers.unmet(content.account)
+        customer = None if account is None else self.customers.of(account)
+        unmet = None if customer else self.customers.unmet(content.account)
         lines: list[InvoiceLine] = []
         for line in content.lines:
             resolved, missing = self._codes.resolved(line, known)

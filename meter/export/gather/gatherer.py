@@ -25,6 +25,7 @@ from meter.model.catalog import CatalogTimeline
 from meter.model.charge import Charge
 from meter.model.directory import Account
 from meter.model.instant import local_date
+from meter.store.billers import biller_at, decide_billers
 from meter.store.catalogs import load_catalogs
 from meter.store.directory import facts_version, read_accounts
 from meter.store.engine import Database
@@ -42,7 +43,7 @@ from meter.store.gathering import (
 from meter.store.journal import entries_after
 from meter.store.leases import Lease, fence
 from meter.store.outbox import OutboxItem, add_items, item_key
-from meter.store.readers import ChargeFilter, charges_after, first_booked
+from meter.store.readers import ChargeFilter, ChargePage, charges_after, first_booked
 from meter.store.usage import Cursor
 
 BUCKETS_MAX: Final = 200
@@ -181,12 +182,26 @@ class Gatherer:
         charges = await charges_after(conn, self._operator, cursor, ChargeFilter(), charges_max=self._shape.page_max)
         found = [charge for charge, _ in charges.charges]
         return _Page(
-            booked=Booked(charges=[charge for charge in found if self._begun(charge, known)]),
+            booked=Booked(charges=[one for one in await self._mine(conn, charges, known) if self._begun(one, known)]),
             found=bool(found),
             next=charges.next,
             more=charges.more,
             oldest=min((charge.booked_at for charge in found), default=None),
         )
+
+    async def _mine(self, conn: AsyncConnection, page: ChargePage, known: Known) -> list[Charge]:
+        """Return the charges that are this target's to tell: all, unless it invoices."""
+        customers = self._shape.customers
+        if customers is None or not page.charges:
+            return [charge for charge, _ in page.charges]
+        accounts = {charge.line.account for charge, _ in page.charges} & known.accounts.keys()
+        today = {account: customers.biller(known.accounts[account]) for account in accounts}
+        billed = await decide_billers(conn, self._operator, today, targets=customers.billing)
+        return [
+            charge
+            for charge, place in page.charges
+            if biller_at(billed.get(charge.line.account, ()), place.xid) == self._target
+        ]
 
     def _begun(self, charge: Charge, known: Known) -> bool:
         """Tell whether the invoice period of the charge, which begins in its account's zone, is one to be told."""

@@ -168,13 +168,15 @@ class Lines(Shape):
     `replaces`: see Shape. `notices`: whether the target wants to hear that an invoice is complete.
     """
 
+    customers: Customers
+
     def __init__(
         self, *, target: str, customers: Customers, grain: Grain, codes: Codes, replaces: bool, notices: bool
     ) -> None:
         """Keep how lines are made."""
         self.replaces = replaces and grain != "charge"
         self._target = target
-        self._customers = customers
+        self.customers = customers
         self._grain = grain
         self._codes = codes
         self._notices = notices
@@ -220,7 +222,7 @@ class Lines(Shape):
         """Give the charges that this target invoices."""
         for charge in booked.charges:
             account = known.accounts.get(charge.line.account)
-            if account is not None and is_invoiced(charge) and self._customers.has(account):
+            if account is not None and is_invoiced(charge):
                 yield charge, account
 
     def _notice(self, charge: Charge, head: Mapping[str, Json], invoice: str, timezone: str) -> Put:
@@ -246,7 +248,7 @@ class Lines(Shape):
             if bucket.part > 1:
                 return None  # what comes behind a notice is said by its own lines
             notice = msgspec.convert(
-                {**head, **_spans(head), "customer": self._customers.of(account) or ""}, PeriodClosed
+                {**head, **_spans(head), "customer": self.customers.of(account) or ""}, PeriodClosed
             )
             return Draft(notice, bucket.batch, account.id, self._unmet(account))
         [tally] = bucket.tallies.values()
@@ -259,7 +261,7 @@ class Lines(Shape):
         line, unmet = self._codes.resolved(line, known)
         item = LineItem(
             account=account.id,
-            customer=self._customers.of(account) or "",
+            customer=self.customers.of(account) or "",
             name=account.name,
             currency=head["currency"],
             invoice=head["invoice"],
@@ -275,14 +277,14 @@ class Lines(Shape):
             return content, None
         account = known.accounts.get(content.account) or _unknown(content.account)
         unmet = self._unmet(account)
-        renewed = msgspec.structs.replace(content, customer=self._customers.of(account) or "")
+        renewed = msgspec.structs.replace(content, customer=self.customers.of(account) or "")
         if isinstance(renewed, LineItem):
             line, missing = self._codes.resolved(renewed.line, known)
             return msgspec.structs.replace(renewed, line=line), unmet or missing
         return renewed, unmet
 
     def _unmet(self, account: Account) -> str | None:
-        return None if self._customers.of(account) else self._customers.unmet(account.id)
+        return None if self.customers.of(account) else self.customers.unmet(account.id)
 
 
 def _head(charge: Charge, invoice: str) -> dict[str, Json]:

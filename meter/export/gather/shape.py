@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from meter.export.gather.customers import Customers
 from meter.export.payload import Content
 from meter.model.catalog import Catalog
 from meter.model.charge import Charge
@@ -107,13 +108,15 @@ class Shape:
 
     `replaces`: a bucket's item is sent again, whole, whenever it grows; else it is emptied when it is sent, and what
     comes later is an item of its own. `collects`: what was booked is read when an hour or a day of the operator's is
-    over, and when the gateway starts; else as it comes. `page_max` is how much is read at a time.
+    over, and when the gateway starts; else as it comes. `page_max` is how much is read at a time. `customers`: of a
+    target that invoices; it gets the charges of accounts that it bills, and no others.
     """
 
     reads: Reads = "charges"
     replaces: bool = False
     collects: Span | None = None
     page_max: int = PAGE_MAX
+    customers: Customers | None = None
 
     def at_once(self, booked: Booked, known: Known) -> Iterable[Draft]:
         """Give items to be made of what was read, as it is."""

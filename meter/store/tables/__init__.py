@@ -9,7 +9,7 @@ from meter.store.tables.booked import charges, closes, draws, journal
 from meter.store.tables.books import deferrals, entries
 from meter.store.tables.delivery import lanes, outbox
 from meter.store.tables.directory import accounts, grants, identities, member_accounts, members, subscriptions
-from meter.store.tables.gathering import export_buckets, export_cursors
+from meter.store.tables.gathering import export_billers, export_buckets, export_cursors
 from meter.store.tables.incoming import edges, event_keys, events, held_events, refunds, revisions
 from meter.store.tables.invoices import invoices
 from meter.store.tables.oauth import oauth_tokens
@@ -34,6 +34,7 @@ __all__ = [
     "entries",
     "event_keys",
     "events",
+    "export_billers",
     "export_buckets",
     "export_cursors",
     "feeds",

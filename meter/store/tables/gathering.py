@@ -19,6 +19,16 @@ export_cursors = Table(
     PrimaryKeyConstraint("operator", "target"),
 )
 
+export_billers = Table(  # which target bills an account, from a transaction of the tail on (meter.store.billers)
+    "export_billers",
+    metadata,
+    operator(),
+    Column("account", Id, nullable=False),
+    Column("xid", BigInteger, nullable=False),  # a number: it is reckoned with, and may be that of no transaction yet
+    Column("target", Id, nullable=False),
+    PrimaryKeyConstraint("operator", "account", "xid"),
+)
+
 export_buckets = Table(
     "export_buckets",
     metadata,

@@ -32,12 +32,14 @@ def event_name(meter: str, events: Mapping[str, str]) -> str:
 class Usage(Shape):
     """Usage of each account and meter in buckets of `bucket_s` seconds of its own time; 0: each charge by itself."""
 
+    customers: Customers
+
     def __init__(
         self, *, target: str, customers: Customers, events: Mapping[str, str], value_of: ValueOf, bucket_s: int
     ) -> None:
         """Keep how usage is named and summed."""
         self._target = target
-        self._customers = customers
+        self.customers = customers
         self._events = events
         self._value_of = value_of
         self._bucket = timedelta(seconds=bucket_s)
@@ -91,7 +93,7 @@ class Usage(Shape):
         if not isinstance(content, MeterUsage):
             return content, None
         account = known.accounts.get(content.account) or _unknown(content.account)
-        customer = self._customers.of(account) or ""
+        customer = self.customers.of(account) or ""
         event = event_name(content.meter, self._events)
         return msgspec.structs.replace(content, customer=customer, event=event), self._unmet(account)
 
@@ -100,7 +102,7 @@ class Usage(Shape):
             account = known.accounts.get(charge.line.account)
             if account is None or not is_invoiced(charge) or charge.line.kind not in _COUNTED:
                 continue
-            if self._customers.has(account) and event_name(charge.line.meter, self._events):
+            if event_name(charge.line.meter, self._events):
                 yield charge, account
 
     def _value(self, charge: Charge) -> Decimal:
@@ -111,7 +113,7 @@ class Usage(Shape):
     ) -> MeterUsage:
         return MeterUsage(
             account=account.id,
-            customer=self._customers.of(account) or "",
+            customer=self.customers.of(account) or "",
             meter=meter,
             event=event_name(meter, self._events),
             at=at,
@@ -121,7 +123,7 @@ class Usage(Shape):
         )
 
     def _unmet(self, account: Account) -> str | None:
-        return None if self._customers.of(account) else self._customers.unmet(account.id)
+        return None if self.customers.of(account) else self.customers.unmet(account.id)
 
 
 def _unknown(account: str) -> Account:
