@@ -45,5 +45,5 @@ export_buckets = Table(
     Column("closing_start", When),
     Column("booked_at", When),  # of the oldest that was not sent
     PrimaryKeyConstraint("operator", "target", "name"),
-    Index("export_buckets_due_idx", "operator", "target", "due_at", postgresql_where=text("dirty")),
+    Index("export_buckets_due_idx", "operator", "target", "due_at", "name", postgresql_where=text("dirty")),
 )

@@ -48,7 +48,7 @@ def upgrade() -> None:
     op.create_index(
         "export_buckets_due_idx",
         "export_buckets",
-        ["operator", "target", "due_at"],
+        ["operator", "target", "due_at", "name"],
         postgresql_where=sa.text("dirty"),
     )
 
