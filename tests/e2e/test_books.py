@@ -186,7 +186,11 @@ async def test_a_pack_a_deposit_a_till_and_a_landlord_in_every_set_of_books(tmp_
             "xero": xero_settings,
             "journal": {"kind": "files", "grain": "charge", "options": {"dataset": "journal"}},
         }
-        env = {"METER_TARGETS": json.dumps(targets), "METER_CATALOG": str(tmp_path / "catalog.yaml")}
+        env = {
+            "METER_TARGETS": json.dumps(targets),
+            "METER_CATALOG": str(tmp_path / "catalog.yaml"),
+            "METER_MAX_AGE_DAYS": "36500",  # the days of these books stay where they are
+        }
         gateway = await stack.enter_async_context(RunningGateway(tmp_path, env=env))
         headers = {"Content-Type": "application/cloudevents-batch+json"}
         async with gateway.client() as client, client.post("/v1/events", json=EVENTS, headers=headers) as answer:
