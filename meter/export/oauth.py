@@ -16,7 +16,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeGuard
 from urllib.parse import quote_plus, urlencode
 
 import msgspec
@@ -40,6 +40,8 @@ TIMEOUT_S: Final = 15.0
 # Somebody has to find the time to authorise the app again.
 WARNED_S: Final = 14 * 86_400.0
 _CODE: Final = re.compile(r"[a-z_]{1,40}")
+# What a header and a column can hold (RFC 6749 appendix A.12: VSCHAR); the longest in use have some 4,000 characters.
+_TOKEN: Final = re.compile(r"[\x20-\x7e]{1,8192}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +81,22 @@ def read_answer(status: int, body: bytes) -> Granted | str:
         told = None
     if not isinstance(told, dict):
         told = {}
-    if 200 <= status < 300 and isinstance(told.get("access_token"), str) and told["access_token"]:
-        refresh = told.get("refresh_token")
+    access, refresh = told.get("access_token"), told.get("refresh_token")
+    if 200 <= status < 300 and _is_token(access) and (not refresh or _is_token(refresh)):
         return Granted(
-            access_token=told["access_token"],
+            access_token=access,
             lasts_s=_seconds(told.get("expires_in")) or LASTS_S,
-            refresh_token=refresh if isinstance(refresh, str) and refresh else None,
+            refresh_token=refresh or None,
             refresh_lasts_s=_seconds(told.get("x_refresh_token_expires_in")),  # Intuit's own
         )
     code = told.get("error")
     if status in {400, 401, 403} and isinstance(code, str) and _CODE.fullmatch(code):
         return code
     raise Unavailable(f"it answered {status} and gave no token", code="no_access_token")
+
+
+def _is_token(given: Any) -> TypeGuard[str]:
+    return isinstance(given, str) and _TOKEN.fullmatch(given) is not None and not given.isspace()
 
 
 def _seconds(given: Any) -> float | None:
