@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import count
+from pathlib import Path
 from typing import Any, TypeAlias
 
-from meter.export.contract import Exporter
+from meter.export.contract import Exporter, Limits
+from meter.export.targets.registry import KINDS
 from meter.export.targets.spec import Means, Setup
+from meter.sources.options import options_of
 from meter.store.outbox import OutboxItem
+from tests.booked import OPERATOR
 
 Books: TypeAlias = Mapping[str, tuple[Decimal, Decimal]]
 
@@ -30,3 +35,21 @@ class TargetCase:
     items: Callable[[int, int], list[OutboxItem]]
     books: Callable[[Any], Books]
     wanted: Callable[[list[OutboxItem]], Books]
+
+
+def setup_of(kind: str, options: Mapping[str, Any], **given: Any) -> Setup:
+    """What the settings come to: `given` beside the options, which have to be sound."""
+    filled, faults = options_of(KINDS[kind].options, options)
+    assert not faults, faults
+    return Setup(operator=OPERATOR, kind=kind, data_dir=Path("/nowhere"), options=filled, **given)
+
+
+def unhurried(limits: Limits) -> Limits:
+    """What a target bears, without a rate and without time to settle."""
+    return replace(limits, rate_per_s=None, settles_s=0.0)
+
+
+def passing(step_s: float = 60.0) -> Callable[[], float]:
+    """A clock by which so much time passes at each look."""
+    looks = count(0.0, step_s)
+    return lambda: next(looks)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
-from pathlib import Path
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
-from meter.export.payload import InvoiceLine, LineItem, TaxOfLine, frozen, operation_of, thawed
+from meter.export.payload import InvoiceLine, LineItem, TaxOfLine
 from meter.export.targets.books import batch_in
 from meter.export.targets.spaces import COBOT, NEXUDUS, OFFICERND, cobot, nexudus, officernd
 from meter.export.targets.spaces.target import SpacesTarget, Ticks
 from meter.export.targets.spec import Kind, Means, Setup
-from meter.sources.options import options_of
-from meter.store.outbox import OutboxItem, name_of, revised
-from tests.booked import OPERATOR
-from tests.targets.case import Books, TargetCase
+from meter.store.outbox import OutboxItem, name_of
+from tests.targets import case as targets
+from tests.targets import contents
+from tests.targets.case import Books, TargetCase, passing, unhurried
+from tests.targets.contents import NOTHING, NOVEMBER, line_item, line_of_net, newest, of_cents, summed
+from tests.targets.fakes.base import Held
 from tests.targets.fakes.spaces import FakeCobot, FakeNexudus, FakeOfficeRnD
 
 KINDS: Mapping[str, Kind] = {"cobot": COBOT, "officernd": OFFICERND, "nexudus": NEXUDUS}
@@ -45,7 +44,6 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 VAT = TaxOfLine(name="vat19", rate=Decimal("0.19"), inclusive=False, code=VAT_RATE)
 INCLUSIVE = TaxOfLine(name="vat19", rate=Decimal("0.19"), inclusive=True, code=VAT_RATE)
-NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def customer(number: int) -> str:
@@ -63,13 +61,10 @@ def filled(fake: Callable[..., Any]) -> Callable[[], Any]:
 
 
 def setup_of(kind: str, url: str | None, **options: Any) -> Setup:
-    filled_in, faults = options_of(KINDS[kind].options, {**OPTIONS[kind], **options})
-    assert not faults, faults
-    return Setup(
-        operator=OPERATOR,
+    return targets.setup_of(
+        kind,
+        {**OPTIONS[kind], **options},
         name="space",
-        kind=kind,
-        data_dir=Path("/nowhere"),
         base_url=url,
         mode="invoices",
         grain="day",
@@ -77,73 +72,27 @@ def setup_of(kind: str, url: str | None, **options: Any) -> Setup:
         api_key="key",
         client_id="client",
         client_secret="secret",
-        options=filled_in,
     )
 
 
 def open_unhurried(setup: Setup, means: Means, clock: Ticks | None = None) -> SpacesTarget:
     """The target without a rate, and with the patience of a test; without a clock, a minute passes at each look."""
-    passing = itertools.count(step=60.0)
     module: Any = {"cobot": cobot, "officernd": officernd, "nexudus": nexudus}[setup.kind]
-    limits = replace(module.LIMITS, rate_per_s=None, settles_s=0.0)
-    made: SpacesTarget = module.open_target(
-        setup, means, limits=limits, timeout_s=0.5, clock=clock or (lambda: next(passing))
-    )
+    limits = unhurried(module.LIMITS)
+    made: SpacesTarget = module.open_target(setup, means, limits=limits, timeout_s=0.5, clock=clock or passing())
     return made
 
 
 def line(net: str = "10.00", *, tax: TaxOfLine | None = VAT, **changes: Any) -> InvoiceLine:
-    """A line of `net`, with the tax that its rate comes to."""
-    amount, rate = Decimal(net), Decimal(0) if tax is None else tax.rate or Decimal(0)
-    tax_amount = (amount * rate).quantize(Decimal("0.01"), ROUND_HALF_UP)
-    day: date = changes.get("day") or date(2026, 11, 2)
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    given: dict[str, Any] = {
-        "meter": "print-pages",
-        "site": "berlin",
-        "unit": "page",
-        "kind": "usage",
-        "quantity": Decimal(34),
-        "covered": Decimal(4),
-        "billable": Decimal(30),
-        "rounded": amount + tax_amount if tax is not None and tax.inclusive else amount,
-        "tax_amount": tax_amount,
-        "start": start,
-        "end": start + timedelta(days=1),
-        "first": start + timedelta(hours=9),
-        "last": start + timedelta(hours=17),
-        "charges": 3,
-        "day": day,
-        "tax": tax,
-    }
-    return InvoiceLine(**{**given, **changes})
+    return line_of_net(net, tax, **changes)
 
 
 def content(given: InvoiceLine, *, number: int = 0, **changes: Any) -> LineItem:
-    facts: dict[str, Any] = {
-        "account": f"account-{number}",
-        "customer": customer(number),
-        "currency": "EUR",
-        "invoice": f"20261130-{number:08d}",
-        "invoice_start": NOVEMBER,
-        "invoice_end": NOVEMBER + timedelta(days=30),
-        "line": given,
-        "name": f"Account {number}",
-    }
-    return LineItem(**{**facts, **changes})
+    return line_item(given, number=number, customer_id=customer(number), **changes)
 
 
 def item(what: LineItem, name: str = "batch", revision: int = 0) -> OutboxItem:
-    made = OutboxItem(
-        operator=OPERATOR,
-        target="space",
-        operation=operation_of(what),
-        batch=name_of(name),
-        key="",
-        payload=frozen(what),
-        stream=what.account,
-    )
-    return revised(made, revision)
+    return contents.item(what, target="space", batch=name_of(name), revision=revision)
 
 
 def items(n: int, seed: int) -> list[OutboxItem]:
@@ -154,7 +103,7 @@ def items(n: int, seed: int) -> list[OutboxItem]:
         cents = dice.choice([-1, 1, 1, 1]) * dice.randrange(1, 40_000)
         day = (NOVEMBER + timedelta(days=dice.randrange(28))).date()
         given = line(
-            f"{Decimal(cents).scaleb(-2):f}",
+            of_cents(cents),
             tax=dice.choice([None, VAT, INCLUSIVE]),
             day=day,
             site=dice.choice(["berlin", "hamburg"]),
@@ -166,18 +115,16 @@ def items(n: int, seed: int) -> list[OutboxItem]:
 
 def wanted(made: list[OutboxItem]) -> Books:
     """What items come to: the amounts alone, for the vendors compute the taxes."""
-    contents = {one.batch: thawed(one.operation, one.payload) for one in made}
-    return {batch: (what.line.net, Decimal(0)) for batch, what in contents.items() if isinstance(what, LineItem)}
+    return {batch: (what.line.net, NOTHING) for batch, what in newest(made).items() if isinstance(what, LineItem)}
 
 
 def books(held: Any) -> Books:
-    """What a fake holds by batch; a batch that is held twice counts twice."""
-    sums: dict[str, tuple[Decimal, Decimal]] = {}
-    for one in held.books():
-        texts = one.details.values()
-        batch = next(filter(None, map(batch_in, texts)), None) or batch_in(one.reference) or f"no batch: {one.id}"
-        sums[batch] = (sums.get(batch, (Decimal(0), Decimal(0)))[0] + one.amount, Decimal(0))
-    return sums
+    """What a fake holds by batch."""
+    return summed((_batch_of(one), one.amount, NOTHING) for one in held.books())
+
+
+def _batch_of(one: Held) -> str:
+    return next(filter(None, map(batch_in, (*one.details.values(), one.reference))), f"no batch: {one.id}")
 
 
 def case(kind: str, fake: Callable[..., Any], **options: Any) -> TargetCase:

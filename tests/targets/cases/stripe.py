@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
-from pathlib import Path
+from decimal import Decimal
 from typing import Any
 
-from meter.export.payload import InvoiceLine, LineItem, PeriodClosed, TaxOfLine, frozen, operation_of, thawed
+from meter.export.payload import InvoiceLine, LineItem, PeriodClosed, TaxOfLine
 from meter.export.targets.spec import Setup
-from meter.export.targets.stripe import STRIPE
 from meter.export.targets.stripe.exporter import StripeTarget
-from meter.sources.options import options_of
-from meter.store.outbox import OutboxItem, revised
-from tests.booked import OPERATOR
-from tests.targets.case import Books, TargetCase
+from meter.store.outbox import OutboxItem
+from tests.targets import contents
+from tests.targets.case import Books, TargetCase, setup_of
+from tests.targets.contents import NOVEMBER, line_item, line_of_net, newest, of_cents, summed
 from tests.targets.fakes.stripe import FakeStripe
 
 CUSTOMERS = 7
-OCTOBER, NOVEMBER = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
-DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
+OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
 VAT, REDUCED = "txr_000000000000000000000001", "txr_000000000000000000000002"
 TAXES = (
     None,
@@ -40,61 +37,23 @@ def fake(**given: Any) -> FakeStripe:
 
 def setup(url: str, **options: Any) -> Setup:
     codes = {"vat19": VAT, "vat7": REDUCED}
-    filled, faults = options_of(STRIPE.options, {"tax_codes": codes, "invoices": "finalize", **options})
-    assert not faults, faults
-    return Setup(
-        operator=OPERATOR,
+    return setup_of(
+        "stripe",
+        {"tax_codes": codes, "invoices": "finalize", **options},
         name="stripe",
-        kind="stripe",
-        data_dir=Path("/nowhere"),
         base_url=url,
         mode="invoices",
         grain="day",
         api_key="sk_test_of_the_fake",
-        options=filled,
     )
 
 
 def line(net: str = "10.00", *, tax: TaxOfLine | None = None, odd: int = 0, **changes: Any) -> InvoiceLine:
-    """A line of `net`, with the tax that its rate comes to, and `odd` cents more."""
-    amount, rate = Decimal(net), Decimal(0) if tax is None else tax.rate or Decimal(0)
-    tax_amount = (amount * rate).quantize(Decimal("0.01"), ROUND_HALF_UP)
-    tax_amount += Decimal(odd).scaleb(-2) if tax_amount else 0
-    day: date = changes.get("day", date(2026, 11, 2))
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    given: dict[str, Any] = {
-        "meter": "print-pages",
-        "site": "berlin",
-        "unit": "page",
-        "kind": "usage",
-        "quantity": Decimal(34),
-        "covered": Decimal(0),
-        "billable": Decimal(34),
-        "rounded": amount + tax_amount if tax is not None and tax.inclusive else amount,
-        "tax_amount": tax_amount,
-        "start": start,
-        "end": start + timedelta(days=1),
-        "first": start + timedelta(hours=9),
-        "last": start + timedelta(hours=17),
-        "charges": 3,
-        "day": day,
-        "tax": tax,
-    }
-    return InvoiceLine(**{**given, **changes})
+    return line_of_net(net, tax, odd=odd, **{"covered": Decimal(0), "billable": Decimal(34), **changes})
 
 
 def content(given: InvoiceLine, *, customer: int = 0, start: datetime = NOVEMBER, **changes: Any) -> LineItem:
-    facts: dict[str, Any] = {
-        "account": f"account-{customer}",
-        "customer": f"cus_{customer}",
-        "currency": "EUR",
-        "invoice": f"{start:%Y%m%d}-{customer:08d}",
-        "invoice_start": start,
-        "invoice_end": start + timedelta(days=30),
-        "line": given,
-        "name": f"Account {customer}",
-    }
-    return LineItem(**{**facts, **changes})
+    return line_item(given, number=customer, customer_id=f"cus_{customer}", start=start, **changes)
 
 
 def notice(customer: int = 0, start: datetime = NOVEMBER) -> PeriodClosed:
@@ -110,16 +69,7 @@ def notice(customer: int = 0, start: datetime = NOVEMBER) -> PeriodClosed:
 
 
 def item(batch: str, what: LineItem | PeriodClosed, revision: int = 0) -> OutboxItem:
-    made = OutboxItem(
-        operator=OPERATOR,
-        target="stripe",
-        operation=operation_of(what),
-        batch=batch,
-        key="",
-        payload=frozen(what),
-        stream=what.account,
-    )
-    return revised(made, revision)
+    return contents.item(what, target="stripe", batch=batch, revision=revision)
 
 
 def items(n: int, seed: int) -> list[OutboxItem]:
@@ -162,27 +112,24 @@ def _random_line(dice: random.Random, *, least: int = -200, **given: Any) -> Inv
     cents = dice.choice([0, dice.randrange(least, 4000), dice.randrange(least, 4000)])
     cents = cents or (0 if least < 0 else 1)
     tax = given.pop("tax", dice.choice(TAXES))
-    return line(f"{Decimal(cents).scaleb(-2):f}", tax=tax, odd=dice.randrange(-1, 2), **given)
+    return line(of_cents(cents), tax=tax, odd=dice.randrange(-1, 2), **given)
 
 
 def wanted(made: list[OutboxItem]) -> Books:
     """What the newest content of each batch comes to; what comes to nothing may be held or not."""
-    newest = {one.batch: thawed(one.operation, one.payload) for one in made}
-    lines = {batch: what.line for batch, what in newest.items() if isinstance(what, LineItem)}
+    lines = {batch: what.line for batch, what in newest(made).items() if isinstance(what, LineItem)}
     return {batch: (one.net, one.tax_amount) for batch, one in lines.items() if one.net or one.tax_amount}
 
 
 def books(held: FakeStripe) -> Books:
-    sums: dict[str, tuple[Decimal, Decimal]] = {}
-    for one in held.books():
-        tax = Decimal(_metadata(one.details)["meter_tax"]).scaleb(-2)
-        net, before = sums.get(one.reference, (Decimal(0), Decimal(0)))
-        sums[one.reference] = (net + one.amount + one.tax - tax, before + tax)
+    sums = summed(_held(held))
     return {batch: (net, tax) for batch, (net, tax) in sums.items() if net or tax}
 
 
-def _metadata(details: Mapping[str, str]) -> Mapping[str, str]:
-    return details
+def _held(held: FakeStripe) -> Iterator[tuple[str, Decimal, Decimal]]:
+    for one in held.books():
+        tax = Decimal(one.details["meter_tax"]).scaleb(-2)
+        yield one.reference, one.amount + one.tax - tax, tax
 
 
 CASE = TargetCase(
