@@ -21,7 +21,7 @@ from yarl import URL
 
 from meter.export.contract import Delivered, Limits, Outcome, Refused, Retry, Uncertain
 from meter.export.limiter import RETRY_AFTER_MAX_S, Limiter
-from meter.model.errors import Broken
+from meter.model.errors import BadInput, Broken, MeterError, Unavailable
 
 # Vendors answer within seconds or not at all; three requests for one item still fit into a call.
 TIMEOUT_S: Final = 25.0
@@ -57,6 +57,20 @@ class Throttled(Fault):
     def __init__(self, after_s: float) -> None:
         super().__init__(f"not to be asked for another {after_s:.0f} s")
         self.after_s = after_s
+
+
+class Ends(Exception):
+    """What settles an item before all that was to be asked for it has been; `outcome` is what became of the item."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(getattr(outcome, "reason", ""))
+        self.outcome = outcome
+
+    def as_error(self, remedy: str = "") -> MeterError:
+        """Return it as an error of the target's, where there is no item; `remedy`: what may help if it refuses."""
+        if isinstance(self.outcome, Refused):
+            return BadInput("; ".join(filter(None, (str(self), remedy))), code="target_refuses")
+        return Unavailable(str(self), code="target_down")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

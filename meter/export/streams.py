@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from meter.clock import monotonic_s
 from meter.export.breaker import FAILURES_MAX, failed
 from meter.export.contract import Delivered, Finding, Limits, Outcome, Retry, Uncertain, Untried
-from meter.export.http import Fault, Throttled, outcome_of_error, overtaken
+from meter.export.http import Ends, Fault, outcome_of_error, overtaken
 from meter.model.errors import MeterError
 from meter.store.outbox import OutboxItem
 from meter.telemetry import log
@@ -29,7 +29,7 @@ Answer = TypeVar("Answer", Outcome, Finding)
 async def one_by_one(
     items: Sequence[OutboxItem], send_one: Callable[[OutboxItem], Awaitable[Outcome]], limits: Limits
 ) -> list[Outcome]:
-    """Return the outcome of each item, in order; `send_one` may raise a Fault, which becomes one.
+    """Return the outcome of each item, in order; `send_one` may raise a Fault or Ends, which become one.
 
     Streams run side by side, up to `limits.in_flight`. A stream stops at its first item that is not delivered, all of
     them where failures on end say that the target is down, where it asks for time, or where ours is up: what is left
@@ -42,6 +42,8 @@ async def one_by_one(
     async def one(item: OutboxItem) -> Outcome:
         try:
             return await send_one(item)
+        except Ends as end:
+            return end.outcome
         except Fault as error:
             return outcome_of_error(error)
 
@@ -51,15 +53,14 @@ async def one_by_one(
 async def ask_each(
     items: Sequence[OutboxItem], look_up_one: Callable[[OutboxItem], Awaitable[Finding]], limits: Limits
 ) -> list[Finding]:
-    """Return the finding of each item, in order; `look_up_one` may raise a Fault, after which nothing is known yet."""
+    """Return the finding of each item, in order; `look_up_one` may raise a Fault or Ends: nothing is known yet."""
 
     async def one(item: OutboxItem) -> Finding:
         try:
             return await look_up_one(item)
-        except Throttled:
-            return Untried()
-        except Fault as error:
-            return Uncertain(str(error))
+        except (Ends, Fault) as error:
+            outcome = error.outcome if isinstance(error, Ends) else outcome_of_error(error)
+            return Untried() if isinstance(outcome, Retry) and outcome.throttled else Uncertain(str(error))
 
     return await _run(items, [[place] for place in range(len(items))], one, limits)
 

@@ -16,14 +16,16 @@ from sqlalchemy import text
 
 from meter.export import limiter
 from meter.export.contract import Absent, Delivered, Figures, Refused, Retry, Uncertain
+from meter.export.http import Ends
 from meter.export.payload import LineItem, thawed
 from meter.export.targets.stripe import exporter
-from meter.export.targets.stripe.api import Api, Ends
+from meter.export.targets.stripe.api import Api
 from meter.export.targets.stripe.exporter import StripeTarget
 from meter.model.errors import BadInput
 from meter.store.engine import Database
 from meter.store.outbox import OutboxItem, next_revisions, revised
-from tests.targets.cases.stripe import CASE, NOVEMBER, OCTOBER, TAXES, content, item, line, notice, setup
+from tests.targets.cases.stripe import CASE, OCTOBER, TAXES, content, item, line, notice, setup
+from tests.targets.contents import NOVEMBER
 from tests.targets.driving import DrivenLane, driven
 from tests.targets.fakes.stripe import FakeStripe
 from tests.targets.proxy import FaultProxy, Odds

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, Final
 
 from meter.export.authorised import Authorised
-from meter.export.contract import Outcome, Refused
-from meter.export.http import Answer, Fault
+from meter.export.contract import Refused
+from meter.export.http import Answer, Ends, Fault
 from meter.export.targets.quickbooks.entities import Entity, Json
 from meter.export.targets.quickbooks.replies import (
     DUPLICATE_NAME,
@@ -24,14 +24,6 @@ from meter.store.outbox import name_of
 MINOR_VERSION: Final = "75"
 # A page of journals of a few hundred lines each stays below what an answer may be (http.ANSWER_BYTES_MAX).
 PAGE_ENTITIES: Final = 50
-
-
-class NotAnswered(Exception):
-    """QuickBooks did not do what it was asked; `outcome` is what that makes of an item."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(getattr(outcome, "reason", ""))
-        self.outcome = outcome
 
 
 class Api:
@@ -54,13 +46,13 @@ class Api:
         )
 
     async def company(self) -> None:
-        """Return where the company's record can be read. Raises NotAnswered."""
+        """Return where the company's record can be read. Raises Ends."""
         answer = await self._get(f"companyinfo/{self._realm}", {})
         if answer.status != 200:
-            raise NotAnswered(outcome_of_answer(answer))
+            raise Ends(outcome_of_answer(answer))
 
     async def gone(self, kind: Reference, ids: Collection[str]) -> list[str]:
-        """Return those of the ids that the company has no active entity of. Raises NotAnswered."""
+        """Return those of the ids that the company has no active entity of. Raises Ends."""
         wanted, missing = sorted(ids), []
         for start in range(0, len(wanted), PAGE_ENTITIES):
             page = wanted[start : start + PAGE_ENTITIES]
@@ -69,13 +61,13 @@ class Api:
         return missing
 
     async def found(self, entity: str, where: str, *, start: int = 1, most: int = PAGE_ENTITIES) -> list[Json]:
-        """Return the entities that the condition names. Raises NotAnswered."""
+        """Return the entities that the condition names. Raises Ends."""
         # Values are `quoted`.
         query = f"select * from {entity} where {where} startposition {start} maxresults {most}"  # noqa: S608
         answer = await self._get("query", {"query": query})
         content = content_of(answer).get("QueryResponse")
         if answer.status != 200 or not isinstance(content, dict):
-            raise NotAnswered(outcome_of_answer(answer))
+            raise Ends(outcome_of_answer(answer))
         listed = content.get(entity, [])
         return [one for one in listed if isinstance(one, dict)]
 
@@ -85,7 +77,7 @@ class Api:
         while True:
             try:
                 page = await self.found(entity, f"{where} orderby Id", start=start)
-            except (NotAnswered, Fault) as error:
+            except (Ends, Fault) as error:
                 raise Unavailable(f"QuickBooks does not list {entity}: {error}", code="not_listed") from error
             for one in page:
                 yield one
@@ -94,7 +86,7 @@ class Api:
             start += len(page)
 
     async def tracked(self, kind: Tracking, name: str, *, create: bool) -> str:
-        """Return the id of a class or department, which is made where `create` allows. Raises NotAnswered."""
+        """Return the id of a class or department, which is made where `create` allows. Raises Ends."""
         known = self._tracked.get((kind, name))
         if known is None:
             known = await self._found_id(kind, name)
@@ -102,7 +94,7 @@ class Api:
             known = await self._made(kind, name)
         if known is None:
             words = f"QuickBooks has no {kind.lower()} called {name!r}; create it, or let options.create_tracking do so"
-            raise NotAnswered(Refused(f"{words}; or set options.tracking to none, then retry the delivery"))
+            raise Ends(Refused(f"{words}; or set options.tracking to none, then retry the delivery"))
         self._tracked[kind, name] = known
         return known
 
@@ -133,7 +125,7 @@ class Api:
     async def _made(self, kind: Tracking, name: str) -> str | None:
         if ":" in name:
             reason = f"{name!r} is the name of a {kind.lower()} below another; create it in QuickBooks"
-            raise NotAnswered(Refused(reason))
+            raise Ends(Refused(reason))
         answer = await self.create(kind, {"Name": name}, key=name_of(kind, name))
         made: Any = content_of(answer).get(kind)
         if isinstance(made, dict) and "Id" in made:
@@ -141,7 +133,7 @@ class Api:
         fault = fault_of(answer)
         if fault is not None and fault.code == DUPLICATE_NAME:
             return await self._found_id(kind, name)  # somebody else was faster
-        raise NotAnswered(outcome_of_answer(answer))
+        raise Ends(outcome_of_answer(answer))
 
 
 def quoted(text: str) -> str:

@@ -24,14 +24,13 @@ from meter.export.contract import (
     Refused,
     Retry,
     Uncertain,
-    Untried,
 )
-from meter.export.http import Answer
+from meter.export.http import Answer, Ends
 from meter.export.http import Fault as HttpFault
 from meter.export.payload import DayJournal, Invoice, thawed
 from meter.export.streams import ask_each, one_by_one
 from meter.export.targets.books import Document, figures_of
-from meter.export.targets.quickbooks.api import Api, NotAnswered, quoted
+from meter.export.targets.quickbooks.api import Api, quoted
 from meter.export.targets.quickbooks.entities import (
     DOC_NUMBER_CHARS_MAX,
     ENTITIES,
@@ -99,11 +98,9 @@ class QuickBooksTarget:
             await self._api.company()
             gone = [f"{kind} {id}" for kind, ids in self._references.items() for id in await self._api.gone(kind, ids)]
         except HttpFault as error:
-            raise Unavailable(f"QuickBooks does not answer: {error}", code="target_unavailable") from error
-        except NotAnswered as error:
-            if isinstance(error.outcome, Refused):
-                raise BadInput(f"{error}; check company and base_url", code="target_refuses") from error
-            raise Unavailable(str(error), code="target_unavailable") from error
+            raise Unavailable(f"QuickBooks does not answer: {error}", code="target_silent") from error
+        except Ends as end:
+            raise end.as_error("check company and base_url") from end
         if gone:
             message = f"QuickBooks has no active {', '.join(gone)}; mend the options that name them"
             raise BadInput(message, code="unknown_reference")
@@ -141,8 +138,8 @@ class QuickBooksTarget:
             return Refused(f"{content.number} has more than the {DOC_NUMBER_CHARS_MAX} characters of a DocNumber")
         try:
             tracked = await self._tracked(content)
-        except NotAnswered as error:
-            return _before_sending(self._heard(error.outcome))
+        except Ends as end:
+            return _before_sending(self._heard(end.outcome))
         except BadInput as error:
             return Refused(error.detail)
         except HttpFault as error:
@@ -181,9 +178,8 @@ class QuickBooksTarget:
         """Return what the document that has the number already makes of the item: it may be this very one."""
         try:
             held = await self._held(content)
-        except NotAnswered as error:
-            self._heard(error.outcome)
-            return Uncertain(f"its number is taken, and QuickBooks does not say by what: {error}")
+        except Ends as end:
+            return Uncertain(f"its number is taken, and QuickBooks does not say by what: {end}")
         for one in held:
             known = held_of(entity_of(content), one, home_currency=self._rules.home_currency)
             if known is not None and known.batch == item.batch and not known.void:
@@ -194,17 +190,18 @@ class QuickBooksTarget:
         content = _document(item)
         if content is None:
             return Absent()
-        try:
-            held = await self._held(content)
-        except NotAnswered as error:
-            outcome = self._heard(error.outcome)
-            return Untried() if isinstance(outcome, Retry) and outcome.throttled else Uncertain(str(error))
+        held = await self._held(content)
         if len(held) > 1:
             log.error("quickbooks_number_twice", target=item.target, number=content.number, documents=len(held))
         return Delivered(str(held[0].get("Id", ""))) if held else Absent()
 
     async def _held(self, content: Document) -> list[Json]:
-        return await self._api.found(entity_of(content), f"DocNumber = {quoted(content.number)}")
+        """Return what has the content's number. Raises Ends."""
+        try:
+            return await self._api.found(entity_of(content), f"DocNumber = {quoted(content.number)}")
+        except Ends as end:
+            self._heard(end.outcome)
+            raise
 
     def _heard(self, outcome: Outcome) -> Outcome:
         """Return the outcome; where QuickBooks asks for time, everything waits: it does not say so in a header."""

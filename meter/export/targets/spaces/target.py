@@ -25,9 +25,8 @@ from meter.export.contract import (
     Refused,
     Retry,
     Uncertain,
-    Untried,
 )
-from meter.export.http import Answer, Channel, Fault
+from meter.export.http import Answer, Channel, Ends, Fault
 from meter.export.limiter import Limiter
 from meter.export.oauth import TokenKeeper
 from meter.export.payload import LineItem, thawed
@@ -62,14 +61,6 @@ class Asking(Protocol):
     async def close(self) -> None:
         """Let go of connections."""
         ...
-
-
-class NotListed(Exception):
-    """A list could not be read to its end; `outcome` is what that would make of an item."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(getattr(outcome, "reason", ""))
-        self.outcome = outcome
 
 
 class SpacesTarget:
@@ -121,19 +112,15 @@ class SpacesTarget:
         except (msgspec.MsgspecError, BadInput):
             return Absent()  # never sent: send refuses it
         found: set[str] = set()
-        try:
-            for place in self._vendor.places(content):
-                empty = True
-                async for record in self._records(place):
-                    empty = False
-                    held = self._vendor.held(record)
-                    if held is not None and held.batch == item.batch:
-                        found.add(held.remote_id)
-                if found or (place.settles and not empty):
-                    break
-        except NotListed as error:
-            throttled = isinstance(error.outcome, Retry) and error.outcome.throttled
-            return Untried() if throttled else Uncertain(str(error))
+        for place in self._vendor.places(content):
+            empty = True
+            async for record in self._records(place):
+                empty = False
+                held = self._vendor.held(record)
+                if held is not None and held.batch == item.batch:
+                    found.add(held.remote_id)
+            if found or (place.settles and not empty):
+                break
         if len(found) > 1:
             log.error("charged_twice", target=item.target, batch=item.batch, charges=sorted(found))
         return Delivered(next(iter(found))) if found else Absent()
@@ -149,7 +136,7 @@ class SpacesTarget:
                 held = self._vendor.held(record)
                 if held is not None:
                     yield held
-        except (NotListed, Fault) as error:
+        except (Ends, Fault) as error:
             raise Unavailable(f"{self._vendor.name} does not list charges: {error}", code="not_listed") from error
 
     async def check(self) -> None:
@@ -161,17 +148,15 @@ class SpacesTarget:
             await self._page(self._vendor.span(today, today + timedelta(days=1)), {})
         except Fault as error:
             raise Unavailable(f"{self._vendor.name} does not answer: {error}", code="target_silent") from error
-        except NotListed as error:
-            if isinstance(error.outcome, Refused):
-                raise BadInput(f"{self._vendor.name}: {error}", code="target_refuses") from error
-            raise Unavailable(f"{self._vendor.name}: {error}", code="target_down") from error
+        except Ends as end:
+            raise end.as_error("check the target's settings") from end
 
     async def close(self) -> None:
         """Close every connection."""
         await self._asking.close()
 
     async def _records(self, place: Listing) -> AsyncIterator[Json]:
-        """Give everything of a list. Raises NotListed, Fault."""
+        """Give everything of a list. Raises Ends, Fault."""
         more: Mapping[str, str] = {}
         for _ in range(PAGES_MAX):
             content = await self._page(place, more)
@@ -181,10 +166,10 @@ class SpacesTarget:
             if following is None:
                 return
             more = following
-        raise NotListed(Uncertain(f"its list of charges has more than {PAGES_MAX} pages"))
+        raise Ends(Uncertain(f"its list of charges has more than {PAGES_MAX} pages"))
 
     async def _page(self, place: Listing, more: Mapping[str, str]) -> object:
-        """Return the content of a page. Raises NotListed, Fault."""
+        """Return the content of a page. Raises Ends, Fault."""
         answer = await self._asking.request(
             "GET", place.path, query={**place.query, **more}, headers={"Accept": "application/json"}
         )
@@ -192,9 +177,9 @@ class SpacesTarget:
             return []
         content = content_of(answer)
         if answer.status != 200:
-            raise NotListed(self._heard(self._vendor.outcome(answer)))
+            raise Ends(self._heard(self._vendor.outcome(answer)))
         if self._vendor.records(content) is None:
-            raise NotListed(Uncertain("it answered something else than a list"))
+            raise Ends(Uncertain("it answered something else than a list"))
         return content
 
     def _heard(self, outcome: Outcome) -> Outcome:

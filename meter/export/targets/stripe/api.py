@@ -8,14 +8,14 @@ outbox's.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, NoReturn
 
 import stripe
 
 from meter.export.contract import Limits, Outcome, Refused, Retry, Uncertain
-from meter.export.http import REASON_CHARS_MAX, Channel, Fault, Throttled, Unanswered, Unsent, retry_after_s
-from meter.model.errors import BadInput, MeterError, Unavailable
+from meter.export.http import REASON_CHARS_MAX, Channel, Ends, Fault, Throttled, Unanswered, Unsent, retry_after_s
+from meter.model.errors import Unavailable
 
 API_BASE: Final = "https://api.stripe.com"
 METER_EVENTS_BASE: Final = "https://meter-events.stripe.com"
@@ -29,21 +29,12 @@ _UNSENT_HEADERS: Final = ("x-stripe-client-user-agent", "x-stripe-client-telemet
 Object = Mapping[str, Any]
 
 
-class Ends(Exception):
-    """A request that settles what becomes of the item."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
-        super().__init__(outcome)
-        self.outcome = outcome
-
-
-class NotTaken(Exception):
+class NotTaken(Ends):
     """Stripe refused a request as it stands (400, 404): certainly nothing changed."""
 
     def __init__(self, reason: str) -> None:
         """Keep what Stripe said."""
-        super().__init__(reason)
+        super().__init__(Refused(reason))
         self.reason = reason
 
 
@@ -154,9 +145,9 @@ class Api:
             answer = await self._client.raw_request_async("get", path, **params)
         except Fault as error:
             message = f"Stripe does not answer: {error}; check the network and the target's base_url"
-            raise Unavailable(message) from error
+            raise Unavailable(message, code="target_silent") from error
         except stripe.StripeError as error:
-            raise _refusal(error) from error
+            raise Ends(outcome_of_error(error)).as_error() from error
         found: Object = answer.data
         return found
 
@@ -191,7 +182,7 @@ def outcome_of_error(error: stripe.StripeError) -> Outcome:
     again = headers.get("stripe-should-retry")
     said = " ".join((error.user_message or str(error) or type(error).__name__).split())[:REASON_CHARS_MAX]
     facts = ", ".join(filter(None, (str(status), error.code)))
-    reason = f"Stripe answered {facts}: {said}"
+    reason = f"answered {facts}: {said}"
     if status is None or status < 300:
         return Uncertain(reason)
     if isinstance(error, stripe.IdempotencyError) and status == 400:
@@ -205,19 +196,3 @@ def outcome_of_error(error: stripe.StripeError) -> Outcome:
     if status in {401, 403}:
         return Refused(f"{reason}; check the target's api_key and what it may do, then retry the delivery")
     return Refused(reason)
-
-
-def _refusal(error: stripe.StripeError) -> MeterError:
-    outcome = outcome_of_error(error)
-    reason = getattr(outcome, "reason", str(error))
-    return BadInput(reason) if isinstance(outcome, Refused) else Unavailable(reason)
-
-
-async def settled(work: Callable[[], Awaitable[Outcome]]) -> Outcome:
-    """Return the outcome of `work`, whichever way it ends."""
-    try:
-        return await work()
-    except Ends as end:
-        return end.outcome
-    except NotTaken as refusal:
-        return Refused(refusal.reason)

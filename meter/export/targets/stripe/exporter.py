@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
 
-from meter.export.contract import Absent, Delivered, Figures, Finding, Held, Limits, Outcome, Refused, Uncertain
+from meter.export.contract import Absent, Delivered, Figures, Finding, Held, Limits, Outcome, Refused
+from meter.export.http import Ends
 from meter.export.payload import LineItem, PeriodClosed, thawed
 from meter.export.streams import ask_each, one_by_one
 from meter.export.targets.spec import Setup
-from meter.export.targets.stripe.api import Api, Ends, NotTaken, settled
+from meter.export.targets.stripe.api import Api, NotTaken
 from meter.export.targets.stripe.drafts import Drafts
 from meter.export.targets.stripe.rates import Rates
 from meter.export.targets.stripe.reconciling import figures_of, holdings
 from meter.export.targets.stripe.sender import LineSender
 from meter.export.targets.stripe.wanted import COMPLETE
-from meter.model.errors import BadInput
 from meter.store.outbox import OutboxItem
 
 # Four fifths of the 25 requests a second that one endpoint takes, live or test; almost all of ours are one endpoint's.
@@ -61,11 +61,11 @@ class StripeTarget:
             for code in codes:
                 await self._rates.find(str(code))
         except Ends as end:
-            raise BadInput(getattr(end.outcome, "reason", "Stripe does not say what tax rates there are")) from end
+            raise end.as_error() from end
 
     async def send(self, items: Sequence[OutboxItem]) -> Sequence[Outcome]:
         """Send items, streams side by side."""
-        return await one_by_one(items, lambda item: settled(lambda: self._send(item)), LIMITS)
+        return await one_by_one(items, self._send, LIMITS)
 
     async def look_up(self, items: Sequence[OutboxItem]) -> Sequence[Finding]:
         """Tell of each item whether Stripe holds all of it, by listing what bears its batch's name."""
@@ -114,15 +114,12 @@ class StripeTarget:
                 raise
 
     async def _look_up(self, item: OutboxItem) -> Finding:
-        try:
-            content = thawed(item.operation, item.payload)
-            if isinstance(content, PeriodClosed):
-                return await self._look_up_notice(content)
-            if not isinstance(content, LineItem):
-                return Absent()
-            return await self._lines.look_up(item, content)
-        except Ends as end:
-            return Uncertain(getattr(end.outcome, "reason", "Stripe was not asked"))
+        content = thawed(item.operation, item.payload)
+        if isinstance(content, PeriodClosed):
+            return await self._look_up_notice(content)
+        if not isinstance(content, LineItem):
+            return Absent()
+        return await self._lines.look_up(item, content)
 
     async def _look_up_notice(self, notice: PeriodClosed) -> Finding:
         """Tell whether every draft is as the notice wants it; to do it again where it is not does no harm."""

@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime, time
 from typing import Final
 
 from meter.export.contract import Figures, Held
+from meter.export.http import Ends
 from meter.export.payload import LineItem, thawed
 from meter.export.targets.stripe.amounts import major
-from meter.export.targets.stripe.api import Api, Ends
+from meter.export.targets.stripe.api import Api
 from meter.export.targets.stripe.drafts import MADE_BEFORE
 from meter.export.targets.stripe.held import (
     Thing,
@@ -47,8 +48,7 @@ async def holdings(api: Api, since: date, until: date) -> AsyncIterator[Held]:
             if since.isoformat() <= thing.day < until.isoformat():
                 batches.setdefault(thing.batch, []).append(thing)
     except Ends as end:
-        reason = getattr(end.outcome, "reason", "")
-        raise Unavailable(f"Stripe does not say what it holds: {reason}") from end
+        raise Unavailable(f"Stripe does not say what it holds: {end}", code="not_listed") from end
     except (KeyError, ValueError) as error:
         raise BadInput(f"Stripe's list cannot be read: {error!r}", code="bad_answer") from error
     for batch, things in batches.items():

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused
+from meter.export.http import Ends
 from meter.export.payload import LineItem
-from meter.export.targets.stripe.api import Api, Ends, NotTaken, Object
+from meter.export.targets.stripe.api import Api, NotTaken, Object
 from meter.export.targets.stripe.drafts import Draft, Drafts, created_since
 from meter.export.targets.stripe.held import (
     Place,

@@ -19,10 +19,11 @@ from typing import Any, Final
 
 from meter.clock import Clock
 from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain, Untried
+from meter.export.http import Ends
 from meter.export.payload import MeterUsage, thawed
 from meter.export.streams import ask_each, one_by_one
 from meter.export.targets.spec import Setup
-from meter.export.targets.stripe.api import Api, Ends, NotTaken, settled
+from meter.export.targets.stripe.api import Api, NotTaken
 from meter.export.targets.stripe_meters.events import barred, body, form
 from meter.model.errors import BadInput
 from meter.model.instant import parse_instant
@@ -90,7 +91,7 @@ class StripeMetersTarget:
     async def send(self, items: Sequence[OutboxItem]) -> Sequence[Outcome]:
         """Send events: those of one customer and meter after one another."""
         if self._way != "v2-stream":
-            return await one_by_one(items, lambda item: settled(lambda: self._send(item)), self._limits)
+            return await one_by_one(items, self._send, self._limits)
         outcomes: list[Outcome] = [Untried()] * len(items)
         taken: list[tuple[int, dict[str, Any]]] = []
         stopped: set[str] = set()
@@ -136,7 +137,10 @@ class StripeMetersTarget:
         """Send events in one request; where one of them spoils it, those before and behind it by themselves."""
         if not taken:
             return
-        outcome = await settled(lambda: self._streamed([event for _, event in taken]))
+        try:
+            outcome = await self._streamed([event for _, event in taken])
+        except Ends as end:
+            outcome = end.outcome
         if isinstance(outcome, Refused) and len(taken) > 1:
             half = len(taken) // 2
             await self._stream(taken[:half], outcomes)
@@ -177,10 +181,7 @@ class StripeMetersTarget:
         )
         if not usage.alone:
             return Uncertain(unknown)
-        try:
-            counted = await self._counted(usage)
-        except Ends as end:
-            return Uncertain(getattr(end.outcome, "reason", unknown))
+        counted = await self._counted(usage)
         if counted is None or counted == ZERO:
             return Absent()
         return Delivered(item.key) if counted == usage.value else Uncertain(unknown)
