@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from meter.model.journal import JournalEntry
 from meter.model.money import ZERO
 
-Operation: TypeAlias = Literal["journal", "day", "charges", "line", "invoice", "usage"]
 JOURNAL: Final = "journal"  # JournalBatch: entries as they are
 DAY: Final = "day"  # DayJournal: postings summed
 CHARGES: Final = "charges"  # ChargeBatch: charges as they are

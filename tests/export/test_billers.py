@@ -9,7 +9,8 @@ import pytest_asyncio
 
 from meter.export.gather.customers import Customers
 from meter.export.gather.gatherer import Gatherer
-from meter.export.gather.lines import Codes, Lines
+from meter.export.gather.invoicing import Codes
+from meter.export.gather.lines import Lines
 from meter.export.payload import LineItem, thawed
 from meter.model.money import ZERO
 from tests.booking.space import Space, open_space, pages

@@ -11,8 +11,8 @@ import pytest_asyncio
 from meter.export.gather.at_once import Entries
 from meter.export.gather.charges import Charges
 from meter.export.gather.gatherer import Gatherer
-from meter.export.gather.lines import GRACE
 from meter.export.gather.shape import Shape
+from meter.export.gather.spans import GRACE
 from meter.export.payload import ChargeBatch, JournalBatch, thawed
 from tests.booking.space import CATALOG, Space, open_space, pages
 from tests.export.test_gatherer import gather, gatherer

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meter.export.gather.days import DayGrain, Days
-from meter.export.gather.lines import GRACE
 from meter.export.gather.shape import Draft
+from meter.export.gather.spans import GRACE
 from meter.export.payload import DayJournal
 from meter.model.money import ZERO
 from tests.export.books import DAY, entry

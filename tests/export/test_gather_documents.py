@@ -9,7 +9,7 @@ from decimal import Decimal
 from msgspec.structs import replace as with_
 
 from meter.export.gather.documents import Documents
-from meter.export.gather.lines import Codes
+from meter.export.gather.invoicing import Codes
 from meter.export.gather.shape import Draft
 from meter.export.payload import Invoice
 from meter.model.charge import Charge

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as with_
 
-from meter.export.gather.lines import GRACE, Codes, Grain, Lines
+from meter.export.gather.invoicing import Codes
+from meter.export.gather.lines import Lines
 from meter.export.gather.shape import Draft
+from meter.export.gather.spans import GRACE, Grain
 from meter.export.payload import LineItem, PeriodClosed
 from meter.model.charge import Charge, LineTax
 from meter.model.money import ZERO

@@ -14,7 +14,8 @@ import pytest_asyncio
 from meter.export.gather import gatherer as gathering
 from meter.export.gather.at_once import Entries
 from meter.export.gather.gatherer import Gatherer
-from meter.export.gather.lines import Codes, Lines
+from meter.export.gather.invoicing import Codes
+from meter.export.gather.lines import Lines
 from meter.export.gather.shape import Shape
 from meter.export.payload import LineItem, PeriodClosed, thawed
 from meter.model.money import ZERO

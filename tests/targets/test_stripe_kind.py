@@ -50,7 +50,7 @@ def test_a_tax_that_no_rate_is_named_for_waits_for_one_unless_taxes_are_lines() 
         assert (draft.unmet is not None) is unmet
 
 
-@pytest.mark.parametrize("options", [{"days_until_due": -1}, {"tax_codes": {"vat19": "19"}}])
+@pytest.mark.parametrize("options", [{"terms_days": -1}, {"tax_codes": {"vat19": "19"}}])
 def test_options_that_stripe_would_not_know_are_faults(options: dict[str, Any]) -> None:
     given = setup("http://127.0.0.1")
     assert STRIPE.faults(given) == []

@@ -18,7 +18,7 @@ from meter.export.contract import Absent, Delivered, Outcome, Refused, Retry, Un
 from meter.export.gather.days import Days
 from meter.export.gather.documents import Documents
 from meter.export.gather.gatherer import items_from
-from meter.export.gather.lines import is_invoiced
+from meter.export.gather.invoicing import is_invoiced
 from meter.export.http import Answer
 from meter.export.reconcile import Expected, reconcile
 from meter.export.targets.books import batch_in, figures_of

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from meter.export.gather.lines import GRACE
 from meter.export.gather.names import document_number
 from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape, Tally
+from meter.export.gather.spans import GRACE
 from meter.export.journal import named_account, role_account
 from meter.export.payload import Content, DayJournal, PostingSum
 from meter.model.directory import Account

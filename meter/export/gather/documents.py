@@ -9,11 +9,8 @@ from typing import Any
 import msgspec
 
 from meter.export.gather.customers import Customers
-from meter.export.gather.lines import (
-    GRACE,
+from meter.export.gather.invoicing import (
     Codes,
-    Grain,
-    grain_span,
     invoice_line,
     invoice_number,
     is_advance,
@@ -23,6 +20,7 @@ from meter.export.gather.lines import (
     period_number,
 )
 from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape
+from meter.export.gather.spans import GRACE, Grain, grain_span
 from meter.export.payload import Content, Invoice, InvoiceLine
 from meter.model.directory import Account
 from meter.model.instant import local_date

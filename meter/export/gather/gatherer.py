@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.clock import Clock
 from meter.export.gather.buckets import added, encoded, opened, sent
-from meter.export.gather.lines import GRACE, local_span
 from meter.export.gather.shape import Booked, Draft, Known, Shape
+from meter.export.gather.spans import GRACE, local_span
 from meter.export.payload import frozen, operation_of, thawed
 from meter.model.catalog import CatalogTimeline
 from meter.model.charge import Charge

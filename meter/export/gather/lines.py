@@ -3,163 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, time, timedelta
-from decimal import Decimal
-from typing import Any, Final, Literal, TypeAlias
-from zoneinfo import ZoneInfo
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from meter.export.gather.customers import Customers
-from meter.export.gather.names import document_number
-from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape, Span, Tally
+from meter.export.gather.invoicing import (
+    Codes,
+    invoice_line,
+    invoice_number,
+    is_advance,
+    is_invoiced,
+    line_of,
+    moves_money,
+)
+from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape, Tally
+from meter.export.gather.spans import GRACE, Grain, grain_span
 from meter.export.payload import Content, InvoiceLine, LineItem, PeriodClosed
-from meter.model.charge import EXPIRY_PART, Charge
+from meter.model.charge import Charge
 from meter.model.directory import Account
 from meter.model.event import Json
-from meter.model.instant import local_date, zone
-from meter.model.period import Period
-from meter.rating.calendar import CREDIT_SALE, DEPOSIT
 from meter.store.closes import Closing
 from meter.store.outbox import name_of
-
-Grain: TypeAlias = Literal["charge", "hour", "day", "period"]
-# What happens just before a grain is over is booked some seconds after it.
-GRACE: Final = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Codes:
-    """A target's own names: of taxes by the catalog's, and of products by meter. None: it needs none."""
-
-    taxes: Mapping[str, str] | None = None
-    items: Mapping[str, str] | None = None
-
-    def resolved(self, line: InvoiceLine, known: Known) -> tuple[InvoiceLine, str | None]:
-        """Return the line with the target's names in place, and what is missing."""
-        tax, item, unmet = line.tax, line.item, None
-        if tax is not None and self.taxes is not None:
-            code = self.taxes.get(tax.name)
-            tax = msgspec.structs.replace(tax, code=code)
-            if code is None:
-                unmet = f"the target knows no tax called {tax.name}; name its code in options.tax_codes"
-        if self.items is not None:
-            item = self.items.get(line.meter) or self.items.get("*")
-            if item is None:
-                unmet = f"the target has no product for {line.meter}; name it (or '*') in options.items"
-        site = known.catalog.sites.get(line.site)
-        tracking = None if site is None else site.ledger_class
-        return msgspec.structs.replace(line, tax=tax, item=item, tracking=tracking), unmet
-
-
-def is_invoiced(charge: Charge) -> bool:
-    """Tell whether the charge is for an invoice: sales paid at a till never are."""
-    return charge.line.settlement == "account"
-
-
-def is_advance(charge: Charge) -> bool:
-    """Tell whether the charge is due at once: fees in advance, deposits, credit that is sold."""
-    line = charge.line
-    if charge.kind == "adjustment" or line.key.part == EXPIRY_PART:
-        return False
-    return line.earned_until is not None or line.meter in {DEPOSIT, CREDIT_SALE}
-
-
-def grain_span(charge: Charge, grain: Grain, timezone: str) -> tuple[datetime, datetime]:
-    """Return the grain of the operator's time that holds the charge's event; of a period the invoice's own."""
-    instant = charge.line.key.time
-    if grain == "charge":
-        return instant, instant
-    if grain == "period":
-        return charge.invoice_period.start, charge.invoice_period.end
-    return local_span(instant, grain, timezone)
-
-
-def local_span(instant: datetime, span: Span, timezone: str) -> tuple[datetime, datetime]:
-    """Return the hour or day of the zone's clocks that holds `instant`."""
-    local_zone = zone(timezone)
-    if span == "hour":
-        local = instant.astimezone(local_zone)
-        begin = instant - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
-        return begin, begin + timedelta(hours=1)
-    day = local_date(instant, timezone)
-    return _midnight(day, local_zone), _midnight(day + timedelta(days=1), local_zone)
-
-
-def _midnight(day: Any, local_zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), tzinfo=local_zone).astimezone(ZoneInfo("UTC"))
-
-
-def line_of(charge: Charge, grain: Grain, timezone: str) -> tuple[str, dict[str, Json], dict[str, Decimal]]:
-    """Return the name of the line that a charge belongs to, what that line is, and what the charge adds to it."""
-    line = charge.line
-    start, end = grain_span(charge, grain, timezone)
-    if grain == "charge":
-        start, end = line.period.start, line.period.end
-    adjusts = line.period.start if charge.kind == "adjustment" else None
-    tax = line.tax
-    of: dict[str, Json] = {
-        "meter": line.meter,
-        "site": line.site,
-        "unit": line.unit,
-        "kind": "adjustment" if adjusts is not None else "fee" if line.kind == "fee" else "usage",
-        "start": start.isoformat(),
-        "end": end.isoformat(),
-        "day": local_date(line.key.time, timezone).isoformat() if grain in {"day", "hour", "charge"} else None,
-        "tax": None if tax is None else [tax.name, None if tax.rate is None else str(tax.rate), tax.inclusive],
-        "adjusts": None if adjusts is None else adjusts.isoformat(),
-        "charge": charge.id if grain == "charge" else None,
-        "member": line.member if grain == "charge" else None,
-    }
-    figures = {
-        "quantity": line.quantity,
-        "covered": line.covered,
-        "billable": line.billable,
-        "rounded": charge.rounded,
-        "tax_amount": charge.tax_amount,
-    }
-    return name_of(*(str(value) for value in of.values())), of, figures
-
-
-def invoice_line(tally: Tally) -> InvoiceLine:
-    """Return the line that a tally comes to, without the target's names."""
-    of: dict[str, Any] = dict(tally.of)
-    tax = of.pop("tax")
-    return msgspec.convert(
-        {
-            **of,
-            **tally.figures,
-            "tax": None if tax is None else {"name": tax[0], "rate": tax[1], "inclusive": tax[2]},
-            "first": tally.first,
-            "last": tally.last,
-            "charges": tally.count,
-        },
-        InvoiceLine,
-        strict=False,
-    )
-
-
-def moves_money(line: InvoiceLine) -> bool:
-    """Tell whether there is anything to pay or to give back."""
-    return bool(line.rounded or line.tax_amount)
-
-
-def invoice_number(known: Known, target: str, charge: Charge) -> str:
-    """Return the number of the invoice that the charge is for: the period's, or that of the day on which it was due."""
-    line, period = charge.line, charge.invoice_period
-    if is_advance(charge):
-        day = local_date(line.key.time, known.catalog.timezone)
-        return document_number(day, known.operator, target, line.account, line.currency, "advance", day.isoformat())
-    return period_number(known, target, line.account, line.currency, period)
-
-
-def period_number(known: Known, target: str, account: str, currency: str, period: Period) -> str:
-    """Return the number of the invoice of a billing period, dated on its last day in the account's zone."""
-    holder = known.accounts.get(account)
-    timezone = known.catalog.timezone if holder is None else holder.timezone
-    day = local_date(period.end - datetime.resolution, timezone)
-    return document_number(day, known.operator, target, account, currency, period.start.isoformat())
 
 
 class Lines(Shape):

@@ -1,13 +1,16 @@
-"""Names that follow from what they name: of batches, and of documents as people read them. Pure."""
+"""Names: of documents as people read them, which follow from what they name; and a target's own for ours. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Final
 
 from meter.store.outbox import name_of
 
 _MARK_CHARS: Final = 8
+# What an option calls all that it does not name.
+ANYTHING: Final = "*"
 
 
 def document_number(day: date, *parts: str | int, part: int = 1) -> str:
@@ -17,3 +20,8 @@ def document_number(day: date, *parts: str | int, part: int = 1) -> str:
     """
     mark = name_of(*parts)[:_MARK_CHARS].upper()
     return f"{day:%Y%m%d}-{mark}" + (f"-{part}" if part > 1 else "")
+
+
+def either(known: Mapping[str, str], name: str) -> str | None:
+    """Return what an option gives for `name`, or for all that it does not name."""
+    return known.get(name) or known.get(ANYTHING)

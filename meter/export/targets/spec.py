@@ -10,19 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from meter.export.contract import Exporter
 from meter.export.gather.customers import Customers
 from meter.export.gather.shape import Shape
+from meter.export.gather.spans import Grain
 from meter.model.event import Json
 from meter.sources.spec import Option
 from meter.store.engine import Database
 from meter.telemetry import Telemetry
 
-Grain: TypeAlias = Literal["charge", "hour", "day", "period"]
 Mode: TypeAlias = Literal["invoices", "journals"]
-GRAINS: Final[tuple[Grain, ...]] = ("charge", "hour", "day", "period")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Webhooks as the Standard Webhooks specification has them: what was booked, to an address of the operator's choice.
 
 A receiver takes each webhook-id once, so whatever may have arrived is sent again the same. It cannot be asked.
-Source: Standard Webhooks 1.0.0 (standardwebhooks/standard-webhooks, spec/standard-webhooks.md), 2026-11.
+Source: Standard Webhooks 1.0.0 (github.com/standard-webhooks/standard-webhooks, folder spec), 2026-11.
 """
 
 from __future__ import annotations

@@ -14,13 +14,14 @@ from meter.export.authorised import Authorised
 from meter.export.contract import Limits
 from meter.export.gather.days import DayGrain, Days
 from meter.export.gather.documents import Documents
-from meter.export.gather.lines import Codes
+from meter.export.gather.invoicing import Codes
 from meter.export.gather.shape import Shape
 from meter.export.http import Channel
 from meter.export.limiter import Limiter
 from meter.export.oauth import Endpoint, keeper_of
+from meter.export.targets.options import TERMS_DAYS, UNTAXED, names, outside, unnamed
 from meter.export.targets.quickbooks.exporter import LIMITS, TIMEOUT_S, QuickBooksTarget
-from meter.export.targets.quickbooks.rules import UNTAXED, names, references_of, rules_of
+from meter.export.targets.quickbooks.rules import references_of, rules_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.sources.spec import Option
 
@@ -92,12 +93,7 @@ def open_target(
 def faults_of(setup: Setup) -> list[str]:
     """Return what is wrong with the settings."""
     options: dict[str, Any] = dict(setup.options)
-    faults = [
-        f"options.{name}: {key!r} needs an id as a string"
-        for name in _NAMES
-        for key, value in options[name].items()
-        if not isinstance(value, str) or not value
-    ]
+    faults = unnamed(setup, *_NAMES) + outside(setup, "terms_days", TERMS_DAYS)
     if setup.company is not None and not (setup.company.isascii() and setup.company.isdigit()):
         faults.append(f"company: {setup.company!r} is no realm id; it has digits only, as QuickBooks shows it")
     if setup.mode == "invoices" and not options["items"]:
@@ -110,8 +106,6 @@ def faults_of(setup: Setup) -> list[str]:
         )
     if setup.mode == "journals" and not options["accounts"]:
         faults.append("options.accounts: is empty; name the account of each ledger account, or one for suspense")
-    if not 0 <= options["terms_days"] <= 366:
-        faults.append(f"options.terms_days: is {options['terms_days']}; it goes from 0 to 366")
     return faults
 
 

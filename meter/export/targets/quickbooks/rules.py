@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
+from meter.export.targets.options import UNTAXED, names
 from meter.export.targets.spec import Setup
 
 Tracking: TypeAlias = Literal["Class", "Department"]
 Reference: TypeAlias = Literal["Account", "Customer", "Item", "TaxCode", "TaxRate"]
 _TRACKING: Mapping[Any, Tracking | None] = {"class": "Class", "department": "Department", "none": None}
-# Beside the names of taxes in `tax_codes`: what has no tax at all.
-UNTAXED = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +60,3 @@ def references_of(setup: Setup) -> Mapping[Reference, frozenset[str]]:
         return {"Item": items}  # TAX and NON are words, not ids
     codes, rates = options["tax_codes"].values(), options["tax_rates"].values()
     return {"Item": items, "TaxCode": frozenset(codes), "TaxRate": frozenset(rates)}
-
-
-def names(setup: Setup, option: str) -> Mapping[str, str]:
-    """Return an option that gives QuickBooks' names for ours."""
-    return cast("Mapping[str, str]", setup.options[option])

@@ -14,10 +14,12 @@ from typing import Any, Final, Literal
 
 from meter.clock import monotonic_s
 from meter.export.contract import Held, Limits, Outcome, Refused, Retry
-from meter.export.gather.lines import Codes
+from meter.export.gather.invoicing import Codes
+from meter.export.gather.names import either
 from meter.export.http import REASON_CHARS_MAX, TIMEOUT_S, Answer, retry_after_s
 from meter.export.oauth import Endpoint, keeper_of
 from meter.export.payload import InvoiceLine, LineItem
+from meter.export.targets.options import UNTAXED, names
 from meter.export.targets.spaces.charges import (
     Json,
     Listing,
@@ -32,7 +34,7 @@ from meter.export.targets.spaces.charges import (
     said,
     told,
 )
-from meter.export.targets.spaces.settings import GRAINS, Rules, either, faults_in, lines, names, rules_of, settings
+from meter.export.targets.spaces.settings import GRAINS, Rules, faults_in, lines, rules_of, settings
 from meter.export.targets.spaces.target import SpacesTarget, Ticks, target_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.model.errors import BadInput
@@ -45,8 +47,6 @@ REMEDY: Final = "client_id and client_secret are a user's e-mail address and pas
 # Four fifths of 60 changes a minute; one at a time, for two within a tenth of a second are one too many.
 LIMITS: Final = Limits(items_max=40, in_flight=1, rate_per_s=0.8, burst=1, settles_s=30.0)
 PAGE_RECORDS: Final = 200
-# Beside the names of taxes in `tax_codes`: what has no tax at all.
-UNTAXED: Final = "none"
 _PREFIXES: Final[Mapping[Entity, str]] = {"charges": "Charge", "coworkerproducts": "CoworkerProduct"}
 _ACCESS: Final = (
     "check client_id and client_secret (a user without two-factor authentication) and that the user has API access and "

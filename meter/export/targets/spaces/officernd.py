@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from meter.clock import monotonic_s
 from meter.export.contract import Held, Limits
-from meter.export.gather.lines import Codes
+from meter.export.gather.invoicing import Codes
+from meter.export.gather.names import either
 from meter.export.http import TIMEOUT_S
 from meter.export.oauth import Endpoint, keeper_of
 from meter.export.payload import LineItem
 from meter.export.targets.books import mark_of
+from meter.export.targets.options import names
 from meter.export.targets.spaces.charges import (
     Json,
     Listing,
@@ -32,7 +34,7 @@ from meter.export.targets.spaces.charges import (
     said,
     told,
 )
-from meter.export.targets.spaces.settings import GRAINS, Rules, either, faults_in, lines, names, rules_of, settings
+from meter.export.targets.spaces.settings import GRAINS, Rules, faults_in, lines, rules_of, settings
 from meter.export.targets.spaces.target import SpacesTarget, Ticks, target_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.model.errors import BadInput

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from meter.export.gather.lines import Codes, Lines
-from meter.export.targets.spec import Grain, Setup
+from meter.export.gather.invoicing import Codes
+from meter.export.gather.lines import Lines
+from meter.export.gather.spans import Grain
+from meter.export.targets.options import unnamed
+from meter.export.targets.spec import Setup
 from meter.sources.spec import Option
 
 GRAINS: Final[tuple[Grain, ...]] = ("day", "charge", "period", "hour")
 # Ids go into paths, and no vendor's has anything else in it.
 ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# What an option calls all that it does not name.
-ANYTHING: Final = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,25 +74,9 @@ def rules_of(setup: Setup) -> Rules:
 def faults_in(setup: Setup, *names: str) -> list[str]:
     """Return what is wrong with the options that are shared, and with those that give ids for our names."""
     options: dict[str, Any] = dict(setup.options)
-    faults = [
-        f"options.{name}: {key!r} needs an id as a string"
-        for name in names
-        for key, value in options[name].items()
-        if not isinstance(value, str) or not value
-    ]
+    faults = unnamed(setup, *names)
     if not re.fullmatch("[A-Z]{3}", options["currency"]):
         faults.append(f"options.currency: {options['currency']!r} is no currency; write what charges are in there: EUR")
     if setup.company is not None and not ID.fullmatch(setup.company):
         faults.append(f"company: {setup.company!r} is no name in an address; it has letters, digits and - only")
     return faults
-
-
-def names(setup: Setup, option: str) -> Mapping[str, str]:
-    """Return an option that gives the vendor's names for ours."""
-    given: Any = setup.options[option]
-    return dict(given)
-
-
-def either(known: Mapping[str, str], name: str) -> str | None:
-    """Return what an option gives for `name`, or for all that it does not name."""
-    return known.get(name) or known.get(ANYTHING)

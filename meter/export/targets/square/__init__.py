@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from meter.clock import monotonic_s
 from meter.export.contract import Limits
 from meter.export.gather.documents import Documents
-from meter.export.gather.lines import Codes
+from meter.export.gather.invoicing import Codes
 from meter.export.gather.shape import Shape
 from meter.export.http import TIMEOUT_S, Channel
 from meter.export.limiter import Limiter

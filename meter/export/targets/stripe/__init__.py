@@ -35,9 +35,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from meter.export.gather.lines import Codes, Lines
+from meter.export.gather.invoicing import Codes
+from meter.export.gather.lines import Lines
 from meter.export.gather.shape import Shape
-from meter.export.targets.spec import Grain, Kind, Setup
+from meter.export.gather.spans import Grain
+from meter.export.targets.options import TERMS_DAYS, outside
+from meter.export.targets.spec import Kind, Setup
 from meter.export.targets.stripe.exporter import StripeTarget
 from meter.sources.spec import Option
 
@@ -58,10 +61,7 @@ def _shape(setup: Setup) -> Shape:
 
 
 def _faults(setup: Setup) -> list[str]:
-    faults = []
-    days = setup.options["days_until_due"]
-    if not 0 <= days <= 3650:
-        faults.append(f"options.days_until_due: is {days}; it is 0 to 3650 days")
+    faults = outside(setup, "terms_days", TERMS_DAYS)
     wrong = sorted(name for name, code in setup.options["tax_codes"].items() if not str(code).startswith("txr_"))
     if wrong:
         faults.append(f"options.tax_codes: {', '.join(wrong)} name no tax rate of Stripe's; those begin with txr_")
@@ -104,7 +104,7 @@ STRIPE: Final = Kind(
             about="How drafts are collected once they are final.",
             choices=("charge_automatically", "send_invoice"),
         ),
-        "days_until_due": Option(default=14, about="Days to pay, where invoices are sent."),
+        "terms_days": Option(default=14, about="Days to pay, where invoices are sent."),
         "auto_advance": Option(default=True, about="Whether Stripe collects what we finalise by itself."),
     },
 )

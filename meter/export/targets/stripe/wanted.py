@@ -124,7 +124,7 @@ def invoice_params(item: LineItem, name: str, *, options: Mapping[str, Any]) -> 
         },
     }
     if collection == "send_invoice":
-        params["days_until_due"] = options["days_until_due"]
+        params["days_until_due"] = options["terms_days"]
     return params
 
 

@@ -12,6 +12,7 @@ from typing import Final, cast
 
 from meter.clock import now
 from meter.export.gather.shape import Shape
+from meter.export.targets.options import outside
 from meter.export.targets.spec import Kind, Setup
 from meter.export.targets.stripe_meters.exporter import StripeMetersTarget
 from meter.export.targets.stripe_meters.shape import Usage, ValueOf
@@ -34,9 +35,7 @@ def _shape(setup: Setup) -> Shape:
 
 
 def _faults(setup: Setup) -> list[str]:
-    faults = []
-    if not 0 <= setup.options["bucket_s"] <= BUCKET_S_MAX:
-        faults.append(f"options.bucket_s: is {setup.options['bucket_s']}; it is 0 to {BUCKET_S_MAX} seconds")
+    faults = outside(setup, "bucket_s", range(BUCKET_S_MAX + 1))
     wrong = sorted(
         meter
         for meter, name in setup.options["events"].items()

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from meter.export.gather.customers import Customers
-from meter.export.gather.lines import is_invoiced
+from meter.export.gather.invoicing import is_invoiced
 from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape
 from meter.export.payload import Content, MeterUsage
 from meter.model.charge import Charge

@@ -15,7 +15,7 @@ from meter.export.authorised import Authorised
 from meter.export.contract import Limits
 from meter.export.gather.days import DayGrain, Days
 from meter.export.gather.documents import Documents
-from meter.export.gather.lines import Codes
+from meter.export.gather.invoicing import Codes
 from meter.export.gather.shape import Shape
 from meter.export.http import TIMEOUT_S, Channel
 from meter.export.limiter import Limiter
