@@ -20,6 +20,7 @@ item (verified; or rejected, which makes it dead) is applied with the event that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any, Final, Literal, TypeAlias
 
 from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain, Untried
@@ -76,6 +77,8 @@ BACKOFF_MAX_S: Final = 60.0
 ATTEMPTS_MAX: Final = 20_000
 # A target that asks for time and does not say how much.
 THROTTLED_PAUSE_S: Final = 1.0
+# What comes while a call is under way waits for its end, and answers are recorded there: so much at the target's rate.
+CALL_S: Final = 1.0
 # A call in which nothing was tried would come to the same at once.
 UNTRIED_PAUSE_S: Final = 1.0
 
@@ -97,6 +100,13 @@ def backoff_s(attempts: int) -> float:
 def asking_backoff_s(sent_ago_s: float) -> float:
     """Return how long to wait after an unanswered question: half as long as the item has been on its way."""
     return min(max(BACKOFF_FIRST_S, sent_ago_s / 2), BACKOFF_MAX_S)
+
+
+def call_items_max(limits: Limits) -> int:
+    """Return how many items a call gets: about a second's worth of its rate, but as many as go side by side."""
+    if limits.rate_per_s is None:
+        return limits.items_max
+    return min(limits.items_max, max(limits.in_flight, ceil(limits.rate_per_s * CALL_S)))
 
 
 def resendable(*, burned: bool, sent_ago_s: float, limits: Limits) -> bool:

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from meter.clock import monotonic_s
 from meter.export.breaker import Breaker
 from meter.export.contract import Exporter, Finding, Outcome, Retry, Uncertain, Untried
-from meter.export.delivery import answered, claim, due_run, found, orphan, pause_s
+from meter.export.delivery import answered, call_items_max, claim, due_run, found, orphan, pause_s
 from meter.export.gather.gatherer import Gatherer
 from meter.export.http import overtaken
 from meter.export.streams import stopping
@@ -83,7 +83,7 @@ class Lane:
         held_s = max(self._breaker.wait_s(), self._paused_until_s - self._clock())
         if held_s > 0:
             return held_s
-        items_max = self._breaker.items_max(limits.items_max)
+        items_max = self._breaker.items_max(call_items_max(limits))
         async with self._database.begin() as conn:
             heads = await due_heads(conn, self._operator, self.target, items_max=items_max)
             work, run = due_run(heads.items, limits, items_max=items_max)

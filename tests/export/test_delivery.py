@@ -25,6 +25,7 @@ from meter.export.delivery import (
     answered,
     asking_backoff_s,
     backoff_s,
+    call_items_max,
     claim,
     due_run,
     found,
@@ -276,3 +277,17 @@ def test_a_run_is_bounded_and_holds_no_batch_twice() -> None:
     items = [open_item(id=1, batch="x"), open_item(id=2, batch="y"), open_item(id=3, batch="x"), open_item(id=4)]
     assert [item.id for item in due_run(items, KEYED, items_max=10)[1]] == [1, 2]
     assert [item.id for item in due_run(items, KEYED, items_max=1)[1]] == [1]
+
+
+@pytest.mark.parametrize(
+    ("limits", "items"),
+    [
+        (Limits(items_max=64), 64),
+        (Limits(items_max=100, in_flight=8, rate_per_s=20.0), 20),
+        (Limits(items_max=50, in_flight=4, rate_per_s=6.5), 7),
+        (Limits(items_max=40, in_flight=4, rate_per_s=0.8), 4),
+        (Limits(items_max=100, in_flight=8, rate_per_s=800.0), 100),
+    ],
+)
+def test_a_call_lasts_about_a_second(limits: Limits, items: int) -> None:
+    assert call_items_max(limits) == items
