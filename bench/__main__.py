@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -19,17 +18,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import core, dataset, limits
+from bench import core, dataset, exports, limits
+from bench.sending import over_http, over_mqtt
 from bench.servers import Gateway
 from meter.clock import now
 
 OPERATOR: Final = "northside"
 RESULTS: Final = Path(__file__).with_name("results.json")
-# One connection keeps the broker busy, and a window of this size the batches full.
-MQTT_CONNECTIONS: Final = 1
-MQTT_WINDOW: Final = 500
-HTTP_CONNECTIONS: Final = 4
-HTTP_BATCH: Final = 250
 NAIVE_EVENTS_MAX: Final = 2000
 _BUSY: Final = 0.5
 
@@ -73,49 +68,10 @@ class Latency:
     max_ms: float
 
 
-async def _load(*arguments: str) -> dict[str, float]:
-    """Run the load generator; it starts sending when it has prepared everything."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bench.load",
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    if process.stdin is None or process.stdout is None:
-        raise SystemExit("no pipes")
-    await process.stdout.readline()
-    process.stdin.write(b"\n")
-    line = await process.stdout.readline()
-    if await process.wait() != 0 or not line:
-        raise SystemExit("the load generator failed")
-    found: dict[str, float] = json.loads(line)
-    return found
-
-
-async def _mqtt(gateway: Gateway, file: Path, *, rate: float | None = None) -> dict[str, float]:
-    host, port = _address(gateway.addresses.mqtt or "")
-    paced = [] if rate is None else ["--rate", str(rate)]
-    flow = ["--connections", str(MQTT_CONNECTIONS), "--window", str(MQTT_WINDOW)]
-    return await _load("mqtt", str(file), host, port, *flow, *paced)
-
-
-async def _http(gateway: Gateway, file: Path) -> dict[str, float]:
-    host, port = _address(gateway.addresses.http)
-    flow = ["--connections", str(HTTP_CONNECTIONS), "--batch", str(HTTP_BATCH), "--key", gateway.key]
-    return await _load("http", str(file), host, port, *flow)
-
-
-def _address(url: str) -> tuple[str, str]:
-    host, _, port = url.rpartition("/")[2].rpartition(":")
-    return host, port
-
-
 async def _measure(gateway: Gateway, channel: str, file: Path, events: int) -> Run:
     """Return how fast `events` events get through to their charges; the file holds no others."""
     before = gateway.cpu_s()
-    sent = await (_mqtt(gateway, file) if channel == "mqtt" else _http(gateway, file))
+    sent = await (over_mqtt(gateway, file) if channel == "mqtt" else over_http(gateway, file))
     await gateway.rated(OPERATOR, events)
     ended_s = now().timestamp()
     used = {name: spent - before.get(name, 0.0) for name, spent in gateway.cpu_s().items()}
@@ -130,7 +86,7 @@ async def _measure(gateway: Gateway, channel: str, file: Path, events: int) -> R
 
 async def _latency(gateway: Gateway, file: Path, *, known: int, live: int, rate: float) -> Latency:
     began = datetime.now(UTC)
-    await _mqtt(gateway, file, rate=rate)
+    await over_mqtt(gateway, file, rate=rate)
     await gateway.rated(OPERATOR, known + live)
     async with gateway.connection() as connection:
         lags = sorted(float(row[0]) for row in await connection.fetch(_LIVE, OPERATOR, began))
@@ -239,6 +195,7 @@ def _show(results: dict[str, Any]) -> None:
         f"publish to rated, MQTT at {late['rate_per_s']:,.0f} events/s: p50 {late['p50_ms']:.0f} ms, "
         f"p99 {late['p99_ms']:.0f} ms, max {late['max_ms']:.0f} ms ({late['lines']:,} lines)"
     )
+    exports.show(results["exports"], console)
 
 
 def _show_core(runs: dict[str, dict[str, float]]) -> None:
@@ -272,6 +229,8 @@ def main() -> None:
         folded = core.measure(**(short if given.short else whole))
         results = asyncio.run(_bench(work, events=events, live=max(events // 4, 1000)))
         results["core"] = {way: asdict(run) for way, run in folded.items()}
+        _say("from the booking to the targets' answers")
+        results["exports"] = asyncio.run(exports.measure(work, exports.SHORT if given.short else exports.WHOLE))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     results |= {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -41,26 +42,41 @@ class _Connection:
 
 
 class Gateway:
-    """`meter up` on a data directory with the embedded parts, as an async context manager."""
+    """`meter up` on a data directory with the embedded parts, as an async context manager.
 
-    def __init__(self, data_dir: Path, catalog: Path, *, command: tuple[str, ...] = ("-m", "meter")) -> None:
+    `targets` are its settings of that name (None: the ledger alone).
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        catalog: Path,
+        *,
+        command: tuple[str, ...] = ("-m", "meter"),
+        targets: Mapping[str, object] | None = None,
+    ) -> None:
         self.data_dir = data_dir
+        self._targets = {} if targets is None else {"METER_TARGETS": json.dumps(targets)}
         self._catalog = catalog
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
         try:
-            await self._start()
-            await self._stop()
-            # The server's own record of when each transaction was committed tells when a line was there.
-            with (self.data_dir / "postgres" / "home" / "cluster" / "postgresql.conf").open("a") as settings:
-                settings.write("track_commit_timestamp = on\n")
+            if not (self.data_dir / "postgres").exists():
+                await self._initialize()
             await self._start()
         except BaseException:
             await self._stop()
             raise
         return self
+
+    async def _initialize(self) -> None:
+        await self._start()
+        await self._stop()
+        # The server's own record of when each transaction was committed tells when a line was there.
+        with (self.data_dir / "postgres" / "home" / "cluster" / "postgresql.conf").open("a") as settings:
+            settings.write("track_commit_timestamp = on\n")
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         await self._stop()
@@ -71,7 +87,7 @@ class Gateway:
             sys.executable,
             *arguments,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "METER_HTTP": "127.0.0.1:0", "METER_LOG_LEVEL": "error"},
+            env={**os.environ, "METER_HTTP": "127.0.0.1:0", "METER_LOG_LEVEL": "error", **self._targets},
         )
         if self._process.stdout is None:
             raise SystemExit("no pipe")

@@ -29,5 +29,11 @@ def test_a_short_bench_measures_everything(tmp_path: Path) -> None:
         assert results[way]["events_per_s"] > 0
         assert results[way]["memory_peak_mb"] > 0
         assert {"gateway", "postgres", "nats-server"} <= results[way]["cpu_us_per_event"].keys()
-    for row in ("limit", "naive", "MQTT until rated", "HTTP until rated", "p99"):
+    told = results["exports"]
+    assert told["live"].keys() == {"ledger", "files", "webhook", "stripe"} == told["backlog"]["others"].keys()
+    for lag in (*told["live"].values(), *told["backlog"]["others"].values(), told["slow"]["quickbooks"]):
+        assert lag["items"] > 0
+        assert 0 < lag["p50_ms"] <= lag["p99_ms"] <= lag["max_ms"]
+    assert all(seconds > 0 for seconds in told["backlog"]["seconds"].values())
+    for row in ("limit", "naive", "MQTT until rated", "HTTP until rated", "p99", "stripe + backlog"):
         assert row in ran.stdout
