@@ -5,13 +5,16 @@ Time passes by hand: an item is due at once, a step lasts an hour for the breake
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import text
 
@@ -25,7 +28,7 @@ from meter.store.outbox import OutboxItem, add_items
 from meter.telemetry import Telemetry
 from tests.booked import OPERATOR
 from tests.export.clocks import VirtualClock
-from tests.targets.case import TargetCase
+from tests.targets.case import Books, TargetCase
 from tests.targets.worlds import Killed, World, world_of
 
 # A step in five ends with the worker's death: about one delivery in twenty, for a step has some four of them.
@@ -40,14 +43,29 @@ OUTAGES_AT: Final = (0.8, 0.5, 0.2)
 # Far beyond what a run takes: it bounds one that goes nowhere.
 STEPS_MAX: Final = 20_000
 
-Plant = Callable[[Exporter], Exporter]
+Sums: TypeAlias = tuple[Decimal, Decimal]
+Plant: TypeAlias = Callable[[Exporter], Exporter]
+
+
+def cases() -> dict[str, TargetCase]:
+    """Return every TargetCase that a module of tests/targets/cases names."""
+    found = {}
+    for module in pkgutil.iter_modules([str(Path(__file__).parent / "cases")]):
+        for name, value in vars(importlib.import_module(f"tests.targets.cases.{module.name}")).items():
+            if isinstance(value, TargetCase):
+                plain = name in {"CASE", f"{value.kind.upper()}_CASE"}
+                found[value.kind if plain else f"{value.kind} {name.removesuffix('_CASE').lower()}"] = value
+    return found
 
 
 class Worker:
     """An exporter whose process dies now and then: before it sends, while it does, or before anybody knows of it."""
 
-    def __init__(self, exporter: Exporter, world: World, dice: random.Random, deaths: Counter[str]) -> None:
+    def __init__(
+        self, exporter: Exporter, world: World, dice: random.Random, deaths: Counter[str], *, mortal: bool
+    ) -> None:
         self.asked = 0
+        self._mortal = mortal
         self._exporter, self._world, self._dice, self._deaths = exporter, world, dice, deaths
 
     @property
@@ -82,7 +100,7 @@ class Worker:
         self._die(at)
 
     def _dies(self) -> bool:
-        return self._dice.random() < KILL_ODDS
+        return self._mortal and self._dice.random() < KILL_ODDS
 
     def _die(self, at: str) -> None:
         self._deaths[at] += 1
@@ -100,7 +118,7 @@ class Report:
     faults: Mapping[str, int]
     deaths: Mapping[str, int]
     asked: int
-    wrong: Mapping[str, tuple[object, object]]
+    wrong: Mapping[str, tuple[Sums, Sums]]
 
     def row(self) -> str:
         """Return the figures in a line."""
@@ -117,6 +135,7 @@ class Run:
     world: World
     dice: random.Random
     plant: Plant
+    mortal: bool
     deaths: Counter[str] = field(default_factory=Counter)
     asked: int = 0
     steps: int = 0
@@ -126,7 +145,7 @@ class Run:
         """Have a process work on the lane, which takes its lease over."""
         setup = self.case.setup(self.world.url)
         exporter = self.case.open(setup, Means(database=self.database, telemetry=Telemetry()))
-        self.worker = Worker(self.plant(exporter), self.world, self.dice, self.deaths)
+        self.worker = Worker(self.plant(exporter), self.world, self.dice, self.deaths, mortal=self.mortal)
         self.lane = Lane(
             self.database,
             operator=OPERATOR,
@@ -148,11 +167,14 @@ class Run:
         """Do what is due, which is everything; a worker that dies is followed by another."""
         await self.world.settled()
         self.clock.moment_s += 3600
-        await self._execute("UPDATE outbox SET due_at = clock_timestamp() WHERE state IN ('pending', 'uncertain')")
+        await self._execute(
+            "UPDATE outbox SET due_at = clock_timestamp()"
+            " WHERE state IN ('pending', 'uncertain') AND due_at > clock_timestamp()"
+        )
         self.steps += 1
         assert self.steps < STEPS_MAX, "this goes nowhere"
         try:
-            await self.lane.step(self._lease())
+            await self.lane.step(await self._lease())
         except Killed:
             await self.end()
             await self.begin()
@@ -173,34 +195,45 @@ class Run:
             await self.pass_time(OUTAGE)
             await self.step()
 
-    async def open_items(self) -> int:
-        async with self.database.begin() as conn:
-            query = "SELECT count(*) FROM outbox WHERE state IN ('pending', 'sending', 'uncertain')"
-            return int((await conn.execute(text(query))).scalar_one())
-
     async def _execute(self, statement: str, **given: object) -> None:
         async with self.database.begin() as conn:
             await conn.execute(text(statement), given)
 
-    def _lease(self) -> Lease:
-        [lease] = self.keeper.held([self.lane.lease_name])
+    async def _lease(self) -> Lease:
+        names = [self.lane.lease_name]
+        if not self.keeper.held(names):  # it runs out by the real clock
+            await self.keeper.maintain(names)
+        [lease] = self.keeper.held(names)
         return lease
 
 
+async def open_items(database: Database) -> int:
+    """Return how many deliveries are not settled."""
+    async with database.begin() as conn:
+        query = "SELECT count(*) FROM outbox WHERE state IN ('pending', 'sending', 'uncertain')"
+        return int((await conn.execute(text(query))).scalar_one())
+
+
 async def deliver_all(
-    case: TargetCase, database: Database, *, n: int, seed: int, plant: Plant = lambda exporter: exporter
+    case: TargetCase,
+    database: Database,
+    *,
+    n: int,
+    seed: int,
+    plant: Plant = lambda exporter: exporter,
+    mortal: bool = True,
 ) -> Report:
-    """Deliver `n` items of the case and return what came of it."""
+    """Deliver `n` items of the case and return what came of it. `mortal`: whether workers die."""
     items = case.items(n, seed)
     async with world_of(case, seed=seed) as world:
         dice = random.Random(seed)  # noqa: S311  a test is repeated by its seed
-        run = Run(case=case, database=database, world=world, dice=dice, plant=plant)
+        run = Run(case=case, database=database, world=world, dice=dice, plant=plant, mortal=mortal)
         async with database.begin() as conn:
             await add_items(conn, items)
         outages = [share * len(items) for share in OUTAGES_AT]
         await run.begin()
         try:
-            while left := await run.open_items():
+            while left := await open_items(database):
                 if outages and left <= outages[0]:
                     outages.pop(0)
                     await run.outage()
@@ -222,9 +255,7 @@ async def deliver_all(
         )
 
 
-def differing(
-    wanted: Mapping[str, tuple[Decimal, Decimal]], held: Mapping[str, tuple[Decimal, Decimal]]
-) -> dict[str, tuple[object, object]]:
+def differing(wanted: Books, held: Books) -> dict[str, tuple[Sums, Sums]]:
     """Return what is not held as it is wanted, by batch; what comes to nothing may be held or not."""
     nothing = (Decimal(0), Decimal(0))
     names = sorted({*wanted, *held})

@@ -32,10 +32,10 @@ Answered = TypeVar("Answered")
 FAULT_ODDS: Final = 0.05
 # A look-up flushes once for each item and format: more than this, and hardly any would come to its end.
 UNFLUSHED_ODDS: Final = 0.002
-# Of a client that waits in vain: mostly the connection goes before its patience does, or a run would be all waiting.
-SILENCE_S: Final = 0.05
+# Of a client that waits in vain the connection mostly goes before its patience does, or a run would be all waiting.
+SILENCE_S: Final = 0.01
 PATIENCE_S: Final = 0.5
-PATIENT_SILENCES: Final = 0.1
+PATIENT_EVERY: Final = 25
 # More than the longest step of a vendor's own clock that any limiter here would wait for.
 LOOK_S: Final = 60.0
 
@@ -81,8 +81,8 @@ class Network(FaultProxy, World):
     def __init__(self, fake: Fake, *, seed: int) -> None:
         super().__init__(fake, Odds(**dict.fromkeys(Odds.__dataclass_fields__, FAULT_ODDS)), seed=seed)
         self.held = fake
-        self._dice = random.Random(seed + 1)  # noqa: S311  a test is repeated by its seed
         self._seen = 0
+        self._silences = 0
         self._came = asyncio.Condition()
 
     def tally(self) -> Mapping[str, int]:
@@ -126,7 +126,8 @@ class Network(FaultProxy, World):
         return await super()._serve(request)
 
     async def _silence(self, request: web.Request) -> web.Response:
-        self._hang_s_max = 2 * PATIENCE_S if self._dice.random() < PATIENT_SILENCES else SILENCE_S
+        self._hang_s_max = SILENCE_S if self._silences % PATIENT_EVERY else 2 * PATIENCE_S
+        self._silences += 1
         return await super()._silence(request)
 
 
