@@ -168,10 +168,22 @@ class Channel:
                     received = {name.lower(): value for name, value in response.headers.items()}
                     answer = Answer(status=response.status, headers=received, body=content)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                reason = f"{self._base.host}: {str(error) or type(error).__name__}"[:REASON_CHARS_MAX]
+                reason = f"{self._base.host}: {_said_of(error)}"[:REASON_CHARS_MAX]
                 raise (Unanswered if sent.headers else Unsent)(reason) from error
         self.heard(answer.status, answer.headers)
         return answer
+
+
+def _said_of(error: Exception) -> str:
+    """Return what went wrong without the address, which these would show: a webhook's may be a secret."""
+    match error:
+        case aiohttp.ClientResponseError():
+            said = error.message
+        case aiohttp.ConnectionTimeoutError():
+            said = "no connection in time"
+        case _:
+            said = str(error)
+    return said or type(error).__name__
 
 
 def _connector(connections_max: int) -> aiohttp.TCPConnector:

@@ -177,6 +177,32 @@ async def test_what_was_sent_and_not_answered_is_not(dies: str) -> None:
         assert isinstance(await answered(channel), Unanswered)
 
 
+async def test_no_reason_shows_an_address_which_may_be_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def garble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"no protocol\r\n\r\n")
+        writer.close()
+
+    async def never(*_given: object, **_named: object) -> None:
+        raise TimeoutError
+
+    async with await asyncio.start_server(garble, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hidden/"
+        async with channel_to(address) as channel:
+            garbled = await said(channel)
+            monkeypatch.setattr("aiohttp.TCPConnector.connect", never)
+            unconnected = await said(channel)
+    assert garbled.startswith("127.0.0.1: Bad status line")
+    assert unconnected == "127.0.0.1: no connection in time"
+    assert "hidden" not in garbled
+
+
+async def said(channel: Channel) -> str:
+    with pytest.raises(Fault) as caught:
+        await channel.request("POST", "hook?sig=hidden", body=b"{}")
+    return str(caught.value)
+
+
 async def test_a_target_that_does_not_answer_in_time_may_hold_it() -> None:
     released = asyncio.Event()
 
