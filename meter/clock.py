@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 # Parts that need the time take a Clock, so that a test can hand in another.
 Clock: TypeAlias = Callable[[], datetime]
+# The same for seconds that never go backwards.
+Ticks: TypeAlias = Callable[[], float]
 
 
 def now() -> datetime:

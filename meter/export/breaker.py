@@ -10,10 +10,10 @@ was held back is as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from meter.clock import monotonic_s
+from meter.clock import Ticks, monotonic_s
 from meter.export.contract import Finding, Outcome, Retry, Uncertain, Untried
 
 # One lost connection is an accident; so many on end, with nothing between them, are the target's state.
@@ -38,7 +38,7 @@ def failed(outcome: Outcome | Finding) -> bool | None:
 class Breaker:
     """What is known of a target's health."""
 
-    def __init__(self, *, clock: Callable[[], float] = monotonic_s) -> None:
+    def __init__(self, *, clock: Ticks = monotonic_s) -> None:
         """Start closed; `clock` gives seconds that never go backwards."""
         self._clock = clock
         self._failures = 0

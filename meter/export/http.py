@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from meter.clock import Ticks, monotonic_s
 from meter.export.contract import Delivered, Limits, Outcome, Refused, Retry, Uncertain
 from meter.export.limiter import RETRY_AFTER_MAX_S, Limiter
 from meter.model.errors import BadInput, Broken, MeterError, Unavailable
@@ -96,10 +97,10 @@ class Channel:
         *,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
-        limiter: Limiter | None = None,
+        clock: Ticks = monotonic_s,
     ) -> None:
-        """Connect to nothing yet. `headers` go with every request."""
-        self.limiter = limiter or Limiter(rate_per_s=limits.rate_per_s, burst=limits.burst)
+        """Connect to nothing yet. `headers` go with every request, `clock` is the limiter's."""
+        self.limiter = Limiter(rate_per_s=limits.rate_per_s, burst=limits.burst, clock=clock)
         self._base = URL(base_url if base_url.endswith("/") else base_url + "/")
         self._turns = asyncio.Semaphore(limits.in_flight)
         self._session = aiohttp.ClientSession(
@@ -256,6 +257,11 @@ def outcome_of(status: int, headers: Mapping[str, str], body: bytes, *, keeps_er
 
 # Not read to its end in time; the same key is at work; too early.
 _PASSING: Final = frozenset({408, 409, 425})
+
+
+def outcome_of_question(outcome: Outcome) -> Outcome:
+    """Return what a question that came to `outcome` makes of its item: nothing was changed by it, whatever became."""
+    return Retry(outcome.reason) if isinstance(outcome, Uncertain) else outcome
 
 
 def outcome_of_error(error: BaseException, *, sent: bool = True) -> Outcome:

@@ -8,10 +8,9 @@ left of a day's quota. None of them is a failure of an item.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from meter.clock import monotonic_s
+from meter.clock import Ticks, monotonic_s
 
 # From nothing to the whole rate: slow enough that a target which has just said no is not asked as before at once.
 RECOVERY_S: Final = 120.0
@@ -32,7 +31,7 @@ _TOKEN_DUST: Final = 1e-6
 class Limiter:
     """A target's rate. `rate_per_s` None: nobody knows of one, so only what the target says counts."""
 
-    def __init__(self, *, rate_per_s: float | None, burst: int = 1, clock: Callable[[], float] = monotonic_s) -> None:
+    def __init__(self, *, rate_per_s: float | None, burst: int = 1, clock: Ticks = monotonic_s) -> None:
         """Start with a full bucket; `clock` gives seconds that never go backwards."""
         self._whole = rate_per_s
         self._rate = rate_per_s or 0.0

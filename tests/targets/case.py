@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from meter.clock import Ticks
 from meter.export.contract import Exporter, Limits
 from meter.export.targets.registry import KINDS
 from meter.export.targets.spec import Means, Setup
@@ -49,7 +50,7 @@ def unhurried(limits: Limits) -> Limits:
     return replace(limits, rate_per_s=None, settles_s=0.0)
 
 
-def passing(step_s: float = 60.0) -> Callable[[], float]:
+def passing(step_s: float = 60.0) -> Ticks:
     """A clock by which so much time passes at each look."""
     looks = count(0.0, step_s)
     return lambda: next(looks)

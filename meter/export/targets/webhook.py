@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from typing import Any, Final, Literal
 
@@ -17,7 +17,7 @@ import msgspec
 from standardwebhooks import Webhook
 from yarl import URL
 
-from meter.clock import Clock, monotonic_s, now
+from meter.clock import Clock, Ticks, monotonic_s, now
 from meter.export.charge_json import ChargeJson
 from meter.export.contract import Absent, Finding, Limits, Outcome, Refused, Retry
 from meter.export.entry_json import EntryJson, entry_json
@@ -25,7 +25,6 @@ from meter.export.gather.at_once import Entries
 from meter.export.gather.charges import Charges
 from meter.export.gather.shape import Shape
 from meter.export.http import TIMEOUT_S, Answer, Channel, Fault, outcome_of, retry_after_s
-from meter.export.limiter import Limiter
 from meter.export.payload import ChargeBatch, JournalBatch, thawed
 from meter.export.streams import one_by_one
 from meter.export.targets.spec import Kind, Setup
@@ -144,16 +143,14 @@ class WebhookTarget:
         setup: Setup,
         *,
         clock: Clock = now,
-        monotonic: Callable[[], float] = monotonic_s,
+        monotonic: Ticks = monotonic_s,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         """Connect to nothing yet. Make it inside a running loop."""
         url = URL(setup.base_url or "")
         # A Channel asks below its address; this is one address, with its query and without a slash at its end.
         self._path = f"./{url.raw_path_qs.lstrip('/')}"
-        self._channel = Channel(
-            str(url.with_path("/")), LIMITS, timeout_s=timeout_s, limiter=Limiter(rate_per_s=None, clock=monotonic)
-        )
+        self._channel = Channel(str(url.with_path("/")), LIMITS, timeout_s=timeout_s, clock=monotonic)
         self._secrets = setup.secrets
         self._clock = clock
         self._monotonic = monotonic

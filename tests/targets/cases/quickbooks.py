@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from meter.clock import Ticks
 from meter.export.payload import DayJournal, Invoice, InvoiceLine, TaxOfLine
 from meter.export.targets.books import batch_in
 from meter.export.targets.quickbooks import open_target
@@ -79,7 +79,7 @@ def setup(url: str, mode: Mode = "journals", **options: Any) -> Setup:
 
 
 def open_unhurried(
-    given: Setup, means: Means, clock: Callable[[], float] | None = None, *, timeout_s: float = 0.5
+    given: Setup, means: Means, clock: Ticks | None = None, *, timeout_s: float = 0.5
 ) -> QuickBooksTarget:
     """The target without a rate, and with the patience of a test: by its clock two minutes pass at every look."""
     return open_target(given, means, limits=unhurried(LIMITS), timeout_s=timeout_s, clock=clock or passing(120.0))

@@ -8,10 +8,11 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from meter.clock import Ticks
 from meter.export.payload import InvoiceLine, LineItem, TaxOfLine
 from meter.export.targets.books import batch_in
 from meter.export.targets.spaces import COBOT, NEXUDUS, OFFICERND, cobot, nexudus, officernd
-from meter.export.targets.spaces.target import SpacesTarget, Ticks
+from meter.export.targets.spaces.target import SpacesTarget
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.store.outbox import OutboxItem, name_of
 from tests.targets import case as targets

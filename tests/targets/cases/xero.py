@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
+from meter.clock import Ticks
 from meter.export.payload import DayJournal, Invoice, InvoiceLine, TaxOfLine
 from meter.export.targets.books import batch_in
 from meter.export.targets.spec import Means, Mode, Setup
@@ -20,7 +21,6 @@ from tests.targets.contents import CENT, NOTHING, SITES, document_item, document
 from tests.targets.fakes.xero import FakeXero
 from tests.targets.fakes.xero_core import TENANT
 
-Clock: TypeAlias = Callable[[], float]
 VAT = TaxOfLine(name="vat19", rate=Decimal("0.19"), inclusive=False, code="OUTPUT2")
 VAT_IN = TaxOfLine(name="vat7", rate=Decimal("0.07"), inclusive=True, code="REDUCED")
 RECEIVABLE, INCOME, TAX, LANDLORD, SHARE, SUSPENSE, DEBTORS = "611", "200", "820", "825", "404", "850", "610"
@@ -66,7 +66,7 @@ def setup(address: str, mode: Mode = "journals", **options: Any) -> Setup:
     )
 
 
-def open_unhurried(given: Setup, means: Means, clock: Clock | None = None, *, timeout_s: float = 0.5) -> XeroTarget:
+def open_unhurried(given: Setup, means: Means, clock: Ticks | None = None, *, timeout_s: float = 0.5) -> XeroTarget:
     """The target without a rate, and with the patience of a test; without a clock, a minute passes at each look."""
     return open_target(given, means, limits=unhurried(LIMITS), timeout_s=timeout_s, clock=clock or passing())
 

@@ -6,10 +6,9 @@ Department; data queries; limits and throttles; error codes; OAuth 2.0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
-from meter.clock import monotonic_s
+from meter.clock import Ticks, monotonic_s
 from meter.export.authorised import Authorised
 from meter.export.contract import Limits
 from meter.export.gather.days import DayGrain, Days
@@ -17,7 +16,6 @@ from meter.export.gather.documents import Documents
 from meter.export.gather.invoicing import Codes
 from meter.export.gather.shape import Shape
 from meter.export.http import Channel
-from meter.export.limiter import Limiter
 from meter.export.oauth import Endpoint, keeper_of
 from meter.export.targets.options import TERMS_DAYS, UNTAXED, names, outside, unnamed
 from meter.export.targets.quickbooks.exporter import LIMITS, TIMEOUT_S, QuickBooksTarget
@@ -25,7 +23,6 @@ from meter.export.targets.quickbooks.rules import references_of, rules_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.sources.spec import Option
 
-Clock: TypeAlias = Callable[[], float]
 PRODUCTION: Final = "https://quickbooks.api.intuit.com"
 SANDBOX: Final = "https://sandbox-quickbooks.api.intuit.com"
 TOKENS: Final = "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer"
@@ -72,16 +69,15 @@ def shape_of(setup: Setup) -> Shape:
 
 
 def open_target(
-    setup: Setup, means: Means, *, limits: Limits = LIMITS, timeout_s: float = TIMEOUT_S, clock: Clock = monotonic_s
+    setup: Setup, means: Means, *, limits: Limits = LIMITS, timeout_s: float = TIMEOUT_S, clock: Ticks = monotonic_s
 ) -> QuickBooksTarget:
     """Return the target. It connects when it is first asked for something."""
     base_url = setup.base_url or (SANDBOX if setup.options["sandbox"] else PRODUCTION)
     # Whoever stands in for QuickBooks stands in for its tokens.
     tokens = TOKENS if setup.base_url is None else setup.base_url.rstrip("/") + TOKENS_PATH
     keeper = keeper_of(setup, means, Endpoint(url=tokens, remedy=REMEDY))
-    limiter = Limiter(rate_per_s=limits.rate_per_s, burst=limits.burst, clock=clock)
     return QuickBooksTarget(
-        Authorised(Channel(base_url, limits, timeout_s=timeout_s, limiter=limiter), keeper),
+        Authorised(Channel(base_url, limits, timeout_s=timeout_s, clock=clock), keeper),
         realm=setup.company or "",
         rules=rules_of(setup),
         create_tracking=bool(setup.options["create_tracking"]),

@@ -25,7 +25,7 @@ from meter.export.contract import (
     Retry,
     Uncertain,
 )
-from meter.export.http import Answer, Ends
+from meter.export.http import Answer, Ends, outcome_of_question
 from meter.export.http import Fault as HttpFault
 from meter.export.payload import DayJournal, Invoice, thawed
 from meter.export.streams import ask_each, one_by_one
@@ -139,11 +139,11 @@ class QuickBooksTarget:
         try:
             tracked = await self._tracked(content)
         except Ends as end:
-            return _before_sending(self._heard(end.outcome))
+            return outcome_of_question(self._heard(end.outcome))
         except BadInput as error:
             return Refused(error.detail)
         except HttpFault as error:
-            return _before_sending(Uncertain(str(error)))
+            return outcome_of_question(Uncertain(str(error)))
         entity = entity_of(content)
         body = body_of(content, item.batch, self._rules, tracked)
         answer = await self._api.create(entity, body, key=item.key)
@@ -208,11 +208,6 @@ class QuickBooksTarget:
         if isinstance(outcome, Retry) and outcome.throttled:
             self._limiter.throttled(THROTTLED_S)
         return outcome
-
-
-def _before_sending(outcome: Outcome) -> Outcome:
-    """Return what a failed question makes of an item of which nothing was sent yet."""
-    return Retry(outcome.reason) if isinstance(outcome, Uncertain) else outcome
 
 
 def _document(item: OutboxItem) -> Document | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final
 
-from meter.clock import monotonic_s
+from meter.clock import Ticks, monotonic_s
 from meter.export.contract import Held, Limits
 from meter.export.gather.invoicing import Codes
 from meter.export.http import TIMEOUT_S
@@ -20,7 +20,7 @@ from meter.export.payload import LineItem
 from meter.export.targets.options import names
 from meter.export.targets.spaces.charges import Json, Listing, Post, Vendor, decimal_of, holding, objects, told
 from meter.export.targets.spaces.settings import GRAINS, Rules, faults_in, lines, rules_of, settings
-from meter.export.targets.spaces.target import SpacesTarget, Ticks, target_of
+from meter.export.targets.spaces.target import SpacesTarget, target_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.model.errors import BadInput
 from meter.model.money import plain

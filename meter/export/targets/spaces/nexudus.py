@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final, Literal
 
-from meter.clock import monotonic_s
+from meter.clock import Ticks, monotonic_s
 from meter.export.contract import Held, Limits, Outcome, Refused, Retry
 from meter.export.gather.invoicing import Codes
 from meter.export.gather.names import either
@@ -35,7 +35,7 @@ from meter.export.targets.spaces.charges import (
     told,
 )
 from meter.export.targets.spaces.settings import GRAINS, Rules, faults_in, lines, rules_of, settings
-from meter.export.targets.spaces.target import SpacesTarget, Ticks, target_of
+from meter.export.targets.spaces.target import SpacesTarget, target_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.model.errors import BadInput
 from meter.sources.spec import Option

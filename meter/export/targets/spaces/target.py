@@ -6,13 +6,13 @@ which a page is missing, says nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import msgspec
 
-from meter.clock import Clock, now
+from meter.clock import Clock, Ticks, now
 from meter.export.authorised import Authorised
 from meter.export.contract import (
     Absent,
@@ -37,7 +37,6 @@ from meter.store.engine import encode_json
 from meter.store.outbox import OutboxItem
 from meter.telemetry import log
 
-Ticks: TypeAlias = Callable[[], float]
 # Some ten thousand charges: more of one day, or of a month that is reconciled, is a filter that the vendor passed over.
 PAGES_MAX: Final = 200
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -200,9 +199,9 @@ def target_of(
     headers: Mapping[str, str] | None = None,
 ) -> SpacesTarget:
     """Return the target of a vendor at `base_url`, with access tokens of `keeper` where there is one."""
-    limiter = Limiter(rate_per_s=limits.rate_per_s, burst=limits.burst, clock=clock)
-    channel = Channel(base_url, limits, headers=headers, timeout_s=timeout_s, limiter=limiter)
-    return SpacesTarget(vendor, channel if keeper is None else Authorised(channel, keeper), limiter, limits=limits)
+    channel = Channel(base_url, limits, headers=headers, timeout_s=timeout_s, clock=clock)
+    asking = channel if keeper is None else Authorised(channel, keeper)
+    return SpacesTarget(vendor, asking, channel.limiter, limits=limits)
 
 
 def line_of(item: OutboxItem) -> LineItem:

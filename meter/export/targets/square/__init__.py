@@ -5,23 +5,21 @@ Facts are from Square's api.json of 2025-08-19 and its pages on orders, invoices
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from meter.clock import monotonic_s
+from meter.clock import Ticks, monotonic_s
 from meter.export.contract import Limits
 from meter.export.gather.documents import Documents
 from meter.export.gather.invoicing import Codes
 from meter.export.gather.shape import Shape
 from meter.export.http import TIMEOUT_S, Channel
-from meter.export.limiter import Limiter
+from meter.export.targets.options import TERMS_DAYS, outside
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.export.targets.square.api import PRODUCTION, SANDBOX, Api
 from meter.export.targets.square.exporter import LIMITS, SquareTarget
 from meter.export.targets.square.wanted import Rules
 from meter.sources.spec import Option
 
-Clock: TypeAlias = Callable[[], float]
 _PAYMENTS: Final = ("card", "square_gift_card", "bank_account", "buy_now_pay_later", "cash_app_pay")
 OPTIONS: Final = {
     "publish": Option(
@@ -64,21 +62,18 @@ def rules_of(setup: Setup) -> Rules:
 
 
 def open_target(
-    setup: Setup, _means: Means, *, limits: Limits = LIMITS, timeout_s: float = TIMEOUT_S, clock: Clock = monotonic_s
+    setup: Setup, _means: Means, *, limits: Limits = LIMITS, timeout_s: float = TIMEOUT_S, clock: Ticks = monotonic_s
 ) -> SquareTarget:
     """Return the target. It connects when it is first asked for something."""
     base_url = setup.base_url or (SANDBOX if setup.options["sandbox"] else PRODUCTION)
-    limiter = Limiter(rate_per_s=limits.rate_per_s, burst=limits.burst, clock=clock)
-    channel = Channel(base_url, limits, timeout_s=timeout_s, limiter=limiter)
+    channel = Channel(base_url, limits, timeout_s=timeout_s, clock=clock)
     return SquareTarget(Api(channel, setup.api_key or ""), rules_of(setup), limits)
 
 
 def faults_of(setup: Setup) -> list[str]:
     """Return what is wrong with the settings."""
     options: dict[str, Any] = dict(setup.options)
-    faults = []
-    if not 0 <= options["terms_days"] <= 366:
-        faults.append(f"options.terms_days: is {options['terms_days']}; it goes from 0 to 366")
+    faults = outside(setup, "terms_days", TERMS_DAYS)
     unknown = [one for one in options["payments"] if one not in _PAYMENTS]
     if unknown or not options["payments"]:
         faults.append(f"options.payments: is {options['payments']}; name one or more of {', '.join(_PAYMENTS)}")

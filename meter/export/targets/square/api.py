@@ -15,8 +15,8 @@ import httpx
 from square import AsyncSquare
 from square.core.request_options import RequestOptions
 
-from meter.export.contract import Outcome, Refused, Retry, Uncertain
-from meter.export.http import Answer, Channel, Fault, Throttled, Unsent
+from meter.export.contract import Refused
+from meter.export.http import Answer, Channel, Ends, Fault, Unsent, outcome_of_error, outcome_of_question
 from meter.export.targets.square.replies import content_of, outcome_of_answer
 from meter.model.instant import instant_text
 
@@ -35,15 +35,6 @@ PAGE_REFUNDS: Final = 100
 PAGES_MAX: Final = 500
 # The connection's, not the request's.
 _UNSENT_HEADERS: Final = frozenset({"host", "connection", "content-length", "transfer-encoding", "accept-encoding"})
-
-
-class Ends(Exception):
-    """A request that settles what becomes of the item."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
-        super().__init__(getattr(outcome, "reason", ""))
-        self.outcome = outcome
 
 
 class NotTaken(Ends):
@@ -82,21 +73,18 @@ class Api:
         try:
             answer = await self.asked(call, **arguments)
         except Fault as error:
-            raise Ends(_unread(error)) from error
+            raise Ends(outcome_of_question(outcome_of_error(error))) from error
         content = content_of(answer)
-        if content is not None:
-            return content
-        outcome = outcome_of_answer(answer)
-        raise Ends(Retry(outcome.reason) if isinstance(outcome, Uncertain) else outcome)
+        if content is None:
+            raise Ends(outcome_of_question(outcome_of_answer(answer)))
+        return content
 
     async def write(self, call: str, **arguments: Any) -> Json:
         """Return what Square made of it. Raises NotTaken where it certainly made nothing; Ends for all else."""
         try:
             answer = await self.asked(call, **arguments)
-        except (Throttled, Unsent) as error:
-            raise Ends(_unread(error)) from error
         except Fault as error:
-            raise Ends(Uncertain(str(error))) from error
+            raise Ends(outcome_of_error(error)) from error
         content = content_of(answer)
         if content is not None:
             return content
@@ -160,27 +148,3 @@ class _Wire(httpx.AsyncBaseTransport):
 def _method(client: AsyncSquare, call: str) -> Callable[..., Awaitable[Any]]:
     room, name = call.split(".")
     return cast("Callable[..., Awaitable[Any]]", getattr(getattr(client, room), name))
-
-
-def _unread(error: Fault) -> Outcome:
-    if isinstance(error, Throttled):
-        return Retry(str(error), after_s=error.after_s, throttled=True)
-    return Retry(str(error))
-
-
-async def settled(work: Callable[[], Awaitable[Outcome]]) -> Outcome:
-    """Return the outcome of `work`, whichever way it ends. It begins by looking how far Square has come.
-
-    What Square refuses is looked at once more: an earlier attempt, whose answer was lost, may have done it meanwhile,
-    or somebody changed what it is about.
-    """
-    try:
-        return await work()
-    except NotTaken:
-        pass
-    except Ends as end:
-        return end.outcome
-    try:
-        return await work()
-    except Ends as end:
-        return end.outcome

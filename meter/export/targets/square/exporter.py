@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Final
 
-from meter.export.contract import Absent, Figures, Finding, Held, Limits, Outcome, Refused, Uncertain
-from meter.export.http import Fault
+from meter.export.contract import Absent, Figures, Finding, Held, Limits, Outcome, Refused
+from meter.export.http import Ends, Fault
 from meter.export.payload import Invoice, thawed
 from meter.export.streams import ask_each, one_by_one
 from meter.export.targets.books import figures_of
-from meter.export.targets.square.api import Api, Ends, settled
+from meter.export.targets.square.api import Api, NotTaken
 from meter.export.targets.square.credits import CreditSender
 from meter.export.targets.square.held import held_of, held_refund
 from meter.export.targets.square.replies import content_of, outcome_of_answer
@@ -54,21 +54,17 @@ class SquareTarget:
             answer = await self._api.asked("locations.get", location_id=self._rules.location)
         except Fault as error:
             message = f"Square does not answer: {error}; check the network and base_url"
-            raise Unavailable(message, code="target_unavailable") from error
+            raise Unavailable(message, code="target_silent") from error
         content = content_of(answer)
         if content is None:
-            outcome = outcome_of_answer(answer)
-            reason = getattr(outcome, "reason", "")
-            if isinstance(outcome, Refused):
-                raise BadInput(f"{reason}; check api_key, company and options.sandbox", code="target_refuses")
-            raise Unavailable(reason, code="target_unavailable")
+            raise Ends(outcome_of_answer(answer)).as_error("check api_key, company and options.sandbox")
         if content.get("location", {}).get("status") == "INACTIVE":
             message = f"the location {self._rules.location} is inactive; activate it in Square, or set another company"
             raise BadInput(message, code="target_refuses")
 
     async def send(self, items: Sequence[OutboxItem]) -> Sequence[Outcome]:
         """Send the items, streams side by side."""
-        return await one_by_one(items, lambda item: settled(lambda: self._send(item)), self._limits)
+        return await one_by_one(items, self._send_one, self._limits)
 
     async def look_up(self, items: Sequence[OutboxItem]) -> Sequence[Finding]:
         """Tell of each item whether Square holds all of it, by its customer's orders."""
@@ -99,6 +95,16 @@ class SquareTarget:
         for one in held:
             yield one
 
+    async def _send_one(self, item: OutboxItem) -> Outcome:
+        """Bring Square to what the item says, once more where it refuses: both begin by looking how far it has come.
+
+        An earlier attempt, whose answer was lost, may have done meanwhile what is refused now, or somebody changed it.
+        """
+        try:
+            return await self._send(item)
+        except NotTaken:
+            return await self._send(item)
+
     async def _send(self, item: OutboxItem) -> Outcome:
         content = thawed(item.operation, item.payload)
         if not isinstance(content, Invoice):
@@ -116,7 +122,4 @@ class SquareTarget:
             return Absent()
         wanted = wanted_of(item.batch, item.payload, content, self._rules)
         sender = self._invoices if wanted.total >= 0 else self._credits
-        try:
-            return await sender.look_up(wanted)
-        except Ends as end:
-            return Uncertain(str(end))
+        return await sender.look_up(wanted)

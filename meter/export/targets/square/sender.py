@@ -17,7 +17,8 @@ from datetime import timedelta
 from typing import Final
 
 from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused
-from meter.export.targets.square.api import Api, Ends
+from meter.export.http import Ends
+from meter.export.targets.square.api import Api
 from meter.export.targets.square.held import batch_in, is_taken_back, metadata_in, sums_of
 from meter.export.targets.square.wanted import (
     CONTENT,

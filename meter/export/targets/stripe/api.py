@@ -14,7 +14,8 @@ from typing import Any, Final, NoReturn
 import stripe
 
 from meter.export.contract import Limits, Outcome, Refused, Retry, Uncertain
-from meter.export.http import REASON_CHARS_MAX, Channel, Ends, Fault, Throttled, Unanswered, Unsent, retry_after_s
+from meter.export.http import REASON_CHARS_MAX, Channel, Ends, Fault, outcome_of_question, retry_after_s
+from meter.export.http import outcome_of_error as outcome_of_fault
 from meter.model.errors import Unavailable
 
 API_BASE: Final = "https://api.stripe.com"
@@ -88,9 +89,9 @@ class Api:
         try:
             answer = await self._client.raw_request_async("get", path, **params)
         except Fault as error:
-            raise Ends(_unread(error)) from error
+            raise Ends(outcome_of_question(outcome_of_fault(error))) from error
         except stripe.StripeError as error:
-            raise Ends(_reading(error)) from error
+            raise Ends(outcome_of_question(outcome_of_error(error))) from error
         found: Object = answer.data
         return found
 
@@ -103,9 +104,9 @@ class Api:
                 return None
             raise Ends(outcome_of_error(error)) from error
         except Fault as error:
-            raise Ends(_unread(error)) from error
+            raise Ends(outcome_of_question(outcome_of_fault(error))) from error
         except stripe.StripeError as error:
-            raise Ends(_reading(error)) from error
+            raise Ends(outcome_of_question(outcome_of_error(error))) from error
         found: Object = answer.data
         return None if found.get("deleted") else found
 
@@ -130,10 +131,8 @@ class Api:
         given = options if key is None else {**options, "idempotency_key": key}
         try:
             answer = await self._client.raw_request_async("post", path, **params, **given)
-        except Unsent as error:
-            raise Ends(Retry(str(error))) from error
         except Fault as error:
-            raise Ends(_unread(error, written=True)) from error
+            raise Ends(outcome_of_fault(error)) from error
         except stripe.StripeError as error:
             _raise_unwritten(error)
         made: Object = answer.data
@@ -150,18 +149,6 @@ class Api:
             raise Ends(outcome_of_error(error)).as_error() from error
         found: Object = answer.data
         return found
-
-
-def _reading(error: stripe.StripeError) -> Outcome:
-    """Return the outcome of a question that failed: nothing was changed by it."""
-    outcome = outcome_of_error(error)
-    return Retry(outcome.reason) if isinstance(outcome, Uncertain) else outcome
-
-
-def _unread(error: Fault, *, written: bool = False) -> Outcome:
-    if isinstance(error, Throttled):
-        return Retry(str(error), after_s=error.after_s, throttled=True)
-    return Uncertain(str(error)) if written and isinstance(error, Unanswered) else Retry(str(error))
 
 
 def _raise_unwritten(error: stripe.StripeError) -> NoReturn:

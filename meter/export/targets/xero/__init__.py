@@ -5,12 +5,11 @@ Facts are from Xero's OpenAPI document and developer guides of November 2026: li
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from yarl import URL
 
-from meter.clock import monotonic_s
+from meter.clock import Ticks, monotonic_s
 from meter.export.authorised import Authorised
 from meter.export.contract import Limits
 from meter.export.gather.days import DayGrain, Days
@@ -18,22 +17,20 @@ from meter.export.gather.documents import Documents
 from meter.export.gather.invoicing import Codes
 from meter.export.gather.shape import Shape
 from meter.export.http import TIMEOUT_S, Channel
-from meter.export.limiter import Limiter
 from meter.export.oauth import Endpoint, keeper_of
+from meter.export.targets.options import TERMS_DAYS, names, outside
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.export.targets.xero.api import Api
 from meter.export.targets.xero.exporter import LIMITS, XeroTarget
-from meter.export.targets.xero.rules import codes, rules_of
+from meter.export.targets.xero.rules import rules_of
 from meter.sources.spec import Option
 
-Clock: TypeAlias = Callable[[], float]
 PRODUCTION: Final = "https://api.xero.com"
 IDENTITY: Final = "https://identity.xero.com"
 TOKENS_PATH: Final = "/connect/token"
 REFRESH_LASTS_S: Final = 60 * 86_400.0
 REMEDY: Final = "sign in again with the app and the scope offline_access (docs/targets/xero.md)"
 _CODES: Final = ("accounts", "sales", "items", "tax_codes")
-_TERMS_DAYS_MAX: Final = 3650
 
 
 def _shape(setup: Setup) -> Shape:
@@ -42,15 +39,15 @@ def _shape(setup: Setup) -> Shape:
             target=setup.name,
             customers=setup.customers,
             grain=setup.grain or "day",
-            codes=Codes(taxes=codes(setup, "tax_codes"), items=codes(setup, "items") or None),
+            codes=Codes(taxes=names(setup, "tax_codes"), items=names(setup, "items") or None),
         )
     grain: DayGrain = "day" if setup.grain is None or setup.grain == "hour" else setup.grain
-    return Days(target=setup.name, grain=grain, codes=codes(setup, "accounts"), keys=setup.customers.keys, parties={})
+    return Days(target=setup.name, grain=grain, codes=names(setup, "accounts"), keys=setup.customers.keys, parties={})
 
 
 def _faults(setup: Setup) -> list[str]:
     options: Any = setup.options
-    faults = []
+    faults = outside(setup, "terms_days", TERMS_DAYS)
     if options["grant"] == "refresh_token" and not setup.refresh_token:
         faults.append("needs refresh_token; a custom connection has none: set options.grant to client_credentials")
     wrong = [
@@ -64,8 +61,6 @@ def _faults(setup: Setup) -> list[str]:
             faults.append("options.status: a journal is approved or a draft; submitted are only invoices")
     elif not options["sales"] and not options["items"]:
         faults.append("options.sales: names no account for any meter; give Xero's code for each, or for '*'")
-    if not 0 <= options["terms_days"] <= _TERMS_DAYS_MAX:
-        faults.append(f"options.terms_days: is {options['terms_days']}; it is 0 to {_TERMS_DAYS_MAX} days")
     if options["url"] and not _is_url(options["url"]):
         faults.append("options.url: is no address; write https://host")
     return faults
@@ -80,7 +75,7 @@ def _is_url(text: str) -> bool:
 
 
 def open_target(
-    setup: Setup, means: Means, *, limits: Limits = LIMITS, timeout_s: float = TIMEOUT_S, clock: Clock = monotonic_s
+    setup: Setup, means: Means, *, limits: Limits = LIMITS, timeout_s: float = TIMEOUT_S, clock: Ticks = monotonic_s
 ) -> XeroTarget:
     """Return the target. It connects when it is first asked for something."""
     options: Any = setup.options
@@ -92,8 +87,7 @@ def open_target(
         scope=options["scope"] or None,
         refresh_lasts_s=REFRESH_LASTS_S,
     )
-    limiter = Limiter(rate_per_s=limits.rate_per_s, burst=limits.burst, clock=clock)
-    channel = Channel(setup.base_url or PRODUCTION, limits, timeout_s=timeout_s, limiter=limiter)
+    channel = Channel(setup.base_url or PRODUCTION, limits, timeout_s=timeout_s, clock=clock)
     return XeroTarget(
         Api(Authorised(channel, keeper_of(setup, means, endpoint)), setup.company or ""),
         mode=setup.mode or "journals",

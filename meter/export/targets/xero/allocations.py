@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from meter.export.contract import Delivered, Outcome, Refused, Uncertain
-from meter.export.http import Fault
+from meter.export.http import Ends, Fault
 from meter.export.payload import Invoice
 from meter.export.targets.books import Document
-from meter.export.targets.xero.api import Api, Ends
+from meter.export.targets.xero.api import Api
 from meter.export.targets.xero.documents import allocation, entity_of
 from meter.export.targets.xero.replies import Json, decimal_of, made
 from meter.model.money import ZERO
@@ -37,7 +37,7 @@ class Allocations:
         except Fault as error:
             return Uncertain(f"the credit note is made, its allocation is not known: {error}")
         except Ends as end:
-            return Uncertain(f"the credit note is made, not yet allocated: {getattr(end.outcome, 'reason', '')}")
+            return Uncertain(f"the credit note is made, not yet allocated: {end}")
         return Delivered(id)
 
     async def _allocate(self, item: OutboxItem, note: Invoice, id: str, amount: Decimal, invoice: Json) -> Outcome:

@@ -8,11 +8,10 @@ from typing import Any, Final
 import msgspec
 
 from meter.export.authorised import Authorised
-from meter.export.contract import Outcome, Refused, Retry, Uncertain
-from meter.export.http import Answer, Fault, Throttled
+from meter.export.contract import Refused, Uncertain
+from meter.export.http import Answer, Ends, Fault, outcome_of_error, outcome_of_question
 from meter.export.targets.xero.documents import Entity
 from meter.export.targets.xero.replies import Json, content_of, pause_s, refusal_of
-from meter.model.errors import BadInput, MeterError, Unavailable
 
 _BASE: Final = "/api.xro/2.0"
 # Xero takes up to 1,000; a day's quota is worth more than the size of an answer.
@@ -23,20 +22,6 @@ PAGES_MAX: Final = 100
 KNOWN_S: Final = 60.0
 _LEFT: Final = ("x-minlimit-remaining", "x-daylimit-remaining")
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
-
-
-class Ends(Exception):
-    """A request that settles what becomes of the item."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
-        super().__init__(outcome)
-        self.outcome = outcome
-
-    def as_error(self) -> MeterError:
-        """Return it as an error, where there is no item."""
-        reason = getattr(self.outcome, "reason", "no reason")
-        return BadInput(reason) if isinstance(self.outcome, Refused) else Unavailable(reason)
 
 
 class Api:
@@ -60,14 +45,12 @@ class Api:
         asked = {name: str(value) for name, value in query.items()}
         try:
             answer = await self._request("GET", path, query=asked)
-        except Throttled as error:
-            raise Ends(Retry(str(error), after_s=error.after_s, throttled=True)) from error
         except Fault as error:
-            raise Ends(Retry(str(error))) from error
+            raise Ends(outcome_of_question(outcome_of_error(error))) from error
         content = content_of(answer)
         if not 200 <= answer.status < 300 or not content:
             outcome = Uncertain("Xero answered what cannot be read") if answer.status < 300 else refusal_of(answer)
-            raise Ends(Retry(outcome.reason) if isinstance(outcome, Uncertain) else outcome)
+            raise Ends(outcome_of_question(outcome))
         return content
 
     async def listed(self, entity: Entity, where: str) -> AsyncIterator[Json]:

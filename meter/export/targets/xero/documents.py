@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlencode
 
+from meter.export.gather.names import either
 from meter.export.payload import DayJournal, Invoice, InvoiceLine, PostingSum
 from meter.export.targets.books import Document, described, marked, places_of, said_of
 from meter.export.targets.xero.rules import Rules
@@ -137,7 +138,7 @@ def _reference(invoice: Invoice) -> str:
 
 
 def _line(line: InvoiceLine, sign: int, rules: Rules, *, inclusive: bool) -> Json:
-    account = rules.sales.get(line.meter) or rules.sales.get("*")
+    account = either(rules.sales, line.meter)
     if account is None and line.item is None:
         message = (
             f"no account for the sales of {line.meter}; name it (or '*') in options.sales, then retry the delivery"

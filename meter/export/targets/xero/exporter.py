@@ -26,16 +26,14 @@ from meter.export.contract import (
     Outcome,
     Refused,
     Retry,
-    Uncertain,
-    Untried,
 )
-from meter.export.http import Fault
+from meter.export.http import Ends, Fault
 from meter.export.payload import DayJournal, Invoice, thawed
 from meter.export.streams import ask_each, one_by_one
 from meter.export.targets.books import Document, batch_in, figures_of
 from meter.export.targets.spec import Mode
 from meter.export.targets.xero.allocations import Allocations
-from meter.export.targets.xero.api import Api, Ends
+from meter.export.targets.xero.api import Api
 from meter.export.targets.xero.documents import (
     ENTITIES_OF,
     ID_OF,
@@ -150,14 +148,9 @@ class XeroTarget:
             content = document_of(item)
         except (msgspec.MsgspecError, BadInput):
             return Absent()  # never sent: send refuses it
-        try:
-            held = await self._found(content, item.batch)
-            if held is None or await self._allocations.is_wanting(content, held):
-                return Absent()
-        except Ends as end:
-            outcome = end.outcome
-            throttled = isinstance(outcome, Retry) and outcome.throttled
-            return Untried() if throttled else Uncertain(getattr(outcome, "reason", ""))
+        held = await self._found(content, item.batch)
+        if held is None or await self._allocations.is_wanting(content, held):
+            return Absent()
         return Delivered(str(held.get(ID_OF[entity_of(content)])))
 
     async def _found(self, content: Document, batch: str) -> Json | None:
@@ -190,8 +183,7 @@ class XeroTarget:
                 known = ", ".join(await self._api.tenants()) or "none"
             except Fault as error:
                 raise Unavailable(f"Xero does not answer: {error}", code="target_silent") from error
-            message = f"{end.outcome.reason}; the app is connected to these tenants: {known}"
-            raise BadInput(message, code="target_refuses") from end
+            raise end.as_error(f"the app is connected to these tenants: {known}") from end
 
     def figures(self, item: OutboxItem) -> Figures:
         """Return what Xero must hold for a delivered item."""

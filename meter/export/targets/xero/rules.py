@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from meter.export.targets.options import names
 from meter.export.targets.spec import Setup
 
 
@@ -32,16 +33,10 @@ def rules_of(setup: Setup) -> Rules:
     options: Mapping[str, Any] = setup.options
     return Rules(
         status=options["status"],
-        sales=codes(setup, "sales"),
+        sales=names(setup, "sales"),
         untaxed=options["untaxed"],
         tracking=options["tracking"],
         terms_days=options["terms_days"],
         url=options["url"].rstrip("/"),
         grain=setup.grain or "day",
     )
-
-
-def codes(setup: Setup, option: str) -> dict[str, str]:
-    """Return an option that gives Xero's codes for our names; codes may be written as numbers."""
-    given: Any = setup.options[option]
-    return {name: str(code) for name, code in given.items()}

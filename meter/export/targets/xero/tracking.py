@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from meter.export.contract import Refused, Retry, Uncertain
-from meter.export.http import Fault
-from meter.export.targets.xero.api import Api, Ends
+from meter.export.contract import Refused, Retry
+from meter.export.http import Ends, Fault, outcome_of_question
+from meter.export.targets.xero.api import Api
 from meter.export.targets.xero.replies import Json, active_options, made
 
 
@@ -55,4 +55,4 @@ class Tracking:
         if isinstance(one, Mapping):
             return one
         # Whether it is there is found out before the next attempt; of the item nothing was sent.
-        raise Ends(Retry(one.reason) if isinstance(one, Uncertain) else one)
+        raise Ends(outcome_of_question(one))
