@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -261,14 +262,35 @@ class Settings(BaseSettings):
         )
 
 
-class _Variables(EnvSettingsSource):
+class _Named(EnvSettingsSource):
+    """Names the variable that is not the JSON it has to be: pydantic names no more than the setting at the top."""
+
+    def explode_env_vars(self, field_name: str, field: FieldInfo, env_vars: Mapping[str, str | None]) -> dict[str, Any]:
+        """Return the nested values of a setting. Raises ConfigFault."""
+        try:
+            return super().explode_env_vars(field_name, field, env_vars)
+        except ValueError:
+            wrong = [
+                name.upper() for name, value in env_vars.items() if not self._is_read(field_name, field, name, value)
+            ]
+            raise ConfigFault("\n".join(f"{name}: is not JSON" for name in sorted(wrong))) from None
+
+    def _is_read(self, field_name: str, field: FieldInfo, name: str, value: str | None) -> bool:
+        try:
+            super().explode_env_vars(field_name, field, {name: value})
+        except ValueError:
+            return False
+        return True
+
+
+class _Variables(_Named):
     """Reads the variables themselves; those that name a file, nested ones too, are for `_SecretFiles`."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return {name.lower(): value for name, value in os.environ.items() if not name.upper().endswith(_FILE_SUFFIX)}
 
 
-class _SecretFiles(EnvSettingsSource):
+class _SecretFiles(_Named):
     """Reads each `METER_X_FILE` as the value of `METER_X`, without its last line break."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
@@ -310,6 +332,8 @@ def variable_of(*location: int | str) -> str:
 
 
 def _fault_text(location: tuple[int | str, ...], message: str) -> str:
+    if message == "Extra inputs are not permitted":
+        message = "no such setting; docs/settings.md lists them all"
     return f"{variable_of(*location)}: {message.removeprefix('Value error, ')}"
 
 

@@ -94,11 +94,16 @@ def summary(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"targets": msgspec.to_builtins(found)})
         return
-    table = listing("target", *STATES, "oldest open", "left alone", unbroken=("oldest open",))
+    # States that nothing is in would take the room that the others need on a narrow screen.
+    states = [state for state in STATES if any(one.states.get(state) for one in found)]
+    table = listing("target", *states, "oldest open", unbroken=("target", *states, "oldest open"))
     for one in found:
-        counts = [str(one.states.get(state) or "") for state in STATES]
-        table.add_row(escape(one.target), *counts, one.oldest or "", escape(_held(one)))
+        counts = [str(one.states.get(state) or "") for state in states]
+        table.add_row(escape(one.target), *counts, one.oldest or "")
     show_listing(table, nothing="nothing was ever to be sent")
+    for one in found:
+        if held := _held(one):
+            out.print(f"{one.target} is left alone: {held}", markup=False, highlight=False)
 
 
 def _held(found: TargetDeliveries) -> str:

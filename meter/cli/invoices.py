@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -15,6 +15,11 @@ from meter.model.errors import BadInput
 from meter.model.instant import instant_text
 from meter.model.money import plain
 from meter.store.invoices import STATUSES, Invoice, InvoiceStatus, list_invoices
+
+_NOTHING: Final = (
+    "no target has said anything of an invoice; they do by webhook, docs/targets/stripe.md and docs/targets/square.md "
+    "tell how (What comes back)"
+)
 
 
 def invoices(
@@ -41,7 +46,7 @@ def invoices(
             *amounts,
             instant_text(one.changed_at),
         )
-    show_listing(table, nothing="no target has said anything of an invoice")
+    show_listing(table, nothing=_NOTHING)
 
 
 def _status(given: str | None) -> InvoiceStatus | None:

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from meter.cli.common import AsJson, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
@@ -35,6 +34,7 @@ from meter.telemetry import Telemetry
 
 # A month and what is corrected soon after it.
 _DAYS: Final = 35
+_INSTEAD: Final = "the page of its kind (docs/targets.md lists them) says what to compare instead"
 # More accounts than this say less than how many they are.
 _SHOWN_MAX: Final = 10
 
@@ -93,9 +93,7 @@ async def _require_served(name: str) -> None:
     for lane in held:
         if lane.target == name and lane.failing_since is not None:
             since, until = instant_text(lane.failing_since), instant_text(lane.held_until)
-            message = (
-                f"down since {since}, tried again at {until}: {lane.fault}; see meter deliveries summary"
-            )
+            message = f"down since {since}, tried again at {until}: {lane.fault}; see meter deliveries summary"
             raise Unavailable(message, code="target_down")
 
 
@@ -148,7 +146,8 @@ async def _reconcile(name: str, since: date | None, until: date | None) -> Recon
     settings = load_settings()
     async with _opened(settings, name) as (target, exporter, database):
         if not isinstance(exporter, Reconcilable):
-            raise BadInput(f"a target of kind {target.setup.kind} cannot say what it holds", code="not_reconcilable")
+            message = f"a target of kind {target.setup.kind} cannot say what it holds; {_INSTEAD}"
+            raise BadInput(message, code="not_reconcilable")
         operator = target.setup.operator
         async with database.begin() as conn:
             catalogs = await load_catalogs(conn, operator)
@@ -171,12 +170,13 @@ def _counts(figures: Figures) -> bool:
 
 
 def _show(target: str, found: Reconciliation) -> None:
-    out.print(f"{escape(target)}: what it was sent, and what it holds of that")
-    table = Table("currency", "", "batches", "lines", "net", "tax")
+    table = listing("currency", "", "batches", "lines", "net", "tax")
     for currency in sorted({*found.sent, *found.held}):
         for word, sums in (("sent", found.sent.get(currency, Sums())), ("held", found.held.get(currency, Sums()))):
             table.add_row(currency, word, str(sums.batches), str(sums.lines), plain(sums.net), plain(sums.tax))
-    out.print(table)
+    if table.row_count:
+        out.print(f"{escape(target)}: what it was sent, and what it holds of that")
+    show_listing(table, nothing=f"{target}: nothing of these days was sent, and nothing of ours is there")
     rows = listing("what", "delivery", "theirs", "sent: lines, net, tax", "held: lines, net, tax")
     for one in found.discrepancies:
         rows.add_row(
