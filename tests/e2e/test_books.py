@@ -12,8 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from meter.export.targets.ledger.balances import DIALECTS
 from meter.export.targets.ledger.text import Dialect
+from tests.export.balances import DIALECTS
 from tests.gateway import RunningGateway
 from tests.targets.fakes.quickbooks import REALM, FakeQuickBooks
 from tests.targets.fakes.xero import FakeXero

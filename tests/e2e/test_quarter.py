@@ -17,12 +17,12 @@ import pytest
 from beancount import loader
 from beancount.core.data import Transaction
 
-from meter.export.targets.ledger.balances import DIALECTS, ledger_balances
 from meter.export.targets.ledger.text import BEANCOUNT, HLEDGER, Dialect
 from tests.api.conftest import Api, serving, the_services
 from tests.e2e.quarter import BOUGHT, FIRST, catalog, happened
 from tests.e2e.quarter_figures import Sums, books_of, cents_of
 from tests.e2e.quarter_life import Life, a_life, night_after
+from tests.export.balances import DIALECTS, ledger_balances
 from tests.export.books import files_of
 from tests.tools import need_tool
 

@@ -12,12 +12,12 @@ import pytest_asyncio
 from meter.export.dispatcher import Lane
 from meter.export.gather.at_once import Entries
 from meter.export.gather.gatherer import Gatherer
-from meter.export.targets.ledger.balances import DIALECTS, Balances, ledger_balances
 from meter.export.targets.ledger.target import LedgerTarget
 from meter.export.targets.ledger.text import Dialect
 from meter.store.leases import LeaseKeeper
 from tests.booked import DUES
 from tests.booking.space import Space, amend, entry, open_space, pages, sale, void
+from tests.export.balances import DIALECTS, Balances, ledger_balances
 from tests.export.books import check_every_file, files_of
 
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meter.export.contract import Absent, Delivered
-from meter.export.targets.ledger.balances import DIALECTS, entry_balances, ledger_balances
 from meter.export.targets.ledger.files import sound_length
 from meter.export.targets.ledger.target import LedgerTarget
 from meter.store.outbox import OutboxItem
+from tests.export.balances import DIALECTS, entry_balances, ledger_balances
 from tests.export.books import check_every_file, entry, files_of, items_of
 
 ENTRIES = [entry("a"), entry("b", amount="2.00", credit="income:rooms", account="bob"), entry("c", amount="-0.15")]

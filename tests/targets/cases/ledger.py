@@ -11,12 +11,12 @@ from pathlib import Path
 
 from meter.export.contract import Exporter, Limits
 from meter.export.payload import JournalBatch, thawed
-from meter.export.targets.ledger.balances import DIALECTS
 from meter.export.targets.ledger.target import LedgerTarget
 from meter.export.targets.registry import KINDS
 from meter.export.targets.spec import Means, Setup
 from meter.store.outbox import OutboxItem
 from tests.booked import OPERATOR
+from tests.export.balances import DIALECTS
 from tests.export.books import entry, gathered
 from tests.targets.case import Books, TargetCase
 
