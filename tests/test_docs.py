@@ -37,7 +37,9 @@ OTHER_VARIABLES: Final = {
     "METER_DIFFERENTIAL": "tests/reference/test_differential.py",
     "METER_DIFFERENTIAL_FOLD": "tests/reference/test_fold.py",
     "METER_LAWS": "tests/rating/test_laws.py",
+    "METER_TEST_DELIVERIES": "tests/targets/test_faults.py",
     "METER_TEST_REQUIRE": "tests/tools.py",
+    "METER_TEST_SEED": "tests/targets/test_faults.py",
     "METER_TEST_SPECS": "tests/specs.py",
 }
 

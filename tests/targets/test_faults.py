@@ -22,7 +22,7 @@ from tests.targets.proxy import Odds
 from tests.targets.worlds import Network, World, hurry, world_of
 
 # Enough for each fault to happen several times; the long form is in docs/development.md.
-DELIVERIES: Final = int(os.environ.get("METER_TEST_DELIVERIES", "200"))
+DELIVERIES: Final = int(os.environ.get("METER_TEST_DELIVERIES", "100"))
 # A fault of ours shows sooner than that; what it sends twice is counted until the end.
 PLANTED: Final = 100
 SEED: Final = int(os.environ.get("METER_TEST_SEED", "1"))
