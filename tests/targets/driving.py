@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import text
 
 from meter.export.contract import Exporter
 from meter.export.dispatcher import Lane
+from meter.export.targets.spec import Means
 from meter.store.deliveries import Delivery, list_deliveries
 from meter.store.engine import Database
 from meter.store.leases import Lease, LeaseKeeper
@@ -17,9 +19,12 @@ from meter.store.outbox import OutboxItem, add_items
 from meter.telemetry import Telemetry
 from tests.booked import OPERATOR
 from tests.export.clocks import VirtualClock
+from tests.targets.case import TargetCase
+from tests.targets.proxy import Fault, FaultProxy, Odds
 
 # Far beyond what a drain takes: it bounds one that goes nowhere.
 STEPS_MAX = 20_000
+ODDS = Odds(too_many=0.03, error_before=0.04, error_after=0.06, hang_after=0.004, reset_before=0.04, reset_after=0.06)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,12 @@ class DrivenLane:
             return (await list_deliveries(conn, OPERATOR, deliveries_max=10_000))[::-1]
 
 
+async def one(answers: Awaitable[Sequence[Any]]) -> Any:
+    """Return the answer to a single item."""
+    [answer] = await answers
+    return answer
+
+
 @asynccontextmanager
 async def driven(
     database: Database, exporter: Exporter, target: str, clock: VirtualClock | None = None
@@ -72,3 +83,28 @@ async def driven(
     finally:
         await keeper.close()
         await exporter.close()
+
+
+@asynccontextmanager
+async def delivered_through_faults(
+    case: TargetCase, means: Means, *, seed: int, later: Callable[[Any], None], odds: Odds = ODDS
+) -> AsyncIterator[tuple[Any, list[OutboxItem]]]:
+    """Deliver 250 items through a network that fails; give the vendor, whose books are right, and the items.
+
+    `later` is what happens to the vendor between the first steps and the rest: keys and tokens are forgotten.
+    """
+    made = case.items(250, seed)
+    async with case.fake() as vendor, FaultProxy(vendor, odds, seed=seed, retry_after_s=60) as proxy:
+        proxy.plan(Fault.RESET_AFTER, Fault.ERROR_AFTER)  # the first answers, of the token endpoint where there is one
+        given = case.setup(proxy.url)
+        async with driven(means.database, case.open(given, means), given.name) as lane:
+            await lane.add(made)
+            for _ in range(10):
+                await lane.step()
+            assert any(one.state != "delivered" for one in await lane.deliveries())
+            later(vendor)
+            await lane.drain()
+            assert {(one.state, one.fault) for one in await lane.deliveries()} == {("delivered", None)}
+        assert proxy.counts.total() > 30
+        assert case.books(vendor) == case.wanted(made)
+        yield vendor, made

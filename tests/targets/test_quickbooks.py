@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from operator import methodcaller
 from typing import Any
 
 import pytest
@@ -28,9 +29,6 @@ from meter.export.targets.quickbooks.rules import Rules, rules_of
 from meter.export.targets.spec import Means, Setup
 from meter.model.charge import LineTax
 from meter.model.errors import BadInput, Unavailable
-from meter.store.engine import Database
-from meter.store.outbox import OutboxItem
-from meter.telemetry import Telemetry
 from tests.booked import MARCH, a_charge, a_line
 from tests.export.books import entry
 from tests.export.clocks import VirtualClock
@@ -57,9 +55,8 @@ from tests.targets.cases.quickbooks import (
     posting,
     setup,
 )
-from tests.targets.driving import driven
+from tests.targets.driving import delivered_through_faults, one
 from tests.targets.fakes.quickbooks import TOKEN_PATH, FakeQuickBooks
-from tests.targets.proxy import Fault, FaultProxy, Odds
 
 Make = Callable[..., QuickBooksTarget]
 BATCH = "k" * 32
@@ -73,11 +70,6 @@ async def vendor() -> AsyncIterator[FakeQuickBooks]:
 
 
 @pytest.fixture
-def means(database: Database) -> Means:
-    return Means(database=database, telemetry=Telemetry())
-
-
-@pytest.fixture
 async def make(vendor: FakeQuickBooks, means: Means) -> AsyncIterator[Make]:
     async with AsyncExitStack() as stack:
 
@@ -88,11 +80,6 @@ async def make(vendor: FakeQuickBooks, means: Means) -> AsyncIterator[Make]:
             return target
 
         yield made
-
-
-async def one(answers: Awaitable[Any]) -> Any:
-    [answer] = await answers
-    return answer
 
 
 # --- journals ---------------------------------------------------------------------------------------------------------
@@ -542,29 +529,13 @@ async def test_holdings_are_read_page_by_page(vendor: FakeQuickBooks, make: Make
 @pytest.mark.parametrize("case", [CASE, INVOICES], ids=["journals", "invoices"])
 @pytest.mark.parametrize(("seed", "kept"), [(1, timedelta(hours=4)), (2, timedelta(0))])
 async def test_through_a_network_that_fails_each_is_held_once(
-    database: Database, case: Any, seed: int, kept: timedelta, monkeypatch: pytest.MonkeyPatch
+    means: Means, case: Any, seed: int, kept: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether QuickBooks knows a `requestid` for hours or not at all."""
     monkeypatch.setattr(FakeQuickBooks, "keys_kept", kept)
-    odds = Odds(
-        too_many=0.03, error_before=0.04, error_after=0.06, hang_after=0.004, reset_before=0.04, reset_after=0.06
-    )
-    items: list[OutboxItem] = case.items(250, seed)
-    clock = VirtualClock()
-    means = Means(database=database, telemetry=Telemetry())
-    async with case.fake() as vendor, FaultProxy(vendor, odds, seed=seed) as proxy:
-        proxy.plan(Fault.RESET_AFTER, Fault.ERROR_AFTER)  # the first answers of the token endpoint
-        target = open_unhurried(case.setup(proxy.url), means, clock)
-        async with driven(database, target, "books", clock) as lane:
-            await lane.add(items)
-            for _ in range(40):
-                await lane.step()
-            vendor.advance(hours=5)  # keys and tokens are forgotten
-            await lane.drain()
-            assert {one.state for one in await lane.deliveries()} == {"delivered"}
-        assert proxy.counts.total() > 30
-        assert case.books(vendor) == case.wanted(items)
-        assert len(vendor.books()) == len(items)
+    later = methodcaller("advance", hours=5)
+    async with delivered_through_faults(case, means, seed=seed, later=later) as (vendor, made):
+        assert len(vendor.books()) == len(made)
         assert len(vendor.calls("POST", TOKEN_PATH)) >= 3
 
 

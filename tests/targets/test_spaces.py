@@ -31,9 +31,7 @@ from meter.export.targets.spaces.target import SpacesTarget
 from meter.export.targets.spec import Means
 from meter.model.errors import BadInput, Unavailable
 from meter.rating.calendar import DEPOSIT
-from meter.store.engine import Database, decode_json, encode_json
-from meter.store.outbox import OutboxItem
-from meter.telemetry import Telemetry
+from meter.store.engine import decode_json, encode_json
 from tests.booked import OPERATOR, a_charge, a_line
 from tests.export.clocks import VirtualClock
 from tests.export.gathering import Desk, account, customers, known
@@ -57,11 +55,10 @@ from tests.targets.cases.spaces import (
     open_unhurried,
     setup_of,
 )
-from tests.targets.driving import driven
+from tests.targets.driving import delivered_through_faults, one
 from tests.targets.fakes.http import Answer as FakeAnswer
 from tests.targets.fakes.http import Call
 from tests.targets.fakes.spaces import FakeNexudus, FakeOfficeRnD
-from tests.targets.proxy import Fault, FaultProxy, Odds
 
 Make: TypeAlias = Callable[..., Awaitable[tuple[Any, SpacesTarget]]]
 BATCH = "k" * 32
@@ -85,16 +82,6 @@ def vendor_of(kind: str, **options: Any) -> Vendor:
 def sent(vendor: Vendor, what: Any) -> Any:
     """The body as it leaves, numbers exact."""
     return decode_json(encode_json(vendor.post(what, BATCH).body))
-
-
-async def one(answers: Awaitable[Any]) -> Any:
-    [answer] = await answers
-    return answer
-
-
-@pytest.fixture
-def means(database: Database) -> Means:
-    return Means(database=database, telemetry=Telemetry())
 
 
 @pytest.fixture
@@ -682,25 +669,11 @@ async def test_a_fee_that_was_waived_counts_no_more(make: Make) -> None:
     assert shown.void
 
 
-ODDS = Odds(too_many=0.03, error_before=0.04, error_after=0.06, hang_after=0.004, reset_before=0.04, reset_after=0.06)
-
-
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_through_a_network_that_fails_each_is_held_once(database: Database, name: str, seed: int) -> None:
-    case: TargetCase = CASES[name]
-    made: list[OutboxItem] = case.items(250, seed)
-    means = Means(database=database, telemetry=Telemetry())
-    async with case.fake() as vendor, FaultProxy(vendor, ODDS, seed=seed) as proxy:
-        proxy.plan(Fault.RESET_AFTER, Fault.ERROR_AFTER)
-        async with driven(database, case.open(case.setup(proxy.url), means), "space") as lane:
-            await lane.add(made)
-            for _ in range(20):
-                await lane.step()
-            vendor.invoice_all()
-            vendor.advance(days=8)  # tokens end
-            await lane.drain()
-            assert {one.state for one in await lane.deliveries()} == {"delivered"}
-        assert proxy.counts.total() > 30
-        assert case.books(vendor) == case.wanted(made)
+async def test_through_a_network_that_fails_each_is_held_once(means: Means, name: str) -> None:
+    def later(vendor: Any) -> None:
+        vendor.invoice_all()
+        vendor.advance(days=8)  # tokens end
+
+    async with delivered_through_faults(CASES[name], means, seed=1, later=later) as (vendor, made):
         assert len(vendor.books()) == len(made)

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from operator import methodcaller
 from typing import Any
 
 import pytest
@@ -36,9 +37,7 @@ from meter.export.targets.square.wanted import (
     wanted_of,
 )
 from meter.model.errors import BadInput, Broken, Unavailable
-from meter.store.engine import Database
 from meter.store.outbox import OutboxItem, revised
-from meter.telemetry import Telemetry
 from tests.targets.cases.square import (
     CASE,
     DRAFTS,
@@ -53,7 +52,7 @@ from tests.targets.cases.square import (
     setup,
     taking_back,
 )
-from tests.targets.driving import driven
+from tests.targets.driving import delivered_through_faults
 from tests.targets.fakes.square import LOCATION, FakeSquare
 from tests.targets.fakes.square_rules import priced
 from tests.targets.proxy import FaultProxy, Odds
@@ -237,11 +236,6 @@ def test_the_settings_are_looked_at() -> None:
 
 
 # --- a vendor that keeps books ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def means(database: Database) -> Means:
-    return Means(database=database, telemetry=Telemetry())
 
 
 Make = Callable[..., SquareTarget]
@@ -612,8 +606,9 @@ async def test_what_is_sold_at_the_till_is_not_ours(vendor: FakeSquare, make: Ma
 # --- a network that fails ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", [CASE, DRAFTS], ids=["published", "drafts"])
-@pytest.mark.parametrize(("seed", "kept"), [(1, timedelta(hours=24)), (2, timedelta(0))])
+@pytest.mark.parametrize(
+    ("case", "seed", "kept"), [(CASE, 1, timedelta(hours=24)), (DRAFTS, 2, timedelta(0))], ids=["published", "drafts"]
+)
 async def test_through_a_network_that_fails_each_is_held_once(
     means: Means, case: Any, seed: int, kept: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -622,18 +617,8 @@ async def test_through_a_network_that_fails_each_is_held_once(
     odds = Odds(
         too_many=0.02, error_before=0.02, error_after=0.03, hang_after=0.002, reset_before=0.02, reset_after=0.03
     )
-    made: list[OutboxItem] = case.items(250, seed)
-    async with case.fake() as vendor, FaultProxy(vendor, odds, seed=seed) as proxy:
-        target = open_unhurried(case.setup(proxy.url), means)
-        async with driven(means.database, target, "square") as lane:
-            await lane.add(made)
-            for _ in range(40):
-                await lane.step()
-            vendor.advance(hours=25)  # keys are forgotten
-            await lane.drain()
-            assert {(one.state, one.fault) for one in await lane.deliveries()} == {("delivered", None)}
-        assert proxy.counts.total() > 100
-        assert case.books(vendor) == case.wanted(made)
+    later = methodcaller("advance", hours=25)
+    async with delivered_through_faults(case, means, seed=seed, later=later, odds=odds) as (vendor, made):
         target = open_unhurried(case.setup(vendor.url), means)
         held = await reconciled(target, made)
         await target.close()

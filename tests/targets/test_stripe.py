@@ -283,7 +283,7 @@ async def a_day_passes(fake: FakeStripe, lane: DrivenLane) -> None:
         await conn.execute(text("UPDATE outbox SET first_sent_at = first_sent_at - interval '30 hours'"))
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1])
 async def test_stripe_holds_what_was_sent_whatever_fails(fake: FakeStripe, database: Database, seed: int) -> None:
     made = CASE.items(300, seed)
     async with (
@@ -306,7 +306,7 @@ async def test_stripe_holds_what_was_sent_whatever_fails(fake: FakeStripe, datab
     assert {name: sum_ for name, sum_ in totals.items() if sum_} == {name: sum_ for name, sum_ in owed.items() if sum_}
 
 
-@pytest.mark.parametrize("seed", [4, 5])
+@pytest.mark.parametrize("seed", [4])
 async def test_stripe_holds_what_was_sent_though_others_finalise_and_pay_meanwhile(
     fake: FakeStripe, database: Database, seed: int
 ) -> None:
