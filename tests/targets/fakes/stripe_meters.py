@@ -145,9 +145,7 @@ class StripeMeters(StripeItems):
         start, end = whole(asked["start_time"], "start_time"), whole(asked["end_time"], "end_time")
         if start % 60 or end % 60:
             raise refuse("start_time and end_time are at the beginning of a minute.", param="start_time")
-        event_name = next(
-            (name for name, one in self._meters.known.items() if one["id"] == call.parts["id"]), None
-        )
+        event_name = next((name for name, one in self._meters.known.items() if one["id"] == call.parts["id"]), None)
         if event_name is None:
             raise missing("meter", call.parts["id"], "id")
         values = [
