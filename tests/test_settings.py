@@ -114,6 +114,19 @@ def test_what_cannot_be_read_at_all_is_a_fault(monkeypatch: pytest.MonkeyPatch, 
         load_settings()
 
 
+def test_a_nested_variable_that_is_no_json_is_named_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secrets").write_text("hush\n")
+    monkeypatch.setenv("METER_TARGETS__CRM__KIND", "webhook")
+    monkeypatch.setenv("METER_TARGETS__CRM__SECRETS_FILE", str(tmp_path / "secrets"))
+    with pytest.raises(ConfigFault, match=r"^METER_TARGETS__CRM__SECRETS: is not JSON$"):
+        load_settings()
+    monkeypatch.setenv("METER_TARGETS__CRM__OPTIONS", "{hush")
+    with pytest.raises(ConfigFault, match=r"^METER_TARGETS__CRM__OPTIONS: is not JSON$"):
+        load_settings()
+
+
 def test_a_broken_file_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "meter.toml").write_text("http = [")
     with pytest.raises(ConfigFault, match="TOML"):

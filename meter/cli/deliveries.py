@@ -124,7 +124,7 @@ def retry(
     wait: Annotated[bool, typer.Option(help="Wait until they are delivered, or dead again.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Send dead deliveries again, each made anew, as a new revision under a new key."""
+    """Send dead deliveries again, each made anew, as a new revision under a new key. Ends with 1 if one stays dead."""
     if bool(deliveries) == every or (not every and (target is not None or reason)):
         raise BadInput("name the deliveries by number, or give --all (--target, --reason)", code="bad_option")
     again = run(_again(deliveries or [], every=every, target=target, reason=reason, wait=wait))
@@ -140,6 +140,11 @@ def retry(
             out.print(_come_to(again.made), markup=False, highlight=False)
     elif not again.left:
         err.print("nothing is dead")
+    dead = [one for one in again.made if one.state == "dead"]
+    for one in dead[:_NUMBERS_MAX]:
+        err.print(f"{one.id} is dead again: {one.fault}", markup=False, highlight=False)
+    if dead or again.left:
+        raise typer.Exit(1)
 
 
 def _come_to(made: Sequence[Delivery]) -> str:

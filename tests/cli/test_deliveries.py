@@ -75,7 +75,7 @@ async def test_the_dead_are_sent_again_one_or_all(space: Space) -> None:
 
 
 async def test_it_waits_until_what_is_sent_again_is_delivered_or_dead(space: Space) -> None:
-    retrying = asyncio.create_task(done("retry", "--all"))
+    retrying = asyncio.create_task(meter("retry", "--all"))
     async with asyncio.timeout(60):
         while not await pending(space, [5, 6]):  # noqa: ASYNC110 -- the command tells nobody
             await asyncio.sleep(0.05)
@@ -83,8 +83,10 @@ async def test_it_waits_until_what_is_sent_again_is_delivered_or_dead(space: Spa
         settled = [Change(id=5, state="delivered"), Change(id=6, state="dead", fault="no such customer")]
         await record(conn, "northside", settled)
     shown = await retrying
-    assert "2 to be sent again: 5, 6" in shown
-    assert "1 delivered, 1 dead" in shown
+    assert "2 to be sent again: 5, 6" in shown.stdout
+    assert "1 delivered, 1 dead" in shown.stdout
+    assert "6 is dead again: no such customer" in shown.stderr
+    assert shown.exit_code == 1
 
 
 async def test_it_gives_up_waiting_where_nothing_moves(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
