@@ -72,9 +72,9 @@ class Limits:
     """How much a target bears, and what it remembers.
 
     `rate_per_s` and `burst` are what is asked of it at most (four fifths of the vendor's cap), `in_flight` how many
-    requests at a time, `items_max` how many items one `send` gets at most. `keys_kept_s`: for so long the same key is answered
-    the same (0: keys are not kept, or nobody says how long). `settles_s`: a request whose answer was lost may still be
-    at work for so long, and is asked about no sooner.
+    requests at a time, `items_max` how many items one `send` gets at most. `keys_kept_s`: for so long the same key is
+    answered the same (0: keys are not kept, or nobody says how long). `settles_s`: a request whose answer was lost may
+    still be at work for so long, and is asked about no sooner.
     """
 
     items_max: int

@@ -48,7 +48,6 @@ class PostingSum(msgspec.Struct, frozen=True, kw_only=True):
     account: str = ""
     party: str | None = None
     meter: str = ""
-    tax: str | None = None
     entries: int = 0
 
 

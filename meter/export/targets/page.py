@@ -32,10 +32,10 @@ catalog). Where it names several, the first target by name bills it, and `meter 
 lines wait as dead deliveries that say what to set. Sales that were paid at a till are never invoiced. No line leaves
 with a member's name or address.
 
-A new target is sent what is booked from its first start on. With `start = 2026-11-01` when it first runs it is also sent
-what was booked before, of days and billing periods from that day on; a `start` that is given later sends nothing of the
-past. A target under another name is a new one that has sent nothing: with a `start` it would send again, and bill twice,
-what one before it sent to the same account there.
+A new target is sent what is booked from its first start on. With `start = 2026-11-01` when it first runs it is also
+sent what was booked before, of days and billing periods from that day on; a `start` that is given later sends nothing
+of the past. A target under another name is a new one that has sent nothing: with a `start` it would send again, and
+bill twice, what one before it sent to the same account there.
 
 | kind | what it is | modes | grains | needs |
 | --- | --- | --- | --- | --- |
