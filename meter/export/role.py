@@ -39,9 +39,11 @@ class Renewer:
         self._gatherers = {target.setup.name: gatherer_of(target, database, clock=clock) for target in targets}
 
     async def __call__(self, conn: AsyncConnection, item: OutboxItem) -> tuple[bytes, str | None]:
-        """Return the payload and what is still unmet; of a target that is not enabled the bytes as they are."""
+        """Return the payload and what is still unmet: of a target that is not enabled here, just that."""
         gatherer = self._gatherers.get(item.target)
-        return (item.payload, None) if gatherer is None else await gatherer.renew(conn, item)
+        if gatherer is None:
+            return item.payload, f"{item.target} is not enabled here; enable it in the settings, then retry"
+        return await gatherer.renew(conn, item)
 
 
 def dispatcher_of(

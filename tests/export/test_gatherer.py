@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -18,6 +19,8 @@ from meter.export.gather.invoicing import Codes
 from meter.export.gather.lines import Lines
 from meter.export.gather.shape import Shape
 from meter.export.payload import LineItem, PeriodClosed, thawed
+from meter.export.role import Renewer
+from meter.export.targets.setups import Targets
 from meter.model.money import ZERO
 from meter.store.closes import Closing, close_periods
 from meter.store.deliveries import retry_dead
@@ -261,3 +264,15 @@ async def test_entries_have_waited_since_their_charges_were_booked(space: Space)
     space.now += timedelta(minutes=10)
     await gather(space, gatherer(space, Entries()))
     assert set(await space.rows("SELECT booked_at FROM outbox")) == {(booked_at,)}
+
+
+async def test_what_is_for_a_target_that_is_not_enabled_here_stays_dead(space: Space) -> None:
+    await space.take(pages("p1", "02T10:00", 150, "badge:EFE1"))
+    await gather(space, gatherer(space))
+    [[number]] = await space.rows("SELECT id FROM outbox WHERE state = 'dead'")
+    none = Targets({}, operator="northside", data_dir=Path("data"))
+    async with space.database.begin() as conn:
+        await retry_dead(conn, "northside", [number], renew=Renewer(none, space.database, clock=lambda: space.now))
+    [[state, fault]] = await space.rows("SELECT state, fault FROM outbox")
+    assert state == "dead"
+    assert "stripe is not enabled here" in fault
