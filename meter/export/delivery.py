@@ -67,8 +67,6 @@ TRANSITIONS: Final[Mapping[tuple[State, Signal], State]] = {
     ("delivered", "rejected"): "dead",
     ("dead", "replaced"): "superseded",
 }
-# The states in which an item begins: to be sent, or with a reference that nothing resolves.
-BEGINNINGS: Final[Mapping[Literal["made", "unresolved"], State]] = {"made": "pending", "unresolved": "dead"}
 
 # 0.5, 1, 2, ... seconds: a hiccup costs little, an outage of days some thousand attempts.
 BACKOFF_FIRST_S: Final = 0.5

@@ -19,7 +19,6 @@ from meter.export.contract import (
 from meter.export.delivery import (
     ATTEMPTS_MAX,
     BACKOFF_MAX_S,
-    BEGINNINGS,
     Signal,
     Work,
     answered,
@@ -94,10 +93,6 @@ def test_every_cell(state: Any, signal: Any, following: str) -> None:
 def test_the_grid_names_every_state_and_signal() -> None:
     assert set(_HEAD[1:]) == set(STATES) == set(get_args(State))
     assert {row[0] for row in _ROWS} == set(get_args(Signal))
-
-
-def test_an_item_begins_in_a_state_of_the_table() -> None:
-    assert BEGINNINGS == {"made": "pending", "unresolved": "dead"}
 
 
 def test_an_attempt_is_counted_before_it_is_made() -> None:
