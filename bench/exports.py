@@ -239,8 +239,8 @@ async def _settled(gateway: Gateway, targets: Sequence[str]) -> None:
 def show(results: Mapping[str, Any], console: Console) -> None:
     """Print what `measure` returned."""
     table = Table(title="from the booking to the target's answer, ms", title_justify="left", box=box.SIMPLE)
-    table.add_column("target")
-    for name in ("a second", "items", "p50", "p99", "max", "gather", "queue", "send"):
+    table.add_column("target", no_wrap=True)
+    for name in ("/s", "items", "p50", "p99", "max", "gather", "queue", "send"):
         table.add_column(name, justify="right")
     slow, live, backlog = results["slow"], results["live"], results["backlog"]
     lags = {"quickbooks": slow["quickbooks"], **live}
