@@ -238,7 +238,8 @@ async def _settled(gateway: Gateway, targets: Sequence[str]) -> None:
 
 def show(results: Mapping[str, Any], console: Console) -> None:
     """Print what `measure` returned."""
-    table = Table(title="from the booking to the target's answer, ms", title_justify="left", box=box.SIMPLE)
+    title = "from the booking to the target's answer, ms"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 0, 0, 1), pad_edge=False)
     table.add_column("target", no_wrap=True)
     for name in ("/s", "items", "p50", "p99", "max", "gather", "queue", "send"):
         table.add_column(name, justify="right")
