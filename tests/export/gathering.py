@@ -61,7 +61,8 @@ class Desk:
         charges = [
             one
             for one in booked
-            if isinstance(one, Charge) and (customers is None or customers.has(facts.accounts[one.line.account]))
+            if isinstance(one, Charge)
+            and (customers is None or customers.biller(facts.accounts[one.line.account]) == customers.target)
         ]
         entries = [one for one in booked if isinstance(one, JournalEntry)]
         page = Booked(charges=charges, entries=entries)

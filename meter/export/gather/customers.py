@@ -21,10 +21,6 @@ class Customers:
     keys: tuple[str, ...]
     rivals: Mapping[str, tuple[str, ...]]
 
-    def has(self, account: Account) -> bool:
-        """Tell whether the account is this target's to bill."""
-        return self.target == self.biller(account)
-
     def biller(self, account: Account) -> str:
         """Return the target that bills the account."""
         return min(self.knowing(account) or self.billing)

@@ -128,15 +128,16 @@ class Gatherer:
             cursor = start or await first_export_cursor(conn, past=self._past or self._start is not None)
             page = await self._page(conn, cursor, known)
             moved = start is None or page.found or (page.next > start and known.now - self._moved >= CURSOR_INTERVAL)
-            due = [] if page.more else await self._due(conn, page.next)
+            due = [] if moved else await self._due(conn, page.next)
             if not moved and not due:
                 return Gathered(items=0, more=False)
             await fence(conn, [lease])
             items = self._frozen(self._shape.at_once(page.booked, known), page.oldest)
-            await self._sort(conn, page, known)
-            # What this page brought may be due among the rest; a page that is not the last would give half a sum.
-            if not page.more:
-                items += await self._send_due(conn, await self._due(conn, page.next), known)
+            if moved:
+                await self._sort(conn, page, known)
+                # What this page brought is due among the rest; a page that is not the last would give half a sum.
+                due = [] if page.more else await self._due(conn, page.next)
+            items += await self._send_due(conn, due, known)
             await add_items(conn, items)
             if moved:
                 await write_export_cursor(conn, self._operator, self._target, page.next)
