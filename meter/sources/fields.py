@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from meter.model.errors import BadInput
 from meter.model.event import Json
-from meter.model.strict_json import strict_json
+from meter.model.strict_json import exact_json, strict_json
 
 
 def bad_payload(message: str) -> BadInput:
@@ -36,6 +36,10 @@ class Fields:
     def of_json(cls, body: bytes) -> Fields:
         """Return the object in a JSON body. Raises BadInput, as `strict_json` does or `bad_payload`."""
         return cls(strict_json(body))
+
+    def body(self) -> bytes:
+        """Return the object as JSON, each number as it is."""
+        return exact_json(dict(self._value)).encode()
 
     def raw(self, path: str) -> Json:
         """Return whatever stands at the dotted path; None where there is nothing."""

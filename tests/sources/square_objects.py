@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from meter.model.wire import WireEvent
+from meter.model.wire import Parsed, WireEvent
 from meter.sources.pos.square import SQUARE, read
 from meter.sources.spec import Answer, Setup
 from tests.ingest.square import notification, payment
@@ -153,9 +153,13 @@ class Square:
 
     def fetched(self, notice: WireEvent) -> list[WireEvent]:
         """What comes of one notice."""
+        return events(self.fetched_items(notice))
+
+    def fetched_items(self, notice: WireEvent) -> Sequence[Parsed]:
+        """What comes of one notice, refusals too."""
         fetch = SQUARE.fetches[notice.data["kind"]]
         request = fetch.request(self.setup, notice.data)
-        return events(fetch.read(self.setup, notice.data, self.answer(request.call, request.arguments)).items)
+        return fetch.read(self.setup, notice.data, self.answer(request.call, request.arguments)).items
 
     def all_of(self, first: Sequence[WireEvent]) -> list[WireEvent]:
         """Every event there is once nothing is left to fetch, as a gateway stores them: each key once."""

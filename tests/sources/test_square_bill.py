@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from meter.model.charge import Line
 from meter.model.directory import Claim
 from meter.model.errors import BadInput
-from meter.model.event import UsageEvent
+from meter.model.event import VOIDED, EventKey, Revision, UsageEvent
 from meter.model.instant import instant_text
 from meter.model.wire import WireEvent
 from meter.rating.fold import Folded
@@ -197,7 +197,12 @@ def usage(events: Iterable[WireEvent]) -> list[UsageEvent]:
 def bill(events: Iterable[WireEvent]) -> tuple[Line, ...]:
     """Every line of the bill, of Ada's account and the guests'."""
     facts = usage(events)
-    folds: list[Folded] = [space_of(account).fold(*facts) for account in ("acme", "walk-in")]
+    voids = [
+        Revision(target=EventKey(str(one.data["source"]), str(one.data["id"])), **one.position._asdict(), data=None)
+        for one in facts
+        if one.type == VOIDED
+    ]
+    folds: list[Folded] = [space_of(account).fold(*facts, revisions=voids) for account in ("acme", "walk-in")]
     assert not [unread for folded in folds for unread in folded.unread]
     return tuple(line for folded in folds for line in folded.lines)
 

@@ -33,10 +33,13 @@ from meter.export.targets.square.wanted import (
     invoice_body,
     is_taxable,
     minor,
+    note_body,
     order_body,
     wanted_of,
 )
 from meter.model.errors import BadInput, Broken, Unavailable
+from meter.sources.fields import Fields
+from meter.sources.pos.square_own import is_own_number, is_own_order, is_own_refund
 from meter.store.outbox import OutboxItem, revised
 from tests.targets.cases.square import (
     CASE,
@@ -182,6 +185,16 @@ def test_a_refund_says_whose_it_is() -> None:
     mark = mark_in({"reason": reason})
     assert mark == (what.batch, date(2026, 10, 31), 1, 190)
     assert mark_in({"reason": "by hand"}) is None
+    assert is_own_refund(Fields({"reason": reason}))
+
+
+@pytest.mark.parametrize("hidden", ["metadata", "source"])
+def test_the_tills_source_knows_what_we_made(hidden: str) -> None:
+    what = wanted(invoice(line("10.00")))
+    assert is_own_number(invoice_body(what, RULES, "order")["invoice_number"])
+    for body in (order_body(what, RULES, taxed=False), note_body(what, RULES, "order")):
+        # Metadata is shown to the application that wrote it, the rest to all.
+        assert is_own_order(Fields({name: value for name, value in body.items() if name != hidden}))
 
 
 def answer(status: int, code: str = "", field: str = "", detail: str = "said so", **headers: str) -> Answer:

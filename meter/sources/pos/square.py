@@ -2,7 +2,7 @@
 
     payment.* ─▶ sale, at once ─────────┐                      refund.* ─▶ refund by amount, at once
     order.* COMPLETED ─▶ its payments ──┴▶ sale with lines              └▶ completed: refund by lines
-    invoice.* of the export target ─▶ how it stands
+    invoice.* of the export target ─▶ how it stands; their payments and refunds are nothing
 
 What webhooks lose the sweep finds, under the same ids. `square_payment`, `square_order`, `square_refund` and
 `square_invoice` say what becomes of each, `square_fetch` what is asked, `square_sweep` what is looked for. Everything
@@ -99,6 +99,13 @@ SQUARE: Final = Vendor(
             "line with the whole amount",
         ),
         Covers(
+            what="payments of invoices",
+            state="partly",
+            becomes="pos.sale",
+            note="with `api_key`, once the order was read: those of the export target's own are no sale, and what was "
+            "said of one before is void; without it they are refused, so that they are listed",
+        ),
+        Covers(
             what="order.created, order.updated",
             state="done",
             becomes="source.changed",
@@ -108,8 +115,8 @@ SQUARE: Final = Vendor(
             what="refund.created, refund.updated",
             state="done",
             becomes="pos.refund",
-            note="by amount; with `api_key` by lines where articles came back, the sale had one payment and this one "
-            "refund, no tip came back with them, and both come to the same",
+            note="not what the export target gave back; by amount; with `api_key` by lines where articles came back, "
+            "the sale had one payment and this one refund, no tip came back with them, and both come to the same",
         ),
         Covers(
             what="invoice.created, updated, published, payment_made, refunded, canceled, scheduled_charge_failed",

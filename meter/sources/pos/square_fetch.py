@@ -1,7 +1,8 @@
 """What is asked of Square's API for a notice, and what comes of the answer.
 
     kind      object            asked                      comes of it
-    sale      a plain sale      its order                  the sale with lines, once the order is completed
+    sale      a plain sale      its order                  the sale with lines, once the order is completed; nothing
+                                                           where it is the export target's, the plain sale is void
     order     an order          itself                     "payment" for each that paid it
     payment   a payment         itself                     what a webhook of it becomes, "sale" and "again" once more
     refund    a refund's state  the payment                "return", or "several" for every other refund of it
@@ -27,7 +28,8 @@ from meter.sources.fields import Fields, bad_payload
 from meter.sources.make import changed, refused
 from meter.sources.pos.square_money import is_object_id, is_ours
 from meter.sources.pos.square_order import is_completed, paid_lines
-from meter.sources.pos.square_payment import detailed_sale, fetched_for, of_payment
+from meter.sources.pos.square_own import is_own_order
+from meter.sources.pos.square_payment import detailed_sale, fetched_for, of_payment, own_sale, plain_sale
 from meter.sources.pos.square_refund import (
     lined_refund,
     of_refund,
@@ -79,10 +81,16 @@ def _fetch(request: Callable[[Mapping[str, Json]], Request], read: _Reader) -> F
 
 def _read_sale(setup: Setup, wanted: Mapping[str, Json], answer: Fields) -> Sequence[Parsed]:
     payment, order = fetched_for(wanted), answer.object("order")
+    if is_own_order(order):
+        return own_sale(setup, payment)
+    plain = [plain_sale(setup, payment)] if payment.invoice else []
     if not is_completed(order) or not (order.objects("line_items") or order.objects("service_charges")):
-        return ()
-    lines = paid_lines(order, payment=payment.id, amount=payment.amount, currency=payment.currency)
-    return [detailed_sale(setup, payment, lines)]
+        return plain
+    try:
+        lines = paid_lines(order, payment=payment.id, amount=payment.amount, currency=payment.currency)
+    except BadInput as error:
+        return [*plain, refused(error, order.body())]
+    return [*plain, detailed_sale(setup, payment, lines)]
 
 
 def _read_order(setup: Setup, wanted: Mapping[str, Json], answer: Answer) -> Reading:
@@ -96,7 +104,7 @@ def _read_order(setup: Setup, wanted: Mapping[str, Json], answer: Answer) -> Rea
 
 def _of_order(setup: Setup, _wanted: Mapping[str, Json], answer: Fields) -> Sequence[Parsed]:
     order = answer.object("order")
-    if not is_completed(order) or not is_ours(setup, order):
+    if not is_completed(order) or not is_ours(setup, order) or is_own_order(order):
         return ()
     paid = {tender.opt_text("payment_id") or tender.text("id") for tender in order.objects("tenders")}
     return [

@@ -6,7 +6,6 @@ dashboard are nobody's business here. The state's time is the invoice's own, so 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -17,10 +16,9 @@ from meter.model.wire import Parsed
 from meter.sources.fields import Fields, bad_payload
 from meter.sources.make import usage_event
 from meter.sources.pos.square_money import money, opt_minor, text_of
+from meter.sources.pos.square_own import is_own_number
 from meter.sources.spec import Setup
 
-# The number of a document of ours (meter.export.gather.names): its day, a mark, and its part.
-_OURS: Final = re.compile(r"\d{8}-[A-Z2-7]{8}(-\d+)?", re.ASCII)
 _STATUSES: Final[Mapping[str, str]] = {
     "DRAFT": "draft",
     "UNPAID": "open",
@@ -43,7 +41,7 @@ def of_invoice(setup: Setup, webhook: Fields) -> Sequence[Parsed]:
     """
     invoice = webhook.opt_object("data.object.invoice")
     number = None if invoice is None else invoice.opt_text("invoice_number")
-    if invoice is None or number is None or not _OURS.fullmatch(number):
+    if invoice is None or number is None or not is_own_number(number):
         return ()
     status = _status(invoice, webhook.text("type"))
     total, paid, currency = _sums(invoice)

@@ -8,6 +8,8 @@
   (rating.md, section 2). Behind the rank stands a digest of what the sale holds: fees that become known later change
   nothing, the same sale is a duplicate.
 - A payment knows no taxes and no items: the plain sale is one line with the whole amount.
+- What pays an invoice may pay one of ours, whose lines are in the books: nothing is said of it before its order was
+  read, and without `api_key` it is refused. An order of ours takes back what was said of its payments all the same.
 - A payment taken offline counts when the till took it, not when it reached Square.
 """
 
@@ -18,12 +20,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from meter.model.errors import BadInput
 from meter.model.event import SALE, Json
 from meter.model.instant import instant_text, parse_instant
 from meter.model.wire import Parsed
 from meter.sources.fields import Fields, bad_payload
-from meter.sources.make import TimeFlag, changed, digest, usage_event
+from meter.sources.make import TimeFlag, changed, digest, refused, usage_event, voided
 from meter.sources.pos.square_money import is_object_id, is_ours, money, opt_minor, text_of
+from meter.sources.pos.square_own import pays_invoice
 from meter.sources.spec import Setup
 
 # Square keeps offline payments for at most three days; a till that says more than a week has no clock to trust.
@@ -32,7 +36,7 @@ _OFFLINE_MAX: Final = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """A completed payment: amounts in the smallest unit, `amount` without the tip."""
+    """A completed payment: amounts in the smallest unit, `amount` without the tip. `invoice`: it pays one."""
 
     id: str
     currency: str
@@ -44,6 +48,7 @@ class Payment:
     on_account: bool
     time: datetime
     flag: TimeFlag | None = None
+    invoice: bool = False
 
 
 def payment_of(setup: Setup, payment: Fields) -> Payment | None:
@@ -68,6 +73,7 @@ def payment_of(setup: Setup, payment: Fields) -> Payment | None:
         on_account=_is_on_account(setup, payment),
         time=time,
         flag=flag,
+        invoice=pays_invoice(payment),
     )
 
 
@@ -96,10 +102,19 @@ def _is_on_account(setup: Setup, payment: Fields) -> bool:
 def of_payment(setup: Setup, payment: Fields, *, cause: str = "") -> Sequence[Parsed]:
     """Return what a payment becomes: its plain sale and, with `api_key`, the notice to fetch its order.
 
-    `cause` tells another reason to look apart from the first. Raises BadInput.
+    Of one that pays an invoice only the notice, or a refusal. `cause` tells another reason to look apart from the
+    first. Raises BadInput.
     """
     found = payment_of(setup, payment)
-    return () if found is None else [plain_sale(setup, found), *order_notice(setup, found, cause=cause)]
+    if found is None:
+        return ()
+    notice = order_notice(setup, found, cause=cause)
+    if not found.invoice:
+        return [plain_sale(setup, found), *notice]
+    if notice:
+        return notice
+    message = "the payment is of an invoice, which may be the gateway's own; set api_key, by which its order is read"
+    return [refused(BadInput(message, code="unknown_invoice"), payment.body())]
 
 
 def plain_sale(setup: Setup, payment: Payment) -> Parsed:
@@ -110,6 +125,15 @@ def plain_sale(setup: Setup, payment: Payment) -> Parsed:
 def detailed_sale(setup: Setup, payment: Payment, lines: Sequence[Json]) -> Parsed:
     """Return the sale with the lines that the payment paid."""
     return _event(setup, payment, _sale(payment, lines), rank=2)
+
+
+def own_sale(setup: Setup, payment: Payment) -> Sequence[Parsed]:
+    """Return what takes the plain sale back, of a payment whose order turned out to be the export target's."""
+    if payment.invoice:
+        return ()
+    plain = _event_id(payment, _plain(payment), rank=0)
+    reason = "it pays an invoice of the gateway's own"
+    return [voided(setup, kind="pos", id=f"own:{plain}", target=plain, reason=reason, time=payment.time)]
 
 
 def order_notice(setup: Setup, payment: Payment, *, cause: str = "") -> Sequence[Parsed]:
@@ -177,6 +201,7 @@ def _facts(payment: Payment) -> dict[str, Json]:
         "on_account": payment.on_account,
         "time": instant_text(payment.time),
         "flag": payment.flag,
+        **({"invoice": True} if payment.invoice else {}),
     }
 
 
@@ -197,4 +222,5 @@ def fetched_for(wanted: Mapping[str, Json]) -> Payment:
         on_account=facts.flag("on_account"),
         time=parse_instant(facts.text("time"), what="payment.time"),
         flag=None if flag is None else "unset_clock",
+        invoice=facts.raw("invoice") is True,
     )

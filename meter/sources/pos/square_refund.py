@@ -31,6 +31,7 @@ from meter.sources.fields import Fields, bad_payload
 from meter.sources.make import changed, digest, usage_event
 from meter.sources.pos.square_money import is_object_id, is_ours, money, opt_minor, text_of
 from meter.sources.pos.square_order import OrderLine, charges_of, is_completed, lines_of, rounding_of, tenders_of
+from meter.sources.pos.square_own import is_own_refund
 from meter.sources.spec import Setup
 
 _STATUS: Final[Mapping[str, str]] = {
@@ -61,9 +62,11 @@ class PaymentRefund:
 def refund_of(setup: Setup, refund: Fields) -> PaymentRefund | None:
     """Return a refund as the API and the webhooks tell it; None where it gives back nothing of this source's.
 
+    What the export target gives back on an invoice of its own is none either.
+
     Raises BadInput (`bad_payload`), for a completed refund without a payment too.
     """
-    if not is_ours(setup, refund):
+    if not is_ours(setup, refund) or is_own_refund(refund):
         return None
     told = refund.text("status")
     status = _STATUS.get(told)
