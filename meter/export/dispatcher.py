@@ -17,12 +17,12 @@ from typing import Final, TypeVar
 
 from meter.clock import monotonic_s
 from meter.export.breaker import Breaker
-from meter.export.contract import Exporter, Finding, Outcome, Retry, Uncertain, Untried
+from meter.export.contract import Barred, Exporter, Finding, Outcome, Retry, Uncertain, Untried
 from meter.export.delivery import answered, call_items_max, claim, due_run, found, orphan, pause_s
 from meter.export.gather.gatherer import Gatherer
 from meter.export.http import overtaken
 from meter.export.streams import stopping
-from meter.model.errors import MeterError, Unavailable
+from meter.model.errors import BadInput, MeterError, Unavailable
 from meter.store.deliveries import backlogs
 from meter.store.engine import Database
 from meter.store.lanes import Change, OpenItem, due_heads, free_lane, hold_lane, record
@@ -73,6 +73,7 @@ class Lane:
         self._breaker = Breaker(clock=clock)
         self._paused_until_s = clock()
         self._said_held = True  # by whoever had the lane before
+        self._barred = False
 
     async def step(self, lease: Lease) -> float:
         """Do what is due at the heads of the streams; return how many seconds to wait before the next step.
@@ -113,9 +114,6 @@ class Lane:
                 )
         limits = self._exporter.limits
         changes = [answered(item, outcome, limits) for item, outcome in zip(run, outcomes, strict=True)]
-        for change in changes:
-            if change.state == "dead":
-                log.error("delivery_dead", target=self.target, delivery=change.id, reason=change.fault)
         await self._learn(outcomes, changes, lease)
 
     async def _ask(self, run: Sequence[OpenItem], lease: Lease) -> None:
@@ -125,6 +123,7 @@ class Lane:
 
     async def _learn(self, answers: Sequence[Outcome | Finding], changes: Sequence[Change], lease: Lease) -> None:
         """Record what became of a run, and what it says of the target."""
+        was_down = self._breaker.open
         self._breaker.heard(answers)
         self._paused_until_s = self._clock() + pause_s(answers)
         held_s = max(self._breaker.wait_s(), self._paused_until_s - self._clock())
@@ -135,13 +134,30 @@ class Lane:
                 fault = next((change.fault for change in reversed(changes) if change.fault), "")
                 await hold_lane(conn, self._operator, self.target, held_s=held_s, down=self._breaker.open, fault=fault)
             elif self._said_held:
-                await free_lane(conn, self._operator, self.target)
+                was_down = await free_lane(conn, self._operator, self.target) or was_down
         self._said_held = held_s > 0
+        dead = [made.id for made in recorded if made.state == "dead"]
+        if dead:
+            self._telemetry.deliveries_died(target=self.target, count=len(dead), delivery=dead[0])
         for made in recorded:
             if made.state == "delivered":
                 self._telemetry.delivered(target=self.target, lag_s=made.lag_s)
+        self._tell(answers, was_down=was_down)
+
+    def _tell(self, answers: Sequence[Outcome | Finding], *, was_down: bool) -> None:
+        """Say how the target is, where it is another than before."""
+        down = self._breaker.open
+        bar = next((answer for answer in answers if isinstance(answer, Barred)), None)
+        if bar is not None and not self._barred:
+            self._telemetry.target_barred(target=self.target, status=bar.status, remedy=bar.remedy)
+        elif down and not was_down:
+            self._telemetry.target_went_down(target=self.target)
+        elif was_down and not down:
+            self._telemetry.target_came_up(target=self.target)
+        # What it answers otherwise meanwhile, a 500 say, does not mend it.
+        self._barred = down and (bar is not None or self._barred)
         throttled = sum(isinstance(answer, Retry) and answer.throttled for answer in answers)
-        self._telemetry.target_heard(target=self.target, down=self._breaker.open, throttled=throttled)
+        self._telemetry.target_heard(target=self.target, down=down, barred=self._barred, throttled=throttled)
 
     async def _answers(
         self, ask: Callable[[Sequence[OutboxItem]], Awaitable[Sequence[Answer]]], run: Sequence[OpenItem]
@@ -239,6 +255,8 @@ class Dispatcher:
         """Make items of what was booked, then deliver; return how many seconds to wait before doing so again."""
         gatherer = self._gatherers.get(lane.target)
         gathered = None if gatherer is None else await gatherer.step(lease)
+        if gathered is not None and gathered.dead:
+            self._telemetry.deliveries_died(target=lane.target, count=gathered.dead)
         wait_s = await lane.step(lease)
         # A target that is left alone for long is still gathered for.
         return 0.0 if gathered is not None and gathered.more else min(wait_s, POLL_INTERVAL_S)
@@ -256,6 +274,9 @@ class Dispatcher:
         except LeaseLost as error:
             log.warning("lane_lost", target=lane.target, detail=error.detail)
             return POLL_INTERVAL_S
+        except BadInput as error:  # of settings that do not go with what the target began as
+            log.error("lane_refused", target=lane.target, detail=error.detail)
+            return FAULT_PAUSE_S
         except Unavailable as error:
             log.warning("lane_stalled", target=lane.target, detail=error.detail)
             return RECOVERY_PAUSE_S

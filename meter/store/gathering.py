@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ARRAY, Text, any_, cast, select, text
@@ -50,13 +50,32 @@ _COLUMNS: Final = (
 _SHOWN: Final = [export_buckets.c[name] for name in _COLUMNS]
 
 
-async def read_export_cursor(conn: AsyncConnection, operator: str, target: str) -> Cursor | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """As what a target began: its kind and mode, the table whose places its cursor counts, and its `start`."""
+
+    kind: str
+    mode: str | None
+    reads: str
+    start: date | None
+
+
+class ExportCursor(NamedTuple):
+    """How far a target has read, since when it has been there, and as what it began."""
+
+    read: Cursor
+    since: datetime
+    begun: Begun
+
+
+async def read_export_cursor(conn: AsyncConnection, operator: str, target: str) -> ExportCursor | None:
     """Return how far the target has read; None: it is new."""
-    query = select(export_cursors.c.xid, export_cursors.c.seq).where(
-        export_cursors.c.operator == operator, export_cursors.c.target == target
-    )
+    query = select(export_cursors).where(export_cursors.c.operator == operator, export_cursors.c.target == target)
     row = (await conn.execute(query)).one_or_none()
-    return None if row is None else Cursor(int(row.xid), row.seq)
+    if row is None:
+        return None
+    begun = Begun(kind=row.kind, mode=row.mode, reads=row.reads, start=row.start)
+    return ExportCursor(Cursor(int(row.xid), row.seq), row.since, begun)
 
 
 async def first_export_cursor(conn: AsyncConnection, *, past: bool) -> Cursor:
@@ -67,9 +86,13 @@ async def first_export_cursor(conn: AsyncConnection, *, past: bool) -> Cursor:
     return Cursor(int(row.scalar_one()), 0)
 
 
-async def write_export_cursor(conn: AsyncConnection, operator: str, target: str, cursor: Cursor) -> None:
-    """Say that the target has read up to `cursor`."""
-    statement = insert(export_cursors).values(operator=operator, target=target, xid=cursor.xid, seq=cursor.seq)
+async def write_export_cursor(
+    conn: AsyncConnection, operator: str, target: str, cursor: Cursor, *, begun: Begun
+) -> None:
+    """Say that the target has read up to `cursor`; as what it `begun` is kept of the first time."""
+    statement = insert(export_cursors).values(
+        operator=operator, target=target, xid=cursor.xid, seq=cursor.seq, **asdict(begun)
+    )
     await conn.execute(
         statement.on_conflict_do_update(
             constraint=export_cursors.primary_key,

@@ -17,6 +17,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.clock import Clock
+from meter.export.gather.begun import changed, ignored_start
 from meter.export.gather.buckets import added, encoded, opened, sent
 from meter.export.gather.shape import Booked, Draft, Known, Shape
 from meter.export.gather.spans import GRACE, local_span
@@ -24,12 +25,14 @@ from meter.export.payload import frozen, operation_of, thawed
 from meter.model.catalog import CatalogTimeline
 from meter.model.charge import Charge
 from meter.model.directory import Account
+from meter.model.errors import BadInput
 from meter.model.instant import local_date
 from meter.store.billers import biller_at, decide_billers
 from meter.store.catalogs import load_catalogs
 from meter.store.directory import facts_version, read_accounts
 from meter.store.engine import Database
 from meter.store.gathering import (
+    Begun,
     Newest,
     StoredBucket,
     due_buckets,
@@ -45,6 +48,7 @@ from meter.store.leases import Lease, fence
 from meter.store.outbox import OutboxItem, add_items, item_key
 from meter.store.readers import ChargeFilter, ChargePage, charges_after, first_booked
 from meter.store.usage import Cursor
+from meter.telemetry import log
 
 BUCKETS_MAX: Final = 200
 # A cursor is moved where nothing was booked for the target, too, so that a restart does not read far and lag is seen;
@@ -54,10 +58,11 @@ CURSOR_INTERVAL: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """What one step did: how many items it made, and whether there may be more at once."""
+    """What one step did: how many items it made, how many of them dead, and whether there may be more at once."""
 
     items: int
     more: bool
+    dead: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,25 +94,35 @@ class Gatherer:
         target: str,
         shape: Shape,
         clock: Clock,
+        kind: str = "",
+        mode: str | None = None,
         past: bool = False,
         start: date | None = None,
         late_wait: timedelta = timedelta(0),
     ) -> None:
-        """Prepare; `past` and `start` say where a target begins, `late_wait` for how long lateness is collected."""
+        """Prepare; `past` and `start` say where a target begins, `late_wait` for how long lateness is collected.
+
+        `kind` and `mode` are the target's: it goes on only as what it began.
+        """
         self._database = database
         self._operator = operator
         self._target = target
         self._shape = shape
         self._clock = clock
+        self._began = Begun(kind=kind, mode=mode, reads=shape.reads, start=start)
         self._past = past
         self._start = start
         self._late_wait = late_wait
         self._facts: _Facts | None = None
         self._resting: tuple[datetime, datetime] | None = None
         self._moved = clock()
+        self._start_said = False
 
     async def step(self, lease: Lease) -> Gathered:
-        """Read a page and make the items that are due. Raises LeaseLost, Unavailable; nothing is changed then."""
+        """Read a page and make the items that are due. Raises LeaseLost, Unavailable, BadInput (`target_changed`).
+
+        Nothing is changed then.
+        """
         # Not until its end alone: a clock that was far ahead and is set right would leave the target alone till then.
         if self._resting is not None and self._resting[0] <= self._clock() < self._resting[1]:
             return Gathered(items=0, more=False)
@@ -124,7 +139,7 @@ class Gatherer:
             known = await self._known(conn)
             if known is None:
                 return Gathered(items=0, more=False)
-            start = await read_export_cursor(conn, self._operator, self._target)
+            start = await self._read_so_far(conn)
             cursor = start or await first_export_cursor(conn, past=self._past or self._start is not None)
             page = await self._page(conn, cursor, known)
             moved = start is None or page.found or (page.next > start and known.now - self._moved >= CURSOR_INTERVAL)
@@ -140,10 +155,23 @@ class Gatherer:
             items += await self._send_due(conn, due, known)
             await add_items(conn, items)
             if moved:
-                await write_export_cursor(conn, self._operator, self._target, page.next)
+                await write_export_cursor(conn, self._operator, self._target, page.next, begun=self._began)
         if moved:
             self._moved = known.now
-        return Gathered(items=len(items), more=page.more or len(due) == BUCKETS_MAX)
+        dead = sum(item.dead_because is not None for item in items)
+        return Gathered(items=len(items), more=page.more or len(due) == BUCKETS_MAX, dead=dead)
+
+    async def _read_so_far(self, conn: AsyncConnection) -> Cursor | None:
+        """Return how far the target has read; None: it is new. Raises BadInput (`target_changed`)."""
+        stored = await read_export_cursor(conn, self._operator, self._target)
+        if stored is None:
+            return None
+        if (fault := changed(self._target, stored, self._began)) is not None:
+            raise BadInput(fault, code="target_changed")
+        if not self._start_said and (ignored := ignored_start(self._target, stored, self._began)) is not None:
+            log.warning("start_ignored", target=self._target, detail=ignored)
+        self._start_said = True
+        return stored.read
 
     async def renew(self, conn: AsyncConnection, item: OutboxItem) -> tuple[bytes, str | None]:
         """Return the payload of an item with its references resolved by today's facts, and what is still unmet.

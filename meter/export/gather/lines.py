@@ -19,7 +19,8 @@ from meter.export.gather.invoicing import (
     moves_money,
 )
 from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape, Tally
-from meter.export.gather.spans import GRACE, Grain, grain_span
+from meter.export.gather.spans import GRACE, Grain, grain_end
+from meter.export.journal import moment_of
 from meter.export.payload import Content, InvoiceLine, LineItem, PeriodClosed
 from meter.model.charge import Charge
 from meter.model.directory import Account
@@ -40,7 +41,8 @@ class Lines(Shape):
         self, *, target: str, customers: Customers, grain: Grain, codes: Codes, replaces: bool, notices: bool
     ) -> None:
         """Keep how lines are made."""
-        self.replaces = replaces and grain != "charge"
+        # With any grain: under "charge" there may be sums that were begun under another one.
+        self.replaces = replaces
         self._target = target
         self.customers = customers
         self._grain = grain
@@ -52,10 +54,10 @@ class Lines(Shape):
         if self._grain != "charge":
             return
         for charge, account in self._mine(booked, known):
-            key, of, figures = line_of(charge, "charge", known.catalog.timezone)
-            time = charge.line.key.time
+            key, of, figures = line_of(charge, "charge", account.periods)
+            time = moment_of(charge)
             tally = Tally(of=of, figures=figures, count=1, first=time, last=time)
-            line = invoice_line(tally)
+            line = invoice_line(tally, account.id, known)
             if moves_money(line):
                 head = _head(charge, invoice_number(known, self._target, charge))
                 batch = name_of(known.operator, self._target, "line", key)
@@ -63,14 +65,13 @@ class Lines(Shape):
 
     def sort(self, booked: Booked, known: Known) -> Iterable[Put]:
         """Give each charge to its line's bucket, and its invoice's notice to a bucket of its own."""
-        timezone = known.catalog.timezone
-        for charge, _ in self._mine(booked, known):
+        for charge, account in self._mine(booked, known):
             line = charge.line
             invoice = invoice_number(known, self._target, charge)
             head = _head(charge, invoice)
             if self._grain != "charge":
-                key, of, figures = line_of(charge, self._grain, timezone)
-                end = grain_span(charge, self._grain, timezone)[1]
+                key, of, figures = line_of(charge, self._grain, account.periods)
+                end = grain_end(charge, self._grain, account.periods)
                 yield Put(
                     bucket=f"line/{invoice}/{line.account}/{line.currency}/{key}",
                     stream=line.account,
@@ -78,11 +79,11 @@ class Lines(Shape):
                     key=key,
                     of=of,
                     figures=figures,
-                    time=line.key.time,
+                    time=moment_of(charge),
                     due=None if self.replaces else end + GRACE,
                 )
             if self._notices and (charge.rounded or charge.tax_amount):
-                yield self._notice(charge, head, invoice, timezone)
+                yield self._notice(charge, head, invoice, account)
 
     def _mine(self, booked: Booked, known: Known) -> Iterator[tuple[Charge, Account]]:
         """Give the charges that this target invoices."""
@@ -91,7 +92,7 @@ class Lines(Shape):
             if account is not None and is_invoiced(charge):
                 yield charge, account
 
-    def _notice(self, charge: Charge, head: Mapping[str, Json], invoice: str, timezone: str) -> Put:
+    def _notice(self, charge: Charge, head: Mapping[str, Json], invoice: str, account: Account) -> Put:
         line, period = charge.line, charge.invoice_period
         advance = is_advance(charge)
         return Put(
@@ -101,15 +102,15 @@ class Lines(Shape):
             key="closed",
             of={},
             figures={},
-            time=line.key.time,
-            due=grain_span(charge, "day", timezone)[1] + GRACE if advance else None,
+            time=moment_of(charge),
+            due=grain_end(charge, "day", account.periods) + GRACE if advance else None,
             closing=None if advance else Closing(line.account, period.start, period.end),
         )
 
     def draft(self, bucket: Bucket, known: Known) -> Draft | None:
         """Return the line, or the notice, of a bucket that is due."""
         head: dict[str, Any] = dict(bucket.head)
-        account = known.accounts.get(head["account"]) or _unknown(head["account"])
+        account = known.holder(head["account"])
         if bucket.name.startswith("closed/"):
             if bucket.part > 1:
                 return None  # what comes behind a notice is said by its own lines
@@ -118,7 +119,7 @@ class Lines(Shape):
             )
             return Draft(notice, bucket.batch, account.id, self._unmet(account))
         [tally] = bucket.tallies.values()
-        line = invoice_line(tally)
+        line = invoice_line(tally, account.id, known)
         if not moves_money(line) and not bucket.begun:
             return None
         return self._item(line, head, account, known, bucket.batch)
@@ -141,7 +142,7 @@ class Lines(Shape):
         """Return the content with customer and codes as they are today."""
         if not isinstance(content, LineItem | PeriodClosed):
             return content, None
-        account = known.accounts.get(content.account) or _unknown(content.account)
+        account = known.holder(content.account)
         unmet = self._unmet(account)
         renewed = msgspec.structs.replace(content, customer=self.customers.of(account) or "")
         if isinstance(renewed, LineItem):
@@ -166,7 +167,3 @@ def _head(charge: Charge, invoice: str) -> dict[str, Json]:
 
 def _spans(head: Mapping[str, Any]) -> dict[str, datetime]:
     return {name: datetime.fromisoformat(head[name]) for name in ("start", "end")}
-
-
-def _unknown(account: str) -> Account:
-    return Account(id=account, name=account, currency="", timezone="UTC")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, PrimaryKeyConstraint, Table, text
+from sqlalchemy import BigInteger, Boolean, Column, Date, Index, Integer, PrimaryKeyConstraint, Table, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from meter.store.tables.schema import NOW, Id, When, metadata, operator
@@ -16,6 +16,10 @@ export_cursors = Table(
     Column("xid", Xid8(), nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("since", When, nullable=False, server_default=NOW),  # since when the target has been there
+    Column("kind", Id, nullable=False),
+    Column("mode", Id),
+    Column("reads", Id, nullable=False),  # whose `seq` the cursor is: of charges or of entries
+    Column("start", Date),  # the setting as it was when the target began
     PrimaryKeyConstraint("operator", "target"),
 )
 

@@ -27,6 +27,10 @@ def upgrade() -> None:
         sa.Column("xid", Xid8(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("since", WHEN, server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.Column("kind", ID, nullable=False),
+        sa.Column("mode", ID, nullable=True),
+        sa.Column("reads", ID, nullable=False),
+        sa.Column("start", sa.Date(), nullable=True),
         sa.PrimaryKeyConstraint("operator", "target", name=op.f("export_cursors_pkey")),
     )
     op.create_table(
