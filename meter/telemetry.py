@@ -6,16 +6,14 @@ account, a device or an event id. Logs carry no secrets, and nothing personal ab
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Mapping
 from typing import Final
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from meter import __version__
 from meter.clock import monotonic_s
+from meter.log import configure_logging, log
 
 # From a commit on a fast disk to a site that comes back after days.
 _AGE_BUCKETS_S: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400, 259200, 604800)
@@ -27,28 +25,10 @@ LABEL_VALUES_MAX: Final = 200
 # What others send must not fill the log's disk: of a kind one line in so long, which counts the others.
 LOG_INTERVAL_S: Final = 5.0
 
-log = structlog.get_logger("meter")
+__all__ = ["LABEL_VALUES_MAX", "LOG_INTERVAL_S", "Telemetry", "configure_logging", "log"]
+
 # A `_created` series beside every counter and histogram says nothing that Prometheus reads from this format.
 disable_created_metrics()  # type: ignore[no-untyped-call]
-
-
-def configure_logging(level: str = "info") -> None:
-    """Write logs to standard error: for people on a terminal, as JSON lines elsewhere."""
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 class Telemetry:
@@ -119,6 +99,12 @@ class Telemetry:
         )
         self._target_open = Gauge(
             "meter_target_open", "1 while a target counts as down and is only probed", ["target"], registry=registry
+        )
+        self._target_barred = Gauge(
+            "meter_target_barred",
+            "1 while a target lets us in no more: its key or a permission",
+            ["target"],
+            registry=registry,
         )
         self._throttled = Counter(
             "meter_target_throttled", "Attempts that a target asked to be made later", ["target"], registry=registry
@@ -260,10 +246,38 @@ class Telemetry:
         """Observe how long ago the oldest content of an item that was delivered had been booked."""
         self._delivery_lag.labels(target=self._bounded("target", target)).observe(lag_s)
 
-    def target_heard(self, *, target: str, down: bool, throttled: int) -> None:
-        """Show whether a target counts as down, and count attempts that it put off."""
+    def deliveries_died(self, *, target: str, count: int, delivery: int | None = None) -> None:
+        """Log items that a person has to look at: `delivery` is one that was refused, None: they were made dead.
+
+        What the target said of it is in the delivery, not in the log: it may name people.
+        """
+        label = self._bounded("target", target)
+        remedy = "see meter deliveries --state dead, mend what they say, then meter deliveries retry"
+        if delivery is None:
+            self._warn_seldom("delivery_born_dead", label, count=count, target=target, remedy=remedy)
+        else:
+            facts = {"target": target, "delivery": str(delivery), "remedy": remedy}
+            self._warn_seldom("delivery_dead", label, count=count, **facts)
+
+    def target_barred(self, *, target: str, status: int | None, remedy: str) -> None:
+        """Log that a target lets us in no more; what is for it waits. `status` None: we have nothing to ask it with."""
+        said = "none" if status is None else str(status)
+        label = self._bounded("target", target)
+        self._warn_seldom("target_barred", label, target=target, status=said, remedy=remedy)
+
+    def target_went_down(self, *, target: str) -> None:
+        """Log that a target counts as down: it is probed alone, and what is for it waits."""
+        self._warn_seldom("target_down", self._bounded("target", target), target=target)
+
+    def target_came_up(self, *, target: str) -> None:
+        """Log that a target takes deliveries again, after it was down or let us in no more."""
+        self._warn_seldom("target_up", self._bounded("target", target), target=target)
+
+    def target_heard(self, *, target: str, down: bool, throttled: int, barred: bool = False) -> None:
+        """Show whether a target counts as down, and whether for our credentials; count attempts that it put off."""
         target = self._bounded("target", target)
         self._target_open.labels(target=target).set(1 if down else 0)
+        self._target_barred.labels(target=target).set(1 if barred else 0)
         self._throttled.labels(target=target).inc(throttled)
 
     def token_refreshed(self, *, target: str, outcome: str) -> None:

@@ -26,7 +26,6 @@ from meter.clock import now
 from meter.config import ROLES, Settings, listen_address, load_settings
 from meter.embedded.broker import EmbeddedBroker
 from meter.embedded.postgres import EmbeddedPostgres
-from meter.ingest.mqtt_address import broker_address
 from meter.ingest.setups import Sources
 from meter.model.errors import BadInput, MeterError, Unavailable
 from meter.rundir import (
@@ -42,6 +41,7 @@ from meter.store.directory import current_operator
 from meter.store.engine import Database, reason_of
 from meter.store.hashing import check_key, unhashed_claims
 from meter.telemetry import configure_logging
+from meter.transport.mqtt_address import broker_address
 
 _CONNECT_TIMEOUT_S: Final = 5.0
 # Whatever is kept warm is walked in vain: with Python's own thresholds a sixth of the CPU under load, and pauses of

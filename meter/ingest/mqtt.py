@@ -21,14 +21,14 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from meter.clock import Clock, monotonic_s, now
 from meter.ingest.arrival import Arrival, Outcome, Receipt
 from meter.ingest.batcher import Batcher, QueueFull
-from meter.ingest.mqtt_address import BrokerAddress, broker_address
-from meter.ingest.mqtt_session import MqttSession, ProtocolRefused
 from meter.ingest.topics import Topics, ack_topic
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import BODY_BYTES_MAX
 from meter.sources.make import refused
 from meter.sources.spec import Message
 from meter.telemetry import Telemetry, log
+from meter.transport.mqtt_address import BrokerAddress, broker_address
+from meter.transport.mqtt_session import MqttSession, ProtocolRefused
 
 _BACKOFF_FIRST_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 10.0

@@ -15,9 +15,6 @@ from typing import Any, Final, NamedTuple
 from meter.clock import monotonic_s
 from meter.config import Settings
 from meter.ingest.batcher import Accept, Batcher
-from meter.ingest.fetching.files import FileTransport
-from meter.ingest.fetching.http import HttpTransport
-from meter.ingest.fetching.snmp import SnmpTransport
 from meter.ingest.fetching.square import SquareTransport
 from meter.ingest.fetching.worker import SourceWorker
 from meter.ingest.mqtt import MqttIngest
@@ -31,6 +28,9 @@ from meter.store.directory import mqtt_nonce
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
 from meter.telemetry import Telemetry, log
+from meter.transport.asking.files import FileTransport
+from meter.transport.asking.http import HttpTransport
+from meter.transport.asking.snmp import SnmpTransport
 
 # How often a session looks whether it may still connect, and a gateway without a database for one.
 _LOOK_S: Final = 0.5

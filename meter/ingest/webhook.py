@@ -11,7 +11,6 @@ from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival
 from meter.ingest.batcher import Batcher
 from meter.ingest.http import OperatorName, arrivals_of, committed, require_operator, results_answer
-from meter.ingest.reading import guarded
 from meter.ingest.samples import SAMPLE_BYTES_MAX, Samples, keep_sample
 from meter.ingest.setups import ConfiguredSource, Sources
 from meter.model.errors import BadInput
@@ -20,6 +19,7 @@ from meter.sources.make import refused
 from meter.sources.signature import require_token
 from meter.sources.spec import Delivery, Hook, Lines, Reading, Reply, Setup, Vendor
 from meter.telemetry import Telemetry
+from meter.transport.reading import guarded
 
 
 def hook_receiver(

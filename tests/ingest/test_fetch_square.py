@@ -14,11 +14,11 @@ from aiohttp.test_utils import TestServer, unused_port
 
 from meter.ingest.fetching import square as module
 from meter.ingest.fetching.square import SquareTransport
-from meter.ingest.fetching.transport import Declined, TryLater
 from meter.model.errors import Broken
 from meter.model.wire import WireEvent
 from meter.sources.pos.square import SQUARE
 from meter.sources.spec import Request, Setup
+from meter.transport.asking.transport import Declined, TryLater
 from tests.ingest.square import payment, webhook
 from tests.sources.case import RECEIVED
 from tests.sources.square_objects import (

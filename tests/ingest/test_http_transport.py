@@ -10,12 +10,12 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from meter.ingest.fetching import files as files_module
-from meter.ingest.fetching import http as http_module
-from meter.ingest.fetching.files import FileTransport
-from meter.ingest.fetching.http import HttpTransport
-from meter.ingest.fetching.transport import Declined, TryLater, retry_after_s
 from meter.sources.spec import Request, Setup, Token
+from meter.transport.asking import files as files_module
+from meter.transport.asking import http as http_module
+from meter.transport.asking.files import FileTransport
+from meter.transport.asking.http import HttpTransport
+from meter.transport.asking.transport import Declined, TryLater, retry_after_s
 from tests.ingest.bodies import NOW
 from tests.ingest.loopback import served
 

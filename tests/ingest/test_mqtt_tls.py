@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from meter.embedded.partdir import LOOPBACK, choose_port, is_free
-from meter.ingest.mqtt_address import broker_address
 from meter.store.engine import Database
 from meter.store.tables import events
+from meter.transport.mqtt_address import broker_address
 from tests.ingest.bodies import body
 from tests.ingest.gateway import gateway, message, new_site, publish, until
 from tests.ingest.rows import rows

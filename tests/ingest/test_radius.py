@@ -10,10 +10,8 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.ingest import radius as port_module
 from meter.ingest.batcher import Batcher
-from meter.ingest.radius import Clients, radius_port
-from meter.ingest.radius_packet import decode
+from meter.ingest.radius import radius_port
 from meter.ingest.samples import SAMPLE_BYTES_MAX, SAMPLES_PER_HOUR_MAX
 from meter.ingest.setups import Sources
 from meter.model.errors import BadInput
@@ -21,6 +19,9 @@ from meter.sources.wifi import radius as reader
 from meter.store.engine import Database
 from meter.store.tables import events, rejections
 from meter.telemetry import Telemetry
+from meter.transport import radius as port_module
+from meter.transport.radius import Clients
+from meter.transport.radius_packet import decode
 from tests.ingest.bodies import NOW, acceptor
 from tests.ingest.gateway import Gate, until
 from tests.ingest.radius_peer import SECRETS, Peer, packet, peer, radius_sources
@@ -241,14 +242,13 @@ async def test_only_clients_may_send(database: Database) -> None:
 def test_the_narrowest_network_comes_first() -> None:
     sources = {"all": radius_sources(), "site": radius_sources(clients=["192.0.2.0/24", "2001:db8::/32"])}
     sources["one"] = radius_sources(clients=["192.0.2.7"])
-    clients = Clients([source for made in sources.values() for source in made])
+    clients = Clients([source.setup for made in sources.values() for source in made])
     found = {host: len(clients.at(host)) for host in ("192.0.2.7", "192.0.2.8", "::ffff:192.0.2.8", "10.1.1.1")}
     assert found == {"192.0.2.7": 3, "192.0.2.8": 2, "::ffff:192.0.2.8": 2, "10.1.1.1": 1}
     assert len(clients.at("2001:db8::1")) == 2
     assert clients.at("192.0.2.7")[0].options["clients"] == ["192.0.2.7"]
-    wrong = Clients(radius_sources(clients=["192.0.2.7/24", 17, "nowhere"]))
-    assert len(wrong.faults) == 3
-    assert all("METER_WEBHOOKS__RADIUS__APS__OPTIONS" in fault for fault in wrong.faults)
+    wrong = Clients([source.setup for source in radius_sources(clients=["192.0.2.7/24", 17, "nowhere"])])
+    assert [name for name, _ in wrong.faults] == ["aps"] * 3
 
 
 async def test_a_port_that_is_taken_is_named(port: Port) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from meter.embedded.partdir import LOOPBACK
-from meter.ingest.fetching import snmp
-from meter.ingest.fetching.snmp import SnmpTransport
-from meter.ingest.fetching.transport import Declined, TryLater
 from meter.sources.registry import VENDORS
 from meter.sources.spec import Request, Setup
+from meter.transport.asking import snmp
+from meter.transport.asking.snmp import SnmpTransport
+from meter.transport.asking.transport import Declined, TryLater
 from tests.sources.case import RECEIVED, events, setup
 from tests.sources.snmp_agent import COMMUNITY, free_udp_port, printer_agent
 

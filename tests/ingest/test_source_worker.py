@@ -8,7 +8,6 @@ from meter.catalog.load import read_catalog_text
 from meter.ingest.accept import Acceptor
 from meter.ingest.arrival import Channel
 from meter.ingest.fetching import worker as workers
-from meter.ingest.fetching.transport import TryLater
 from meter.model.errors import Unavailable
 from meter.model.wire import BODY_BYTES_MAX
 from meter.sources.spec import Feed, Fetch
@@ -17,6 +16,7 @@ from meter.store.engine import Database
 from meter.store.fetching import FeedRow, save_feed
 from meter.store.leases import LeaseLost
 from meter.store.tables import drafts, events, feeds, fetches, identities, rejections
+from meter.transport.asking.transport import TryLater
 from tests.ingest.bodies import NOW, OPERATOR, acceptor, arrival
 from tests.ingest.rows import rows
 from tests.ingest.vendor import VENDOR, Asking, api, asking, notice

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from meter.ingest.fetching.http import HttpTransport
 from meter.ingest.fetching.square import SquareTransport
 from meter.ingest.fetching.worker import SourceWorker
 from meter.ingest.setups import ConfiguredSource, Sources
@@ -24,6 +23,7 @@ from meter.sources.spec import Transport as TransportName
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
 from meter.telemetry import Telemetry
+from meter.transport.asking.http import HttpTransport
 from tests.ingest.bodies import NOW, OPERATOR, acceptor
 from tests.ingest.loopback import served
 

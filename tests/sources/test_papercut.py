@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.ingest.fetching.files import FileTransport
 from meter.model.errors import BadInput
 from meter.sources.registry import VENDORS
 from meter.sources.spec import Answer, Page, Setup
+from meter.transport.asking.files import FileTransport
 from tests.sources.case import RECEIVED, events, setup
 from tests.sources.cases.papercut import LOG
 from tests.sources.printing import billed, counting, files_answer, read_lines, refusals

@@ -3,11 +3,11 @@
 import asyncio
 from pathlib import Path
 
-from meter.ingest.fetching.http import HttpTransport
 from meter.model.wire import Parsed
 from meter.sources.printers.cups import RECOMMENDED
 from meter.sources.registry import VENDORS
 from meter.sources.spec import Lines, Setup
+from meter.transport.asking.http import HttpTransport
 from tests.sources.case import RECEIVED, events, setup
 from tests.sources.cups_server import PrintServer, print_server
 from tests.sources.printing import billed, counting

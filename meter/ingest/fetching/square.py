@@ -11,9 +11,9 @@ from square.core.api_error import ApiError
 from square.core.request_options import RequestOptions
 
 from meter.clock import Clock, now
-from meter.ingest.fetching.transport import ANSWER_BYTES_MAX, Declined, TryLater, http_host, judged, too_large
 from meter.model.errors import Broken
 from meter.sources.spec import Answer, Request, Setup
+from meter.transport.asking.transport import ANSWER_BYTES_MAX, Declined, TryLater, http_host, judged, too_large
 
 # Square answers within seconds; connecting and each read are bounded by it, and the whole by the worker.
 _TIMEOUT_S: Final = 20.0

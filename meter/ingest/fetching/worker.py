@@ -21,8 +21,6 @@ from typing import Final
 
 from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival, Channel, Receipt
-from meter.ingest.fetching.transport import Declined, Transport, TryLater
-from meter.ingest.reading import Read, guarded
 from meter.ingest.setups import ConfiguredSource, Sources
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import BODY_BYTES_MAX, Parsed
@@ -43,6 +41,8 @@ from meter.store.fetching import (
 )
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 from meter.telemetry import Telemetry, log
+from meter.transport.asking.transport import Declined, Transport, TryLater
+from meter.transport.reading import Read, guarded
 
 Receive = Callable[[Sequence[Arrival]], Awaitable[Sequence[Receipt]]]
 

@@ -1,4 +1,4 @@
-"""RADIUS accounting over UDP, as any access point or controller sends it; `meter.ingest.radius` receives it.
+"""RADIUS accounting over UDP, as any access point or controller sends it; `meter.transport.radius` receives it.
 
     datagram ─▶ attributes by their types (here) ─▶ accounting
 

@@ -19,9 +19,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from meter.ingest.mqtt_address import BrokerAddress
+from meter.log import log
 from meter.model.errors import Unavailable
-from meter.telemetry import log
+from meter.transport.mqtt_address import BrokerAddress
 
 KEEPALIVE_S: Final = 30
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -156,7 +156,7 @@ class MqttSession:
         except (OSError, TimeoutError) as error:
             self.close()
             reason = str(error) or "no answer in time"
-            message = f"the MQTT broker {self._address.shown} does not answer: {reason}; check METER_MQTT_URL"
+            message = f"the MQTT broker {self._address.shown} does not answer: {reason}; check {self._address.setting}"
             raise Unavailable(message, code="mqtt_unavailable") from error
         except BaseException:
             self.close()
@@ -293,7 +293,9 @@ class MqttSession:
             message = f"the MQTT broker {self._address.shown} does not speak this version of MQTT"
             self._connected.set_exception(ProtocolRefused(message))
         else:
-            message = f"the MQTT broker {self._address.shown} refuses the connection: {reason}; check METER_MQTT_URL"
+            message = (
+                f"the MQTT broker {self._address.shown} refuses the connection: {reason}; check {self._address.setting}"
+            )
             self._connected.set_exception(Unavailable(message, code="mqtt_refused"))
 
     def _on_subscribe(
@@ -303,7 +305,7 @@ class MqttSession:
             return
         refused = [str(reason) for reason in reasons if reason.is_failure]
         if refused:
-            message = f"the MQTT broker refuses the subscription: {refused[0]}; check METER_MQTT_TOPICS and its ACL"
+            message = f"the MQTT broker refuses the subscription: {refused[0]}; check the topics and its ACL"
             self._subscribed.set_exception(Unavailable(message, code="mqtt_refused"))
         else:
             self._subscribed.set_result(None)

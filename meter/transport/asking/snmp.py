@@ -12,8 +12,8 @@ from pysnmp.hlapi.v1arch.asyncio import CommunityData, SnmpDispatcher, UdpTransp
 from pysnmp.proto.rfc1902 import Null, ObjectIdentifier, OctetString
 
 from meter.clock import Clock, now
-from meter.ingest.fetching.transport import Declined, TryLater
 from meter.sources.spec import Answer, Request, Setup
+from meter.transport.asking.transport import Declined, TryLater
 
 # A printer that sleeps wakes up for the first question and answers the second.
 _TIMEOUT_S: Final = 2.0

@@ -15,13 +15,20 @@ _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerAddress:
-    """A broker: `tls` for mqtts. The password is never shown."""
+    """A broker: `tls` for mqtts. The password is never shown; `setting` is where its URL stands.
+
+    `ca_file`: whom to trust (PEM; None: the system's authorities). `cert_file` and `key_file`: who we are.
+    """
 
     host: str
     port: int
     tls: bool
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    setting: str = "METER_MQTT_URL"
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
 
     @property
     def shown(self) -> str:
@@ -35,24 +42,37 @@ class BrokerAddress:
         if not self.tls:
             return raw
         try:
-            return ssl.create_default_context().wrap_socket(raw, server_hostname=self.host)
+            return self._context().wrap_socket(raw, server_hostname=self.host)
         except BaseException:
             raw.close()
             raise
 
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.cert_file is not None:
+            context.load_cert_chain(self.cert_file, self.key_file)
+        return context
 
-def broker_address(url: str) -> BrokerAddress:
+
+def broker_address(
+    url: str,
+    *,
+    setting: str = "METER_MQTT_URL",
+    ca_file: str | None = None,
+    cert_file: str | None = None,
+    key_file: str | None = None,
+) -> BrokerAddress:
     """Return the address that `mqtt://[user:password@]host[:port]` (or mqtts) names.
 
-    Raises BadInput (`bad_mqtt_url`).
+    Raises BadInput (`bad_mqtt_url`) naming `setting`.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise BadInput(f"METER_MQTT_URL: {error}; use mqtt://user:password@host:port", code="bad_mqtt_url") from error
+        raise BadInput(f"{setting}: {error}; use mqtt://user:password@host:port", code="bad_mqtt_url") from error
     if parts.scheme not in _PORTS or not parts.hostname:
-        message = "METER_MQTT_URL does not name a broker; use mqtt://user:password@host:port, or mqtts:// for TLS"
+        message = f"{setting} does not name a broker; use mqtt://user:password@host:port, or mqtts:// for TLS"
         raise BadInput(message, code="bad_mqtt_url")
     return BrokerAddress(
         host=parts.hostname,
@@ -60,4 +80,8 @@ def broker_address(url: str) -> BrokerAddress:
         tls=parts.scheme == "mqtts",
         user=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
+        setting=setting,
+        ca_file=ca_file,
+        cert_file=cert_file,
+        key_file=key_file,
     )

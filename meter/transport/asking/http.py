@@ -11,7 +11,8 @@ import aiohttp
 from yarl import URL
 
 from meter.clock import Clock, monotonic_s, now
-from meter.ingest.fetching.transport import (
+from meter.sources.spec import Answer, Request, Setup, Token
+from meter.transport.asking.transport import (
     ANSWER_BYTES_MAX,
     Declined,
     TryLater,
@@ -20,7 +21,6 @@ from meter.ingest.fetching.transport import (
     passes,
     too_large,
 )
-from meter.sources.spec import Answer, Request, Setup, Token
 
 # Vendors answer within seconds or not at all.
 _TIMEOUT_S: Final = 30.0

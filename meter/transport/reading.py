@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from meter.log import log
 from meter.model.errors import BadInput
-from meter.telemetry import log
 
 Read = TypeVar("Read")
 

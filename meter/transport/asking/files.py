@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 
 from meter.clock import Clock, now
-from meter.ingest.fetching.transport import Declined, TryLater
 from meter.model.event import Json
 from meter.sources.spec import Answer, Request, Setup
+from meter.transport.asking.transport import Declined, TryLater
 
 # A day's log of a large site has a few megabytes.
 FILE_BYTES_MAX: Final = 32 * 1024 * 1024

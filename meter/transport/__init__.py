@@ -1,0 +1,1 @@
+"""Shells that carry bytes, for the gateway and for the agent on site alike."""

@@ -1,0 +1,1 @@
+"""Ways of asking devices and vendors (decision 0011)."""
