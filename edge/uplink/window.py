@@ -1,0 +1,139 @@
+"""What goes next, what waits for its acknowledgement, and when it goes again. Pure (decision 0015).
+
+    spool:   1 2 3 ────────────── backlog ────────────── last at connection │ fresh ─────▶
+                   ▲ backlog's cursor                                       │        ▲ fresh cursor
+    in flight: messages of both, each until the gateway has acknowledged every sequence in it
+
+An acknowledgement of the broker's counts nothing here: the spool has its events until the gateway says that they are
+committed. Times are seconds of a clock that never goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+Lane: TypeAlias = Literal["fresh", "backlog"]
+
+# Twenty messages of a hundred events: two seconds of the most that a gateway takes, and far below a broker's queue.
+MESSAGES_MAX: Final = 20
+# Kept for what is fresh while a backlog drains: a door's event does not wait behind a week of them.
+FRESH_MESSAGES: Final = 5
+# A commit takes milliseconds; what has not come back after this was lost on the way, or the gateway is away.
+RESEND_FIRST_S: Final = 10.0
+RESEND_MAX_S: Final = 300.0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Message:
+    """Events that were sent together. `left` are the sequences not yet acknowledged; `tries` counts the sendings."""
+
+    lane: Lane
+    left: set[int]
+    due_s: float
+    tries: int = 1
+
+
+class Window:
+    """The sending side of one spool. Every method leaves it whole, whatever order they are called in."""
+
+    def __init__(self, *, messages_max: int = MESSAGES_MAX, fresh_messages: int = FRESH_MESSAGES) -> None:
+        """Begin without a connection: nothing may be sent."""
+        self._messages_max = messages_max
+        self._fresh_messages = fresh_messages
+        self._messages: list[Message] = []
+        self._message_of: dict[int, Message] = {}
+        self._connected = False
+        # Both ends of the backlog: what was sent of it, and where what is fresh begins.
+        self._sent = 0
+        self._boundary = 0
+        # What is fresh: what was sent of it, and the last that there is.
+        self._fresh = 0
+        self._last = 0
+
+    @property
+    def messages(self) -> int:
+        """Return how many messages are in flight."""
+        return len(self._messages)
+
+    @property
+    def drained(self) -> bool:
+        """Tell whether everything that there is was sent on this connection."""
+        return self._sent >= self._boundary and self._fresh >= self._last
+
+    def connected(self, last: int) -> None:
+        """Start over: what was in flight may have been lost, and everything up to `last` is backlog."""
+        self.disconnected()
+        self._connected = True
+        self._sent = 0
+        self._boundary = self._fresh = self._last = last
+
+    def disconnected(self) -> None:
+        """Send nothing more; what was in flight is not forgotten by the spool."""
+        self._connected = False
+        self._messages.clear()
+        self._message_of.clear()
+
+    def committed(self, last: int) -> None:
+        """Take note that the spool holds events up to `last`."""
+        self._last = max(self._last, last)
+
+    def wants(self) -> Lane | None:
+        """Return from where the next message is to be filled; None: there is nothing to send or no room."""
+        if not self._connected or len(self._messages) >= self._messages_max:
+            return None
+        if self._fresh < self._last:
+            return "fresh"
+        backlog = sum(message.lane == "backlog" for message in self._messages)
+        if self._sent < self._boundary and backlog < self._messages_max - self._fresh_messages:
+            return "backlog"
+        return None
+
+    def span(self, lane: Lane) -> tuple[int, int]:
+        """Return between which sequences the lane goes on: after the first, up to the second."""
+        return (self._fresh, self._last) if lane == "fresh" else (self._sent, self._boundary)
+
+    def sent(self, lane: Lane, sequences: Sequence[int], *, at_s: float) -> Message | None:
+        """Take note of a message with these events, ascending, of the lane's span; None where there were none left."""
+        if not sequences:
+            self._pass(lane, self.span(lane)[1])
+            return None
+        message = Message(lane=lane, left=set(sequences), due_s=at_s + RESEND_FIRST_S)
+        self._messages.append(message)
+        self._message_of.update(dict.fromkeys(sequences, message))
+        self._pass(lane, sequences[-1])
+        return message
+
+    def _pass(self, lane: Lane, sequence: int) -> None:
+        if lane == "fresh":
+            self._fresh = sequence
+        else:
+            self._sent = sequence
+
+    def acknowledged(self, up_to: int, also: Collection[int]) -> None:
+        """Let go what the gateway has committed: every sequence up to `up_to`, and those in `also`."""
+        self._release(sequence for sequence in list(self._message_of) if sequence <= up_to)
+        self._release(also)
+
+    def _release(self, sequences: Iterable[int]) -> None:
+        for sequence in sequences:
+            message = self._message_of.pop(sequence, None)
+            if message is None:
+                continue
+            message.left.discard(sequence)
+            if not message.left:
+                self._messages.remove(message)
+
+    def overdue(self, at_s: float) -> Sequence[Message]:
+        """Return the messages whose time has come, the longest due first."""
+        return sorted((one for one in self._messages if one.due_s <= at_s), key=lambda one: one.due_s)
+
+    def again(self, message: Message, *, at_s: float) -> None:
+        """Take note that what is left of a message was sent again; the next time comes twice as late."""
+        message.tries += 1
+        message.due_s = at_s + min(RESEND_FIRST_S * 2 ** (message.tries - 1), RESEND_MAX_S)
+
+    def next_due_s(self) -> float | None:
+        """Return when the first message is due again; None: nothing is in flight."""
+        return min((message.due_s for message in self._messages), default=None)

@@ -1,0 +1,162 @@
+"""The window: everything goes, nothing is let go unacknowledged, and what is fresh does not wait behind a backlog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from edge.uplink.window import FRESH_MESSAGES, MESSAGES_MAX, RESEND_FIRST_S, RESEND_MAX_S, Message, Window
+
+EVENTS_MAX: Final = 5
+
+
+@dataclass(slots=True)
+class Spool:
+    """What the real one answers: what is not acknowledged, in order."""
+
+    last: int = 0
+    acknowledged: set[int] = field(default_factory=set)
+
+    def unsent(self, after: int, up_to: int) -> list[int]:
+        waiting = (number for number in range(after + 1, up_to + 1) if number not in self.acknowledged)
+        return [number for number, _ in zip(waiting, range(EVENTS_MAX), strict=False)]
+
+
+def send(window: Window, spool: Spool, at_s: float = 0.0) -> Message | None:
+    """Send the next message, passing over spans that are acknowledged already."""
+    while (lane := window.wants()) is not None:
+        sequences = spool.unsent(*window.span(lane))
+        message = window.sent(lane, sequences, at_s=at_s)
+        if message is not None:
+            return message
+    return None
+
+
+class Sending(RuleBasedStateMachine):
+    """A spool, a window, and a gateway that commits some of what it gets and tells of some of that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spool, self.window = Spool(), Window(messages_max=4, fresh_messages=1)
+        self.at_s = 0.0
+        self.connected = False
+        self.there: set[int] = set()  # sent on this connection or an earlier one, and not lost
+        self.stored: set[int] = set()
+
+    @rule(count=st.integers(1, 12))
+    def hear(self, count: int) -> None:
+        self.spool.last += count
+        self.window.committed(self.spool.last)
+
+    @rule()
+    def connect(self) -> None:
+        self.window.connected(self.spool.last)
+        self.connected = True
+
+    @rule()
+    def lose_connection(self) -> None:
+        self.window.disconnected()
+        self.connected = False
+
+    @rule(lost=st.booleans())
+    def send_one(self, *, lost: bool) -> None:
+        message = send(self.window, self.spool, self.at_s)
+        assert message is None or self.connected
+        if message is not None and not lost:
+            self.there |= message.left
+
+    @precondition(lambda self: self.there)
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        some = data.draw(st.sets(st.sampled_from(sorted(self.there)), min_size=1))
+        self.stored |= some
+
+    @rule(told=st.booleans())
+    def acknowledge(self, *, told: bool) -> None:
+        up_to = 0
+        while up_to + 1 in self.stored:
+            up_to += 1
+        if told:  # an acknowledgement may be lost
+            self.spool.acknowledged |= self.stored
+            self.window.acknowledged(up_to, [number for number in self.stored if number > up_to])
+
+    @rule(wait_s=st.floats(0, 600))
+    def resend(self, wait_s: float) -> None:
+        self.at_s += wait_s
+        for message in self.window.overdue(self.at_s):
+            self.there |= message.left
+            self.window.again(message, at_s=self.at_s)
+            assert self.at_s + RESEND_FIRST_S <= message.due_s <= self.at_s + RESEND_MAX_S
+
+    @invariant()
+    def bounded(self) -> None:
+        assert self.window.messages <= 4
+
+    def teardown(self) -> None:
+        """Once everything works, everything arrives and nothing stays in flight."""
+        self.window.connected(self.spool.last)
+        for _ in range(self.spool.last + 2):
+            while (message := send(self.window, self.spool, self.at_s)) is not None:
+                self.stored |= message.left
+            self.spool.acknowledged |= self.stored
+            self.window.acknowledged(0, sorted(self.stored))
+        assert self.stored >= set(range(1, self.spool.last + 1))
+        assert self.window.messages == 0
+        assert self.window.drained
+
+
+TestSending = Sending.TestCase
+TestSending.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_what_is_fresh_overtakes_a_backlog() -> None:
+    spool, window = Spool(last=1_000), Window()
+    window.connected(spool.last)
+    while send(window, spool):
+        pass
+    assert window.messages == MESSAGES_MAX - FRESH_MESSAGES  # the rest is kept for what is fresh
+    spool.last += 1
+    window.committed(spool.last)
+    message = send(window, spool)
+    assert message is not None
+    assert message.left == {1_001}
+
+
+def test_a_backlog_alone_does_not_wait_for_what_is_fresh() -> None:
+    spool, window = Spool(last=EVENTS_MAX * MESSAGES_MAX), Window()
+    window.connected(spool.last)
+    sent = 0
+    while not window.drained:
+        message = send(window, spool)
+        if message is None:
+            raise AssertionError
+        sent += len(message.left)
+        spool.acknowledged |= message.left
+        window.acknowledged(0, list(message.left))
+    assert sent == spool.last
+
+
+def test_an_acknowledged_event_of_a_message_is_not_sent_again() -> None:
+    spool, window = Spool(last=3), Window()
+    window.connected(spool.last)
+    message = send(window, spool)
+    window.acknowledged(1, [3])
+    assert message is not None
+    assert [one.left for one in window.overdue(RESEND_FIRST_S)] == [{2}]
+    assert window.next_due_s() == RESEND_FIRST_S
+    assert not window.overdue(RESEND_FIRST_S - 0.1)
+
+
+def test_a_new_connection_sends_again_what_was_in_flight() -> None:
+    spool, window = Spool(last=2), Window()
+    window.connected(spool.last)
+    assert send(window, spool) is not None
+    window.connected(spool.last)
+    assert window.messages == 0
+    message = send(window, spool)
+    assert message is not None
+    assert message.left == {1, 2}
