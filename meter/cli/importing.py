@@ -22,9 +22,10 @@ from meter.config import Settings, load_settings
 from meter.ingest.accept import Acceptor
 from meter.ingest.importing.rows import Extract, RowEvent, extract
 from meter.ingest.importing.run import Imported, Importer
-from meter.ingest.setups import ConfiguredSource, Sources
+from meter.ingest.setups import Sources
 from meter.model.errors import BadInput
 from meter.model.wire import Refusal
+from meter.sources.setups import ConfiguredSource
 from meter.sources.spec import Lines
 from meter.sources.table import TABLE_BYTES_MAX
 from meter.telemetry import Telemetry

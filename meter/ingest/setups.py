@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Final
 
 from meter.config import WebhookSettings, variable_of
-from meter.model.errors import BadInput
-from meter.model.instant import zone
-from meter.sources.options import options_of
 from meter.sources.registry import VENDORS
+from meter.sources.setups import ConfiguredSource, configured
 from meter.sources.spec import Setup, Vendor
-
-_NEEDED: Final = {"url": "url (as registered with the vendor)"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfiguredSource:
-    """A source; `faults` names each setting that keeps it from working, a line each."""
-
-    vendor: Vendor
-    setup: Setup
-    faults: tuple[str, ...] = ()
-    every_s: int | None = None
-    apply_drafts: bool = False
 
 
 class Sources:
@@ -60,32 +43,15 @@ class Sources:
 
 
 def _source(vendor_name: str, vendor: Vendor, name: str, given: WebhookSettings) -> ConfiguredSource:
-    place = variable_of("webhooks", vendor_name, name)
-    options, wrong = options_of(vendor.options, given.options)
-    # A variable that was never filled in is no secret: everybody would know it.
-    told = (secret.get_secret_value() for secret in given.secrets)
     setup = Setup(
         vendor=vendor_name,
         name=name,
         site=given.site or "",
-        secrets=tuple(secret for secret in told if secret.strip()),
+        secrets=tuple(secret.get_secret_value() for secret in given.secrets),
         url=given.url,
         timezone=given.timezone,
         api_base=given.api_base,
-        api_key=None if given.api_key is None else given.api_key.get_secret_value() or None,
-        options=options,
+        api_key=None if given.api_key is None else given.api_key.get_secret_value(),
     )
-    faults = [f"{place}__OPTIONS: {fault}" for fault in wrong]
-    # In the order in which Setup names them.
-    missing = [field.name for field in fields(Setup) if field.name in vendor.needs and not getattr(setup, field.name)]
-    if missing:
-        needed = [_NEEDED.get(field.name, field.name) for field in fields(Setup) if field.name in vendor.needs]
-        listed = " and ".join(filter(None, [", ".join(needed[:-1]), needed[-1]]))
-        faults.append(f"{place}: needs {listed}; not set: {', '.join(missing)}")
-    try:
-        zone(given.timezone)
-    except BadInput as error:
-        faults.append(f"{place}__TIMEZONE: {error.detail}")
-    return ConfiguredSource(
-        vendor=vendor, setup=setup, faults=tuple(faults), every_s=given.every_s, apply_drafts=given.apply
-    )
+    place = variable_of("webhooks", vendor_name, name)
+    return configured(vendor, setup, given.options, place=place, every_s=given.every_s, apply_drafts=given.apply)

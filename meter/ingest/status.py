@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meter.ingest.setups import ConfiguredSource, Sources
+from meter.ingest.setups import Sources
+from meter.sources.setups import ConfiguredSource
 from meter.store.fetching import Backlog, FeedRow, SourceState, backlogs, feed_rows
 
 

@@ -12,10 +12,11 @@ from meter.ingest.arrival import Arrival
 from meter.ingest.batcher import Batcher
 from meter.ingest.http import OperatorName, arrivals_of, committed, require_operator, results_answer
 from meter.ingest.samples import SAMPLE_BYTES_MAX, Samples, keep_sample
-from meter.ingest.setups import ConfiguredSource, Sources
+from meter.ingest.setups import Sources
 from meter.model.errors import BadInput
 from meter.model.wire import Parsed
 from meter.sources.make import refused
+from meter.sources.setups import ConfiguredSource
 from meter.sources.signature import require_token
 from meter.sources.spec import Delivery, Hook, Lines, Reading, Reply, Setup, Vendor
 from meter.telemetry import Telemetry

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from meter.ingest.arrival import Arrival
-from meter.ingest.setups import ConfiguredSource
 from meter.sources.registry import VENDORS
+from meter.sources.setups import ConfiguredSource
 from meter.store.drafts import apply_open
 from meter.store.tables import events, fetches
 from tests.booking.space import CATALOG, LATER, Space, open_space

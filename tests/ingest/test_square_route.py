@@ -12,9 +12,9 @@ import pytest
 
 from meter.ingest.arrival import Arrival
 from meter.ingest.fetching.square import SquareTransport
-from meter.ingest.setups import ConfiguredSource
 from meter.model.errors import BadInput
 from meter.sources.pos.square import SIGNATURE_HEADER, SQUARE, check, read, signature
+from meter.sources.setups import ConfiguredSource
 from meter.sources.spec import Setup
 from meter.store.engine import Database
 from meter.store.tables import events, feeds, fetches, rejections

@@ -13,11 +13,12 @@ from aiohttp import web
 
 from meter.ingest.fetching.square import SquareTransport
 from meter.ingest.fetching.worker import SourceWorker
-from meter.ingest.setups import ConfiguredSource, Sources
+from meter.ingest.setups import Sources
 from meter.model.event import Json
 from meter.model.wire import Parsed
 from meter.sources.fields import Fields
 from meter.sources.make import usage_event
+from meter.sources.setups import ConfiguredSource
 from meter.sources.spec import Answer, Covers, Feed, Fetch, Page, Reading, Request, Setup, Vendor
 from meter.sources.spec import Transport as TransportName
 from meter.store.engine import Database

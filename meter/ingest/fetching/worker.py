@@ -21,10 +21,11 @@ from typing import Final
 
 from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival, Channel, Receipt
-from meter.ingest.setups import ConfiguredSource, Sources
+from meter.ingest.setups import Sources
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import BODY_BYTES_MAX, Parsed
 from meter.sources.make import refused
+from meter.sources.setups import ConfiguredSource
 from meter.sources.spec import Answer, Feed, Request, Setup
 from meter.sources.spec import Transport as TransportName
 from meter.store.drafts import APPLIED_MAX, apply_open
