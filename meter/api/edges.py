@@ -7,7 +7,7 @@ from aiohttp import web
 from meter.api.routing import JSON, InstantText, Model, Route, json_answer, principal_of
 from meter.api.services import Services
 from meter.model.instant import instant_text
-from meter.store.edges import EdgeState, list_edges
+from meter.store.edge_states import EdgeState, list_edges
 
 
 class EdgeJson(Model, kw_only=True):
@@ -61,9 +61,9 @@ def _json(state: EdgeState) -> EdgeJson:
         site=state.site,
         edge=state.edge,
         boot=state.boot,
-        last_sequence=state.last_sequence,
-        up_to=state.up_to,
-        holes=list(state.holes),
+        last_sequence=state.marks.last,
+        up_to=state.marks.up_to,
+        holes=list(state.marks.holes),
         complete_until=None if state.complete_until is None else instant_text(state.complete_until),
         clock_offset_ms=state.clock_offset_ms,
         last=instant_text(state.last_at),

@@ -1,4 +1,4 @@
-"""What each on-site agent has had taken in: everything up to a sequence, some beyond it, and what that completes.
+"""What each on-site agent has had taken in: its marks, how far they make its site complete, its latest heartbeat.
 
     agent:  newest of its boots' marks           site:  slowest of its agents           no agent: no mark
 
@@ -8,23 +8,22 @@ stored too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.model.event import Json
 from meter.store.bulk import insert_many
+from meter.store.engine import encode_json
+from meter.store.marks import Marks, advance, joined, marks_of, told
 from meter.store.tables import edges
 
-# An agent's window of unacknowledged events is a few hundred; beyond this a hole is not going to fill soon.
-ALSO_MAX: Final = 4_096
 # No boot is known of an agent that marks nothing but its name.
 NO_BOOT: Final = 0
-EDGES_LISTED_MAX: Final = 1_000
 
 
 class Heartbeat(NamedTuple):
@@ -34,9 +33,16 @@ class Heartbeat(NamedTuple):
     until: datetime
 
 
+class Said(NamedTuple):
+    """What a heartbeat says of its agent, for people."""
+
+    sequence: int | None
+    data: Mapping[str, Json]
+
+
 @dataclass(slots=True, kw_only=True)
 class EdgeReport:
-    """What one batch brought from one agent and boot: sequences, and what a heartbeat says."""
+    """What one batch brought from one agent and boot: sequences, and what its heartbeats say, the newest in `said`."""
 
     site: str
     edge: str
@@ -44,47 +50,32 @@ class EdgeReport:
     sequences: set[int] = field(default_factory=set)
     clock_offset_ms: int | None = None
     heartbeats: list[Heartbeat] = field(default_factory=list)
+    said: Said | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
         """Return what tells one agent's boot from another."""
         return self.site, self.edge, self.boot
 
+    def hear(self, said: Said) -> None:
+        """Take what a heartbeat says, unless a newer one of this batch has spoken."""
+        if self.said is None or self.said.sequence is None or (said.sequence or 0) >= self.said.sequence:
+            self.said = said
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeProgress:
-    """What an agent may forget: every sequence up to `up_to`, and those in `also`."""
+    """What an agent may forget: every sequence up to `up_to`, and those in `also`.
+
+    `unmarked` are those of the batch that it may not: they would have made more ranges than are kept.
+    """
 
     site: str
     edge: str
     boot: int
     up_to: int
     also: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeState:
-    """One agent's boot as listed: `holes` are the missing ranges, both ends included."""
-
-    site: str
-    edge: str
-    boot: int
-    last_sequence: int
-    up_to: int
-    holes: tuple[tuple[int, int], ...]
-    complete_until: datetime | None
-    clock_offset_ms: int | None
-    last_at: datetime
-
-
-def advance(up_to: int, also: Iterable[int], arrived: Collection[int]) -> tuple[int, list[int]]:
-    """Return progress after `arrived`: `up_to` as far as nothing is missing, and what lies beyond, in order."""
-    beyond = sorted({sequence for sequence in (*also, *arrived) if sequence > up_to})
-    reached = 0
-    while reached < len(beyond) and beyond[reached] == up_to + 1:
-        up_to += 1
-        reached += 1
-    return up_to, beyond[reached:]
+    unmarked: frozenset[int] = frozenset()
 
 
 def heed(up_to: int, heartbeats: Iterable[Heartbeat]) -> tuple[datetime | None, Heartbeat | None]:
@@ -94,49 +85,51 @@ def heed(up_to: int, heartbeats: Iterable[Heartbeat]) -> tuple[datetime | None, 
     return max(counted, default=None), max(waiting, default=None, key=lambda beat: (beat.sequence or 0, beat.until))
 
 
-def holes(up_to: int, also: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Return the missing ranges below the last known sequence, both ends included."""
-    return tuple((left + 1, right - 1) for left, right in pairwise([up_to, *also]) if right - left > 1)
-
-
+# A heartbeat that comes again says nothing new, and is no sign of life either: a broker may have kept it.
+_NEWER: Final = "excluded.said IS NOT NULL AND coalesce(excluded.said_sequence > edges.said_sequence, true)"
 _TOUCH: Final = insert_many(
     edges,
-    ("operator", "site", "edge", "boot", "clock_offset_ms", "last_at"),
-    """ON CONFLICT (operator, site, edge, boot) DO UPDATE
+    ("operator", "site", "edge", "boot", "clock_offset_ms", "last_at", "said", "said_sequence", "heartbeat_at"),
+    f"""ON CONFLICT (operator, site, edge, boot) DO UPDATE
           SET last_at = greatest(edges.last_at, excluded.last_at),
-              clock_offset_ms = coalesce(excluded.clock_offset_ms, edges.clock_offset_ms)
-       RETURNING site, edge, boot, up_to, also, complete_until, heartbeat_sequence, heartbeat_until""",
+              clock_offset_ms = coalesce(excluded.clock_offset_ms, edges.clock_offset_ms),
+              said = CASE WHEN {_NEWER} THEN excluded.said ELSE edges.said END,
+              said_sequence = CASE WHEN {_NEWER} THEN excluded.said_sequence ELSE edges.said_sequence END,
+              heartbeat_at = CASE WHEN {_NEWER} THEN excluded.heartbeat_at ELSE edges.heartbeat_at END
+       RETURNING site, edge, boot, up_to, also, beyond, complete_until, heartbeat_sequence, heartbeat_until""",  # noqa: S608 -- SQL of ours
 )
 _ADVANCE: Final = text(
     """
-    UPDATE edges SET up_to = g.up_to, also = CAST(g.also AS bigint[]), complete_until = g.complete_until,
+    UPDATE edges SET up_to = g.up_to, also = '{}', beyond = CAST(g.beyond AS bigint[]),
+                     complete_until = g.complete_until,
                      heartbeat_sequence = g.heartbeat_sequence, heartbeat_until = g.heartbeat_until
       FROM unnest(CAST(:sites AS text[]), CAST(:edges AS text[]), CAST(:boots AS bigint[]), CAST(:up_tos AS bigint[]),
-                  CAST(:alsos AS text[]), CAST(:complete_untils AS timestamptz[]),
+                  CAST(:beyonds AS text[]), CAST(:complete_untils AS timestamptz[]),
                   CAST(:heartbeat_sequences AS bigint[]), CAST(:heartbeat_untils AS timestamptz[]))
-           AS g (site, edge, boot, up_to, also, complete_until, heartbeat_sequence, heartbeat_until)
+           AS g (site, edge, boot, up_to, beyond, complete_until, heartbeat_sequence, heartbeat_until)
      WHERE edges.operator = :operator AND edges.site = g.site AND edges.edge = g.edge AND edges.boot = g.boot
     """
 )
-
-
-# Of each agent whichever boot has come furthest: a fresh spool begins where the lost one ended, or before.
+# Of each agent whichever boot has come furthest: a fresh spool begins where the lost one ended, or before. An agent
+# that was retired counts again with the first thing that is heard of it.
+_AGENTS: Final = """
+    SELECT e.site, e.edge, max(e.complete_until) AS complete_until
+      FROM edges AS e
+      LEFT JOIN edge_retirements AS r ON (r.operator, r.site, r.edge) = (e.operator, e.site, e.edge)
+     WHERE e.operator = :operator
+     GROUP BY e.site, e.edge
+    HAVING coalesce(max(e.last_at) > max(r.at), true)
+"""
 _SITES: Final = text(
-    """
+    f"""
     SELECT site, CASE WHEN bool_and(complete_until IS NOT NULL) THEN min(complete_until) END AS complete_until
-      FROM (SELECT site, edge, max(complete_until) AS complete_until
-              FROM edges WHERE operator = :operator GROUP BY site, edge) AS agents
+      FROM ({_AGENTS}) AS agents
      GROUP BY site
      ORDER BY site
-    """
+    """  # noqa: S608 -- SQL of ours
 )
 _EDGES: Final = text(
-    """
-    SELECT site, edge, max(complete_until) AS complete_until
-      FROM edges WHERE operator = :operator AND site = ANY(CAST(:sites AS text[]))
-     GROUP BY site, edge
-     ORDER BY site, edge
-    """
+    f"SELECT * FROM ({_AGENTS}) AS agents WHERE site = ANY(CAST(:sites AS text[])) ORDER BY site, edge"  # noqa: S608 -- SQL of ours
 )
 
 
@@ -150,28 +143,28 @@ async def record_progress(
     ordered = sorted(reports, key=lambda report: report.key)
     if not ordered:
         return []
-    touched = await connection.execute(
-        _TOUCH,
-        {
-            "operator": [operator] * len(ordered),
-            "site": [report.site for report in ordered],
-            "edge": [report.edge for report in ordered],
-            "boot": [report.boot for report in ordered],
-            "clock_offset_ms": [report.clock_offset_ms for report in ordered],
-            "last_at": [at] * len(ordered),
-        },
-    )
-    before = {(row.site, row.edge, row.boot): row for row in touched}
-    told, changed = [], []
+    before = await _touched(connection, operator, ordered, at=at)
+    progress, changed = [], []
     for report in ordered:
         row = before[report.key]
-        up_to, also = advance(row.up_to, row.also, report.sequences)
-        after = _progressed(row, report, up_to, also[:ALSO_MAX])
-        if after != tuple(row)[3:]:
+        known = joined(marks_of(row.up_to, row.beyond), row.also)
+        marks = advance(known, report.sequences)
+        after = _progressed(row, report, marks)
+        stood = _Progress(
+            marks_of(row.up_to, row.beyond), row.complete_until, row.heartbeat_sequence, row.heartbeat_until
+        )
+        if row.also or after != stood:
             changed.append((report, after))
         if report.sequences:
-            told.append(
-                EdgeProgress(site=report.site, edge=report.edge, boot=report.boot, up_to=up_to, also=tuple(also))
+            progress.append(
+                EdgeProgress(
+                    site=report.site,
+                    edge=report.edge,
+                    boot=report.boot,
+                    up_to=marks.up_to,
+                    also=told(marks, report.sequences),
+                    unmarked=frozenset(sequence for sequence in report.sequences if sequence not in marks),
+                )
             )
     if changed:
         await connection.execute(
@@ -181,35 +174,55 @@ async def record_progress(
                 "sites": [report.site for report, _ in changed],
                 "edges": [report.edge for report, _ in changed],
                 "boots": [report.boot for report, _ in changed],
-                "up_tos": [after.up_to for _, after in changed],
-                "alsos": ["{" + ",".join(map(str, after.also)) + "}" for _, after in changed],
+                "up_tos": [after.marks.up_to for _, after in changed],
+                "beyonds": ["{" + ",".join(map(str, after.marks.bounds)) + "}" for _, after in changed],
                 "complete_untils": [after.complete_until for _, after in changed],
                 "heartbeat_sequences": [after.heartbeat_sequence for _, after in changed],
                 "heartbeat_untils": [after.heartbeat_until for _, after in changed],
             },
         )
-    return told
+    return progress
+
+
+async def _touched(
+    connection: AsyncConnection, operator: str, ordered: Collection[EdgeReport], *, at: datetime
+) -> dict[tuple[str, str, int], Row[Any]]:
+    """Return each report's row, made where there was none, locked, with what the report says at once."""
+    said = [report.said for report in ordered]
+    touched = await connection.execute(
+        _TOUCH,
+        {
+            "operator": [operator] * len(ordered),
+            "site": [report.site for report in ordered],
+            "edge": [report.edge for report in ordered],
+            "boot": [report.boot for report in ordered],
+            "clock_offset_ms": [report.clock_offset_ms for report in ordered],
+            "last_at": [at] * len(ordered),
+            "said": [None if one is None else encode_json(one.data) for one in said],
+            "said_sequence": [None if one is None else one.sequence for one in said],
+            "heartbeat_at": [None if one is None else at for one in said],
+        },
+    )
+    return {(row.site, row.edge, row.boot): row for row in touched}
 
 
 class _Progress(NamedTuple):
     """What a row says of progress."""
 
-    up_to: int
-    also: list[int]
+    marks: Marks
     complete_until: datetime | None
     heartbeat_sequence: int | None
     heartbeat_until: datetime | None
 
 
-def _progressed(row: Row[Any], report: EdgeReport, up_to: int, also: list[int]) -> _Progress:
+def _progressed(row: Row[Any], report: EdgeReport, marks: Marks) -> _Progress:
     heartbeats = list(report.heartbeats)
     if row.heartbeat_until is not None:
         heartbeats.append(Heartbeat(row.heartbeat_sequence, row.heartbeat_until))
-    counted, waiting = heed(up_to, heartbeats)
+    counted, waiting = heed(marks.up_to, heartbeats)
     known = [until for until in (row.complete_until, counted) if until is not None]
     return _Progress(
-        up_to,
-        also,
+        marks,
         max(known, default=None),
         None if waiting is None else waiting.sequence,
         None if waiting is None else waiting.until,
@@ -217,7 +230,7 @@ def _progressed(row: Row[Any], report: EdgeReport, up_to: int, also: list[int]) 
 
 
 async def site_marks(connection: AsyncConnection, operator: str) -> dict[str, datetime | None]:
-    """Return up to when each site that has had an agent is complete; None where one of them has not said so yet."""
+    """Return up to when each site that has an agent is complete; None where one of them has not said so yet."""
     rows = await connection.execute(_SITES, {"operator": operator})
     return {row.site: row.complete_until for row in rows}
 
@@ -231,26 +244,3 @@ async def edge_marks(
     for row in rows:
         found.setdefault(row.site, {})[row.edge] = row.complete_until
     return found
-
-
-async def list_edges(connection: AsyncConnection, operator: str, *, site: str | None = None) -> list[EdgeState]:
-    """Return the agents of the operator (or of one site), each boot by itself, the newest boot first."""
-    query = select(edges).where(edges.c.operator == operator)
-    if site is not None:
-        query = query.where(edges.c.site == site)
-    query = query.order_by(edges.c.site, edges.c.edge, edges.c.boot.desc()).limit(EDGES_LISTED_MAX)
-    return [_state(row) for row in await connection.execute(query)]
-
-
-def _state(row: Row[Any]) -> EdgeState:
-    return EdgeState(
-        site=row.site,
-        edge=row.edge,
-        boot=row.boot,
-        last_sequence=max(row.up_to, *row.also, 0),
-        up_to=row.up_to,
-        holes=holes(row.up_to, row.also),
-        complete_until=row.complete_until,
-        clock_offset_ms=row.clock_offset_ms,
-        last_at=row.last_at,
-    )

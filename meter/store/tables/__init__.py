@@ -10,7 +10,7 @@ from meter.store.tables.books import deferrals, entries
 from meter.store.tables.delivery import lanes, outbox
 from meter.store.tables.directory import accounts, grants, identities, member_accounts, members, subscriptions
 from meter.store.tables.gathering import export_billers, export_buckets, export_cursors
-from meter.store.tables.incoming import edges, event_keys, events, held_events, refunds, revisions
+from meter.store.tables.incoming import edge_retirements, edges, event_keys, events, held_events, refunds, revisions
 from meter.store.tables.invoices import invoices
 from meter.store.tables.oauth import oauth_tokens
 from meter.store.tables.progress import checkpoints, leases, rating_cursors, refolds, wakes
@@ -30,6 +30,7 @@ __all__ = [
     "doubtful_times",
     "drafts",
     "draws",
+    "edge_retirements",
     "edges",
     "entries",
     "event_keys",

@@ -85,7 +85,7 @@ held_events = Table(  # ahead of the clock: listed as future_time, folded when t
     Index("held_events_due_idx", "operator", "time"),
 )
 
-edges = Table(  # what each agent has had acknowledged: everything up to `up_to`, and `also`
+edges = Table(  # what each agent has had acknowledged: everything up to `up_to`, and `beyond`
     "edges",
     metadata,
     operator(),
@@ -93,12 +93,31 @@ edges = Table(  # what each agent has had acknowledged: everything up to `up_to`
     Column("edge", Id, nullable=False),
     Column("boot", BigInteger, nullable=False),
     Column("up_to", BigInteger, nullable=False, server_default=text("0")),
+    # Single sequences, as the version before keeps them while it serves on; taken over into `beyond`.
     Column("also", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    # First and last of each range behind a hole, in turn.
+    Column("beyond", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
     Column("clock_offset_ms", BigInteger),
     Column("complete_until", When),
     # The newest heartbeat that does not count yet: something below its sequence is still to come.
     Column("heartbeat_sequence", BigInteger),
     Column("heartbeat_until", When),
     Column("last_at", When, nullable=False),
+    # The latest heartbeat: what it says of its agent, under which sequence, and when it came.
+    Column("said", JSONB),
+    Column("said_sequence", BigInteger),
+    Column("heartbeat_at", When),
     PrimaryKeyConstraint("operator", "site", "edge", "boot"),
+)
+
+edge_retirements = Table(  # agents that somebody said are gone for good; they count again once they are heard of
+    "edge_retirements",
+    metadata,
+    operator(),
+    Column("site", Id, nullable=False),
+    Column("edge", Id, nullable=False),
+    Column("at", When, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),  # a key's id, or the command line
+    PrimaryKeyConstraint("operator", "site", "edge", "at"),
 )
