@@ -28,6 +28,8 @@ _CURRENCY: Final = re.compile(r"[A-Z]{2,12}", re.ASCII)
 _UNSAFE: Final = frozenset("%")
 # What ends a name, a value or a description of hledger's, or begins a comment there.
 _UNSAFE_ACCOUNT: Final = frozenset('%;"()[]{}')
+# Two blanks end a name of hledger's; those around it are none of it.
+_BLANKS: Final = re.compile("(?<= ) +|^ +| +$")
 _UNSAFE_PAYEE: Final = frozenset('%;|"()')
 _UNSAFE_TEXT: Final = frozenset("%;|")
 _UNSAFE_TAG: Final = frozenset("%;,")
@@ -99,7 +101,11 @@ def _is_plain(char: str) -> bool:
 @lru_cache(maxsize=4096)
 def hledger_account(name: str) -> str:
     """Return an account as hledger reads it: any text without a second blank, a comment's start or brackets."""
-    return clean(" ".join(name.split(" ")), _UNSAFE_ACCOUNT)
+    return _name(name, _UNSAFE_ACCOUNT)
+
+
+def _name(text: str, unsafe: frozenset[str]) -> str:
+    return _BLANKS.sub(lambda blanks: _percent(blanks[0]), clean(text, unsafe))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +182,7 @@ def _hledger_head(site: str, day: date) -> str:
 
 
 def _payee(entry: JournalEntry) -> str:
-    return clean(entry.dimensions.get("account", "") or "-", _UNSAFE_PAYEE)
+    return _name(entry.dimensions.get("account", "") or "-", _UNSAFE_PAYEE)
 
 
 def _hledger_declarations(entry: JournalEntry) -> tuple[str, ...]:
