@@ -35,7 +35,7 @@ def configured(
     every_s: int | None = None,
     apply_drafts: bool = False,
 ) -> ConfiguredSource:
-    """Return the source with its options filled in, and each fault by the name of the setting, which begins with `place`.
+    """Return the source with its options filled in, and each fault by the name of its setting below `place`.
 
     A secret that is blank is none: everybody would know it.
     """

@@ -1,0 +1,125 @@
+"""The agent's settings: one tree from file, environment and secrets' files; every fault at once, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from edge.config import ConfigFault, EdgeSettings, load_settings
+
+FILE = """
+site = "berlin"
+heartbeat_s = 10
+
+[gateway]
+mqtt_url = "mqtts://berlin:secret@meter.example:8883"
+
+[spool]
+bytes_max = 33554432
+
+[sources.kisi.main]
+secrets = ["s1"]
+
+[files.page-log]
+vendor = "cups"
+path = "/var/log/cups/page_log"
+options = {printer = "lobby"}
+
+[broker]
+url = "mqtt://127.0.0.1"
+topics = [{topic = "zigbee2mqtt/tag", decoder = "zigbee2mqtt"}]
+"""
+LEAST = {"METER_EDGE_SITE": "berlin", "METER_EDGE_GATEWAY__HTTP_URL": "https://meter.example"}
+
+
+def load(tmp_path: Path, text: str = FILE, environment: Mapping[str, str] | None = None) -> EdgeSettings:
+    path = tmp_path / "edge.toml"
+    path.write_text(text)
+    return load_settings(environment={"METER_EDGE_CONFIG": str(path), **(environment or {})})
+
+
+def faults(tmp_path: Path, text: str, environment: Mapping[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigFault) as caught:
+        load(tmp_path, text, environment)
+    return caught.value.detail.splitlines()
+
+
+def test_a_file_is_read_as_a_whole(tmp_path: Path) -> None:
+    found = load(tmp_path)
+    assert (found.id, found.heartbeat_s, found.spool.bytes_max) == ("berlin-edge", 10, 33_554_432)
+    assert found.spool.keep_days == 35
+    assert found.sources["kisi"]["main"].secrets == ["s1"]
+    assert found.files["page-log"].options == {"printer": "lobby"}
+    assert found.broker is not None
+    assert [topic.decoder for topic in found.broker.topics] == ["zigbee2mqtt"]
+
+
+def test_the_environment_is_stronger_than_the_file(tmp_path: Path) -> None:
+    told = {
+        "METER_EDGE_HEARTBEAT_S": "60",
+        "METER_EDGE_FILES__PAGE_LOG__PATH": "/spool/page_log",
+        "METER_EDGE_SOURCES__KISI__MAIN__SECRETS": '["s2", "s3"]',
+    }
+    found = load(tmp_path, environment=told)
+    assert found.heartbeat_s == 60
+    assert found.files["page-log"].path == "/spool/page_log"
+    assert found.sources["kisi"]["main"].secrets == ["s2", "s3"]
+
+
+def test_the_least_that_is_needed() -> None:
+    found = load_settings(environment=LEAST)
+    assert found.gateway.http_url == "https://meter.example"
+
+
+def test_secrets_come_from_files(tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("k-1\n")
+    found = load_settings(environment=LEAST | {"METER_EDGE_GATEWAY__API_KEY_FILE": str(secret)})
+    assert found.gateway.api_key == "k-1"
+    missing = LEAST | {"METER_EDGE_GATEWAY__API_KEY_FILE": str(tmp_path / "none")}
+    with pytest.raises(ConfigFault, match="METER_EDGE_GATEWAY__API_KEY_FILE"):
+        load_settings(environment=missing)
+
+
+def test_the_name_of_a_certificate_s_file_is_a_setting() -> None:
+    found = load_settings(environment=LEAST | {"METER_EDGE_GATEWAY__CA_FILE": "/etc/ca.pem"})
+    assert found.gateway.ca_file == "/etc/ca.pem"
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    text = 'heartbeats = 3\n[spool]\nbytes_max = "many"\n[files.a]\nvendor = 3\n'
+    found = "\n".join(faults(tmp_path, text, {"METER_EDGE_LOG_LEVEL": "loud"}))
+    for name in ("SITE", "HEARTBEATS", "SPOOL__BYTES_MAX", "FILES__A__VENDOR", "FILES__A__PATH", "LOG_LEVEL"):
+        assert f"METER_EDGE_{name}: " in found
+    assert "did you mean heartbeat_s?" in found
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"METER_EDGE_SITE": "ber/lin"}, "METER_EDGE_SITE"),
+        ({"METER_EDGE_EDGE": "no spaces"}, "METER_EDGE_EDGE"),
+        ({"METER_EDGE_SPOOL__BYTES_MAX": "10"}, "METER_EDGE_SPOOL__BYTES_MAX"),
+        ({"METER_EDGE_HEARTBEAT_S": "0"}, "METER_EDGE_HEARTBEAT_S"),
+        ({"METER_EDGE_SOURCES": "kisi"}, "METER_EDGE_SOURCES"),
+        ({"METER_EDGE_GATEWAY": "x"}, "METER_EDGE_GATEWAY"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(environment: dict[str, str], named: str) -> None:
+    told = {name: value for name, value in LEAST.items() if not name.startswith(f"{named}__")} | environment
+    with pytest.raises(ConfigFault, match=named):
+        load_settings(environment=told)
+
+
+def test_no_way_to_the_gateway_is_a_fault() -> None:
+    with pytest.raises(ConfigFault, match="METER_EDGE_GATEWAY: needs mqtt_url or http_url"):
+        load_settings(environment={"METER_EDGE_SITE": "berlin"})
+
+
+def test_a_file_that_is_named_and_not_there_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(ConfigFault, match="there is no file"):
+        load_settings(environment={"METER_EDGE_CONFIG": str(tmp_path / "none.toml")})
+    with pytest.raises(ConfigFault, match=r"edge\.toml"):
+        load(tmp_path, "site = ")
