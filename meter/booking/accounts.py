@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.facts import Facts
 from meter.booking.history import load_history
-from meter.booking.step import Change, Intake
+from meter.booking.step import TURN, Change, Intake
 from meter.booking.warm import Taken, WarmAccount
 from meter.model.directory import FOR_EVER
 from meter.model.event import EventKey, Position
@@ -72,6 +72,20 @@ class Accounts:
     def drop(self, account: str) -> None:
         """Drop one account."""
         self._warm.pop(account, None)
+
+    def cold(self, intake: Intake, xid_of: Mapping[EventKey, int]) -> list[str]:
+        """Return the accounts of which `intake` brings news that need their history from the log, by arrival."""
+        asked = dict.fromkeys([*intake.fold_on, *intake.changed, *sorted(intake.woken)])
+        return [
+            account for account in asked if account not in intake.fold_again and self._is_cold(account, intake, xid_of)
+        ]
+
+    def _is_cold(self, account: str, intake: Intake, xid_of: Mapping[EventKey, int]) -> bool:
+        warm = self._warm.get(account)
+        if warm is None:
+            return True
+        work = _work(warm, intake, xid_of)
+        return bool(work) and not warm.reaches(work.start)
 
     async def fold(
         self,
@@ -210,6 +224,8 @@ class Accounts:
         except Exception as error:  # noqa: BLE001 -- whatever one account's fold does, its neighbours go on
             return AccountFold(warm=warm, facts=account_facts, since=since, fault=error)
         self._warm[warm.account] = warm
+        if reason == TURN:  # its new events are not told from the others any more, but what they make fall is
+            reason = "late" if any(one.standing is not None for one in taken.differences) else None
         return AccountFold(
             warm=warm,
             facts=account_facts,

@@ -51,7 +51,7 @@ async def load_history(
     for account in accounts:
         subjects |= facts.directory.subjects_of(account)
     found = await usage.events_of_subjects(connection, operator, subjects, after=after) if subjects else []
-    sites = _walk_in_sites(accounts, facts)
+    sites = walk_in_sites(accounts, facts)
     if sites:
         found += await usage.sales_at(connection, operator, sites, after=after)
     # Whose a refund is says its sale, and no subject of its own.
@@ -184,7 +184,7 @@ async def effective_of(connection: AsyncConnection, operator: str, events: Seque
     return effective(known.values(), revisions)
 
 
-def _walk_in_sites(accounts: Collection[str], facts: Facts) -> set[str]:
+def walk_in_sites(accounts: Collection[str], facts: Facts) -> set[str]:
     """Return the sites whose paid sales to unknown guests any catalog version gives to one of `accounts`."""
     return {
         site.id for version in facts.catalogs.versions for site in version.sites.values() if site.walk_in in accounts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +19,9 @@ from meter.rating.sale import is_paid
 from meter.store import booking as store
 from meter.store import usage
 from meter.store.directory_write import raise_facts_version
+
+# Why an account is folded again whose turn it was not when its events came: nothing else has changed (turns.py).
+TURN: Final = "its turn"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,10 +57,22 @@ class Intake:
     unpark: set[EventKey] = field(default_factory=set)
 
     def again(self, account: str, since: datetime, reason: str) -> None:
-        """Ask to fold the account again from `since` on; the earliest instant asked for counts."""
-        if account not in self.fold_again or since < self.fold_again[account]:
+        """Ask to fold the account again from `since` on; the earliest instant asked for counts, and a real reason."""
+        earliest = account not in self.fold_again or since < self.fold_again[account]
+        if earliest:
             self.fold_again[account] = since
+        known = self.reasons.get(account, TURN)
+        if known == TURN or (earliest and reason != TURN):
             self.reasons[account] = reason
+
+    def leave(self, accounts: Iterable[str]) -> set[EventKey]:
+        """Leave the work on accounts to a later step, which the caller asks for; return their new events."""
+        left: set[EventKey] = set()
+        for account in accounts:
+            left |= {placed.event.key for placed in self.fold_on.pop(account, ())}
+            self.changed.pop(account, None)
+            self.woken.discard(account)
+        return left
 
     def since(self, account: str, *, otherwise: datetime = FOR_EVER) -> datetime:
         """Return the earliest instant at which the account's books may differ; `otherwise` if only the clock asks."""

@@ -13,7 +13,8 @@ from meter.booking.accounts import AccountFold, Accounts
 from meter.booking.books import Books, keep_books, write_books
 from meter.booking.facts import Facts, FactsCache
 from meter.booking.shards import Held, Shards
-from meter.booking.step import Intake, notice_earlier, release_due, sort_in
+from meter.booking.step import TURN, Intake, notice_earlier, release_due, sort_in
+from meter.booking.turns import next_requests, put_off
 from meter.clock import Clock
 from meter.store import booking as store
 from meter.store.closes import due_wakes, set_wakes
@@ -45,13 +46,17 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """What a step did: `end` is where its shards stand now."""
+    """What a step did: `end` is where its shards stand now.
+
+    `arrived` is without what waits for its account's turn; those whose turn it was have `waited_s` for it.
+    """
 
     end: Cursor
     arrived: Sequence[Arrived] = ()
     folds: Sequence[AccountFold] = ()
     books: Books = field(default_factory=Books)
     requests: int = 0
+    waited_s: Sequence[float] = ()
 
 
 class RatingWorker:
@@ -145,6 +150,8 @@ class RatingWorker:
         facts = await self.facts.current(connection)
         if facts is None:
             return _Step(end=reading.start)
+        waiting = frozenset(request.account for request in requests)
+        requests = await next_requests(connection, self._operator, facts, requests)
         # First, because what fails below asks again.
         await store.delete_refolds(connection, self._operator, [request.id for request in requests])
         intake = Intake(woken=set(woken))
@@ -163,12 +170,26 @@ class RatingWorker:
         )
         await notice_earlier(connection, self._operator, fresh, facts)
         xid_of = {one.event.key: one.cursor.xid for one in arrived}
+        postponed = await put_off(
+            connection,
+            self._operator,
+            facts,
+            intake,
+            self._accounts.cold(intake, xid_of),
+            waiting=waiting,
+            now=now,
+        )
         folds = await self._accounts.fold(connection, facts, intake, xid_of, until=now)
         await self._note_wakes(connection, folds, woken)
         books = await self._write(connection, facts, intake, folds)
         await store.write_cursors(connection, self._operator, reading.shards, end)
         return _Step(
-            end=end, arrived=arrived, folds=folds, books=books, requests=len(requests) + int(held_due) + len(woken)
+            end=end,
+            arrived=[one for one in arrived if one.event.key not in postponed],
+            folds=folds,
+            books=books,
+            requests=len(requests) + int(held_due) + len(woken),
+            waited_s=[request.waited_s for request in requests if request.reason == TURN],
         )
 
     async def _write(
@@ -220,6 +241,8 @@ class RatingWorker:
                 lag_s=(now - one.received_at).total_seconds(),
                 live_s=(now - one.event.time).total_seconds() if 0 <= age_s < LIVE_S else None,
             )
+        for waited_s in step.waited_s:
+            self._telemetry.rated(lag_s=waited_s, live_s=None)
         self._telemetry.entries_suspended(sum(entry.suspense for entry in step.books.entries))
         for charge in step.books.charges:
             line = charge.line

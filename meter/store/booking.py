@@ -22,12 +22,13 @@ from meter.store.usage import BEGINNING, Cursor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refold:
-    """A request: the account may differ from `since` on."""
+    """A request: the account may differ from `since` on. `waited_s`: for so long it has been due."""
 
     id: int
     account: str
     since: datetime
     reason: str
+    waited_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ async def due_refolds(connection: AsyncConnection, operator: str, *, rows_max: i
     """Return the oldest requests that are due."""
     rows = await connection.execute(
         text(
-            "SELECT id, account, since, reason FROM refolds"
+            "SELECT id, account, since, reason, extract(epoch FROM clock_timestamp() - due_at) AS waited_s FROM refolds"
             " WHERE operator = :operator AND due_at <= clock_timestamp() ORDER BY id LIMIT :rows_max"
         ),
         {"operator": operator, "rows_max": rows_max},
@@ -98,6 +99,7 @@ async def due_refolds(connection: AsyncConnection, operator: str, *, rows_max: i
             account=row.account,
             since=row.since if row.since.tzinfo else row.since.replace(tzinfo=UTC),
             reason=row.reason,
+            waited_s=float(row.waited_s),
         )
         for row in rows
     ]
@@ -125,6 +127,29 @@ async def request_refold(
         ),
         {"operator": operator, "account": account, "since": since, "reason": reason, "delay_s": delay_s},
     )
+
+
+async def request_refolds(
+    connection: AsyncConnection, operator: str, since: Mapping[str, datetime], *, reason: str
+) -> None:
+    """Ask the same of several accounts, now and in this order."""
+    if since:
+        await connection.execute(
+            text(
+                "INSERT INTO refolds (operator, account, since, reason)"
+                " SELECT :operator, g.account, g.since, :reason"
+                " FROM unnest(CAST(:accounts AS text[]), CAST(:since AS timestamptz[]))"
+                " WITH ORDINALITY AS g (account, since, n)"
+                " WHERE NOT EXISTS (SELECT 1 FROM refolds AS r WHERE r.operator = :operator"
+                " AND r.account = g.account AND r.reason = :reason AND r.since <= g.since) ORDER BY g.n"
+            ),
+            {
+                "operator": operator,
+                "accounts": list(since),
+                "since": list(since.values()),
+                "reason": reason,
+            },
+        )
 
 
 # --- held and parked events -------------------------------------------------------------------------------------------

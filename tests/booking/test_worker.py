@@ -250,14 +250,21 @@ def _a_month(seed: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_the_bill_is_a_function_of_the_set_of_events(space: Space, seed: int) -> None:
-    """In one go, against: shuffled, each three times, in small batches, with workers that forget everything."""
+async def test_the_bill_is_a_function_of_the_set_of_events(
+    space: Space, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """In one go, against: shuffled, each three times, in small batches, with workers that forget everything.
+
+    With odd seeds one history is read at a time.
+    """
     bodies = _a_month(seed)
     in_order = sorted(bodies, key=lambda body: body.partition(b'"time": ')[2][:28])
     await space.take(*in_order)
     expected = await space.books()
     await _empty(space)
 
+    if seed % 2:
+        monkeypatch.setattr("meter.booking.turns.READ_EVENTS_MAX", 1)
     chance = random.Random(seed)  # noqa: S311 -- as above
     shuffled = bodies * 3
     chance.shuffle(shuffled)
