@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Each has a PostgreSQL and a broker of its own. ARGS=-n0 stays in one process, as a debugger wants it.
+WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # Only wheels: an sdist would fetch its build requirements from outside the locks.
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --root-user-action=ignore
@@ -20,7 +22,7 @@ run: $(VENV)/run.stamp ## a whole gateway on this machine: meter up --demo (ARGS
 	@exec $(BIN)/meter up --demo $(ARGS)
 
 test: $(VENV)/dev.stamp ## the test suite against real parts (ARGS="tests/rating -x")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import rules
 	@$(BIN)/ruff check .
