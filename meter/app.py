@@ -28,7 +28,7 @@ from meter.booking.runner import RatingRunner
 from meter.booking.worker import RatingWorker
 from meter.clock import monotonic_s, now
 from meter.config import Settings, listen_address
-from meter.export.role import Renewer, dispatcher_of
+from meter.export.role import Renewer, Resender, dispatcher_of
 from meter.export.targets.setups import Targets
 from meter.ingest.accept import Acceptor
 from meter.ingest.batcher import DRAIN_S
@@ -209,6 +209,10 @@ class Gateway:
         """Return the payload of a dead delivery, made anew."""
         return await Renewer(self._targets(item.operator), self._database, clock=now)(conn, item)
 
+    async def _resend(self, conn: AsyncConnection, item: OutboxItem) -> tuple[bytes, str | None]:
+        """Return the payload of a delivery that its target lost, made anew, or why it is not sent again."""
+        return await Resender(self._targets(item.operator), self._database, clock=now)(conn, item)
+
     def _targets(self, operator: str) -> Targets:
         return Targets(self._settings.targets, operator=operator, data_dir=self._settings.data_dir)
 
@@ -289,6 +293,7 @@ class Gateway:
             retry_rejection=self._retry_rejection,
             source_states=partial(source_states, sources=self._sources),
             renew=self._renew,
+            resend=self._resend,
             receive_events=None if ingest is None else event_receiver(ingest.batcher, operator=self._operator),
             receive_hook=None
             if ingest is None

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from meter.api.routing import JSON, InstantText, Limit, Model, Query, Route, json_answer, query_of
 from meter.api.services import Services
+from meter.export.payload import whose
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text
 from meter.store.deliveries import (
@@ -21,6 +22,7 @@ from meter.store.deliveries import (
     summarize,
 )
 from meter.store.outbox import State
+from meter.store.resending import resend as resend_delivered
 
 _ID: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -35,11 +37,16 @@ class DeliveriesQuery(Query, kw_only=True):
 
 
 class DeliveryJson(Model, kw_only=True):
-    """One item of the outbox. `fault` is the reason of the last failure; `due` when it may be tried next."""
+    """One item of the outbox. `fault` is the reason of the last failure; `due` when it may be tried next.
+
+    `account` or `site`: whom or where it is about; both null where it is about several, or about nobody.
+    """
 
     id: str
     target: str
     operation: str
+    account: str | None
+    site: str | None
     batch: str
     revision: int
     key: str
@@ -122,6 +129,18 @@ def routes(services: Services) -> list[Route]:
         services.booked.notify()
         return json_answer(delivery_json(made[0]), status=201)
 
+    async def resend(request: web.Request) -> web.StreamResponse:
+        delivery = _number(request.match_info["id"], what="id")
+        operator = await services.require_operator()
+        async with services.db.begin() as conn:
+            resent = await resend_delivered(conn, operator, [delivery], renew=services.resend)
+            made = [await show_delivery(conn, operator, id) for id in resent.made]
+        if not made:
+            message = f"delivery {delivery} is not sent again: {resent.left[delivery]}"
+            raise BadInput(message, code="conflict")
+        services.booked.notify()
+        return json_answer(delivery_json(made[0]), status=201)
+
     async def summary(_request: web.Request) -> web.StreamResponse:
         operator = await services.require_operator()
         async with services.db.begin() as conn:
@@ -168,6 +187,18 @@ def routes(services: Services) -> list[Route]:
             answers={JSON: DeliveryJson},
             status=201,
         ),
+        Route(
+            method="POST",
+            path="/v1/deliveries/{id}/resend",
+            handler=resend,
+            tag="work lists",
+            summary="Send again what a target was delivered and does not hold any more",
+            description="A new revision: the target is asked for it first, and sent it only where it does not hold it. "
+            "409 for what is not delivered, was followed by another revision, or is of a target that cannot be asked.",
+            scope="admin",
+            answers={JSON: DeliveryJson},
+            status=201,
+        ),
     ]
 
 
@@ -205,10 +236,13 @@ def target_json(found: TargetSummary) -> TargetDeliveries:
 
 def _fields(delivery: Delivery) -> dict[str, Any]:
     settled = delivery.state not in {"pending", "uncertain"}
+    account, site = whose(delivery.operation, delivery.stream)
     return {
         "id": str(delivery.id),
         "target": delivery.target,
         "operation": delivery.operation,
+        "account": account,
+        "site": site,
         "batch": delivery.batch,
         "revision": delivery.revision,
         "key": delivery.key,

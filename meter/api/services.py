@@ -60,7 +60,8 @@ class Services:
     `receive_events` and `receive_hook` are the ingest role's doors (None: not served here); without `api_role` there
     are only these beside health, metrics and documents. `source_states` tells how sources are doing. `booked` is
     notified after each commit of charges; `accepted` after each commit of events or facts. `stopping` is set when the
-    server shuts down, and held requests are answered. `renew` makes the payload of a dead delivery anew.
+    server shuts down, and held requests are answered. `renew` makes the payload of a dead delivery anew,
+    `resend` of one that its target lost.
     """
 
     db: Database
@@ -78,6 +79,7 @@ class Services:
     retry_rejection: RetryRejection | None = None
     source_states: SourceStates = _no_sources
     renew: Renew | None = None
+    resend: Renew | None = None
     health: Mapping[str, HealthCheck] = field(default_factory=dict)
 
     async def require_operator(self) -> str:

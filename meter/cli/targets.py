@@ -126,11 +126,15 @@ def show_reconciliation(
     as_json: AsJson = False,
 ) -> None:
     """Compare what a target holds with what it was sent. Ends with 1 where they differ."""
-    found = run(_reconcile(target, _day(since), _day(until)))
+    found = run(reconciled(target, since, until))
     if as_json:
         print_json(_as_json(found))
     else:
         _show(target, found)
+        if any(one.fault == "missing" for one in found.discrepancies):
+            days = "".join(f" --{name} {day}" for name, day in (("since", since), ("until", until)) if day)
+            command = f"meter deliveries resend --missing --target {target}{days}"
+            out.print(f"what is missing is sent again by: {command}", markup=False, highlight=False, soft_wrap=True)
     if found.discrepancies:
         raise typer.Exit(1)
 
@@ -140,6 +144,14 @@ def _day(text: str | None) -> date | None:
         return None if text is None else date.fromisoformat(text)
     except ValueError as error:
         raise BadInput(f"{text!r} is no day; write it like 2026-11-01", code="bad_day") from error
+
+
+async def reconciled(target: str, since: str | None, until: str | None) -> Reconciliation:
+    """Return how what the target holds compares with what it was sent of these days, by default of five weeks.
+
+    Raises MeterError: BadInput (`not_reconcilable`) where it cannot say what it holds.
+    """
+    return await _reconcile(target, _day(since), _day(until))
 
 
 async def _reconcile(name: str, since: date | None, until: date | None) -> Reconciliation:

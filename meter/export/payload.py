@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from meter.model.journal import JournalEntry
 from meter.model.money import ZERO
+from meter.model.period import DaySpan
 
 JOURNAL: Final = "journal"  # JournalBatch: entries as they are
 DAY: Final = "day"  # DayJournal: postings summed
@@ -89,6 +90,9 @@ class _Booked(msgspec.Struct):
 _BOOKED: Final = msgspec.json.Decoder(_Booked)
 
 
+LineKind: TypeAlias = Literal["usage", "fee", "minimum", "tip"]
+
+
 class TaxOfLine(msgspec.Struct, frozen=True, kw_only=True):
     """The tax of a line: the catalog's name, its rate as a fraction, and the target's own code for it."""
 
@@ -99,18 +103,22 @@ class TaxOfLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InvoiceLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Charges of one account, summed: of one meter, site, unit and tax, and of one day or hour where that is the grain.
+    """Charges of one account, summed: of one meter, site, unit, kind and tax, and of one stretch of time.
 
-    `rounded` and `tax_amount` are sums of the charges' own figures; with inclusive tax `rounded` holds the tax.
-    `start` and `end` are the service period of the sum: the grain's, else the billing period's. `first` and `last` are
-    the times of its first and last event, `charges` how many there are. `adjusts`: the start of the closed billing
-    period that the lines correct. `charge` is the id where it is a single one, `item` the target's product.
+    `name` and `place` are what people call the meter (of a fee the plan) and the site. `rounded` and `tax_amount` are
+    sums of the charges' own figures; with inclusive tax `rounded` holds the tax. `[start, end)` is what the line is
+    for, `days` the same in the account's days, `clock` the account's time of an hour or of a single event. `first` and
+    `last` are the times of the first and last event, `day` the account's date of the last, `charges` how many there
+    are. `adjusts` and `adjusts_days`: the closed billing period that the line corrects, and its start. `charge` is the
+    id where it is a single one, `item` the target's product.
     """
 
     meter: str
+    name: str
     site: str
+    place: str
     unit: str
-    kind: str
+    kind: LineKind
     quantity: Decimal
     covered: Decimal
     billable: Decimal
@@ -121,10 +129,14 @@ class InvoiceLine(msgspec.Struct, frozen=True, kw_only=True):
     first: datetime
     last: datetime
     charges: int
-    day: date | None = None
+    days: DaySpan
+    day: date
+    clock: str | None = None
+    plan: str | None = None
     tax: TaxOfLine | None = None
     member: str | None = None
     adjusts: datetime | None = None
+    adjusts_days: DaySpan | None = None
     charge: str | None = None
     item: str | None = None
     tracking: str | None = None
@@ -156,8 +168,9 @@ class LineItem(msgspec.Struct, frozen=True, kw_only=True):
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     """An account's lines of a billing period, or what was due at once on a `day` of it (`advance`).
 
-    `number` is ours, unique, and the reference by which it is looked up. `credits` names the number of the invoice that
-    a negative one gives back on, where there is one.
+    `number` is ours, unique, and the reference by which it is looked up; `days` are the period's and `issued` the day
+    of the document, both in the account's zone. `credits` names the number of the invoice that a negative one gives
+    back on, where there is one.
     """
 
     number: str
@@ -167,6 +180,7 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     start: datetime
     end: datetime
+    days: DaySpan
     issued: date
     advance: bool
     lines: tuple[InvoiceLine, ...]
@@ -247,17 +261,30 @@ def thawed(operation: str, payload: bytes) -> Content:
 
 
 def day_of(content: Content) -> date | None:
-    """Return the day under which a target lists the content, by the operator's zone or close to it; None: by none."""
+    """Return the day under which a target lists the content, by the account's or operator's zone; None: by none."""
     match content:
         case JournalBatch(day=day) | DayJournal(day=day):
             return day
         case Invoice(issued=issued):
             return issued
         case LineItem(line=line):
-            return line.day or line.last.date()
+            return line.day
         case PeriodClosed(end=end):
             return end.date()
         case MeterUsage(at=at):
             return at.date()
         case ChargeBatch(day=kept):
             return kept
+
+
+def whose(operation: str, stream: str) -> tuple[str | None, str | None]:
+    """Return the account and the site that an item is about, as its stream names them; None: none, or several."""
+    match operation:
+        case "line" | "invoice" | "closed" | "charges":
+            return stream or None, None
+        case "usage":
+            return stream.rpartition("/")[0] or None, None
+        case "day":
+            return None, stream or None
+        case _:
+            return None, None

@@ -25,6 +25,8 @@ def gatherer_of(target: ConfiguredTarget, database: Database, *, clock: Clock) -
         target=setup.name,
         shape=kind.shape(setup),
         clock=clock,
+        kind=setup.kind,
+        mode=setup.mode,
         past=kind.past,
         start=setup.start,
         late_wait=timedelta(seconds=setup.late_s),
@@ -44,6 +46,20 @@ class Renewer:
         if gatherer is None:
             return item.payload, f"{item.target} is not enabled here; enable it in the settings, then retry"
         return await gatherer.renew(conn, item)
+
+
+class Resender:
+    """Makes payloads of deliveries that a target lost (a `Renew`), and says of which targets none is sent again."""
+
+    def __init__(self, targets: Targets, database: Database, *, clock: Clock) -> None:
+        """Prepare for every target that is enabled."""
+        self._never = {target.setup.name: target.kind.never_resent for target in targets}
+        self._renew = Renewer(targets, database, clock=clock)
+
+    async def __call__(self, conn: AsyncConnection, item: OutboxItem) -> tuple[bytes, str | None]:
+        """Return the payload by today's facts and what is still unmet, or why it is not sent again."""
+        never = self._never.get(item.target)
+        return (item.payload, never) if never else await self._renew(conn, item)
 
 
 def dispatcher_of(

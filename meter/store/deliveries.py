@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeAlias
@@ -148,23 +148,25 @@ async def retry_dead(
     for id, reason in left.items():
         await conn.execute(_of(operator, [id]).values(fault=reason))
     await conn.execute(_of(operator, [row.id for row in rows if row.id not in left]).values(state="superseded"))
-    made = await _revisions(conn, operator, items)
-    await add_items(conn, made)
-    keys = [item.key for item in made]
-    ids = await conn.execute(select(outbox.c.id).where(outbox.c.operator == operator, outbox.c.key.in_(keys)))
-    return Retried(made=sorted(ids.scalars()), left=left)
+    return Retried(made=await add_revisions(conn, operator, items), left=left)
 
 
 def _of(operator: str, ids: Sequence[int]) -> Update:
     return outbox.update().where(outbox.c.operator == operator, outbox.c.id.in_(ids))
 
 
-def _require_dead(deliveries: Sequence[int], states: Mapping[int, State]) -> None:
+def require_known(deliveries: Sequence[int], known: Collection[int]) -> None:
+    """Return where there is each of the deliveries. Raises BadInput (`not_found`)."""
     for delivery in deliveries:
-        state = states.get(delivery)
-        if state is None:
+        if delivery not in known:
             message = f"there is no delivery {delivery}; meter deliveries list shows them"
             raise BadInput(message, code="not_found")
+
+
+def _require_dead(deliveries: Sequence[int], states: Mapping[int, State]) -> None:
+    require_known(deliveries, states)
+    for delivery in deliveries:
+        state = states[delivery]
         if state != "dead":
             message = (
                 f"delivery {delivery} is {state}; only dead ones are retried by hand, the others go on by themselves"
@@ -172,8 +174,8 @@ def _require_dead(deliveries: Sequence[int], states: Mapping[int, State]) -> Non
             raise BadInput(message, code="conflict")
 
 
-async def _revisions(conn: AsyncConnection, operator: str, items: Sequence[OutboxItem]) -> list[OutboxItem]:
-    """Return the items under revisions that are free, in their order."""
+async def add_revisions(conn: AsyncConnection, operator: str, items: Sequence[OutboxItem]) -> list[int]:
+    """Add each of the items once more, as a revision that is free, under a key of its own; return their ids."""
     free: dict[str, dict[str, int]] = {}
     for target in {item.target for item in items}:
         batches = {item.batch for item in items if item.target == target}
@@ -183,7 +185,10 @@ async def _revisions(conn: AsyncConnection, operator: str, items: Sequence[Outbo
         revision = free[item.target][item.batch]
         free[item.target][item.batch] = revision + 1
         made.append(revised(item, revision))
-    return made
+    await add_items(conn, made)
+    keys = [item.key for item in made]
+    ids = await conn.execute(select(outbox.c.id).where(outbox.c.operator == operator, outbox.c.key.in_(keys)))
+    return sorted(ids.scalars())
 
 
 async def dead_deliveries(

@@ -113,3 +113,43 @@ async def test_only_whole_keys_read_and_only_admin_sends_again(api: Api) -> None
     assert (await api.get("/v1/deliveries", key=restricted)).status == 403
     assert (await api.get("/v1/deliveries/1", key=restricted)).status == 403
     assert (await api.call("POST", "/v1/deliveries/2/retry", key=reader)).status == 403
+
+
+async def test_what_was_lost_is_asked_for_before_it_is_sent_again(api: Api) -> None:
+    await fill(api)
+    woken = api.services.booked.next()
+    answer = await api.call("POST", "/v1/deliveries/1/resend")
+    told = answer.json
+    assert (answer.status, told["id"], told["revision"], told["state"]) == (201, "6", 1, "uncertain")
+    assert woken.is_set()
+    for delivery, says in (("1", "was followed by 6"), ("2", "is dead"), ("3", "is pending")):
+        again = await api.call("POST", f"/v1/deliveries/{delivery}/resend")
+        assert (again.status, again.json["code"]) == (409, "conflict")
+        assert says in again.json["detail"]
+    assert (await api.call("POST", "/v1/deliveries/99/resend")).status == 404
+    reader = await api.key("usage:read")
+    assert (await api.call("POST", "/v1/deliveries/1/resend", key=reader)).status == 403
+
+
+async def test_whose_an_item_is_follows_from_its_stream(api: Api) -> None:
+    streams = {"invoice": "acme", "day": "berlin", "usage": "acme/print-pages", "journal": ""}
+    async with api.db.begin() as conn:
+        for operation, stream in streams.items():
+            item = OutboxItem(
+                operator=OPERATOR,
+                target="t",
+                operation=operation,
+                batch="b",
+                key=operation,
+                payload=b"{}",
+                stream=stream,
+            )
+            await add_items(conn, [item])
+    listed = (await api.get("/v1/deliveries")).json["deliveries"]
+    told = {one["operation"]: (one["account"], one["site"]) for one in listed}
+    assert told == {
+        "invoice": ("acme", None),
+        "day": (None, "berlin"),
+        "usage": ("acme", None),
+        "journal": (None, None),
+    }

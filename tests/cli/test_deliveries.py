@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +13,20 @@ import pytest
 import pytest_asyncio
 
 from meter.cli import deliveries
+from meter.config import load_settings
+from meter.export.targets.files import FILES
+from meter.export.targets.setups import Targets
+from meter.export.targets.spec import Means
 from meter.model.errors import BadInput
 from meter.store.deliveries import states_of
 from meter.store.lanes import Change, hold_lane, record
-from meter.store.outbox import add_items
+from meter.store.outbox import OutboxItem, add_items
+from meter.telemetry import Telemetry
 from tests.booking.space import Space, open_space
 from tests.cli import command
 from tests.export.books import entry, items_of
+from tests.targets.cases import files as cases
+from tests.targets.driving import driven
 
 meter = partial(command.meter, "deliveries")
 done = partial(command.done, "deliveries")
@@ -136,3 +144,80 @@ async def test_what_cannot_be_done_says_why_and_changes_nothing(
     assert isinstance(result.exception, BadInput)
     assert message in result.exception.detail
     assert await states() == {"4": "pending", "3": "dead", "2": "delivered", "1": "dead"}
+
+
+async def test_the_list_says_whose_it_is_and_why_in_short(space: Space) -> None:
+    item = OutboxItem(operator="northside", target="t", operation="invoice", batch="b", key="k", payload=b"{}")
+    async with space.database.begin() as conn:
+        await add_items(conn, [replace(item, stream="acme", dead_because="no customer " * 30)])
+    assert json.loads(await done("list", "--limit", "1", "--json"))["deliveries"][0]["account"] == "acme"
+    shown = " ".join((await done("list", "--limit", "1")).split())
+    assert "acme" in shown
+    assert shown.count("no customer") < 20
+
+
+@pytest.fixture
+def lake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A files target with what it was delivered."""
+    monkeypatch.setenv("METER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("METER_TARGETS", json.dumps({"lake": {"kind": "files"}}))
+    return tmp_path
+
+
+def parts(lake: Path) -> list[Path]:
+    return sorted(lake.rglob("part-*.csv"))
+
+
+async def test_what_was_lost_is_sent_again_once_somebody_says_so(space: Space, lake: Path) -> None:
+    [found] = [
+        one for one in Targets(load_settings().targets, operator="northside", data_dir=lake) if one.kind is FILES
+    ]
+    exporter = found.kind.open(found.setup, Means(database=space.database, telemetry=Telemetry()))
+    days = ["--since", "2026-01-01", "--until", "2026-12-31"]
+    missing = ["--missing", "--target", "lake", *days]
+    async with driven(space.database, exporter, "lake") as lane:
+        async with space.database.begin() as conn:
+            await record(conn, "northside", [Change(id=4, state="delivered")])
+        await lane.add(cases.items(4, 1))
+        await lane.drain()
+        first, *rest = parts(lake)
+        written = first.read_bytes()
+        first.unlink()
+        report = await command.meter("reconcile", "lake", *days)
+        assert report.exit_code == 1
+        assert f"meter deliveries resend {' '.join(missing)}" in report.stdout
+        assert (await meter("resend", *missing)).exit_code == 1  # nobody says yes
+        assert "nothing is dead" not in await done("resend", *missing, "--yes", "--no-wait")
+        [asked] = json.loads(await done("list", "--state", "uncertain", "--json"))["deliveries"]
+        assert (asked["revision"], asked["attempts"]) == (1, 0)
+        await lane.drain()
+        assert first.read_bytes() == written
+        assert parts(lake) == [first, *rest]
+    await command.done("reconcile", "lake", *days)
+    assert await done("resend", *missing) == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name the deliveries"),
+        (["1", "--missing", "--target", "lake"], "name the deliveries"),
+        (["--missing"], "name the deliveries"),
+        (["2", "--since", "2026-01-01"], "name the deliveries"),
+        (["2", "--json"], "--yes"),
+        (["1", "--yes"], "delivery 1 is dead"),
+        (["99", "--yes"], "there is no delivery 99"),
+        (["--missing", "--target", "ledger"], "cannot say what it holds"),
+    ],
+)
+async def test_what_cannot_be_sent_again_says_why(space: Space, arguments: list[str], message: str) -> None:
+    result = await meter("resend", *arguments)
+    assert isinstance(result.exception, BadInput)
+    assert message in result.exception.detail
+
+
+async def test_what_the_ledger_was_delivered_stays_as_it_is(space: Space) -> None:
+    refused = await meter("resend", "2", "--yes")
+    assert refused.exit_code == 1
+    assert "2 is not sent again: the files name entries by the key" in refused.stderr
+    assert (await states())["2"] == "delivered"

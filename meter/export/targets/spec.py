@@ -51,6 +51,11 @@ class Setup:
     options: Mapping[str, Json] = field(default_factory=dict)
     customers: Customers = field(default_factory=lambda: Customers(target="", keys=(), rivals={}))
 
+    @property
+    def known_secrets(self) -> tuple[str | None, ...]:
+        """Return what no answer and no log may show."""
+        return self.api_key, self.client_secret, self.refresh_token, *self.secrets
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
@@ -69,6 +74,7 @@ class Kind:
     `external` ids that names its customer there (None: it has none). `invoices` tells whether it bills members in a
     mode, `books` whether it keeps double-entry books. `faults` says what else is wrong with a setup, a line each.
     `past`: a new target of the kind gets everything that was ever booked, not only what is booked from now on.
+    `never_resent`: why nothing that was delivered is sent again by hand, and what to do instead ("": it may be).
     """
 
     title: str
@@ -84,4 +90,5 @@ class Kind:
     invoices: Callable[[Setup], bool] = lambda _setup: False
     books: bool = False
     past: bool = False
+    never_resent: str = ""
     faults: Callable[[Setup], list[str]] = lambda _setup: []

@@ -57,6 +57,8 @@ STRIPE_METERS: Final = Kind(
     needs=frozenset({"api_key"}),
     customer="stripe",
     invoices=lambda _setup: True,
+    never_resent="Stripe cannot be asked for single meter events, and would count twice what comes under another "
+    "identifier; compare the meter's sums there, and send what is missing by hand",
     faults=_faults,
     options={
         "events": Option(
