@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from meter.catalog.entry import Entry
@@ -11,7 +11,7 @@ from meter.catalog.ledger import ledger_account_at
 from meter.catalog.prices import read_dimensions
 from meter.model.catalog import CreditRate, Meter, RevenueShare, Site, Tax, TopicMap
 from meter.model.charge import SalesRole
-from meter.model.money import ONE, ZERO
+from meter.model.money import ONE, ZERO, plain
 from meter.rating.calendar import MEMBERSHIP
 from meter.rating.sale import POS
 from meter.sources.options import options_of
@@ -124,7 +124,8 @@ def _credit_rate(entry: Entry, meter: Meter) -> CreditRate:
 def read_shares(root: Entry, *, meters: Collection[str], sites: Collection[str]) -> tuple[RevenueShare, ...]:
     """Return the shares of revenue that belong to others, in their order."""
     found: list[RevenueShare] = []
-    for entry in root.entries("revenue_share"):
+    entries = root.entries("revenue_share")
+    for entry in entries:
         meter = site = None
         match = entry.entry("match")
         if match is not None:
@@ -141,4 +142,33 @@ def read_shares(root: Entry, *, meters: Collection[str], sites: Collection[str])
         role: SalesRole = "agent" if entry.word("role", ("principal", "agent")) == "agent" else "principal"
         found.append(RevenueShare(party=party, share=share, role=role, meter=meter, site=site))
         entry.done()
+    _refuse_more_than_all(entries, found)
     return tuple(found)
+
+
+# Stands for every name that no entry has; none of a meter or a site is empty.
+_ANY_OTHER: Final = ""
+
+
+def _refuse_more_than_all(entries: Sequence[Entry], shares: Sequence[RevenueShare]) -> None:
+    """Record a fault of each share with which the parties of one line get more than all of it.
+
+    A line has one meter and one site, and of each party the first entry that fits both: so every line can be seen here.
+    """
+    told: set[int] = set()
+    for meter in dict.fromkeys([*(one.meter or _ANY_OTHER for one in shares), _ANY_OTHER]):
+        of_meter = [(place, one) for place, one in enumerate(shares) if one.fits(meter, one.site or _ANY_OTHER)]
+        for site in dict.fromkeys([*(one.site or _ANY_OTHER for _, one in of_meter), _ANY_OTHER]):
+            firsts: dict[str, tuple[int, RevenueShare]] = {}
+            for place, one in of_meter:
+                if one.fits(meter, site):
+                    firsts.setdefault(one.party, (place, one))
+            total = sum((one.share for _, one in firsts.values()), ZERO)
+            # One share alone that is more than all of it has a fault of its own.
+            if total <= ONE or len(firsts) == 1 or (last := max(place for place, _ in firsts.values())) in told:
+                continue
+            told.add(last)
+            where = (meter or "a meter that no entry names") + (f" at {site}" if site else "")
+            parties = ", ".join(firsts)
+            whole = f"with it {parties} together get {plain(total * 100)} % of {where}"
+            entries[last].refuse("share", f"{whole}; lower a share, or narrow a match")

@@ -309,6 +309,10 @@ class RevenueShare:
     meter: str | None = None
     site: str | None = None
 
+    def fits(self, meter: str, site: str) -> bool:
+        """Tell whether it is of the revenue of a meter at a site."""
+        return self.meter in {None, meter} and self.site in {None, site}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
@@ -386,7 +390,7 @@ class Catalog:
             return ()
         found: dict[str, Share] = {}
         for entry, share in self._shares:
-            if entry.meter in {None, meter} and entry.site in {None, site}:
+            if entry.fits(meter, site):
                 found.setdefault(entry.party, share)
         return tuple(found.values())
 
