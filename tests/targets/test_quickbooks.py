@@ -42,6 +42,7 @@ from tests.targets.cases.quickbooks import (
     INVOICES,
     LANDLORDS_VENDOR,
     RECEIVABLE,
+    SUSPENSE,
     TAX_CODE,
     TAX_RATE,
     VAT,
@@ -359,6 +360,26 @@ async def test_what_quickbooks_refuses_says_what_to_do(vendor: FakeQuickBooks, m
 
 def _owed_by_nobody() -> Any:
     return (posting("assets:receivable", "1.00", RECEIVABLE, account="acme"), posting("income:room", "-1.00", "2"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        journal(
+            currency="KWD",
+            postings=(posting("equity:a", "1.005", SUSPENSE), posting("income:room", "-1.005", INCOME)),
+        ),
+        invoice(line("1.234", tax=None), currency="KWD"),
+        invoice(with_(line("1.23"), tax_amount=Decimal("0.062")), currency="BHD"),
+    ],
+)
+async def test_what_quickbooks_would_round_is_refused_and_not_sent(
+    vendor: FakeQuickBooks, make: Make, given: DayJournal | Invoice
+) -> None:
+    [outcome] = await make().send([item(given)])
+    assert isinstance(outcome, Refused)
+    assert "more decimals than the 2 that QuickBooks keeps" in outcome.reason
+    assert vendor.books() == ()
 
 
 async def test_an_item_of_another_kind_is_refused(make: Make) -> None:

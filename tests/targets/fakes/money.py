@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 # Two minor digits are the rule; these have none, or three (docs.stripe.com/currencies).
-_WHOLE = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split())
+_WHOLE = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
 _THOUSANDTHS = frozenset("bhd jod kwd omr tnd".split())
 
 

@@ -12,9 +12,10 @@ from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from meter.export.payload import DayJournal, Invoice, InvoiceLine, PostingSum
-from meter.export.targets.books import Document, described, marked, said_of
+from meter.export.targets.books import Document, described, marked, places_of, said_of
 from meter.export.targets.quickbooks.rules import Rules
-from meter.model.money import ZERO
+from meter.model.errors import BadInput
+from meter.model.money import ZERO, plain
 
 Entity: TypeAlias = Literal["JournalEntry", "Invoice", "CreditMemo"]
 Json: TypeAlias = dict[str, Any]
@@ -23,6 +24,8 @@ ENTITIES: Final[tuple[Entity, ...]] = get_args(Entity)
 # Intuit, entities JournalEntry and Invoice, 2026-11: the longest that DocNumber, PrivateNote and Description take.
 DOC_NUMBER_CHARS_MAX: Final = 21
 TEXT_CHARS_MAX: Final = 4000
+# QuickBooks rounds amounts of every currency to two decimals, 2026-11.
+_AMOUNT_PLACES: Final = 2
 
 
 def entity_of(content: Document) -> Entity:
@@ -39,7 +42,10 @@ def trackings_of(content: Document) -> frozenset[str]:
 
 
 def body_of(content: Document, batch: str, rules: Rules, tracked: Mapping[str, str]) -> Json:
-    """Return the body that creates the entity; `tracked` gives the ids of `trackings_of`."""
+    """Return the body that creates the entity; `tracked` gives the ids of `trackings_of`.
+
+    Raises BadInput for what QuickBooks could not hold.
+    """
     if isinstance(content, DayJournal):
         return _journal(content, batch, rules, tracked)
     return _sale(content, batch, rules, tracked)
@@ -51,7 +57,18 @@ def _head(number: str, day: str, currency: str, rules: Rules) -> Json:
 
 
 def _amount(amount: Decimal) -> Decimal:
-    return Decimal(format(amount, "f"))  # never as 1E+3
+    """Return an amount as QuickBooks keeps it. Raises BadInput (`bad_amount`)."""
+    if places_of(amount) > _AMOUNT_PLACES:
+        message = (
+            f"{plain(amount)} has more decimals than the {_AMOUNT_PLACES} that QuickBooks keeps; bill accounts of this "
+            "currency by another target"
+        )
+        raise BadInput(message, code="bad_amount")
+    return _written(amount)
+
+
+def _written(number: Decimal) -> Decimal:
+    return Decimal(format(number, "f"))  # never as 1E+3
 
 
 def _journal(journal: DayJournal, batch: str, rules: Rules, tracked: Mapping[str, str]) -> Json:
@@ -140,7 +157,7 @@ def _taxed(lines: list[InvoiceLine], sign: int, rate_id: str) -> Json:
         "NetAmountTaxable": _amount(sign * sum((line.net for line in lines), ZERO)),
     }
     if rate is not None:
-        detail["TaxPercent"] = _amount(rate.scaleb(2))
+        detail["TaxPercent"] = _written(rate.scaleb(2))
     return {
         "Amount": _amount(sign * sum((line.tax_amount for line in lines), ZERO)),
         "DetailType": "TaxLineDetail",

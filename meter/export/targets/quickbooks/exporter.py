@@ -138,6 +138,7 @@ class QuickBooksTarget:
             return Refused(f"{content.number} has more than the {DOC_NUMBER_CHARS_MAX} characters of a DocNumber")
         try:
             tracked = await self._tracked(content)
+            body = body_of(content, item.batch, self._rules, tracked)
         except Ends as end:
             return outcome_of_question(self._heard(end.outcome))
         except BadInput as error:
@@ -145,7 +146,6 @@ class QuickBooksTarget:
         except HttpFault as error:
             return outcome_of_question(Uncertain(str(error)))
         entity = entity_of(content)
-        body = body_of(content, item.batch, self._rules, tracked)
         answer = await self._api.create(entity, body, key=item.key)
         made = content_of(answer).get(entity)
         if answer.status == 200 and isinstance(made, dict) and "Id" in made:

@@ -16,6 +16,7 @@ from meter.export.payload import InvoiceLine, LineItem
 from meter.export.targets.stripe.amounts import Rate, minor, tax_on
 from meter.model.instant import instant_text
 from meter.model.money import EXACT
+from meter.sources.billing.currency import ALWAYS_00
 
 PartKind: TypeAlias = Literal["item", "tax"]
 Params: TypeAlias = dict[str, Any]
@@ -58,9 +59,10 @@ class Wanted:
 
 
 def wanted_of(batch: str, payload: bytes, item: LineItem, rate: Rate | None) -> Wanted:
-    """Return what an item wants. Raises BadInput (`bad_amount`)."""
+    """Return what an item wants; in a currency without hundredths its tax is ours. Raises BadInput (`bad_amount`)."""
     net, tax = minor(item.line.net, item.currency), minor(item.line.tax_amount, item.currency)
     content = sha256(payload).hexdigest()[:_CONTENT_CHARS]
+    rate = None if item.currency in ALWAYS_00 else rate
     return Wanted(batch=batch, content=content, item=item, gross=net + tax, tax=tax, rate=rate)
 
 
