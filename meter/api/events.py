@@ -7,8 +7,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from aiohttp import web
 
-from meter.api.routing import JSON, InstantText, Model, Query, Route, principal_of
+from meter.api.routing import ANY, JSON, InstantText, Model, Query, Route, json_answer, principal_of
 from meter.api.services import Services
+from meter.model.instant import instant_text
 
 CLOUDEVENT: Final = "application/cloudevents+json"
 CLOUDEVENTS: Final = "application/cloudevents-batch+json"
@@ -42,6 +43,12 @@ class EventResults(Model, kw_only=True):
     results: list[EventResult]
 
 
+class ClockTime(Model, kw_only=True):
+    """The gateway's clock, to the microsecond."""
+
+    time: InstantText
+
+
 class HookQuery(Query, kw_only=True):
     """A vendor that signs nothing shows the secret here."""
 
@@ -72,6 +79,22 @@ def routes(services: Services) -> list[Route]:
                 open_to=frozenset({"site"}),
                 bodies={CLOUDEVENT: CloudEvent, CLOUDEVENTS: list[CloudEvent], JSON: Any},
                 answers={JSON: EventResults},
+            )
+        )
+
+        async def tell_time(_request: web.Request) -> web.StreamResponse:
+            return json_answer(ClockTime(time=instant_text(services.clock())))
+
+        found.append(
+            Route(
+                method="GET",
+                path="/v1/clock",
+                handler=tell_time,
+                tag="events",
+                summary="What time it is here: an agent on site measures its own clock by it",
+                scope=ANY,
+                open_to=frozenset({"site", "account"}),
+                answers={JSON: ClockTime},
             )
         )
     if receive_hook is not None:

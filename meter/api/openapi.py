@@ -11,7 +11,7 @@ from aiohttp import web
 
 from meter import __version__
 from meter.api.problems import PROBLEM, Problem
-from meter.api.routing import JSON, Route
+from meter.api.routing import ANY, JSON, Route
 from meter.export.targets.webhook import EVENTS
 
 _REFERENCE: Final = "#/components/schemas/{name}"
@@ -116,7 +116,7 @@ def _operation(route: Route, schema_of: Mapping[int, dict[str, Any]]) -> dict[st
             str(route.status): success,
             "default": {"description": "A problem", "content": {PROBLEM: {"schema": schema_of[id(Problem)]}}},
         },
-        "security": [] if route.scope is None else [{"key": [route.scope]}],
+        "security": [] if route.scope is None else [{"key": [] if route.scope == ANY else [route.scope]}],
     }
     if route.description:
         operation["description"] = route.description

@@ -24,6 +24,8 @@ NDJSON: Final = "application/x-ndjson"
 CSV: Final = "text/csv"
 TEXT: Final = "text/plain"
 HTML: Final = "text/html"
+# Instead of a scope: whoever has a key may ask.
+ANY: Final = "any"
 
 
 class Model(msgspec.Struct, kw_only=True):
@@ -51,9 +53,10 @@ DecimalText: TypeAlias = texts.DecimalText
 class Route:
     """One operation.
 
-    `scope` None: open to everyone. `open_to`: the kinds of restricted keys that may call it, because its handler keeps
-    to the restriction on every object. `query` names all parameters; `lenient_query` lets others pass unread. `bodies`
-    and `answers` map media types to msgspec types (`bytes`: not described further). `status` is that of success.
+    `scope` None: open to everyone; "any": to every key. `open_to`: the kinds of restricted keys that may call it,
+    because its handler keeps to the restriction on every object. `query` names all parameters; `lenient_query` lets
+    others pass unread. `bodies` and `answers` map media types to msgspec types (`bytes`: not described further).
+    `status` is that of success.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -61,7 +64,7 @@ class Route:
     handler: Handler
     tag: str
     summary: str
-    scope: Scope | None
+    scope: Scope | Literal["any"] | None
     description: str = ""
     open_to: frozenset[Restriction] = frozenset()
     query: type[Query] = NoQuery

@@ -12,8 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.clock import Clock, monotonic_s, now
+from meter.ingest.agents import questions_of, reports_of, told_again
 from meter.ingest.arrival import Arrival, Channel, Outcome, Receipt
-from meter.ingest.judge import Judgement, reports_of, unstorable
+from meter.ingest.judge import Judgement, unstorable
 from meter.model.doubt import FUTURE, OTHER, REASONS, time_flag
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import WireEvent
@@ -94,6 +95,7 @@ class Acceptor:
         return Outcome(
             receipts=[*left.receipts, *right.receipts],
             progress=[*left.progress, *right.progress],
+            questions=[*left.questions, *right.questions],
             channels=left.channels | right.channels,
         )
 
@@ -131,8 +133,9 @@ class Acceptor:
         # Last, because agents' rows are the ones that batches side by side share.
         progress = await record_progress(connection, operator, reports_of(arrivals), at=judgement.now)
         return Outcome(
-            receipts=judgement.receipts,
+            receipts=told_again(arrivals, judgement.receipts, progress),
             progress=progress,
+            questions=questions_of(arrivals),
             channels=frozenset(arrival.channel for arrival in arrivals),
         )
 

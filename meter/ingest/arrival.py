@@ -8,10 +8,11 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from meter.model.event import Json
 from meter.model.wire import Parsed
 from meter.store.edges import EdgeProgress
 
-Channel: TypeAlias = Literal["mqtt", "http", "webhook", "radius", "fetch", "poll", "import", "derived"]
+Channel: TypeAlias = Literal["mqtt", "http", "webhook", "radius", "fetch", "poll", "import", "derived", "edge"]
 Status: TypeAlias = Literal["accepted", "duplicate", "rejected"]
 
 
@@ -30,18 +31,32 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """What became of one arrival, said only after the commit. `code` and `detail` where there is something to say."""
+    """What became of one arrival, said only after the commit. `code` and `detail` where there is something to say.
+
+    `unmarked`: stored, but its sequence is not, so the agent must not let it go; it sends it again.
+    """
 
     id: str | None
     source: str | None
     status: Status
     code: str | None = None
     detail: str | None = None
+    unmarked: bool = False
+
+
+class ClockQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A heartbeat that came over MQTT: whose it is, what its agent's clock said, and when it came."""
+
+    site: str
+    edge: str
+    asked: Json
+    received_at: datetime
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What one transaction did: a receipt for each arrival, in order, and what agents may be told by channel."""
+    """What one transaction did: a receipt for each arrival, in order, and what agents may be told over MQTT."""
 
     receipts: Sequence[Receipt]
     progress: Sequence[EdgeProgress] = ()
+    questions: Sequence[ClockQuestion] = ()
     channels: frozenset[Channel] = frozenset()

@@ -36,7 +36,8 @@ def event_receiver(
     """Return the handler behind `POST /v1/events`.
 
     It raises BadInput for a body that cannot be read as a whole (`not_json` and the like, `unsupported_media_type`),
-    which is kept among the rejections all the same, and Unavailable under pressure.
+    which is kept among the rejections all the same, and Unavailable under pressure, or where an agent must not take
+    the results for an acknowledgement.
     """
 
     async def receive(request: web.Request, principal: Principal) -> web.StreamResponse:
@@ -47,6 +48,11 @@ def event_receiver(
         receipts = await committed(batcher, arrivals)
         if unreadable is not None:
             raise unreadable
+        if any(receipt.unmarked for receipt in receipts):
+            message = (
+                "the events are stored, but their agent has too many holes before them; send what is missing first"
+            )
+            raise Unavailable(message, code="too_many_holes")
         return results_answer(receipts)
 
     return receive

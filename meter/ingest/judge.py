@@ -9,6 +9,7 @@ arrival ──sort_out──▶ refusal (wire, wrong site) ───────
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -20,10 +21,9 @@ from msgspec.structs import replace
 from meter.ingest.arrival import Arrival, Receipt
 from meter.model.doubt import FUTURE
 from meter.model.errors import BadInput
-from meter.model.event import AMENDED, DRAFT, HEARTBEAT, VOIDED, EventKey
-from meter.model.instant import instant_text, parse_instant
+from meter.model.event import AMENDED, DRAFT, EDGE_REFUSAL, VOIDED, EventKey
+from meter.model.instant import instant_text
 from meter.model.wire import Refusal, WireEvent, stand_in
-from meter.store.edges import NO_BOOT, EdgeReport, Heartbeat
 from meter.store.entry import Entry
 from meter.store.rejections import ORIGIN_CHARS_MAX, Rejection
 from meter.store.source_work import VENDOR_CHANNELS
@@ -70,6 +70,8 @@ class Judgement:
                 self._refuse(index, _wrong_site(str(parsed.data["source"]), _target_site(parsed), arrival))
             elif arrival.site is not None and parsed.type == DRAFT and arrival.channel not in VENDOR_CHANNELS:
                 self._refuse(index, _of_no_site(arrival))
+            elif parsed.type == EDGE_REFUSAL:
+                self._pass_on(index, arrival, parsed)
             else:
                 self._queue(index, self._entry(arrival, parsed))
 
@@ -174,6 +176,28 @@ class Judgement:
             )
         )
 
+    def _pass_on(self, index: int, arrival: Arrival, event: WireEvent) -> None:
+        """Keep what an agent could not read of a device, as if it had been refused here when the agent heard it."""
+        told = event.data
+        self._receipts[index] = Receipt(
+            id=event.id, source=event.source, status="rejected", code=told["code"], detail=told["detail"]
+        )
+        self.refused.append(
+            Rejection(
+                code=told["code"],
+                detail=told["detail"],
+                channel="edge",
+                origin=told.get("origin") or arrival.origin[:ORIGIN_CHARS_MAX],
+                content_type=told.get("content_type"),
+                site=event.site,
+                source=event.source,
+                event_id=event.id,
+                body=b64decode(told.get("body_base64") or ""),
+                # A missing time of what it holds is that of its first receipt, which was the agent's.
+                at=min(event.time or arrival.received_at, arrival.received_at),
+            )
+        )
+
 
 def _accepted(entry: Entry) -> Receipt:
     code = detail = None
@@ -222,32 +246,3 @@ def unstorable(arrival: Arrival, reason: str) -> Arrival:
 
 def _plain(text: str) -> str:
     return text.encode("unicode_escape").decode()
-
-
-def reports_of(arrivals: Sequence[Arrival]) -> list[EdgeReport]:
-    """Return what the batch says about agents: every sequence counts, whatever became of its event."""
-    reports: dict[tuple[str, str, int], EdgeReport] = {}
-    for arrival in arrivals:
-        parsed = arrival.parsed
-        site = arrival.site or parsed.site
-        if parsed.edge is None or site is None:
-            continue
-        key = (site, parsed.edge, NO_BOOT if parsed.boot is None else parsed.boot)
-        report = reports.get(key)
-        if report is None:
-            report = reports[key] = EdgeReport(site=key[0], edge=key[1], boot=key[2])
-        if parsed.sequence is not None:
-            report.sequences.add(parsed.sequence)
-        if isinstance(parsed, WireEvent) and parsed.site == site:
-            _heed(report, parsed)
-    return list(reports.values())
-
-
-def _heed(report: EdgeReport, event: WireEvent) -> None:
-    if event.offset_ms is not None:
-        report.clock_offset_ms = event.offset_ms
-    if event.type == HEARTBEAT:
-        until = parse_instant(event.data["complete_until"], what="data.complete_until")
-        report.heartbeats.append(Heartbeat(event.sequence, until))
-        if event.data.get("clock_offset_ms") is not None:
-            report.clock_offset_ms = event.data["clock_offset_ms"]

@@ -1,7 +1,8 @@
 """MQTT in: every message is read, queued, committed and only then acknowledged (decision 0007).
 
 connection g: message ─▶ events ─▶ batcher ─▶ commit ─▶ PUBACK on g, if g still lives
-                                                   └──▶ spaces/{site}/acks/{edge}: what the agent may forget
+                                                   ├──▶ spaces/{site}/acks/{edge}: what the agent may forget
+                                                   └──▶ spaces/{site}/clocks/{edge}: what time it is
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from meter.clock import Clock, monotonic_s, now
 from meter.ingest.arrival import Arrival, Outcome, Receipt
 from meter.ingest.batcher import Batcher, QueueFull
-from meter.ingest.topics import Topics, ack_topic
+from meter.ingest.topics import Topics, ack_topic, clock_topic
 from meter.model.errors import BadInput, Unavailable
+from meter.model.instant import instant_text
 from meter.model.wire import BODY_BYTES_MAX
 from meter.sources.make import refused
 from meter.sources.spec import Message
@@ -225,12 +227,17 @@ class MqttIngest:
             session.ack(mid)
 
     def _on_commit(self, outcome: Outcome) -> None:
-        """Tell the agents what they may forget: a broker's own acknowledgement is not durability."""
+        """Tell the agents what they may forget: a broker's own acknowledgement is not durability. And the time."""
         if self._session is None or "mqtt" not in outcome.channels:
             return
         for progress in outcome.progress:
             told = {"boot": progress.boot, "up_to": progress.up_to, "also": progress.also}
             self._session.publish(ack_topic(progress.site, progress.edge), msgspec.json.encode(told))
+        for asked in outcome.questions:
+            # RFC 5905, section 8: with both instants the time spent here is no part of the round trip.
+            times = {"received": instant_text(asked.received_at), "sent": instant_text(self._clock())}
+            answer = msgspec.json.encode({"asked": asked.asked, **times})
+            self._session.publish(clock_topic(asked.site, asked.edge), answer)
 
     def _on_room(self) -> None:
         waiting, self._overflow = self._overflow, deque()

@@ -64,8 +64,14 @@ def _read(rejection: ListedRejection, sources: Sources, topics: Topics) -> tuple
     """Return what the bytes hold, and for which site they speak.
 
     What a source had made of them already, an event, is read as one; not so what came on a topic that was nobody's,
-    nor what its vendor's reader refused: on a vendor's channel the vendor is believed.
+    nor what its vendor's reader refused: on a vendor's channel the vendor is believed. An agent on site says itself
+    where its bytes came from, so they speak for its site only.
     """
+    read, site = _reading(rejection, sources, topics)
+    return read, rejection.site if rejection.channel == "edge" else site
+
+
+def _reading(rejection: ListedRejection, sources: Sources, topics: Topics) -> tuple[Sequence[Parsed], str | None]:
     unread = (rejection.channel == "mqtt" and rejection.site is None) or (
         rejection.channel == "webhook" and rejection.source is None
     )
@@ -89,7 +95,7 @@ def _read(rejection: ListedRejection, sources: Sources, topics: Topics) -> tuple
         )
         read = partial(hook_of(source.vendor).read, source.setup, delivery)
         return guarded(read, vendor=hooked[1], source=hooked[2]).items, source.setup.site
-    reading = topics.reading(rejection.origin) if rejection.channel == "mqtt" else None
+    reading = topics.reading(rejection.origin) if rejection.channel in {"mqtt", "edge"} else None
     if reading is None:
         return read_message(rejection.body), rejection.site
     told = Message(topic=rejection.origin, payload=rejection.body, received_at=rejection.first_at)

@@ -22,12 +22,18 @@ Decoder: TypeAlias = Callable[[sources.Setup, sources.Message], sources.Reading]
 
 _ROOT: Final = "spaces"
 _ACKS: Final = "acks"
+_CLOCKS: Final = "clocks"
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._~-]+")
 
 
 def ack_topic(site: str, edge: str) -> str:
     """Return the topic on which the agent is told what was committed."""
     return f"{_ROOT}/{site}/{_ACKS}/{edge}"
+
+
+def clock_topic(site: str, edge: str) -> str:
+    """Return the topic on which the agent is told what time it is here."""
+    return f"{_ROOT}/{site}/{_CLOCKS}/{edge}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class Topics:
         ]
 
     def reading(self, topic: str) -> TopicReading | None:
-        """Return how `topic` is read; None for our own acknowledgements.
+        """Return how `topic` is read; None for what is said here: acknowledgements and the time.
 
         Raises BadInput (`unknown_topic`): it matches no map and is not of the form spaces/{site}/{kind}/{device}.
         """
@@ -73,7 +79,7 @@ class Topics:
                 "the catalog's mqtt section"
             )
             raise BadInput(message, code="unknown_topic")
-        if levels[2] == _ACKS:
+        if levels[2] in {_ACKS, _CLOCKS}:
             return None
         return TopicReading(sources.Setup(vendor="cloudevents", name="", site=levels[1]), cloudevents.read)
 

@@ -13,6 +13,8 @@ Json: TypeAlias = Any
 VOIDED: Final = "event.voided"
 AMENDED: Final = "event.amended"
 HEARTBEAT: Final = "edge.heartbeat"
+# What an agent on site could not read of a device: it is kept as if it had been refused here.
+EDGE_REFUSAL: Final = "edge.refusal"
 REPORTED: Final = "usage.reported"
 SALE: Final = "pos.sale"
 REFUND: Final = "pos.refund"

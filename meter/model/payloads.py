@@ -6,6 +6,8 @@ Data is checked and kept as sent; nothing is converted. Amounts and quantities m
 from __future__ import annotations
 
 import re
+from base64 import b64decode
+from binascii import Error as NotBase64
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -19,6 +21,15 @@ from meter.model.money import parse_decimal
 NAME_CHARS_MAX: Final = 256
 # A till's receipt of more lines than this is a mistake; the bound keeps one event from stalling its batch.
 LINES_MAX: Final = 2_000
+# Of what a device sent and nobody could read; with base64 and the envelope well below what one event may have.
+REFUSED_BYTES_MAX: Final = 64 * 1024
+# A site has a few devices, not thousands; the row of an agent is written with each of its batches.
+COLLECTORS_MAX: Final = 64
+FAULTS_MAX: Final = 32
+_BRIEF_CHARS_MAX: Final = 256
+_TOLD_CHARS_MAX: Final = 2_000
+_ORIGIN_CHARS_MAX: Final = 512
+_CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 
 Check = Callable[[Json, str], None]
@@ -91,6 +102,47 @@ def _integer(value: Json, what: str) -> None:
         raise bad_data(what, value, "an integer")
 
 
+def _up_to(chars_max: int) -> Check:
+    def check(value: Json, what: str) -> None:
+        if type(value) is not str or len(value) > chars_max:
+            raise bad_data(what, value, f"a string of at most {chars_max} characters")
+
+    return check
+
+
+_brief: Final = _up_to(_BRIEF_CHARS_MAX)
+
+
+def _code(value: Json, what: str) -> None:
+    if type(value) is not str or not _CODE.fullmatch(value):
+        raise bad_data(what, value, "a word of at most 64 of a-z 0-9 _, like bad_payload")
+
+
+def _base64(value: Json, what: str) -> None:
+    wanted = f"at most {REFUSED_BYTES_MAX} bytes in base64"
+    try:
+        body = b64decode(value, validate=True) if type(value) is str else None
+    except (NotBase64, ValueError) as error:
+        raise bad_data(what, value, wanted) from error
+    if body is None or len(body) > REFUSED_BYTES_MAX:
+        raise bad_data(what, value, wanted)
+
+
+def _faults(value: Json, what: str) -> None:
+    if type(value) is not list or len(value) > FAULTS_MAX:
+        raise bad_data(what, value, f"an array of at most {FAULTS_MAX} strings")
+    for index, fault in enumerate(value):
+        _brief(fault, f"{what}[{index}]")
+
+
+def _collectors(value: Json, what: str) -> None:
+    if type(value) is not dict or len(value) > COLLECTORS_MAX:
+        raise bad_data(what, value, f"an object of at most {COLLECTORS_MAX} collectors, by name")
+    for name, collector in value.items():
+        _brief(name, f"a name in {what}")
+        _collector(collector, f"{what}.{name}")
+
+
 def _number(value: Json, what: str) -> None:
     if type(value) not in (int, Decimal) or value < 0:
         raise bad_data(what, value, "a number of 0 or more")
@@ -150,6 +202,12 @@ _line: Final = _record(
     Field("category", _text),
     Field("tax", _decimal),
     Field("tax_name", _text),
+)
+
+_collector: Final = _record(
+    Field("state", _brief, required=True),
+    Field("detail", _brief),
+    Field("last", _instant),
 )
 
 _BOOKING: Final = (
@@ -242,9 +300,23 @@ KNOWN_TYPES: Final[Mapping[str, tuple[Field, ...]]] = {
     "nas.restarted": (Field("nas", _name, required=True),),
     "edge.heartbeat": (
         Field("complete_until", _instant, required=True),
+        Field("asked", _name),  # whatever its clock says; echoed
         Field("spooled", _whole_number),
+        Field("spooled_bytes", _whole_number),
+        Field("oldest", _instant),
+        Field("refused", _whole_number),
         Field("clock_offset_ms", _integer),
-        Field("version", _text),
+        Field("ntp", _flag),
+        Field("version", _brief),
+        Field("collectors", _collectors),
+        Field("faults", _faults),
+    ),
+    "edge.refusal": (
+        Field("code", _code, required=True),
+        Field("detail", _up_to(_TOLD_CHARS_MAX), required=True),
+        Field("origin", _up_to(_ORIGIN_CHARS_MAX)),
+        Field("content_type", _brief),
+        Field("body_base64", _base64),
     ),
 }
 

@@ -29,7 +29,8 @@ async def test_a_site_writes_its_own_topics_and_no_others(mosquitto: Mosquitto, 
         Peer(port=mosquitto.port, user="berlin", password=passwords["berlin"], client_id="hamburg") as berlin,
     ):
         gateway.subscribe("spaces/#")
-        for topic in ("spaces/hamburg/door/main", "spaces/hamburg/acks/agent", "spaces/berlinx/door/main", "other"):
+        theirs = ("spaces/hamburg/door/main", "spaces/hamburg/acks/agent", "spaces/hamburg/clocks/agent")
+        for topic in (*theirs, "spaces/berlinx/door/main", "other"):
             assert berlin.publish(topic) == [DENIED]
         assert berlin.publish("spaces/berlin/door/main") == ["Success"]
         assert gateway.next().topic == "spaces/berlin/door/main"
@@ -46,7 +47,10 @@ async def test_a_device_of_mqtt_3_is_not_told_that_it_may_not(mosquitto: Mosquit
         assert gateway.next().topic == "spaces/berlin/door/main"
 
 
-async def test_a_site_reads_its_own_acknowledgements_only(mosquitto: Mosquitto, passwords: dict[str, str]) -> None:
+@pytest.mark.parametrize("kind", ["acks", "clocks"])
+async def test_a_site_reads_what_its_own_agents_are_told_only(
+    mosquitto: Mosquitto, passwords: dict[str, str], kind: str
+) -> None:
     with (
         Peer(port=mosquitto.port, user="gateway", password=passwords["gateway"]) as gateway,
         Peer(port=mosquitto.port, user="hamburg", password=passwords["hamburg"]) as hamburg,
@@ -54,18 +58,19 @@ async def test_a_site_reads_its_own_acknowledgements_only(mosquitto: Mosquitto, 
     ):
         berlin.subscribe("#")
         hamburg.publish("spaces/hamburg/door/main")
-        gateway.publish("spaces/hamburg/acks/agent")
+        gateway.publish(f"spaces/hamburg/{kind}/agent")
         hamburg.publish("spaces/hamburg/till/1")
-        gateway.publish("spaces/berlin/acks/agent")
-        assert berlin.next().topic == "spaces/berlin/acks/agent"
+        gateway.publish(f"spaces/berlin/{kind}/agent")
+        assert berlin.next().topic == f"spaces/berlin/{kind}/agent"
 
 
-async def test_the_gateway_writes_acknowledgements_and_nothing_else(
+async def test_the_gateway_writes_acknowledgements_and_the_time_and_nothing_else(
     mosquitto: Mosquitto, passwords: dict[str, str]
 ) -> None:
     with Peer(port=mosquitto.port, user="gateway", password=passwords["gateway"]) as gateway:
         assert gateway.publish("spaces/berlin/door/main") == [DENIED]
         assert gateway.publish("spaces/berlin/acks/agent") != [DENIED]
+        assert gateway.publish("spaces/berlin/clocks/agent") != [DENIED]
 
 
 async def test_what_waits_for_the_gateway_survives_a_restart(mosquitto: Mosquitto, passwords: dict[str, str]) -> None:

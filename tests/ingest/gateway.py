@@ -142,6 +142,6 @@ async def acks(url: str, site: str) -> AsyncIterator[list[tuple[str, Any]]]:
         on_message=hear,
         full=lambda: False,
     )
-    await session.open([f"spaces/{site}/acks/+"])
+    await session.open([f"spaces/{site}/{kind}/+" for kind in ("acks", "clocks")])
     yield heard
     session.close()

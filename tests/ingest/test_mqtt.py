@@ -10,12 +10,13 @@ from paho.mqtt.properties import Properties
 from meter.ingest.mqtt import MqttIngest
 from meter.ingest.topics import Topics
 from meter.model.errors import BadInput
+from meter.model.instant import instant_text
 from meter.sources import cloudevents
 from meter.sources.spec import Message, Reading, Setup
 from meter.store.engine import Database
 from meter.store.tables import events, rejections
 from meter.transport.mqtt_address import broker_address
-from tests.ingest.bodies import body, poisonous
+from tests.ingest.bodies import NOW, body, poisonous
 from tests.ingest.gateway import acks, gateway, message, new_site, publish, until
 from tests.ingest.rows import rows
 
@@ -184,6 +185,30 @@ async def test_agents_are_told_what_was_committed(url: str, database: Database) 
         await until(lambda: (topic, {"boot": 3, "up_to": 4, "also": []}) in heard)
     # What the gateway says itself is no event.
     assert {row["code"] for row in await rows(database, rejections)} == {"bad_type"}
+
+
+async def test_an_agent_is_told_the_time_after_each_heartbeat(url: str, database: Database) -> None:
+    site = new_site()
+    times = {"received": instant_text(NOW), "sent": instant_text(NOW)}
+    until_then = {"complete_until": "2026-03-02T08:00:00Z"}
+
+    def heartbeat(number: int, **data: Any) -> dict[str, Any]:
+        kind = {"type": "edge.heartbeat", "subject": None, "data": until_then | data}
+        return door(site, number, edge="edge-7", boot=3, sequence=number, **kind)
+
+    async with acks(url, site) as heard, gateway(url, database, operator=site) as gate:
+        gate.gate.shut()
+        await publish(url, [heartbeat(1, asked=123_456_789)])
+        await until(lambda: len(gate.gate.entered) >= 1)
+        assert heard == []
+        gate.gate.open()
+        await publish(url, [heartbeat(1, asked=123_456_789), heartbeat(2, asked="09:00"), heartbeat(3)])
+        clock = f"spaces/{site}/clocks/edge-7"
+        await until(lambda: len([topic for topic, _ in heard if topic == clock]) == 4)
+        answered = [told for topic, told in heard if topic == clock]
+        asked = [123_456_789, 123_456_789, "09:00", None]
+        assert answered == [{"asked": moment} | times for moment in asked]
+    assert await rows(database, rejections) == []
 
 
 async def test_a_decoder_that_fails_costs_one_message(

@@ -1,4 +1,5 @@
 import json
+from base64 import b64encode
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -21,6 +22,27 @@ from meter.model.wire import (
     structured,
 )
 from tests.ingest.bodies import body
+
+HEARTBEAT: dict[str, Any] = {
+    "complete_until": "2026-03-02T08:00:00Z",
+    "asked": 10**18 - 1,
+    "spooled": 12,
+    "spooled_bytes": 4_096,
+    "oldest": "2026-03-02T07:00:00Z",
+    "refused": 0,
+    "clock_offset_ms": -40,
+    "ntp": True,
+    "version": "0.1.0",
+    "collectors": {"mqtt": {"state": "up", "detail": "", "last": "2026-03-02T07:59:00Z"}},
+    "faults": ["the disk is nearly full"],
+}
+UNREAD: dict[str, Any] = {
+    "code": "bad_payload",
+    "detail": "uid is missing",
+    "origin": "esp/berlin/door",
+    "content_type": "application/json",
+    "body_base64": b64encode(bytes(64 * 1024)).decode(),
+}
 
 
 def good(parsed: Parsed) -> WireEvent:
@@ -187,7 +209,48 @@ BOOKING = {"booking": "b", "resource": "r", "start": "2026-03-02T09:00:00Z", "en
         ("usage.reported", {"meter": "m", "quantity": "1.5"}, {"quantity": "many"}),
         ("event.voided", {"source": "berlin/x", "id": "1"}, {"id": None}),
         ("event.amended", {"source": "berlin/x", "id": "1", "data": {}}, {"data": 1}),
-        ("edge.heartbeat", {"complete_until": "2026-03-02T08:00:00Z"}, {"complete_until": None}),
+        *(
+            ("edge.heartbeat", HEARTBEAT, change)
+            for change in (
+                {"complete_until": None},
+                {"asked": ""},
+                {"asked": 10**18},
+                {"asked": True},
+                {"spooled": -1},
+                {"spooled": 10**18},
+                {"spooled_bytes": "many"},
+                {"oldest": "monday"},
+                {"refused": 1.5},
+                {"clock_offset_ms": 0.5},
+                {"ntp": "yes"},
+                {"version": "x" * 257},
+                {"collectors": ["mqtt"]},
+                {"collectors": {str(n): {"state": "up"} for n in range(65)}},
+                {"collectors": {"mqtt": {"detail": "no state"}}},
+                {"collectors": {"mqtt": {"state": "up", "detail": "x" * 257}}},
+                {"collectors": {"x" * 257: {"state": "up"}}},
+                {"collectors": {"mqtt": {"state": "up", "last": "monday"}}},
+                {"faults": "disk"},
+                {"faults": [1]},
+                {"faults": ["disk"] * 33},
+            )
+        ),
+        *(
+            ("edge.refusal", UNREAD, change)
+            for change in (
+                {"code": None},
+                {"code": "Not a word"},
+                {"code": "x" * 65},
+                {"detail": None},
+                {"detail": "x" * 2_001},
+                {"origin": "x" * 513},
+                {"content_type": 7},
+                {"body_base64": "not base64!"},
+                {"body_base64": "é"},
+                {"body_base64": 7},
+                {"body_base64": b64encode(bytes(64 * 1024 + 1)).decode()},
+            )
+        ),
     ],
 )
 def test_data_of_known_types_is_checked(kind: str, data: dict[str, Any], change: dict[str, Any]) -> None:

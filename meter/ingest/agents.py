@@ -1,0 +1,110 @@
+"""What a batch says of the agents that sent it, and what they are told in turn; decided without I/O (decision 0015)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from meter.ingest.arrival import Arrival, ClockQuestion, Receipt
+from meter.model.event import HEARTBEAT, Json
+from meter.model.instant import parse_instant
+from meter.model.wire import WireEvent
+from meter.store.edges import NO_BOOT, EdgeProgress, EdgeReport, Heartbeat, Said
+
+# What is kept of a heartbeat for people.
+_SAID: Final = (
+    "spooled",
+    "spooled_bytes",
+    "oldest",
+    "refused",
+    "clock_offset_ms",
+    "ntp",
+    "version",
+    "collectors",
+    "faults",
+)
+_COLLECTOR: Final = ("state", "detail", "last")
+
+
+def reports_of(arrivals: Sequence[Arrival]) -> list[EdgeReport]:
+    """Return what the batch says about agents: every sequence counts, whatever became of its event."""
+    reports: dict[tuple[str, str, int], EdgeReport] = {}
+    for arrival in arrivals:
+        parsed, key = arrival.parsed, _agent(arrival)
+        if key is None:
+            continue
+        report = reports.get(key)
+        if report is None:
+            report = reports[key] = EdgeReport(site=key[0], edge=key[1], boot=key[2])
+        if parsed.sequence is not None:
+            report.sequences.add(parsed.sequence)
+        if isinstance(parsed, WireEvent) and parsed.site == report.site:
+            _heed(report, parsed)
+    return list(reports.values())
+
+
+def _agent(arrival: Arrival) -> tuple[str, str, int] | None:
+    """Return which boot of whose agent sent it; None where no agent did."""
+    parsed = arrival.parsed
+    site = arrival.site or parsed.site
+    if parsed.edge is None or site is None:
+        return None
+    return site, parsed.edge, NO_BOOT if parsed.boot is None else parsed.boot
+
+
+def _heed(report: EdgeReport, event: WireEvent) -> None:
+    if event.offset_ms is not None:
+        report.clock_offset_ms = event.offset_ms
+    if event.type == HEARTBEAT:
+        until = parse_instant(event.data["complete_until"], what="data.complete_until")
+        report.heartbeats.append(Heartbeat(event.sequence, until))
+        report.hear(Said(event.sequence, _said(event.data)))
+        if event.data.get("clock_offset_ms") is not None:
+            report.clock_offset_ms = event.data["clock_offset_ms"]
+
+
+def _said(data: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what a heartbeat says for people, of each collector what is known to be brief."""
+    said = _only(data, _SAID)
+    if "collectors" in said:
+        said["collectors"] = {name: _only(one, _COLLECTOR) for name, one in said["collectors"].items()}
+    return said
+
+
+def _only(data: Mapping[str, Json], names: Sequence[str]) -> dict[str, Json]:
+    return {name: data[name] for name in names if data.get(name) is not None}
+
+
+def questions_of(arrivals: Sequence[Arrival]) -> list[ClockQuestion]:
+    """Return the heartbeats to which agents get an answer over MQTT, whatever became of their events."""
+    return [
+        ClockQuestion(
+            site=arrival.parsed.site,
+            edge=arrival.parsed.edge,
+            asked=arrival.parsed.data.get("asked"),
+            received_at=arrival.received_at,
+        )
+        for arrival in arrivals
+        if isinstance(arrival.parsed, WireEvent)
+        and arrival.parsed.type == HEARTBEAT
+        and arrival.parsed.edge is not None
+        and arrival.channel == "mqtt"
+        and arrival.site in {None, arrival.parsed.site}
+    ]
+
+
+def told_again(
+    arrivals: Sequence[Arrival], receipts: Sequence[Receipt], progress: Collection[EdgeProgress]
+) -> Sequence[Receipt]:
+    """Return the receipts; those of events whose sequence found no room among its agent's marks say so."""
+    unmarked = {(one.site, one.edge, one.boot): one.unmarked for one in progress if one.unmarked}
+    if not unmarked:
+        return receipts
+    return [
+        replace(receipt, unmarked=True)
+        if (key := _agent(arrival)) is not None and arrival.parsed.sequence in unmarked.get(key, ())
+        else receipt
+        for arrival, receipt in zip(arrivals, receipts, strict=True)
+    ]
