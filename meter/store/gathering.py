@@ -133,34 +133,62 @@ _DUE: Final = text(
      LIMIT :buckets_max
     """
 )
-_CLOSED: Final = text(
-    """
+# From the closings to their buckets: of these there are as many as there are accounts, and hardly any closing is new.
+_CLOSED: Final = """
     SELECT b.name, b.stream, b.head, b.tallies, b.part, b.dirty, b.due_at, b.closing_account, b.closing_start,
-           b.booked_at
-      FROM export_buckets AS b
-      JOIN closes AS c ON c.operator = b.operator AND c.account = b.closing_account
-           AND c.period_start = b.closing_start
-     WHERE b.operator = :operator AND b.target = :target AND b.dirty AND b.due_at IS NULL
-       AND c.booked AND coalesce(c.booked_xid < CAST(CAST(:xid AS text) AS xid8), true)
-     ORDER BY b.name
+           b.booked_at, c.booked_xid
+      FROM closes AS c
+      JOIN export_buckets AS b ON b.operator = c.operator AND b.target = :target AND b.closing_account = c.account
+           AND b.closing_start = c.period_start AND b.dirty AND b.due_at IS NULL
+     WHERE c.operator = :operator AND c.booked AND {which}
+     ORDER BY c.booked_xid NULLS FIRST, b.name
      LIMIT :buckets_max
-    """
+"""
+_BELOW: Final = "c.booked_xid < CAST(CAST(:read AS text) AS xid8)"
+_CLOSED_SINCE: Final = text(
+    _CLOSED.format(which=f"c.booked_xid >= CAST(CAST(:since AS text) AS xid8) AND {_BELOW}")
 )
+# One that an older version has closed does not say by which transaction.
+_CLOSED_EVER: Final = text(_CLOSED.format(which=f"coalesce({_BELOW}, true)"))
 
 
 async def due_buckets(
-    conn: AsyncConnection, operator: str, target: str, *, read: Cursor, replaces: bool, buckets_max: int
+    conn: AsyncConnection, operator: str, target: str, *, replaces: bool, buckets_max: int
 ) -> list[StoredBucket]:
-    """Return buckets that may be sent: what is due by the server's clock, then what waited for a closing.
+    """Return buckets that are due by the server's clock.
 
-    Everything booked below `read` has been gathered, so a closing counts once its own charges have been. With
-    `replaces` a bucket waits while an item of its own is on its way.
+    With `replaces` a bucket waits while an item of its own is on its way.
     """
-    given = {"operator": operator, "target": target, "buckets_max": buckets_max}
-    due = await conn.execute(_DUE, {**given, "replaces": replaces})
-    closed = await conn.execute(_CLOSED, {**given, "xid": str(read.xid)})
-    rows = [*due, *closed]
+    given = {"operator": operator, "target": target, "buckets_max": buckets_max, "replaces": replaces}
+    rows = await conn.execute(_DUE, given)
     return [StoredBucket(**row._mapping) for row in rows]  # noqa: SLF001 -- public in spite of its name
+
+
+class ClosedBuckets(NamedTuple):
+    """Buckets whose periods are closed. `seen_xid`: closings below it need not be looked at again (None: all do)."""
+
+    buckets: list[StoredBucket]
+    seen_xid: int | None
+
+
+async def closed_buckets(
+    conn: AsyncConnection, operator: str, target: str, *, read: Cursor, seen_xid: int | None, buckets_max: int
+) -> ClosedBuckets:
+    """Return buckets that waited for a closing, of closings from `seen_xid` on (None: of all), the oldest first.
+
+    Everything booked below `read` has been gathered, so a closing counts once its own charges have been. Nothing can
+    be booked there any more (decision 0005), so what was looked through once is done.
+    """
+    if seen_xid == read.xid:
+        return ClosedBuckets([], seen_xid)
+    given = {"operator": operator, "target": target, "buckets_max": buckets_max, "read": str(read.xid)}
+    if seen_xid is None:
+        rows = (await conn.execute(_CLOSED_EVER, given)).all()
+    else:
+        rows = (await conn.execute(_CLOSED_SINCE, {**given, "since": str(seen_xid)})).all()
+    seen = read.xid if len(rows) < buckets_max else rows[-1].booked_xid if seen_xid is not None else None
+    buckets = [StoredBucket(**{name: row._mapping[name] for name in _COLUMNS}) for row in rows]  # noqa: SLF001 -- as above
+    return ClosedBuckets(buckets, None if seen is None else int(seen))
 
 
 async def write_buckets(conn: AsyncConnection, operator: str, target: str, buckets: Sequence[StoredBucket]) -> None:

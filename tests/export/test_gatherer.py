@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.event import listen, remove
 
 from meter.export.gather import gatherer as gathering
 from meter.export.gather.at_once import Entries
@@ -73,6 +75,20 @@ async def gather(space: Space, working: Gatherer) -> int:
 async def space(database_url: str) -> AsyncIterator[Space]:
     async with open_space(database_url, KNOWN) as opened:
         yield opened
+
+
+@pytest.fixture
+def asked(space: Space) -> Iterator[list[str]]:
+    """The statements that the database is sent."""
+    sent: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    engine = space.database.engine.sync_engine
+    listen(engine, "before_cursor_execute", note)
+    yield sent
+    remove(engine, "before_cursor_execute", note)
 
 
 async def items(space: Space) -> list[tuple[str, int, LineItem | PeriodClosed]]:
@@ -212,6 +228,81 @@ async def test_a_closing_is_told_once_its_charges_are_gathered(space: Space) -> 
     assert await gather(space, working) == 0
     notices = [item for _, _, item in await items(space) if isinstance(item, PeriodClosed)]
     assert [notice.end for notice in notices] == [MARCH.end]
+
+
+async def closed(space: Space, *accounts: str) -> None:
+    """March of these accounts is closed, and what that makes due is booked."""
+    async with space.database.begin() as conn:
+        closings = [Closing(account, MARCH.start, MARCH.end) for account in accounts]
+        await close_periods(conn, "northside", closings, at=space.now, reason="test")
+    await space.rate()
+
+
+async def notices(space: Space) -> list[str]:
+    return sorted(item.account for _, _, item in await items(space) if isinstance(item, PeriodClosed))
+
+
+async def test_closings_are_looked_through_once_and_none_is_passed_over(space: Space, asked: list[str]) -> None:
+    await space.apply(BOTH)
+    working = gatherer(space, lines(notices=True))
+    await space.take(pages("p1", "02T10:00", 150), pages("p2", "02T10:00", 150, "badge:EFE1"))
+    await gather(space, working)
+    # A transaction that has begun holds back what it may still book, though it commits after a look.
+    async with space.database.engine.connect() as slow:
+        await slow.execute(text("SELECT pg_current_xact_id()"))
+        await closed(space, "acme")
+        async with space.database.begin() as other:
+            await other.execute(text("SELECT pg_current_xact_id()"))
+        assert await gather(space, working) == 0
+        await slow.execute(
+            text(
+                "INSERT INTO closes (operator, account, period_start, closed_at, booked, booked_xid)"
+                " VALUES ('northside', 'solo', :start, now(), true, pg_current_xact_id())"
+            ),
+            {"start": MARCH.start},
+        )
+        await slow.commit()
+    assert await gather(space, working) == 2
+    assert await notices(space) == ["acme", "solo"]
+    # What was looked through is not asked for again, until somebody may have booked something.
+    asked.clear()
+    assert await gather(space, working) == 0
+    assert len([one for one in asked if "closes" in one]) <= 1
+    asked.clear()
+    async with leased(space) as lease:
+        await working.step(lease)
+        asked.clear()
+        await working.step(lease)
+    assert [one for one in asked if "closes" in one] == []
+
+
+async def test_more_closings_than_one_look_takes_are_all_told(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "BUCKETS_MAX", 1)
+    await space.apply(BOTH)
+    working = gatherer(space, lines(notices=True))
+    await space.take(pages("p1", "02T10:00", 150), pages("p2", "02T10:00", 150, "badge:EFE1"))
+    await gather(space, working)
+    await closed(space, "acme", "solo")
+    await gather(space, working)
+    assert await notices(space) == ["acme", "solo"]
+
+
+async def test_a_closing_that_says_no_transaction_is_found_a_little_later(space: Space) -> None:
+    working = gatherer(space, lines(notices=True))
+    await space.take(pages("p1", "02T10:00", 150))
+    await gather(space, working)
+    async with space.database.begin() as conn:
+        await conn.execute(
+            text(
+                "INSERT INTO closes (operator, account, period_start, closed_at, booked)"
+                " VALUES ('northside', 'acme', :start, now(), true)"
+            ),
+            {"start": MARCH.start},
+        )
+    assert await gather(space, working) == 0
+    space.now += gathering.CLOSINGS_INTERVAL
+    await gather(space, working)
+    assert await notices(space) == ["acme"]
 
 
 async def test_who_lacks_a_customer_is_dead_until_the_catalog_names_one(space: Space) -> None:

@@ -35,6 +35,7 @@ from meter.store.gathering import (
     Begun,
     Newest,
     StoredBucket,
+    closed_buckets,
     due_buckets,
     first_export_cursor,
     read_buckets,
@@ -54,6 +55,9 @@ BUCKETS_MAX: Final = 200
 # A cursor is moved where nothing was booked for the target, too, so that a restart does not read far and lag is seen;
 # but not with each transaction.
 CURSOR_INTERVAL: Final = timedelta(minutes=1)
+# All closings are looked through now and then, not only the new ones: an older version that rates beside this one does
+# not say when it has booked what a closing makes due.
+CLOSINGS_INTERVAL: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,16 @@ class _Page:
     next: Cursor
     more: bool
     oldest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Due:
+    """Buckets that may be sent. `looked`: when closings were last looked through from the first (None: not asked)."""
+
+    buckets: Sequence[StoredBucket] = ()
+    more: bool = False
+    seen_xid: int | None = None
+    looked: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +129,8 @@ class Gatherer:
         self._late_wait = late_wait
         self._facts: _Facts | None = None
         self._resting: tuple[datetime, datetime] | None = None
-        self._moved = clock()
+        self._moved = self._looked = clock()
+        self._closings_seen: int | None = None
         self._start_said = False
 
     async def step(self, lease: Lease) -> Gathered:
@@ -143,23 +158,25 @@ class Gatherer:
             cursor = start or await first_export_cursor(conn, past=self._past or self._start is not None)
             page = await self._page(conn, cursor, known)
             moved = start is None or page.found or (page.next > start and known.now - self._moved >= CURSOR_INTERVAL)
-            due = [] if moved else await self._due(conn, page.next)
-            if not moved and not due:
+            due = _Due() if moved else await self._due(conn, page.next, known)
+            if not moved and not due.buckets:
+                self._looked_through(due)
                 return Gathered(items=0, more=False)
             await fence(conn, [lease])
             items = self._frozen(self._shape.at_once(page.booked, known), page.oldest)
             if moved:
                 await self._sort(conn, page, known)
                 # What this page brought is due among the rest; a page that is not the last would give half a sum.
-                due = [] if page.more else await self._due(conn, page.next)
-            items += await self._send_due(conn, due, known)
+                due = _Due() if page.more else await self._due(conn, page.next, known)
+            items += await self._send_due(conn, due.buckets, known)
             await add_items(conn, items)
             if moved:
                 await write_export_cursor(conn, self._operator, self._target, page.next, begun=self._began)
+        self._looked_through(due)
         if moved:
             self._moved = known.now
         dead = sum(item.dead_because is not None for item in items)
-        return Gathered(items=len(items), more=page.more or len(due) == BUCKETS_MAX, dead=dead)
+        return Gathered(items=len(items), more=page.more or due.more, dead=dead)
 
     async def _read_so_far(self, conn: AsyncConnection) -> Cursor | None:
         """Return how far the target has read; None: it is new. Raises BadInput (`target_changed`)."""
@@ -253,10 +270,24 @@ class Gatherer:
         )
         await write_buckets(conn, self._operator, self._target, [encoded(bucket) for bucket in changed.values()])
 
-    async def _due(self, conn: AsyncConnection, read: Cursor) -> list[StoredBucket]:
-        return await due_buckets(
-            conn, self._operator, self._target, read=read, replaces=self._shape.replaces, buckets_max=BUCKETS_MAX
+    async def _due(self, conn: AsyncConnection, read: Cursor, known: Known) -> _Due:
+        """Return the buckets that may be sent: what is due, then what waited for a closing."""
+        operator, target, most = self._operator, self._target, BUCKETS_MAX
+        due = await due_buckets(conn, operator, target, replaces=self._shape.replaces, buckets_max=most)
+        again = known.now - self._looked >= CLOSINGS_INTERVAL
+        seen = None if again else self._closings_seen
+        closed = await closed_buckets(conn, operator, target, read=read, seen_xid=seen, buckets_max=most)
+        return _Due(
+            buckets=[*due, *closed.buckets],
+            more=most in {len(due), len(closed.buckets)},
+            seen_xid=closed.seen_xid,
+            looked=known.now if seen is None else self._looked,
         )
+
+    def _looked_through(self, due: _Due) -> None:
+        """Remember up to where the closings are done with: what became of their buckets is committed."""
+        if due.looked is not None:
+            self._closings_seen, self._looked = due.seen_xid, due.looked
 
     async def _send_due(self, conn: AsyncConnection, due: Sequence[StoredBucket], known: Known) -> list[OutboxItem]:
         """Return the items of buckets that are due, and write what is left of these."""

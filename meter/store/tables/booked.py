@@ -107,4 +107,5 @@ closes = Table(  # billing periods that are closed: what differs later is booked
     Column("booked", Boolean, nullable=False, server_default=text("false")),
     Column("booked_xid", Xid8()),  # of the transaction that booked them
     PrimaryKeyConstraint("operator", "account", "period_start"),
+    Index("closes_booked_idx", "operator", "booked_xid", postgresql_where=text("booked")),
 )

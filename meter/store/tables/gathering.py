@@ -50,4 +50,12 @@ export_buckets = Table(
     Column("booked_at", When),  # of the oldest that was not sent
     PrimaryKeyConstraint("operator", "target", "name"),
     Index("export_buckets_due_idx", "operator", "target", "due_at", "name", postgresql_where=text("dirty")),
+    Index(
+        "export_buckets_closing_idx",
+        "operator",
+        "target",
+        "closing_account",
+        "closing_start",
+        postgresql_where=text("dirty AND due_at IS NULL"),
+    ),
 )

@@ -20,6 +20,7 @@ WHEN = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     op.add_column("closes", sa.Column("booked_xid", Xid8(), nullable=True))
+    op.create_index("closes_booked_idx", "closes", ["operator", "booked_xid"], postgresql_where=sa.text("booked"))
     op.create_table(
         "export_cursors",
         sa.Column("operator", ID, nullable=False),
@@ -55,9 +56,16 @@ def upgrade() -> None:
         ["operator", "target", "due_at", "name"],
         postgresql_where=sa.text("dirty"),
     )
+    op.create_index(
+        "export_buckets_closing_idx",
+        "export_buckets",
+        ["operator", "target", "closing_account", "closing_start"],
+        postgresql_where=sa.text("dirty AND due_at IS NULL"),
+    )
 
 
 def downgrade() -> None:
     op.drop_table("export_buckets")
     op.drop_table("export_cursors")
+    op.drop_index("closes_booked_idx", "closes")
     op.drop_column("closes", "booked_xid")
