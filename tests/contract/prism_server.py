@@ -22,6 +22,7 @@ from meter.embedded.child import Child, Program
 from meter.embedded.partdir import LOOPBACK, choose_port, is_free
 from meter.embedded.runas import RunAs
 from tests.contract.judged import VIOLATIONS, Sent, Verdict
+from tests.contract.served import resolved
 from tests.tools import need_tool
 
 _LOCKED = Path(__file__).with_name("prism")
@@ -67,7 +68,7 @@ def _install(npm: str, home: Path) -> None:
 
 @asynccontextmanager
 async def prism(document: Mapping[str, Any], home: Path) -> AsyncIterator[PrismJudge]:
-    """Serve the document in the context; `home` is the directory for its file and log. Large ones take some 10 s."""
+    """Serve the document in the context; `home` is the directory for its file and log. Large ones take seconds."""
     command = installed()
     file = _written(document, home)
     port = choose_port(LOOPBACK, given=None, remembered=None)
@@ -132,12 +133,7 @@ class PrismJudge:
         return names  # no such operation: Prism says so
 
     def _resolved(self, parameter: Mapping[str, Any]) -> Mapping[str, Any]:
-        here: Any = parameter
-        if "$ref" in parameter:
-            here = self._document
-            for step in parameter["$ref"].removeprefix("#/").split("/"):
-                here = here[step]
-        found: Mapping[str, Any] = here
+        found: Mapping[str, Any] = resolved(self._document, parameter["$ref"]) if "$ref" in parameter else parameter
         return found
 
 

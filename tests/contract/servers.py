@@ -15,13 +15,14 @@ import pytest_asyncio
 from tests.contract.amendments import amended
 from tests.contract.judged import ContractServer
 from tests.contract.prism_server import prism
+from tests.contract.served import served
 from tests.contract.stripe_v1 import StripeJudge
 from tests.specs import spec
 
 
 @asynccontextmanager
 async def _served(name: str, session_dir: Path, *, base_path: str = "") -> AsyncIterator[ContractServer]:
-    document = amended(name, spec(name).document)
+    document = served(name, amended(name, spec(name).document))
     async with prism(document, session_dir / f"prism-{name}") as judge:
         with ContractServer(judge, base_path=base_path) as server:
             yield server

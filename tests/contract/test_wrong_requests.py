@@ -12,7 +12,7 @@ import aiohttp
 import httpx
 import pytest
 
-from tests.contract.judged import VIOLATIONS, ContractServer, assert_accepted
+from tests.contract.judged import PLAIN, VIOLATIONS, ContractServer, assert_accepted
 from tests.contract.right_requests import KEY, RIGHT, Right
 from tests.targets.fakes.base import Fake, Handler, Held
 from tests.targets.fakes.http import Answer
@@ -252,8 +252,15 @@ WRONG: list[tuple[str, str, Change, str]] = [
     ("vendor", "name"), [(vendor, name) for vendor, requests in RIGHT.items() for name in requests]
 )
 def test_a_request_that_fits_is_accepted(vendor: str, name: str, contract: ContractServer) -> None:
+    contract.prefer = PLAIN
     response = send(vendor, contract, RIGHT[vendor][name])
     contract.assert_accepted()
+    assert_accepted(response)
+
+
+@pytest.mark.parametrize("vendor", RIGHT)
+def test_what_is_accepted_is_answered_by_an_example(vendor: str, contract: ContractServer) -> None:
+    response = send(vendor, contract, next(iter(RIGHT[vendor].values())))
     assert_accepted(response)
     assert isinstance(response.json(), dict)
 
