@@ -36,6 +36,17 @@ class Period:
         return self.start <= instant < self.end
 
 
+class DaySpan(NamedTuple):
+    """Days of a calendar, both included: how people name a span of time."""
+
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        """Return `2026-11-01 to 2026-11-30`, and one day as itself."""
+        return self.first.isoformat() if self.first == self.last else f"{self.first} to {self.last}"
+
+
 class Terms(NamedTuple):
     """What an account pays in (ISO 4217), and what its periods hang on: zone (IANA) and anchor day (1 to 31)."""
 
@@ -132,6 +143,22 @@ class Periods:
         """Return when a day begins: in the zone of its time, and where other terms begin, with their first period."""
         era = next(era for era in reversed(self._eras) if era.first <= day)
         return era.start if day == era.first else max(local_midnight(day, era.terms.timezone), era.start)
+
+    def date(self, instant: datetime) -> date:
+        """Return the account's date at an instant: by the zone of its time, and never before its period's first day."""
+        era, start = self._era_at(instant), self.at(instant).start
+        # Where other terms begin, the zone before says which day it is (decision 0010).
+        first = era.first if start == era.start else local_date(start, era.terms.timezone)
+        return max(local_date(instant, era.terms.timezone), first)
+
+    def dates(self, span: Period) -> DaySpan:
+        """Return the account's days from the one on which a span begins to the one of its last moment.
+
+        Those of a period begin on the day after the one on which the period before ended.
+        """
+        era = self._era_at(span.start)
+        first = era.first if span.start == era.start else self.date(span.start)
+        return DaySpan(first, max(first, self.date(span.end - datetime.resolution)))
 
     def days(self, period: Period) -> PeriodDays:
         """Return how days are counted in a period."""

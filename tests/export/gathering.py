@@ -36,6 +36,10 @@ def account(name: str = "acme", **external: str) -> Account:
     return Account(id=name, name=name.upper(), currency="EUR", timezone="UTC", external=external)
 
 
+def in_zone(timezone: str, given: Account, **changes: Any) -> Account:
+    return replace(given, timezone=timezone, **changes)
+
+
 def known(*accounts: Account, **changes: Any) -> Known:
     given = accounts or (account(stripe="cus_1"),)
     facts: dict[str, Any] = {"operator": "northside", "catalog": CATALOG, "now": NOW, **changes}

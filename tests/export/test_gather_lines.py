@@ -20,7 +20,7 @@ from meter.model.charge import Charge, LineTax
 from meter.model.money import ZERO
 from meter.model.period import Period
 from tests.booked import MARCH, NOON, a_charge, a_line
-from tests.export.gathering import NOW, Desk, account, customers, known
+from tests.export.gathering import NOW, Desk, account, customers, in_zone, known
 
 VAT = LineTax(name="vat19", rate=Decimal("0.19"), inclusive=False)
 
@@ -74,7 +74,7 @@ def test_what_can_only_be_added_to_is_sent_when_the_day_is_over_and_later_as_a_d
     midday = known(now=NOON)
     desk.put([charged(0)], midday)
     assert desk.due(midday) == []
-    midnight = datetime(2026, 3, 2, 23, tzinfo=UTC)
+    midnight = datetime(2026, 3, 3, tzinfo=UTC)
     assert desk.due(known(now=midnight)) == []
     [first] = desk.due(known(now=midnight + GRACE))
     late = known(now=NOW)
@@ -85,8 +85,8 @@ def test_what_can_only_be_added_to_is_sent_when_the_day_is_over_and_later_as_a_d
     assert [item.line.rounded for item in items([first, second])] == [Decimal("0.50"), Decimal("0.20")]
 
 
-def test_the_day_is_the_operators() -> None:
-    desk, facts = Desk(lines()), known()
+def test_the_day_is_the_accounts() -> None:
+    desk, facts = Desk(lines()), known(in_zone("Europe/Berlin", account(stripe="cus_1")))
     evening = at(charged(0), datetime(2026, 3, 2, 22, 59, tzinfo=UTC))
     night = at(charged(1), datetime(2026, 3, 2, 23, 0, tzinfo=UTC))
     desk.put([evening, night], facts)

@@ -116,6 +116,38 @@ def test_the_first_day_of_other_terms_begins_with_their_period(before: str, afte
     assert periods.midnight(date(2026, 12, 2)) == local_midnight(date(2026, 12, 2), after)
 
 
+@pytest.mark.parametrize(
+    ("periods", "name", "days"),
+    [
+        (months(), "2026-11", "2026-11-01 to 2026-11-30"),  # 31 Oct 23:00 to 30 Nov 23:00 in UTC
+        (months(), "2026-03", "2026-03-01 to 2026-03-31"),  # begins in winter time, ends in summer time
+        (months(31), "2026-02", "2026-02-28 to 2026-03-30"),
+        (months(15, NEW_YORK), "2026-10", "2026-10-15 to 2026-11-14"),
+        (months(15, BERLIN, (1, BERLIN, "2026-12")), "2026-12", "2026-12-01 to 2027-01-14"),
+        # The zone before says which day it is where the terms change: there New York's clocks show 30 November.
+        (months(1, NEW_YORK, (1, BERLIN, "2026-12")), "2026-12", "2026-12-01 to 2026-12-31"),
+        (months(1, "Pacific/Honolulu", (1, "Pacific/Kiritimati", "2026-12")), "2026-12", "2026-12-01 to 2026-12-31"),
+        (months(1, "Pacific/Kiritimati", (1, "Pacific/Honolulu", "2026-12")), "2026-12", "2026-12-01 to 2026-12-31"),
+    ],
+)
+def test_a_period_is_told_in_days_both_included(periods: Periods, name: str, days: str) -> None:
+    assert str(periods.dates(periods.named(name))) == days
+
+
+def test_one_day_is_told_as_itself() -> None:
+    day = Period(when("2026-11-01T23:00"), when("2026-11-02T23:00"))
+    assert str(months().dates(day)) == "2026-11-02"
+    hour = Period(when("2026-11-01T23:00"), when("2026-11-02T00:00"))
+    assert str(months().dates(hour)) == "2026-11-02"
+
+
+def test_an_instant_is_on_no_day_before_its_period() -> None:
+    periods = months(1, NEW_YORK, (1, BERLIN, "2026-12"))
+    assert periods.date(when("2026-11-30T22:59:59.999999")) == date(2026, 11, 30)
+    assert periods.date(when("2026-11-30T23:00")) == date(2026, 12, 1)
+    assert periods.date(when("2026-12-02T04:59")) == date(2026, 12, 1)
+
+
 def test_the_currency_changes_with_the_period() -> None:
     periods = Periods(Terms("EUR", "Europe/Sofia"), (Replaced(Terms("BGN", "Europe/Sofia"), "2026-01"),))
     start = when("2025-12-31T22:00")
@@ -146,6 +178,23 @@ def test_periods_follow_each_other_without_gap_or_overlap(periods: Periods, inst
     following = periods.at(period.end)
     assert following.start == period.end
     assert periods.at(period.end - timedelta(microseconds=1)) == period
+
+
+@given(changing(), instants)
+def test_the_days_of_periods_are_told_once_each(periods: Periods, instant: datetime) -> None:
+    period = periods.at(instant)
+    days, following = periods.dates(period), periods.dates(periods.at(period.end))
+    zone_name = periods.terms_at(instant).timezone
+    # Nothing lies between two periods but a day that the zone's calendars leave out.
+    for day in (days.last + timedelta(days=1), following.first):
+        assert local_midnight(day, zone_name) == period.end
+    assert periods.date(instant) == max(local_date(instant, zone_name), days.first)
+    seen = [days.first + timedelta(days=n) for n in range((days.last - days.first).days + 1)]
+    begun = [periods.midnight(day) for day in [*seen, following.first]]
+    assert begun[0] == period.start
+    for day, start, end in zip(seen, begun[:-1], begun[1:], strict=True):
+        # A day that another zone leaves out of its first period, or a calendar of its days, has no time at all.
+        assert start == end or periods.date(start) == day == periods.date(end - timedelta(microseconds=1))
 
 
 @given(changing(), instants)

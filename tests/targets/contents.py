@@ -23,6 +23,7 @@ from meter.export.payload import (
     thawed,
 )
 from meter.export.targets.books import figures_of
+from meter.model.period import DaySpan
 from meter.store.outbox import OutboxItem, name_of, revised
 from tests.booked import OPERATOR
 from tests.targets.case import Books
@@ -44,11 +45,19 @@ def tax_on(net: Decimal, tax: TaxOfLine | None) -> Decimal:
     return (net * rate).quantize(CENT, ROUND_HALF_UP)
 
 
+def month_of(day: date) -> DaySpan:
+    first = day.replace(day=1)
+    return DaySpan(first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1))
+
+
 def line(rounded: Decimal, tax_amount: Decimal, *, start: datetime = NOVEMBER, **changes: Any) -> InvoiceLine:
     """Pages of the day that begins with `start`: 34, thirty of them to pay."""
+    day = start.date()
     given: dict[str, Any] = {
         "meter": "print-pages",
+        "name": "Print pages",
         "site": "berlin",
+        "place": "Berlin Mitte",
         "unit": "page",
         "kind": "usage",
         "quantity": Decimal(34),
@@ -61,7 +70,9 @@ def line(rounded: Decimal, tax_amount: Decimal, *, start: datetime = NOVEMBER, *
         "first": start + timedelta(hours=9),
         "last": start + timedelta(hours=17),
         "charges": 3,
-        "day": start.date(),
+        "days": DaySpan(day, day),
+        "day": day,
+        "adjusts_days": month_of(changes["adjusts"].date()) if changes.get("adjusts") else None,
     }
     return InvoiceLine(**{**given, **changes})
 
@@ -106,6 +117,7 @@ def invoice(*lines: InvoiceLine, customer: int, customer_id: str, part: int = 1,
         "currency": "EUR",
         "start": NOVEMBER,
         "end": DECEMBER,
+        "days": DaySpan(NOVEMBER.date(), ISSUED),
         "issued": ISSUED,
         "advance": False,
         "lines": lines,

@@ -189,8 +189,8 @@ def test_an_invoice_has_our_sums_and_our_tax() -> None:
         (Decimal("10.00"), "7", {"value": TAX_CODE}),
         (Decimal("200.00"), DEPOSIT, {"value": EXEMPT}),
     ]
-    assert body["Line"][0]["Description"] == "print-pages, berlin, 2026-11-01: 34 page, 4 of it covered"
-    assert body["PrivateNote"].startswith("account account-0, 2026-11-01 to 2026-12-01, 6 charges")
+    assert body["Line"][0]["Description"] == "Print pages, Berlin Mitte, 2026-11-01: 34 pages, 4 covered by credit"
+    assert body["PrivateNote"].startswith("account account-0, 2026-11-01 to 2026-11-30, 6 charges")
 
 
 def test_an_inclusive_price_is_sent_without_its_tax() -> None:

@@ -30,6 +30,7 @@ from meter.export.targets.spaces.settings import rules_of
 from meter.export.targets.spaces.target import SpacesTarget
 from meter.export.targets.spec import Means
 from meter.model.errors import BadInput, Unavailable
+from meter.model.period import DaySpan
 from meter.rating.calendar import DEPOSIT
 from meter.store.engine import decode_json, encode_json
 from tests.booked import OPERATOR, a_charge, a_line
@@ -107,7 +108,7 @@ def test_cobot_adds_the_tax_by_the_lines_rate() -> None:
     post = vendor_of("cobot").post(content(line(item="8400")), BATCH)
     assert post.path == "/api/memberships/1000/charges"
     assert post.body == {
-        "description": f"print-pages, berlin, 2026-11-02: 34 page, 4 of it covered [meter:{BATCH}]",
+        "description": f"Print pages, Berlin Mitte, 2026-11-02: 34 pages, 4 covered by credit [meter:{BATCH}]",
         "amount": "10",
         "quantity": "1.0",
         "tax_rate": "19",
@@ -138,16 +139,17 @@ def test_cobot_is_not_sent_a_tax_without_a_rate() -> None:
 
 
 def test_a_line_of_a_period_is_dated_by_its_last_event() -> None:
-    last = datetime(2026, 11, 28, 23, tzinfo=UTC)
-    body = sent(vendor_of("cobot"), content(with_(line(), day=None, last=last)))
-    assert body["charged_at"] == "2026/11/28"
+    last, november = datetime(2026, 11, 28, 23, tzinfo=UTC), DaySpan(date(2026, 11, 1), date(2026, 11, 30))
+    given = content(with_(line(), days=november, day=date(2026, 11, 29), last=last))
+    assert sent(vendor_of("cobot"), given)["charged_at"] == "2026/11/29"  # the account's day, not that of UTC
+    assert sent(vendor_of("officernd"), given)["issueDate"] == "2026-11-28T23:00:00Z"
 
 
 def test_officernd_gets_a_price_and_an_instant() -> None:
     post = vendor_of("officernd").post(content(line(item="plan-1")), BATCH)
     assert post.path == "/api/v2/organizations/north/fees"
     assert post.body == {
-        "name": f"print-pages, berlin, 2026-11-02: 34 page, 4 of it covered [meter:{BATCH}]",
+        "name": f"Print pages, Berlin Mitte, 2026-11-02: 34 pages, 4 covered by credit [meter:{BATCH}]",
         "price": Decimal("10.00"),
         "quantity": 1,
         "issueDate": "2026-11-02T17:00:00Z",
@@ -196,7 +198,7 @@ def test_nexudus_gets_a_charge_with_its_tax_rate() -> None:
     )
     post = vendor.post(content(line()), BATCH)
     assert post.path == "/api/billing/charges"
-    said = "print-pages, berlin, 2026-11-02: 34 page, 4 of it covered"
+    said = "Print pages, Berlin Mitte, 2026-11-02: 34 pages, 4 covered by credit"
     assert post.body == {
         "CoworkerId": 1000,
         "BusinessId": 101,
@@ -269,7 +271,7 @@ def test_nexudus_ids_are_numbers() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_long_text_keeps_the_name_of_the_batch(kind: str) -> None:
-    body = sent(vendor_of(kind), content(line(meter="x" * 400)))
+    body = sent(vendor_of(kind), content(line(name="x" * 400)))
     text = body.get("description") or body.get("name") or body.get("Description")
     assert len(text) == TEXT_CHARS_MAX
     assert batch_in(text) == BATCH

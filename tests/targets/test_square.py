@@ -85,11 +85,15 @@ def test_an_order_leads_back_and_an_invoice_says_when_it_is_due() -> None:
     assert body["metadata"]["account"] == "account-0"
     assert (body["metadata"]["charges"], body["metadata"]["first"]) == ("6", "2026-10-01T09:00:00Z")
     assert len(body["metadata"]) <= 10
-    assert body["line_items"][0]["name"] == "print-pages, berlin, 2026-10-01 to 2026-11-01: 34.5 page, 4 of it covered"
+    name = "Print pages, Berlin Mitte, 2026-10-01 to 2026-10-31: 34.5 pages, 4 covered by credit"
+    assert body["line_items"][0]["name"] == name
     assert body["line_items"][0]["metadata"]["meter"] == "print-pages"
     assert [one["quantity"] for one in body["line_items"]] == ["1", "1"]
     bill = invoice_body(what, RULES, "order")
     assert bill["payment_requests"][0]["due_date"] == "2026-11-14"
+    assert bill["title"] == "Invoice for 2026-10-01 to 2026-10-31"
+    at_once = invoice_body(wanted(invoice(line("10.00"), advance=True)), RULES, "order")
+    assert at_once["title"] == "Invoice of 2026-10-31"
     assert bill["invoice_number"] == what.invoice.number
     assert bill["accepted_payment_methods"] == {"card": True}
     json.dumps([body, bill])  # nothing but what JSON has

@@ -78,7 +78,7 @@ async def test_a_line_is_an_item_of_a_draft_that_leads_back_to_its_charges(
         "draft",
         False,
     )
-    assert fake.items.objects[held.id]["description"] == "print-pages, berlin, 2026-11-02: 34 page"
+    assert fake.items.objects[held.id]["description"] == "Print pages, Berlin Mitte, 2026-11-02: 34 pages"
     assert draft["metadata"]["meter_invoice"] == "20261101-00000000"
     expected = {"meter": "print-pages", "site": "berlin", "account": "account-0", "charges": "3", "tax": "vat19"}
     assert expected.items() <= held.details.items()
@@ -128,8 +128,8 @@ async def test_taxes_may_be_lines_of_their_own(fake: FakeStripe) -> None:
     await target.close()
     shown = [(one["amount"], one["description"], one["tax_rates"]) for one in fake.items.objects.values()]
     assert shown == [
-        (340, "print-pages, berlin, 2026-11-02: 34 page", []),
-        (65, "vat19 19 % on print-pages, berlin, 2026-11-02", []),
+        (340, "Print pages, Berlin Mitte, 2026-11-02: 34 pages", []),
+        (65, "vat19 19 % on Print pages, Berlin Mitte, 2026-11-02", []),
     ]
 
 

@@ -162,7 +162,7 @@ def test_a_period_is_an_invoice() -> None:
     assert body == {
         "Type": "ACCREC",
         "InvoiceNumber": number_of(0),
-        "Reference": f"account-0, 2026-11-01 to 2026-12-01 [meter:{BATCH}]",
+        "Reference": f"account-0, 2026-11-01 to 2026-11-30 [meter:{BATCH}]",
         "Contact": {"ContactID": CUSTOMERS[0]},
         "Date": "2026-11-30",
         "DueDate": "2026-12-14",
@@ -173,8 +173,7 @@ def test_a_period_is_an_invoice() -> None:
         "&to=2026-12-01T00%3A00%3A00Z",
     }
     assert told == {
-        "Description": "print-pages, berlin, 2026-11-01: 34 page, 4 of it covered "
-        "(3 charges, 2026-11-01 to 2026-11-01)",
+        "Description": "Print pages, Berlin Mitte, 2026-11-01: 34 pages, 4 covered by credit (3 charges)",
         "Quantity": Decimal(30),
         "UnitAmount": Decimal("0.3333"),
         "LineAmount": Decimal("10.00"),

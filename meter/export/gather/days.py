@@ -15,8 +15,9 @@ from meter.export.gather.spans import GRACE
 from meter.export.journal import named_account, role_account
 from meter.export.payload import Content, DayJournal, PostingSum
 from meter.model.directory import Account
-from meter.model.instant import zone
+from meter.model.instant import local_midnight
 from meter.model.journal import JournalEntry
+from meter.model.period import DaySpan
 from meter.rating.values import segment
 from meter.store.outbox import name_of
 
@@ -86,10 +87,10 @@ class Days(Shape):
         """Give each posting to its day's bucket."""
         if self._grain == "charge":
             return
-        local_zone, owed = zone(known.catalog.timezone), _owed(known)
+        owed = _owed(known)
         for entry in booked.entries:
             day = self._last_day(entry.day)
-            midnight = datetime.combine(day + timedelta(days=1), time(), tzinfo=local_zone).astimezone(UTC)
+            midnight = local_midnight(day + timedelta(days=1), known.catalog.timezone)
             for key, of, posting in _postings(entry, owed):
                 yield Put(
                     bucket=f"day/{day}/{segment(of['site'])}/{entry.currency}",
@@ -118,7 +119,8 @@ class Days(Shape):
         number = document_number(
             day, known.operator, self._target, head["site"], head["currency"], head["day"], part=bucket.part
         )
-        text = f"Usage {day}" + (f" {head['site']}" if head["site"] else "")
+        days = DaySpan(day.replace(day=1) if self._grain == "period" else day, day)
+        text = f"Usage {days}" + (f" {head['site']}" if head["site"] else "")
         text += f", added later ({bucket.part})" if bucket.part > 1 else ""
         journal = DayJournal(
             number=number,

@@ -20,11 +20,12 @@ from meter.export.gather.invoicing import (
     period_number,
 )
 from meter.export.gather.shape import Booked, Bucket, Draft, Known, Put, Shape
-from meter.export.gather.spans import GRACE, Grain, grain_span
+from meter.export.gather.spans import GRACE, Grain, grain_end
+from meter.export.journal import moment_of
 from meter.export.payload import Content, Invoice, InvoiceLine
 from meter.model.directory import Account
-from meter.model.instant import local_date
 from meter.model.money import ZERO
+from meter.model.period import Period
 from meter.store.closes import Closing
 
 
@@ -42,7 +43,6 @@ class Documents(Shape):
 
     def sort(self, booked: Booked, known: Known) -> Iterable[Put]:
         """Give each charge to the invoice that it is for."""
-        timezone = known.catalog.timezone
         for charge in booked.charges:
             line, period = charge.line, charge.invoice_period
             account = known.accounts.get(line.account)
@@ -50,7 +50,7 @@ class Documents(Shape):
                 continue
             advance = is_advance(charge)
             number = invoice_number(known, self._target, charge)
-            key, of, figures = line_of(charge, self._grain, timezone)
+            key, of, figures = line_of(charge, self._grain, account.periods)
             yield Put(
                 bucket=f"invoice/{number}/{line.account}/{line.currency}",
                 stream=line.account,
@@ -65,21 +65,20 @@ class Documents(Shape):
                 key=key,
                 of=of,
                 figures=figures,
-                time=line.key.time,
-                due=grain_span(charge, "day", timezone)[1] + GRACE if advance else None,
+                time=moment_of(charge),
+                due=grain_end(charge, "day", account.periods) + GRACE if advance else None,
                 closing=None if advance else Closing(line.account, period.start, period.end),
             )
 
     def draft(self, bucket: Bucket, known: Known) -> Draft | None:
         """Return the invoice, without lines that move no money; None where none is left."""
         head: dict[str, Any] = dict(bucket.head)
-        lines = [invoice_line(tally) for tally in bucket.tallies.values()]
+        lines = [invoice_line(tally, head["account"], known) for tally in bucket.tallies.values()]
         lines = sorted((line for line in lines if moves_money(line)), key=_in_order)
         if not lines:
             return None
         start, end = (datetime.fromisoformat(head[name]) for name in ("start", "end"))
-        account = known.accounts.get(head["account"])
-        timezone = known.catalog.timezone
+        account = known.holder(head["account"])
         last = min(known.now, end - datetime.resolution)
         if head["advance"]:
             last = max(line.last for line in lines)
@@ -87,16 +86,17 @@ class Documents(Shape):
             number=head["number"] + (f"-{bucket.part}" if bucket.part > 1 else ""),
             account=head["account"],
             customer="",
-            name=head["account"] if account is None else account.name,
+            name=account.name,
             currency=head["currency"],
             start=start,
             end=end,
-            issued=local_date(last, timezone),
+            days=account.periods.dates(Period(start, end)),
+            issued=account.periods.date(last),
             advance=head["advance"],
             lines=tuple(lines),
             part=bucket.part,
         )
-        if invoice.net + invoice.tax_amount < ZERO and account is not None:
+        if invoice.net + invoice.tax_amount < ZERO:
             invoice = msgspec.structs.replace(invoice, credits=self._credited(invoice, account, known))
         content, unmet = self.renew(invoice, known)
         return Draft(content, bucket.batch, head["account"], unmet)
@@ -127,4 +127,5 @@ class Documents(Shape):
 
 def _in_order(line: InvoiceLine) -> tuple[Any, ...]:
     tax = "" if line.tax is None else line.tax.name
-    return (line.kind != "fee", line.meter, line.site, line.start, tax, line.unit, line.first)
+    late = line.adjusts is not None
+    return (late, line.kind != "fee", line.meter, line.site, line.start, line.kind, tax, line.unit, line.first)

@@ -41,6 +41,12 @@ class Known:
     accounts: Mapping[str, Account]
     now: datetime
 
+    def holder(self, account: str) -> Account:
+        """Return an account; one that is not there any more has its id alone, and the operator's terms."""
+        catalog = self.catalog
+        gone = Account(id=account, name=account, currency=catalog.currency, timezone=catalog.timezone)
+        return self.accounts.get(account) or gone
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Booked:

@@ -13,7 +13,7 @@ from meter.export.journal.billed import billed_entries
 from meter.export.journal.charges import deferral_of, entries_of
 from meter.export.journal.chart import DEFAULT_ACCOUNTS, named_account, role_account
 from meter.export.journal.credit import BoughtCredit, Burn, count, drawing_account, touches_credit
-from meter.export.journal.days import BookingDay
+from meter.export.journal.days import BookingDay, moment_of
 from meter.export.journal.earned import earned_entries
 from meter.export.journal.rules import Earning, income_account
 
@@ -30,6 +30,7 @@ __all__ = [
     "earned_entries",
     "entries_of",
     "income_account",
+    "moment_of",
     "named_account",
     "role_account",
     "touches_credit",

@@ -10,6 +10,14 @@ from meter.model.charge import Charge
 from meter.model.instant import local_date
 
 
+def moment_of(charge: Charge) -> datetime:
+    """Return the instant that a charge is about: of what falls due at its period's end the last moment of that."""
+    line = charge.line
+    if line.key.time < line.period.end or line.key.of_expiry:
+        return line.key.time
+    return line.period.end - datetime.resolution
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookingDay:
     """Today in the operator's zone, and the last day that the accountant has closed."""
@@ -29,12 +37,8 @@ class BookingDay:
         return self.today if adjusts or (self.locked is not None and day <= self.locked) else day
 
     def of_charge(self, charge: Charge) -> date:
-        """Return the date of a charge's entry. What falls due at its period's end belongs to the period's last day."""
-        line = charge.line
-        about = line.key.time
-        if about >= line.period.end and not line.key.of_expiry:
-            about = line.period.end - datetime.resolution
-        return self.of(self.day(about), adjusts=charge.kind == "adjustment")
+        """Return the date of a charge's entry."""
+        return self.of(self.day(moment_of(charge)), adjusts=charge.kind == "adjustment")
 
     def day(self, instant: datetime) -> date:
         """Return the local day of an instant."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, TypeAlias
 
 from meter.export.contract import Figures
 from meter.export.payload import DayJournal, Invoice, InvoiceLine, PostingSum
-from meter.model.money import ZERO, plain
+from meter.model.money import EXACT, ONE, ZERO, is_currency, plain
+from meter.rating.calendar import DEPOSIT, MEMBERSHIP
 
 Document: TypeAlias = DayJournal | Invoice
 
 _BATCH: Final = re.compile(r"\[meter:([a-z2-7]{32})\]")
+# Units that are English words; any other stays as the catalog has it.
+_WORDS: Final = frozenset(
+    "booking credit day hour job minute month night page sale second session sheet side visit week".split()
+)
+# Whoever wants more places finds them in the charges.
+_SHOWN: Final = Decimal("0.001")
 
 
 def mark_of(batch: str) -> str:
@@ -41,15 +48,43 @@ def figures_of(content: Document) -> Figures:
     return Figures(lines=len(content.lines), net=content.net, tax=content.tax_amount, currency=content.currency)
 
 
-def described(line: InvoiceLine) -> str:
+def headed(line: InvoiceLine) -> str:
+    """Return what a line is of, where and when, as its customer calls it: `Print pages, Berlin, 2026-11-02`."""
+    what = f"{line.name} ({line.kind})" if line.kind in {"minimum", "tip"} else line.name
+    return ", ".join(filter(None, (what, line.place, str(line.days) + (f" {line.clock}" if line.clock else ""))))
+
+
+def described(line: InvoiceLine, *, changed: bool = False) -> str:
+    """Return what the customer reads of a line; `changed`: of what is billed or given back as it is another now."""
+    text, counted = headed(line), _counted(line)
+    if counted:
+        text += f": now {counted}" if changed else f": {counted}"
+    elif changed:
+        text += ", changed"
+    if line.covered and counted:
+        text += f", {_shown(line.covered)} covered by credit"
+    if line.adjusts_days is not None:
+        text += ", correction" + (f" of {line.adjusts_days}" if line.adjusts_days != line.days else "")
+    return text
+
+
+def traced(line: InvoiceLine) -> str:
     """Return what the customer reads of a line, and the charge that it is, if it is a single one."""
-    span = f"{line.start:%Y-%m-%d} to {line.end:%Y-%m-%d}" if line.day is None else line.day.isoformat()
-    text = ", ".join(filter(None, (line.meter, line.site, span))) + f": {plain(line.quantity)} {line.unit}"
-    if line.covered:
-        text += f", {plain(line.covered)} of it covered"
-    if line.adjusts is not None:
-        text += f", correcting the period from {line.adjusts:%Y-%m-%d}"
-    return text if line.charge is None else f"{text} ({line.charge})"
+    return described(line) if line.charge is None else f"{described(line)} ({line.charge})"
+
+
+def _counted(line: InvoiceLine) -> str:
+    """Return a line's quantity as people say it; nothing where it says no more than the amount."""
+    if not line.quantity or line.meter == DEPOSIT or is_currency(line.unit):
+        return ""
+    shown = _shown(line.quantity)
+    if line.meter == MEMBERSHIP:  # seats times the part of a month
+        return "" if line.quantity == ONE else f"{shown} x 1 {line.unit}"
+    return f"{shown} {line.unit}" + ("s" if line.unit in _WORDS and shown.lstrip("-") != "1" else "")
+
+
+def _shown(quantity: Decimal) -> str:
+    return plain(quantity.quantize(_SHOWN, rounding=ROUND_HALF_UP, context=EXACT) or quantity)
 
 
 def said_of(posting: PostingSum) -> str:

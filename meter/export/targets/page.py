@@ -20,6 +20,11 @@ What is sent is frozen before it is sent, has a key that derives from what it sa
 wherever the outcome is not known ([decision 0014](decisions/0014-delivery.md)): nothing is lost, and nothing is billed
 twice. A charge reaches a target in the *grain* that is set: each by itself, or summed by hour, day or billing period.
 
+A line of an invoice says what, where, when and how much: `Print pages, Berlin Mitte, 2026-11-02: 34 pages, 4 covered by
+credit`, `Flex 10, 2026-11-01 to 2026-11-30`. The names are the catalog's (of a meter its id, as words), the days and
+periods of invoices the account's own, by its zone, the last one included: a correction names the period that it
+corrects. Journals have the operator's days. Instants that programs read are in UTC, and their ends are exclusive.
+
 ```sh
 meter check                             # does every target answer?
 meter deliveries                        # what was sent, what waits, what was refused and why

@@ -23,6 +23,7 @@ from meter.sources.options import options_of
 from meter.store.outbox import OutboxItem, name_of, revised
 from tests.booked import OPERATOR
 from tests.targets.case import Books, TargetCase
+from tests.targets.contents import month_of
 from tests.targets.fakes.money import major
 from tests.targets.fakes.square import LOCATION, FakeSquare
 
@@ -83,7 +84,9 @@ def line(
     tax_amount = rounded(exact, currency) + Decimal(odd).scaleb(-minor_unit_places(currency))
     given: dict[str, Any] = {
         "meter": "print-pages",
+        "name": "Print pages",
         "site": "berlin",
+        "place": "Berlin Mitte",
         "unit": "page",
         "kind": "usage",
         "quantity": Decimal("34.5"),
@@ -96,6 +99,8 @@ def line(
         "first": OCTOBER + timedelta(hours=9),
         "last": OCTOBER + timedelta(days=20),
         "charges": 3,
+        "days": month_of(ISSUED),
+        "day": (OCTOBER + timedelta(days=20)).date(),
         "tax": tax,
     }
     return InvoiceLine(**{**given, **changes})
@@ -110,6 +115,7 @@ def invoice(*lines: InvoiceLine, customer: int = 0, part: int = 1, **changes: An
         "currency": "EUR",
         "start": OCTOBER,
         "end": NOVEMBER,
+        "days": month_of(ISSUED),
         "issued": ISSUED,
         "advance": False,
         "lines": lines or (line(),),

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from meter.export.payload import DayJournal, Invoice, InvoiceLine, PostingSum
-from meter.export.targets.books import Document, described, marked, places_of, said_of
+from meter.export.targets.books import Document, marked, places_of, said_of, traced
 from meter.export.targets.quickbooks.rules import Rules
 from meter.model.errors import BadInput
 from meter.model.money import ZERO, plain
@@ -166,15 +166,15 @@ def _taxed(lines: list[InvoiceLine], sign: int, rate_id: str) -> Json:
 
 
 def _note(invoice: Invoice) -> str:
-    words = [f"account {invoice.account}", f"{invoice.start:%Y-%m-%d} to {invoice.end:%Y-%m-%d}"]
-    words.append(f"{sum(line.charges for line in invoice.lines)} charges")
+    charges = sum(line.charges for line in invoice.lines)
+    words = [f"account {invoice.account}", str(invoice.days), f"{charges} charge{'' if charges == 1 else 's'}"]
     if invoice.credits is not None:
         words.append(f"gives back on {invoice.credits}")
     return ", ".join(words)
 
 
 def _sold(line: InvoiceLine, sign: int, rules: Rules, tracked: Mapping[str, str]) -> Json:
-    detail: Json = {"ItemRef": {"value": line.item}, "ServiceDate": (line.day or line.start.date()).isoformat()}
+    detail: Json = {"ItemRef": {"value": line.item}, "ServiceDate": line.days.first.isoformat()}
     if rules.tracking == "Class":
         detail |= _tracking(line.tracking, rules, tracked)
     code = rules.untaxed if line.tax is None else line.tax.code
@@ -183,6 +183,6 @@ def _sold(line: InvoiceLine, sign: int, rules: Rules, tracked: Mapping[str, str]
     return {
         "Amount": _amount(sign * line.net),
         "DetailType": "SalesItemLineDetail",
-        "Description": described(line)[:TEXT_CHARS_MAX],
+        "Description": traced(line)[:TEXT_CHARS_MAX],
         "SalesItemLineDetail": detail,
     }

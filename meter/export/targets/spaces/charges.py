@@ -14,9 +14,10 @@ import msgspec
 from meter.export.contract import Figures, Held, Outcome, Refused, Uncertain
 from meter.export.http import Answer, outcome_of
 from meter.export.payload import InvoiceLine, LineItem
-from meter.export.targets.books import batch_in, described, marked
+from meter.export.targets.books import batch_in, described, marked, traced
 from meter.export.targets.spaces.settings import ID, Rules
 from meter.model.errors import BadInput
+from meter.model.instant import instant_text
 from meter.model.money import ZERO, rounded_minor
 from meter.store.engine import decode_json
 
@@ -139,7 +140,7 @@ def exact(amount: Decimal) -> Decimal:
 
 def told(line: InvoiceLine, batch: str) -> str:
     """Return what a charge is called: what the member reads of it, and the batch's name."""
-    return marked(described(line), batch, chars_max=TEXT_CHARS_MAX)
+    return marked(traced(line), batch, chars_max=TEXT_CHARS_MAX)
 
 
 def said(line: InvoiceLine) -> str:
@@ -148,8 +149,8 @@ def said(line: InvoiceLine) -> str:
 
 
 def instant(moment: datetime) -> str:
-    """Return the instant of UTC to the second, as JavaScript and .NET write it."""
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    """Return the instant in UTC to the second, as JavaScript and .NET write it."""
+    return instant_text(moment.replace(microsecond=0))
 
 
 def content_of(answer: Answer) -> Any:

@@ -56,7 +56,7 @@ class Cobot(Vendor):
             "quantity": "1.0",
             # Without a rate the space's own would be added.
             "tax_rate": "0.0" if line.tax is None or line.tax.rate is None else plain(line.tax.rate.scaleb(2)),
-            "charged_at": f"{_day(item):%Y/%m/%d}",
+            "charged_at": f"{item.line.day:%Y/%m/%d}",
         }
         if line.item is not None:
             body["accounting_code"] = line.item
@@ -71,7 +71,7 @@ class Cobot(Vendor):
 
         In this order: what is billed between the two is on the second.
         """
-        day = _day(item)
+        day = item.line.day
         recent = Listing(path=f"/api/memberships/{item.customer}/charges/recent", optional=True)
         return recent, self.span(day - timedelta(days=1), day + timedelta(days=2))
 
@@ -93,10 +93,6 @@ class Cobot(Vendor):
             amount=amount,
             currency=str(record.get("currency") or self.rules.currency),
         )
-
-
-def _day(item: LineItem) -> date:
-    return item.line.day or item.line.last.date()
 
 
 def open_target(

@@ -181,7 +181,7 @@ def _terms(invoice: Invoice, rules: Rules) -> Json:
         "delivery_method": rules.delivery,
         "accepted_payment_methods": dict.fromkeys(rules.payments, True),
         "invoice_number": invoice.number,
-        "title": f"Invoice of {invoice.issued}",
+        "title": f"Invoice of {invoice.issued}" if invoice.advance else f"Invoice for {invoice.days}",
         "sale_or_service_date": invoice.issued.isoformat(),
     }
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 
 from meter.export.payload import InvoiceLine, LineItem
+from meter.export.targets.books import described, headed
 from meter.export.targets.stripe.amounts import Rate, minor, tax_on
 from meter.model.instant import instant_text
-from meter.model.money import EXACT
+from meter.model.money import plain
 from meter.sources.billing.currency import ALWAYS_00
 
 PartKind: TypeAlias = Literal["item", "tax"]
@@ -33,6 +34,7 @@ DAY: Final = "day"
 _METADATA_CHARS_MAX: Final = 500
 _DESCRIPTION_CHARS_MAX: Final = 500
 _CONTENT_CHARS: Final = 16
+_SECOND: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +102,11 @@ def item_params(wanted: Wanted, part: Part, *, invoice: str | None) -> Params:
 def changed_params(wanted: Wanted, part: Part) -> Params:
     """Return the form that makes an invoice item what it shall be now."""
     line = wanted.item.line
+    whole = part in parts_of(wanted, wanted.gross, wanted.tax)
+    text = _taxed(line, part) if part.kind == "tax" else described(line, changed=not whole)
     return {
         "amount": part.amount,
-        "description": described(line, part),
+        "description": text[:_DESCRIPTION_CHARS_MAX],
         "period": _period(line),
         "tax_rates": [part.rate.id] if part.rate else "",
         "metadata": metadata_of(wanted, part.kind, tax=part.tax),
@@ -138,20 +142,21 @@ def note_params(wanted: Wanted, invoice: str, gross: int, tax: int, *, paid: Map
     """
     parts = parts_of(wanted, gross, tax)
     main = parts[0]
-    amount, taxed = main.amount, main.gross
+    amount, taxed, line = main.amount, main.gross, wanted.item.line
+    text = described(line, changed=-gross != wanted.gross)[:_DESCRIPTION_CHARS_MAX]
     while taxed > gross and amount > 0:
         amount -= 1
         taxed = amount if wanted.rate is None or wanted.rate.inclusive else amount + tax_on(amount, wanted.rate)
     lines: list[Params] = []
     if amount:
-        lines.append(_note_line(described(wanted.item.line, main), amount, main.rate))
+        lines.append(_note_line(text, amount, main.rate))
     if gross > taxed:
-        lines.append(_note_line(f"Tax on {_where(wanted.item.line)}", gross - taxed, None))
+        lines.append(_note_line(f"Tax on {headed(line)}"[:_DESCRIPTION_CHARS_MAX], gross - taxed, None))
     return {
         "invoice": invoice,
         "lines": lines,
         "reason": "order_change",
-        "memo": f"Correction: {described(wanted.item.line, main)}"[:_DESCRIPTION_CHARS_MAX],
+        "memo": (text if line.adjusts else f"Correction: {text}")[:_DESCRIPTION_CHARS_MAX],
         "metadata": metadata_of(wanted, "item", tax=-tax),
         **paid,
     }
@@ -162,25 +167,10 @@ def _note_line(description: str, amount: int, rate: Rate | None) -> Params:
     return line if rate is None else {**line, "tax_rates": [rate.id]}
 
 
-def described(line: InvoiceLine, part: Part) -> str:
-    """Return what a person reads on the invoice."""
-    where = _where(line)
-    if part.kind == "tax":
-        percent = "" if line.tax is None or line.tax.rate is None else f" {_plain(line.tax.rate.scaleb(2))} %"
-        name = "Tax" if line.tax is None else line.tax.name
-        text = f"{name}{percent} on {where}" if abs(part.amount) > 1 else f"{name}{percent} on {where}, rounding"
-    else:
-        text = f"{where}: {_plain(line.quantity)} {line.unit}"
-        if line.covered:
-            text += f", {_plain(line.covered)} of it covered"
-        if line.adjusts is not None:
-            text += f", correcting the period from {line.adjusts:%Y-%m-%d}"
-    return text[:_DESCRIPTION_CHARS_MAX]
-
-
-def _where(line: InvoiceLine) -> str:
-    day = f"{line.start:%Y-%m-%d} to {line.end:%Y-%m-%d}" if line.day is None else line.day.isoformat()
-    return ", ".join(filter(None, (line.meter, line.site, day)))
+def _taxed(line: InvoiceLine, part: Part) -> str:
+    percent = "" if line.tax is None or line.tax.rate is None else f" {plain(line.tax.rate.scaleb(2))} %"
+    text = f"{'Tax' if line.tax is None else line.tax.name}{percent} on {headed(line)}"
+    return text if abs(part.amount) > 1 else f"{text}, rounding"
 
 
 def metadata_of(wanted: Wanted, kind: PartKind, *, tax: int) -> dict[str, str]:
@@ -195,9 +185,9 @@ def metadata_of(wanted: Wanted, kind: PartKind, *, tax: int) -> dict[str, str]:
         "account": item.account,
         "meter": line.meter,
         "site": line.site,
-        DAY: (line.day or line.start.date()).isoformat(),
-        "quantity": _plain(line.quantity),
-        "covered": _plain(line.covered),
+        DAY: line.day.isoformat(),
+        "quantity": plain(line.quantity),
+        "covered": plain(line.covered),
         "unit": line.unit,
         "charges": str(line.charges),
         "first": instant_text(line.first),
@@ -211,11 +201,21 @@ def metadata_of(wanted: Wanted, kind: PartKind, *, tax: int) -> dict[str, str]:
 
 
 def _period(line: InvoiceLine) -> Params:
-    return {"start": int(line.start.timestamp()), "end": int(max(line.start, line.end).timestamp())}
+    """Return what a line is for, both ends included, as Stripe prints it where they differ.
+
+    By which clocks it prints is a setting of its own, so both moments are of the account's days by UTC's clocks as
+    well. One day alone is in the description.
+    """
+    begin, end = _within(line.start, line.days.first), _within(line.end - _SECOND, line.days.last)
+    if line.days.first == line.days.last:
+        begin = end = line.last
+    return {"start": int(begin.timestamp()), "end": int(end.timestamp())}
 
 
-def _plain(number: Decimal) -> str:
-    return format(number.normalize(EXACT) if number else number.copy_abs().quantize(Decimal(1)), "f")
+def _within(moment: datetime, day: date) -> datetime:
+    """Return what is nearest to the moment on a day of UTC."""
+    midnight = datetime.combine(day, time(), UTC)
+    return min(max(moment, midnight), midnight + timedelta(days=1) - _SECOND)
 
 
 def draft_name(invoice: str, place: int) -> str:

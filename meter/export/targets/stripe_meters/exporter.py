@@ -177,7 +177,7 @@ class StripeMetersTarget:
             return Absent()
         unknown = (
             f"whether Stripe counted {usage.value:f} {usage.unit} of {usage.meter} cannot be told any more; "
-            f"compare the meter's events of {usage.at:%Y-%m-%d %H:%M} there"
+            f"compare the meter's events of {usage.at:%Y-%m-%d %H:%M} UTC there"
         )
         if not usage.alone:
             return Uncertain(unknown)

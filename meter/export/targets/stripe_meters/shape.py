@@ -81,7 +81,7 @@ class Usage(Shape):
         value = tally.figures["value"]
         if not value:
             return None
-        account = known.accounts.get(head["account"]) or _unknown(head["account"])
+        account = known.holder(head["account"])
         at = datetime.fromisoformat(head["at"])
         usage = self._usage(account, head["meter"], head["unit"], at=at, value=value, charges=tally.count)
         alone = bucket.part == 1 and not self._bucket % timedelta(minutes=1)
@@ -92,7 +92,7 @@ class Usage(Shape):
         """Return the content with the customer as it is today."""
         if not isinstance(content, MeterUsage):
             return content, None
-        account = known.accounts.get(content.account) or _unknown(content.account)
+        account = known.holder(content.account)
         customer = self.customers.of(account) or ""
         event = event_name(content.meter, self._events)
         return msgspec.structs.replace(content, customer=customer, event=event), self._unmet(account)
@@ -124,7 +124,3 @@ class Usage(Shape):
 
     def _unmet(self, account: Account) -> str | None:
         return None if self.customers.of(account) else self.customers.unmet(account.id)
-
-
-def _unknown(account: str) -> Account:
-    return Account(id=account, name=account, currency="", timezone="UTC")

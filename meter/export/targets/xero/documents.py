@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from meter.export.gather.names import either
 from meter.export.payload import DayJournal, Invoice, InvoiceLine, PostingSum
-from meter.export.targets.books import Document, described, marked, places_of, said_of
+from meter.export.targets.books import Document, marked, places_of, said_of, traced
 from meter.export.targets.xero.rules import Rules
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text
@@ -133,7 +133,7 @@ def _is_inclusive(invoice: Invoice) -> bool:
 
 
 def _reference(invoice: Invoice) -> str:
-    text = f"{invoice.account}, {invoice.start:%Y-%m-%d} to {invoice.end:%Y-%m-%d}"
+    text = f"{invoice.account}, {invoice.days}"
     return text if invoice.credits is None else f"{text}, gives back on {invoice.credits}"
 
 
@@ -146,9 +146,9 @@ def _line(line: InvoiceLine, sign: int, rules: Rules, *, inclusive: bool) -> Jso
         raise BadInput(message, code="no_sales_account")
     amount = _amount(sign * (line.gross if inclusive else line.net))
     quantity, unit = _unit_price(amount, line.billable)
-    facts = f"{line.charges} charge{'' if line.charges == 1 else 's'}, {line.first:%Y-%m-%d} to {line.last:%Y-%m-%d}"
+    facts = f"{line.charges} charge{'' if line.charges == 1 else 's'}"
     body: Json = {
-        "Description": f"{described(line)[: TEXT_CHARS_MAX - len(facts) - 3]} ({facts})",
+        "Description": f"{traced(line)[: TEXT_CHARS_MAX - len(facts) - 3]} ({facts})",
         "Quantity": quantity,
         "UnitAmount": unit,
         "LineAmount": amount,
