@@ -7,9 +7,9 @@ from functools import partial
 from typing import Final
 
 from meter.clock import monotonic_s
-from meter.export.http import Answer, Channel, Unsent
+from meter.export.http import Answer, Channel, Unauthorised, Unsent
 from meter.export.oauth import TokenKeeper
-from meter.model.errors import MeterError
+from meter.model.errors import BadInput, MeterError
 
 # A new token that is refused as well is not replaced by yet another before this.
 RENEWAL_INTERVAL_S: Final = 60.0
@@ -37,7 +37,8 @@ class Authorised:
     ) -> Answer:
         """Return the answer, whatever its status: a 401 has had its second chance.
 
-        Raises Fault; Unsent where no access token can be had, so that an item waits for one and is not lost.
+        Raises Fault; where no access token can be had, Unsent, or Unauthorised if it takes a person to get one: an item
+        waits for it and is not lost.
         """
         ask = partial(self.channel.request, method, path, query=query, body=body)
         token = await self._token()
@@ -58,6 +59,8 @@ class Authorised:
     async def _token(self, *, refused: str | None = None) -> str:
         try:
             return await self.keeper.token() if refused is None else await self.keeper.renewed(refused)
+        except BadInput as error:
+            raise Unauthorised(error.detail) from error
         except MeterError as error:
             raise Unsent(error.detail) from error
 

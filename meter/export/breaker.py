@@ -4,8 +4,8 @@
                                     ▲                             │
                                     └──────────failure────────────┘
 
-A failure is one of the connection or a 5xx, whichever item met it. Open, nothing is tried, so nothing is worn out; what
-was held back is as it was.
+A failure is one of the connection or a 5xx, whichever item met it; that nobody is let in with our key needs but one.
+Open, nothing is tried, so nothing is worn out; what was held back is as it was.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from meter.clock import Ticks, monotonic_s
-from meter.export.contract import Finding, Outcome, Retry, Uncertain, Untried
+from meter.export.contract import Barred, Finding, Outcome, Retry, Uncertain, Untried
 
 # One lost connection is an accident; so many on end, with nothing between them, are the target's state.
 FAILURES_MAX: Final = 5
@@ -29,7 +29,7 @@ def failed(outcome: Outcome | Finding) -> bool | None:
             return None
         case Retry(throttled=throttled):
             return not throttled
-        case Uncertain():
+        case Barred() | Uncertain():
             return True
         case _:
             return False
@@ -68,8 +68,12 @@ class Breaker:
                 self._failures += 1
             elif against is False:
                 self._failures = self._pauses = 0
+        barred_s = [outcome.after_s for outcome in outcomes if isinstance(outcome, Barred)]
+        if barred_s:
+            self._failures = max(self._failures, FAILURES_MAX)
         if self._failures == 0:
             self._until_s = None
         elif any(map(failed, outcomes)) and (self.open or self._failures >= FAILURES_MAX):
-            self._until_s = self._clock() + min(PAUSE_FIRST_S * 2.0 ** min(self._pauses, 30), PAUSE_MAX_S)
+            pause_s = min(PAUSE_FIRST_S * 2.0 ** min(self._pauses, 30), PAUSE_MAX_S)
+            self._until_s = self._clock() + max(pause_s, *barred_s, 0.0)
             self._pauses += 1

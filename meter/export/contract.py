@@ -43,6 +43,21 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Barred:
+    """The target lets nobody in with what we have (a key, a permission), whichever item it is.
+
+    It certainly does not hold the item, which waits until somebody has mended that. `reason` is whole and may have the
+    target's own words; `remedy` is ours and names the setting, `status` the answer's (None: there was none). `after_s`:
+    not before.
+    """
+
+    reason: str
+    remedy: str
+    status: int | None = None
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Uncertain:
     """The target may hold the item or not: it has to be asked, or sent the same under the same key.
 
@@ -63,8 +78,8 @@ class Absent:
     """Asked, the target says that it does not hold the item: it may be sent."""
 
 
-Outcome: TypeAlias = Delivered | Retry | Refused | Uncertain | Untried
-Finding: TypeAlias = Delivered | Absent | Uncertain | Untried
+Outcome: TypeAlias = Delivered | Retry | Refused | Barred | Uncertain | Untried
+Finding: TypeAlias = Delivered | Absent | Barred | Uncertain | Untried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

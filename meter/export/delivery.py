@@ -1,6 +1,6 @@
 """What becomes of an outbox item: a table, and the pure decisions around it (decision 0014).
 
-                 ┌────── retry, throttled, untried ──────┐
+                 ┌── retry, throttled, untried, barred ──┐
                  ▼                                       │
     made ──▶ pending ───────────claimed──────────────▶ sending ──delivered──▶ delivered ──verified──▶ verified
       │       ▲   │                                 ▲    │  │
@@ -11,10 +11,12 @@
       └─unresolved──▶ dead
 
 `sending` is committed before the first byte leaves. Whoever takes over a lane and finds an item so (orphaned) does not
-know what its target holds. Nothing leads from `uncertain` to `dead`: only what a target certainly does not hold may be
-sent again under another key. An item that was uncertain when it was sent again stays so, whatever that one attempt
-comes to, unless it is delivered: of the attempts before it, it says nothing. What a target says later of a delivered
-item (verified; or rejected, which makes it dead) is applied with the event that says it (`meter.store.invoices`).
+know what its target holds. No attempt leads from `uncertain` to `dead`: only what a target certainly does not hold may
+be sent again under another key. An item that was uncertain when it was sent again stays so, whatever that one attempt
+comes to, unless it is delivered: of the attempts before it, it says nothing. What a target says by an event (verified;
+or rejected: it had the item, and threw it away, which makes it dead) is applied with that event
+(`meter.store.invoices`), or where it comes while the item is `sending`, when the attempt is recorded: the order in
+which the two arrive decides nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +25,18 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any, Final, Literal, TypeAlias
 
-from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain, Untried
+from meter.export.contract import (
+    Absent,
+    Barred,
+    Delivered,
+    Finding,
+    Limits,
+    Outcome,
+    Refused,
+    Retry,
+    Uncertain,
+    Untried,
+)
 from meter.model.errors import Broken
 from meter.store.lanes import Change, OpenItem
 from meter.store.outbox import State
@@ -35,6 +48,7 @@ Signal: TypeAlias = Literal[
     "retry",
     "throttled",
     "untried",
+    "barred",
     "refused",
     "uncertain",
     "orphaned",
@@ -54,6 +68,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Signal], State]] = {
     ("sending", "retry"): "pending",
     ("sending", "throttled"): "pending",
     ("sending", "untried"): "pending",
+    ("sending", "barred"): "pending",
     ("sending", "refused"): "dead",
     ("sending", "uncertain"): "uncertain",
     ("sending", "orphaned"): "uncertain",
@@ -63,6 +78,9 @@ TRANSITIONS: Final[Mapping[tuple[State, Signal], State]] = {
     ("uncertain", "renewed"): "pending",
     ("uncertain", "uncertain"): "uncertain",
     ("uncertain", "untried"): "uncertain",
+    ("uncertain", "barred"): "uncertain",
+    ("pending", "rejected"): "dead",
+    ("uncertain", "rejected"): "dead",
     ("delivered", "verified"): "verified",
     ("delivered", "rejected"): "dead",
     ("dead", "replaced"): "superseded",
@@ -179,12 +197,20 @@ def answered(item: OpenItem, outcome: Outcome, limits: Limits) -> Change:
                 delay_s = limits.settles_s
             return _after_sending(item, "uncertain", delay_s=delay_s, fault=reason, burned=burned)
         case Retry(reason=reason, throttled=True):
-            signal: Signal = "uncertain" if item.state == "uncertain" else "throttled"
+            signal = _back(item, "throttled")
             return _after_sending(item, signal, delay_s=_throttled_s(outcome), fault=reason, attempt=-1)
+        case Barred(reason=reason):
+            # Due at once, behind all others: the target's state is the breaker's, and the next probe is of another.
+            return _after_sending(item, _back(item, "barred"), fault=reason, attempt=-1)
         case Untried():
-            return _after_sending(item, "uncertain" if item.state == "uncertain" else "untried", attempt=-1)
+            return _after_sending(item, _back(item, "untried"), attempt=-1)
         case Retry() | Refused():
             return (_not_again if item.state == "uncertain" else _not_held)(item, outcome, limits)
+
+
+def _back(item: OpenItem, signal: Signal) -> Signal:
+    """Return what leads an item back to where it was before an attempt that was none."""
+    return "uncertain" if item.state == "uncertain" else signal
 
 
 def _not_held(item: OpenItem, outcome: Retry | Refused, _limits: Limits) -> Change:
@@ -231,6 +257,8 @@ def found(item: OpenItem, finding: Finding) -> Change:
             return change("absent", delay_s=backoff_s(item.attempts))
         case Untried():
             return change("untried", fault="the target has not been asked yet")
+        case Barred(reason=reason):
+            return change("barred", fault=reason)
         case Uncertain(reason=reason):
             return change("uncertain", delay_s=asking_backoff_s(item.sent_ago_s or 0.0), fault=reason)
 

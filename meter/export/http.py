@@ -6,7 +6,7 @@ What left the machine decides: a connection that was refused is certain, an answ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,8 +20,9 @@ import msgspec
 from yarl import URL
 
 from meter.clock import Ticks, monotonic_s
-from meter.export.contract import Delivered, Limits, Outcome, Refused, Retry, Uncertain
+from meter.export.contract import Barred, Delivered, Limits, Outcome, Refused, Retry, Uncertain
 from meter.export.limiter import RETRY_AFTER_MAX_S, Limiter
+from meter.export.redact import Secrets, credentials_in
 from meter.model.errors import BadInput, Broken, MeterError, Unavailable
 
 # Vendors answer within seconds or not at all; three requests for one item still fit into a call.
@@ -34,6 +35,8 @@ ANSWER_BYTES_MAX: Final = 8 << 20
 # Whoever has to wait longer for its turn than this gives the call back.
 TURN_WAIT_S_MAX: Final = 5.0
 REASON_CHARS_MAX: Final = 300
+# What to do about a 401 or 403 where a target has no words of its own for it.
+ACCESS: Final = "check the target's credentials and what they may do"
 
 # Tells whether another process has taken the lane over that this task works for. A process that was stopped and goes
 # on finds it out before its next request, not only when it records: the other one sends what this one had begun.
@@ -60,6 +63,10 @@ class Throttled(Fault):
         self.after_s = after_s
 
 
+class Unauthorised(Fault):
+    """Nothing left: there is nothing that the target would let us in with. The text says what a person has to do."""
+
+
 class Ends(Exception):
     """What settles an item before all that was to be asked for it has been; `outcome` is what became of the item."""
 
@@ -69,7 +76,7 @@ class Ends(Exception):
 
     def as_error(self, remedy: str = "") -> MeterError:
         """Return it as an error of the target's, where there is no item; `remedy`: what may help if it refuses."""
-        if isinstance(self.outcome, Refused):
+        if isinstance(self.outcome, Refused | Barred):
             return BadInput("; ".join(filter(None, (str(self), remedy))), code="target_refuses")
         return Unavailable(str(self), code="target_down")
 
@@ -96,12 +103,17 @@ class Channel:
         limits: Limits,
         *,
         headers: Mapping[str, str] | None = None,
+        secrets: Iterable[str | None] = (),
         timeout_s: float = TIMEOUT_S,
         clock: Ticks = monotonic_s,
     ) -> None:
-        """Connect to nothing yet. `headers` go with every request, `clock` is the limiter's."""
+        """Connect to nothing yet. `headers` go with every request, `clock` is the limiter's.
+
+        No answer and no fault shows any of `secrets`, nor what a request proves with who we are.
+        """
         self.limiter = Limiter(rate_per_s=limits.rate_per_s, burst=limits.burst, clock=clock)
         self._base = URL(base_url if base_url.endswith("/") else base_url + "/")
+        self._secrets = [*secrets, self._base.password, *credentials_in(headers or {})]
         self._turns = asyncio.Semaphore(limits.in_flight)
         self._session = aiohttp.ClientSession(
             connector=_connector(limits.in_flight),
@@ -155,6 +167,7 @@ class Channel:
         if url.origin() != self._base.origin():
             raise Broken(f"{path[:80]!r} leads away from {self._base.origin()}", code="foreign_address")
         sent = SimpleNamespace(headers=False)
+        secrets = Secrets([*self._secrets, *credentials_in(headers or {})])
         async with self.slot():
             try:
                 async with self._session.request(
@@ -165,11 +178,11 @@ class Channel:
                     allow_redirects=False,
                     trace_request_ctx=sent,
                 ) as response:
-                    content = await _bounded(response)
-                    received = {name.lower(): value for name, value in response.headers.items()}
+                    content = secrets.hide(await _bounded(response))
+                    received = {name.lower(): secrets.hidden(value) for name, value in response.headers.items()}
                     answer = Answer(status=response.status, headers=received, body=content)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                reason = f"{self._base.host}: {_said_of(error)}"[:REASON_CHARS_MAX]
+                reason = secrets.hidden(f"{self._base.host}: {_said_of(error)}")[:REASON_CHARS_MAX]
                 raise (Unanswered if sent.headers else Unsent)(reason) from error
         self.heard(answer.status, answer.headers)
         return answer
@@ -235,10 +248,13 @@ def _date(text: str) -> datetime | None:
     return moment if moment.tzinfo is not None else None
 
 
-def outcome_of(status: int, headers: Mapping[str, str], body: bytes, *, keeps_errors: bool = False) -> Outcome:
+def outcome_of(
+    status: int, headers: Mapping[str, str], body: bytes, *, keeps_errors: bool = False, access: str = ACCESS
+) -> Outcome:
     """Return what an answer makes of an item; of a good one, Delivered without the target's name for it.
 
-    `keeps_errors`: the target keeps a 5xx with the key and would only repeat it.
+    `keeps_errors`: the target keeps a 5xx with the key and would only repeat it. `access` is what to do where it lets
+    us in no more (401, 403).
     """
     if 200 <= status < 300:
         return Delivered()
@@ -248,6 +264,8 @@ def outcome_of(status: int, headers: Mapping[str, str], body: bytes, *, keeps_er
         return Retry(reason, after_s=retry_after_s(headers), throttled=True)
     if status >= 500:
         return Uncertain(reason, answered=keeps_errors)
+    if status in BARRING:
+        return barred(reason, access, status)
     if status in _PASSING:
         return Retry(reason, after_s=retry_after_s(headers))
     if 300 <= status < 400:
@@ -255,8 +273,15 @@ def outcome_of(status: int, headers: Mapping[str, str], body: bytes, *, keeps_er
     return Refused(reason)
 
 
+# Who we are is not known, or may not do this (RFC 9110 15.5.2 and 15.5.4).
+BARRING: Final = frozenset({401, 403})
 # Not read to its end in time; the same key is at work; too early.
 _PASSING: Final = frozenset({408, 409, 425})
+
+
+def barred(reason: str, remedy: str, status: int | None = None) -> Barred:
+    """Return that nobody is let in, with what to do about it in the reason, too."""
+    return Barred(f"{reason}; {remedy}", remedy, status=status)
 
 
 def outcome_of_question(outcome: Outcome) -> Outcome:
@@ -270,6 +295,8 @@ def outcome_of_error(error: BaseException, *, sent: bool = True) -> Outcome:
     match error:
         case Throttled(after_s=after_s):
             return Retry(reason, after_s=after_s, throttled=True)
+        case Unauthorised():
+            return Barred(reason, reason)
         case Unsent():
             return Retry(reason)
         case Unanswered():

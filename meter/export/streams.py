@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from meter.clock import monotonic_s
 from meter.export.breaker import FAILURES_MAX, failed
-from meter.export.contract import Delivered, Finding, Limits, Outcome, Retry, Uncertain, Untried
+from meter.export.contract import Barred, Delivered, Finding, Limits, Outcome, Retry, Uncertain, Untried
 from meter.export.http import Ends, Fault, outcome_of_error, overtaken
 from meter.model.errors import MeterError
 from meter.store.outbox import OutboxItem
@@ -32,8 +32,8 @@ async def one_by_one(
     """Return the outcome of each item, in order; `send_one` may raise a Fault or Ends, which become one.
 
     Streams run side by side, up to `limits.in_flight`. A stream stops at its first item that is not delivered, all of
-    them where failures on end say that the target is down, where it asks for time, or where ours is up: what is left
-    is Untried.
+    them where failures on end say that the target is down, where it asks for time or lets us in no more, or where our
+    time is up: what is left is Untried.
     """
     streams: dict[str, list[int]] = {}
     for place, item in enumerate(items):
@@ -60,6 +60,8 @@ async def ask_each(
             return await look_up_one(item)
         except (Ends, Fault) as error:
             outcome = error.outcome if isinstance(error, Ends) else outcome_of_error(error)
+            if isinstance(outcome, Barred):
+                return outcome
             return Untried() if isinstance(outcome, Retry) and outcome.throttled else Uncertain(str(error))
 
     return await _run(items, [[place] for place in range(len(items))], one, limits)
@@ -80,8 +82,8 @@ class _Call:
 
     def heard(self, answer: Outcome | Finding) -> None:
         """Learn from an answer, whichever item it is about."""
-        if isinstance(answer, Untried) or (isinstance(answer, Retry) and answer.throttled):
-            self._failures = FAILURES_MAX  # no failure, but a reason to stop all the same
+        if isinstance(answer, Untried | Barred) or (isinstance(answer, Retry) and answer.throttled):
+            self._failures = FAILURES_MAX  # one is a reason to stop
         elif self._failures < FAILURES_MAX:
             self._failures = self._failures + 1 if failed(answer) else 0
 

@@ -61,7 +61,7 @@ class Delivery:
     payload: bytes | None = None
 
 
-_UNSHOWN: Final = {"operator", "payload", "booked_at", "burned"}
+_UNSHOWN: Final = {"operator", "payload", "booked_at", "burned", "rejected"}
 _SHOWN: Final = [column for column in outbox.c if column.name not in _UNSHOWN]
 
 

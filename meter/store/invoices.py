@@ -2,7 +2,7 @@
 
     invoice.status ─▶ invoices: the latest by the target's clock, then the state that is further on
                    └▶ outbox: what was delivered to an invoice that is final is verified
-    export.refused ─▶ outbox: what was delivered and thrown away afterwards is dead, and can be retried
+    export.refused ─▶ outbox: what was taken and thrown away afterwards is dead, and can be retried
 
 So the state depends on no order of arrival, and an event that comes twice is one.
 """
@@ -47,11 +47,16 @@ _VERIFY: Final = text(
        AND (remote_id = :remote_id OR remote_id LIKE :prefix OR remote_id = ANY(CAST(:items AS text[])))
     """
 )
+# Whoever throws something away under a key has had it, whatever we know of that by now. While an attempt is under way
+# the item is the lane's, which finds the reason when it records what that came to (`meter.store.lanes.record`).
 _REFUSE: Final = text(
     """
     UPDATE outbox
-       SET state = 'dead', fault = :reason
-     WHERE operator = :operator AND target = :target AND key = :key AND state = 'delivered'
+       SET state = CASE WHEN state = 'sending' THEN state ELSE 'dead' END,
+           fault = CASE WHEN state = 'sending' THEN fault ELSE :reason END,
+           rejected = :reason
+     WHERE operator = :operator AND target = :target AND key = :key
+       AND state IN ('pending', 'sending', 'uncertain', 'delivered')
     """
 )
 

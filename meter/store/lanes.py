@@ -153,18 +153,22 @@ def _open_item(row: Row[Any]) -> OpenItem:
     )
 
 
-# An attempt that was none after all leaves the item as if it had not been made, unless there were others.
+# An attempt that was none after all leaves the item as if it had not been made, unless there were others. What the
+# target threw away while an attempt was under way is dead whatever that comes to, but for a key that nobody had yet.
 _RECORD: Final = text(
     """
     UPDATE outbox AS o
-       SET state = c.state,
+       SET state = CASE WHEN c.key IS NULL AND o.rejected IS NOT NULL
+                         AND c.state IN ('pending', 'uncertain', 'delivered') THEN 'dead' ELSE c.state END,
            due_at = clock_timestamp() + make_interval(secs => c.delay_s),
            attempts = greatest(o.attempts + c.attempt, 0),
            first_sent_at = CASE WHEN c.key IS NOT NULL OR (c.attempt < 0 AND o.attempts = 1) THEN NULL
                                 WHEN c.attempt > 0 THEN coalesce(o.first_sent_at, clock_timestamp())
                                 ELSE o.first_sent_at END,
            delivered_at = CASE WHEN c.state = 'delivered' THEN clock_timestamp() ELSE o.delivered_at END,
-           fault = c.fault,
+           fault = CASE WHEN c.key IS NULL AND o.rejected IS NOT NULL
+                         AND c.state IN ('pending', 'uncertain', 'delivered') THEN o.rejected ELSE c.fault END,
+           rejected = CASE WHEN c.key IS NULL THEN o.rejected END,
            remote_id = coalesce(c.remote_id, o.remote_id),
            burned = c.key IS NULL AND (o.burned OR c.burned),
            revision = coalesce(c.revision, o.revision),
@@ -248,9 +252,11 @@ async def hold_lane(
     await conn.execute(_HOLD, given)
 
 
-async def free_lane(conn: AsyncConnection, operator: str, target: str) -> None:
-    """Tell other processes that a target is served."""
-    await conn.execute(lanes.delete().where(lanes.c.operator == operator, lanes.c.target == target))
+async def free_lane(conn: AsyncConnection, operator: str, target: str) -> bool:
+    """Tell other processes that a target is served; return whether it counted as down until now."""
+    mine = (lanes.c.operator == operator, lanes.c.target == target)
+    freed = await conn.execute(lanes.delete().where(*mine).returning(lanes.c.failing_since))
+    return freed.scalar_one_or_none() is not None
 
 
 async def held_lanes(conn: AsyncConnection, operator: str) -> list[HeldLane]:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from meter.export.breaker import FAILURES_MAX, PAUSE_MAX_S, Breaker, failed
-from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused, Retry, Uncertain, Untried
+from meter.export.contract import Absent, Barred, Delivered, Finding, Outcome, Refused, Retry, Uncertain, Untried
 from tests.export.clocks import VirtualClock
 
 DOWN = Retry("connection refused")
+BARRED = Barred("answered 401", "check the key", status=401)
 
 
 def opened(clock: VirtualClock) -> Breaker:
@@ -25,6 +28,7 @@ def opened(clock: VirtualClock) -> Breaker:
         (Untried(), None),
         (DOWN, True),
         (Uncertain("timed out"), True),
+        (BARRED, True),
         (Uncertain("500", answered=True), True),
     ],
 )
@@ -59,6 +63,20 @@ def test_open_it_lets_one_item_through_after_growing_pauses() -> None:
         assert breaker.items_max(100) == 1
         breaker.heard([DOWN])
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, PAUSE_MAX_S, PAUSE_MAX_S]
+
+
+def test_one_that_is_not_let_in_opens_it_at_once_for_as_long_as_it_says() -> None:
+    clock = VirtualClock()
+    breaker = Breaker(clock=clock)
+    breaker.heard([Delivered(), BARRED, Untried()])
+    assert (breaker.open, breaker.wait_s()) == (True, 1.0)
+    clock.moment_s += 1.0
+    assert breaker.items_max(10) == 1
+    breaker.heard([replace(BARRED, after_s=3600.0)])
+    assert breaker.wait_s() == 3600.0
+    clock.moment_s += 3600.0
+    breaker.heard([Delivered()])
+    assert not breaker.open
 
 
 def test_one_answer_closes_it_and_the_next_outage_begins_anew() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from meter.export.contract import (
     Absent,
+    Barred,
     Delivered,
     Finding,
     Limits,
@@ -46,13 +47,14 @@ delivered   .          delivered  delivered  .          .          .          .
 retry       .          pending    .          .          .          .          .
 throttled   .          pending    .          .          .          .          .
 untried     .          pending    uncertain  .          .          .          .
+barred      .          pending    uncertain  .          .          .          .
 refused     .          dead       .          .          .          .          .
 uncertain   .          uncertain  uncertain  .          .          .          .
 orphaned    .          uncertain  .          .          .          .          .
 absent      .          .          pending    .          .          .          .
 renewed     .          .          pending    .          .          .          .
 verified    .          .          .          verified   .          .          .
-rejected    .          .          .          dead       .          .          .
+rejected    dead       .          dead       dead       .          .          .
 replaced    superseded .          .          .          .          superseded .
 """
 _HEAD, *_ROWS = [line.split() for line in GRID.strip().splitlines()]
@@ -130,6 +132,7 @@ def sent(state: State, **given: Any) -> Change:
         (Retry("slow down", throttled=True), sent("pending", delay_s=1.0, fault="slow down", attempt=-1)),
         (Retry("slow down", 9.0, throttled=True), sent("pending", delay_s=9.0, fault="slow down", attempt=-1)),
         (Refused("no such customer"), sent("dead", fault="no such customer")),
+        (Barred("401", "check the key"), sent("pending", fault="401", attempt=-1)),
         (Uncertain("timed out"), sent("uncertain", delay_s=0.5, fault="timed out")),
         (Uncertain("500", answered=True), sent("uncertain", delay_s=7.0, fault="500", burned=True)),
     ],
@@ -147,6 +150,7 @@ def test_what_becomes_of_an_item_that_was_not_there_before(outcome: Outcome, cha
         (Retry("slow down", throttled=True), sent("uncertain", delay_s=1.0, fault="slow down", attempt=-1)),
         (Refused("no such customer"), sent("uncertain", delay_s=7.0, fault="no such customer", burned=True)),
         (Uncertain("timed out"), sent("uncertain", delay_s=1.0, fault="timed out")),
+        (Barred("401", "check the key"), sent("uncertain", fault="401", attempt=-1)),
     ],
 )
 def test_of_the_attempts_before_it_a_further_one_says_nothing(outcome: Outcome, change: Change) -> None:
@@ -180,6 +184,7 @@ def test_a_target_is_asked_only_after_it_had_time_to_finish(item: OpenItem, limi
             Untried(),
             Change(id=1, state="uncertain", fault="the target has not been asked yet"),
         ),
+        (open_item("uncertain"), Barred("401", "check the key"), Change(id=1, state="uncertain", fault="401")),
         (
             open_item("uncertain", sent_ago_s=30.0),
             Uncertain("timed out"),

@@ -10,10 +10,22 @@ from functools import partial
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from meter.clock import monotonic_s, now
 from meter.export import breaker, delivery
-from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain, Untried
+from meter.export.contract import (
+    Absent,
+    Barred,
+    Delivered,
+    Finding,
+    Limits,
+    Outcome,
+    Refused,
+    Retry,
+    Uncertain,
+    Untried,
+)
 from meter.export.dispatcher import Dispatcher, Lane
 from meter.export.http import overtaken
 from meter.export.streams import one_by_one
@@ -26,6 +38,7 @@ from meter.telemetry import Telemetry
 from tests.export.clocks import VirtualClock
 
 OPERATOR = "northside"
+BARRED = Barred("answered 401: no; check the target's api_key", "check the target's api_key", status=401)
 # Only a test that has failed waits so long.
 SOON_S = 60
 
@@ -575,6 +588,76 @@ async def test_a_target_that_is_down_is_probed_with_one_item_at_a_time(database:
     assert sorted(one.attempts for one in await deliveries(database)) == [2, 2, 2, 2, 2, 3, 3, 3]
     async with database.begin() as conn:
         assert await held_lanes(conn, OPERATOR) == []
+
+
+async def test_a_key_that_was_withdrawn_holds_the_target_and_wears_out_nothing(database: Database) -> None:
+    target, telemetry, clock = FakeTarget(), Telemetry(), VirtualClock()
+    await book(database, *(one for name in "abc" for one in items_of(name, stream=name)))
+    target.behave = lambda _item: BARRED
+    async with lane_of(database, target, telemetry, clock=clock) as (lane, lease):
+        with capture_logs() as lines:
+            for pause_s in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0):
+                await lane.step(lease)
+                assert await lane.step(lease) == pause_s
+                clock.moment_s += pause_s
+        assert lines == [
+            {
+                "event": "target_barred",
+                "log_level": "warning",
+                "count": 1,
+                "target": "ledger",
+                "status": "401",
+                "remedy": "check the target's api_key",
+            }
+        ]
+        assert (shown(telemetry, "meter_target_open"), shown(telemetry, "meter_target_barred")) == (1, 1)
+        # Each probe is of another stream: one item that is refused so does not keep the others.
+        assert len(set(target.sends[3:])) == 3
+        assert {(one.state, one.attempts, one.fault) for one in await deliveries(database)} == {
+            ("pending", 0, BARRED.reason)
+        }
+        async with database.begin() as conn:
+            [held] = await held_lanes(conn, OPERATOR)
+        assert (held.failing_since is not None, held.fault) == (True, BARRED.reason)
+        target.behave = lambda _item: None
+        with capture_logs() as lines:
+            await run_dry(lane, lease)
+        assert [line["event"] for line in lines] == ["target_up"]
+        assert (shown(telemetry, "meter_target_open"), shown(telemetry, "meter_target_barred")) == (0, 0)
+    assert [(one.state, one.attempts) for one in await deliveries(database)] == [("delivered", 1)] * 3
+    assert len(target.held) == 3
+
+
+async def test_a_gateway_that_begins_with_the_new_key_says_that_the_target_is_up(database: Database) -> None:
+    target = FakeTarget()
+    await book(database, *items_of("a"))
+    target.behave = lambda _item: BARRED
+    async with lane_of(database, target) as (lane, lease):
+        await lane.step(lease)
+    target.behave = lambda _item: None
+    with capture_logs() as lines:
+        async with lane_of(database, target) as (lane, lease):
+            await run_dry(lane, lease)
+    assert [line["event"] for line in lines] == ["target_up"]
+    assert await states(database) == ["delivered"]
+
+
+async def test_what_dies_is_said_without_the_words_of_the_target(database: Database) -> None:
+    target = FakeTarget(items_max=100)
+    await book(database, *(one for number in range(50) for one in items_of(f"b{number}", stream=str(number))))
+    target.behave = lambda _item: Refused("no such customer: Jane Doe <jane@example.com>")
+    with capture_logs() as lines:
+        async with lane_of(database, target) as (lane, lease):
+            await run_dry(lane, lease)
+    assert set(await states(database)) == {"dead"}
+    [line] = lines
+    assert (line["event"], line["log_level"], line["target"], line["count"]) == (
+        "delivery_dead",
+        "warning",
+        "ledger",
+        50,
+    )
+    assert "Jane" not in str(line)
 
 
 async def test_one_that_replaces_learns_what_the_target_called_the_last(database: Database) -> None:

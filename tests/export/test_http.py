@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from urllib.parse import quote, quote_plus
 
 import pytest
 from aiohttp import web
 
 from meter.export import http
-from meter.export.contract import Delivered, Limits, Outcome, Refused, Retry, Uncertain
+from meter.export.contract import Barred, Delivered, Limits, Outcome, Refused, Retry, Uncertain
 from meter.export.http import (
+    ACCESS,
     Answer,
     Channel,
     Fault,
@@ -21,6 +25,7 @@ from meter.export.http import (
     overtaken,
     retry_after_s,
 )
+from meter.export.redact import HIDDEN
 from meter.model.errors import Broken
 
 LIMITS = Limits(items_max=10, in_flight=2)
@@ -53,7 +58,8 @@ def test_what_a_target_asks_for_is_read_in_both_forms(headers: Mapping[str, str]
         (204, Delivered()),
         (302, Refused("answered 302: said no; it sends us elsewhere, check the target's base_url")),
         (400, Refused("answered 400: said no")),
-        (401, Refused("answered 401: said no")),
+        (401, Barred(f"answered 401: said no; {ACCESS}", ACCESS, status=401)),
+        (403, Barred(f"answered 403: said no; {ACCESS}", ACCESS, status=403)),
         (404, Refused("answered 404: said no")),
         (408, Retry("answered 408: said no", after_s=7.0)),
         (409, Retry("answered 409: said no", after_s=7.0)),
@@ -274,3 +280,37 @@ async def test_a_process_that_was_overtaken_sends_nothing_more() -> None:
         finally:
             overtaken.reset(token)
     assert asked == 0
+
+
+SECRETS = ("sk_live_51/K7Q2+M4XA", "c1ient&secret", "refresh-9f2c")
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 500])
+async def test_no_answer_shows_a_secret_that_it_was_asked_with(status: int) -> None:
+    """A vendor's error page, or its proxy's, may repeat the whole request."""
+    basic = base64.b64encode(b"meter:pass word!").decode()
+    known = [*SECRETS, "pass word!", basic, "t0ken-of-the-request"]
+    echo = "|".join(
+        form
+        for secret in known
+        for form in (secret, json.dumps(secret)[1:-1].replace("/", "\\/"), quote_plus(secret), quote(secret, safe=""))
+    )
+
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        return web.Response(status=status, text=f"we saw: {echo} and no more", headers={"X-Seen": quote(known[0])})
+
+    async with serving(answer) as url:
+        channel = Channel(url, LIMITS, secrets=SECRETS, headers={"Authorization": f"Basic {basic}"})
+        try:
+            plain = await channel.request("GET", "/")
+            bearer = await channel.request("GET", "/", headers={"Authorization": "Bearer t0ken-of-the-request"})
+        finally:
+            await channel.close()
+    for secret in (*SECRETS, "pass word!", basic):
+        assert secret not in plain.body.decode()
+        assert secret not in str(plain.headers)
+    assert b"and no more" in plain.body
+    assert HIDDEN in plain.body.decode()
+    assert "t0ken-of-the-request" not in bearer.body.decode()
+    reason = getattr(outcome_of(bearer.status, bearer.headers, bearer.body), "reason", "")
+    assert not any(secret in reason for secret in known)

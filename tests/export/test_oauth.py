@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from meter.export.authorised import Authorised
 from meter.export.contract import Limits
-from meter.export.http import Channel, Unsent
+from meter.export.http import Channel, Unauthorised
 from meter.export.oauth import LASTS_S, Endpoint, Granted, TokenKeeper, read_answer
 from meter.model.errors import BadInput, Broken, Unavailable
 from meter.store.engine import Database
@@ -307,7 +307,7 @@ async def test_a_new_token_that_is_refused_as_well_is_not_replaced_again(
 
 async def test_a_request_without_a_token_has_not_left(company: Authorised, vendor: FakeQuickBooks) -> None:
     vendor.tokens.refresh.clear()
-    with pytest.raises(Unsent, match="authorise the app anew"):
+    with pytest.raises(Unauthorised, match="authorise the app anew"):
         await company.request("GET", COMPANY)
     assert not vendor.calls("GET", COMPANY)
 

@@ -75,3 +75,17 @@ def test_a_target_knows_who_else_invoices() -> None:
     )
     rivals = {target.setup.name: dict(target.setup.customers.rivals) for target in found}
     assert rivals == {"stripe": {"quickbooks": ("quickbooks",)}, "quickbooks": {"stripe": ("stripe",)}, "ledger": {}}
+
+
+def test_an_address_with_a_login_has_no_room_for_a_key() -> None:
+    books = {"kind": "quickbooks", "mode": "journals", "company": "1", **BOOKS}
+    stripe = {"kind": "stripe", "api_key": "sk_test_1"}
+    for target in (books, stripe):
+        [fault] = [
+            one for one in targets(one={**target, "base_url": "https://me:s3cret@host"}).faults if "login" in one
+        ]
+        assert "METER_TARGETS__ONE__BASE_URL" in fault
+        assert "s3cret" not in fault
+        assert not _says(targets(one={**target, "base_url": "https://host"}).faults, "BASE_URL")
+    hook = {"kind": "webhook", "base_url": "https://me:s3cret@host/in", "secrets": ["whsec_" + "bmV3" * 8]}
+    assert targets(hook=hook).faults == []

@@ -8,13 +8,25 @@ import pytest
 
 from meter.export import streams
 from meter.export.breaker import FAILURES_MAX
-from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain, Untried
-from meter.export.http import Throttled, Unanswered, Unsent, overtaken
+from meter.export.contract import (
+    Absent,
+    Barred,
+    Delivered,
+    Finding,
+    Limits,
+    Outcome,
+    Refused,
+    Retry,
+    Uncertain,
+    Untried,
+)
+from meter.export.http import Ends, Throttled, Unanswered, Unauthorised, Unsent, overtaken
 from meter.export.streams import ask_each, one_by_one
 from meter.model.errors import Broken
 from meter.store.outbox import OutboxItem
 from tests.export.clocks import VirtualClock
 
+BARRED = Barred("answered 401", "check the key", status=401)
 ONE, TWO = Limits(items_max=10), Limits(items_max=10, in_flight=2)
 
 
@@ -167,3 +179,21 @@ async def test_questions_have_their_findings_and_an_error_leaves_it_open() -> No
 
     found = await ask_each(items_of("a1", "a2", "a3", "a4", "a5"), ask, ONE)
     assert found == [Delivered("in_1"), Absent(), Uncertain("connection refused"), Untried(), Untried()]
+
+
+async def test_whoever_is_not_let_in_tries_nothing_more() -> None:
+    tried: list[str] = []
+
+    async def refused(item: OutboxItem) -> Outcome:
+        tried.append(item.key)
+        raise Unauthorised("authorise the app anew")
+
+    async def ask(item: OutboxItem) -> Finding:
+        tried.append(item.key)
+        raise Ends(BARRED)
+
+    items = items_of("a1", "b1", "c1")
+    closed = Barred("authorise the app anew", "authorise the app anew")
+    assert await one_by_one(items, refused, ONE) == [closed, Untried(), Untried()]
+    assert await ask_each(items, ask, ONE) == [BARRED, Untried(), Untried()]
+    assert tried == ["a1", "a1"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import text
@@ -18,6 +18,7 @@ from meter.sources.billing.stripe import STRIPE
 from meter.sources.spec import Delivery
 from meter.store.engine import Database
 from meter.store.invoices import Invoice, list_invoices
+from meter.store.lanes import Change, record
 from meter.store.outbox import OutboxItem, add_items, revised
 from tests.booked import OPERATOR
 from tests.ingest.bodies import acceptor
@@ -121,6 +122,51 @@ async def test_usage_that_was_thrown_away_is_dead_with_the_reason(database: Data
         "Stripe threw the usage away (meter_event_customer_not_found): No such customer: cus_9",
     )
     assert found["b"] == ("delivered", None)
+
+
+THROWN = "Stripe threw the usage away (meter_event_customer_not_found): No such customer: cus_9"
+ENDS: Final[Mapping[str, Change]] = {
+    "delivered": Change(id=0, was="sending", state="delivered", remote_id="k"),
+    "uncertain": Change(id=0, was="sending", state="uncertain", fault="timed out"),
+    "pending": Change(id=0, was="sending", state="pending", fault="slow down", attempt=-1),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("first", ["event", "answer"])
+async def test_usage_that_was_thrown_away_is_dead_whichever_comes_first(
+    database: Database, end: str, first: str
+) -> None:
+    """What Stripe says of an event may overtake the answer to the request that brought it."""
+    keys = await deliver(database, "stripe-meters", a=None, b=None)
+    async with database.begin() as conn:
+        query = "UPDATE outbox SET state = 'sending', attempts = 1 WHERE batch = 'a' RETURNING id"
+        id = (await conn.execute(text(query))).scalar_one()
+    news = parsed(json.dumps(FETCHED).replace("k7q2m4xa", keys["a"]).encode())
+
+    async def answer() -> None:
+        async with database.begin() as conn:
+            await record(conn, OPERATOR, [replace(ENDS[end], id=id)])
+
+    if first == "answer":
+        await answer()
+    await tell(database, *news, channel="fetch")
+    if first == "event":
+        assert (await states(database))["a"] == ("sending", None)
+        await answer()
+    assert await states(database) == {"a": ("dead", THROWN), "b": ("pending", None)}
+
+
+async def test_of_a_key_that_is_used_up_nothing_is_said_to_the_next(database: Database) -> None:
+    keys = await deliver(database, "stripe-meters", a=None)
+    async with database.begin() as conn:
+        query = "UPDATE outbox SET state = 'sending', attempts = 1 RETURNING id"
+        id = (await conn.execute(text(query))).scalar_one()
+    await tell(database, *parsed(json.dumps(FETCHED).replace("k7q2m4xa", keys["a"]).encode()), channel="fetch")
+    async with database.begin() as conn:
+        await record(conn, OPERATOR, [Change(id=id, was="sending", state="pending", renewed=True)])
+        await record(conn, OPERATOR, [Change(id=id, was="pending", state="delivered")])
+    assert await states(database) == {"a": ("delivered", None)}
 
 
 async def test_an_invoice_of_the_targets_own_finds_its_account_by_the_customer(database: Database) -> None:

@@ -40,6 +40,9 @@ CUT_AFTER_MAX: Final = 12
 OUTAGE: Final = timedelta(days=3)
 # When they begin, in shares of what is still open.
 OUTAGES_AT: Final = (0.8, 0.5, 0.2)
+# When the target's key is withdrawn, likewise, and for how many steps nobody puts in another.
+ROTATED_AT: Final = 0.65
+ROTATED_STEPS: Final = 6
 # Far beyond what a run takes: it bounds one that goes nowhere.
 STEPS_MAX: Final = 20_000
 
@@ -195,6 +198,13 @@ class Run:
             await self.pass_time(OUTAGE)
             await self.step()
 
+    async def rotated(self) -> None:
+        """Have the key withdrawn for a while, then be good again: nothing dies of it, and none goes out meanwhile."""
+        await self.step()
+        with self.world.locked_out():
+            for _ in range(ROTATED_STEPS):
+                await self.step()
+
     async def _execute(self, statement: str, **given: object) -> None:
         async with self.database.begin() as conn:
             await conn.execute(text(statement), given)
@@ -231,12 +241,16 @@ async def deliver_all(
         async with database.begin() as conn:
             await add_items(conn, items)
         outages = [share * len(items) for share in OUTAGES_AT]
+        rotated = False
         await run.begin()
         try:
             while left := await open_items(database):
                 if outages and left <= outages[0]:
                     outages.pop(0)
                     await run.outage()
+                elif not rotated and left <= ROTATED_AT * len(items):
+                    rotated = True
+                    await run.rotated()
                 await run.step()
         finally:
             await run.end()

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from meter.export import durable
 from meter.export.charge_columns import CHARGE_COLUMNS
 from meter.export.charge_json import charge_json
-from meter.export.contract import Absent, Delivered, Held, Outcome, Refused, Retry, Uncertain
+from meter.export.contract import Absent, Barred, Delivered, Held, Outcome, Refused, Retry, Uncertain
 from meter.export.gather.at_once import Entries
 from meter.export.gather.charges import Charges
 from meter.export.gather.gatherer import items_from
@@ -370,14 +370,14 @@ async def test_a_bucket_holds_the_same_files_as_a_directory(suffix: Suffix, data
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(429, "throttled"), (503, "throttled"), (500, "uncertain"), (403, "retry")]
+    ("status", "expected"), [(429, "throttled"), (503, "throttled"), (500, "uncertain"), (403, "barred")]
 )
 async def test_what_a_store_answers_is_never_the_items_fault(status: int, expected: str) -> None:
     async with store() as (fake, target):
         fake.fail_next(status, committed=False)
         [found] = await target.send(items([a_charge(a_line())]))
-        assert isinstance(found, Retry | Uncertain)
-        word = "uncertain" if isinstance(found, Uncertain) else "throttled" if found.throttled else "retry"
+        assert isinstance(found, Barred | Retry | Uncertain)
+        word = "throttled" if isinstance(found, Retry) and found.throttled else type(found).__name__.lower()
         assert word == expected
         assert found.reason.startswith(f"answered {status}")
         assert "secret" not in found.reason

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as with_
 
-from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused, Retry, Uncertain, Untried
+from meter.export.contract import Absent, Barred, Delivered, Finding, Outcome, Refused, Retry, Uncertain, Untried
 from meter.export.gather.documents import Documents
 from meter.export.http import Answer
 from meter.export.payload import DayJournal, Invoice
@@ -272,10 +272,10 @@ def fault(code: str, text: str = "what it says", key: str = "Fault") -> dict[str
         (400, fault("6210"), Refused, "books are closed"),
         (400, fault("2020"), Refused, "(2020): what it says"),
         (400, fault("5010"), Retry, "for now"),
-        (400, fault("6190"), Retry, "for now"),
-        (403, fault("3100", key="fault"), Refused, "set company to its id"),
-        (401, fault("3200", key="fault"), Refused, "authorise it again"),
-        (401, {}, Refused, "authorise it again"),
+        (400, fault("6190"), Barred, "subscription has ended"),
+        (403, fault("3100", key="fault"), Barred, "set company to its id"),
+        (401, fault("3200", key="fault"), Barred, "authorise the app"),
+        (401, {}, Barred, "authorise the app"),
         (429, fault("3001"), Retry, "too often"),
         (400, fault("3001"), Retry, "too often"),
         (500, fault("10000"), Uncertain, "500"),
@@ -444,8 +444,26 @@ async def test_a_number_that_is_taken_is_compared(means: Means) -> None:
         vendor.by_hand("JournalEntry", held.id, {"PrivateNote": "by hand"})
         outcome = await one(target.send([replace(other, key="a third key")]))
         assert isinstance(outcome, Refused)
-        assert "another document" in outcome.reason
+        assert f"another JournalEntry ({held.id}) under the number {journal().number}" in outcome.reason
         await target.close()
+
+
+async def test_what_has_our_number_and_not_our_mark_is_never_taken_for_ours(vendor: FakeQuickBooks, make: Make) -> None:
+    """A person's, another program's, or ours with its note written over: of which nobody but a person can tell."""
+    target = make(mode="invoices")
+    sent = item(invoice())
+    await one(target.send([sent]))
+    [held] = vendor.books()
+    for note in ("by hand", "[meter:" + "a" * 32 + "]", None):
+        vendor.by_hand("Invoice", held.id, {"PrivateNote": note})
+        found = await one(target.look_up([sent]))
+        assert isinstance(found, Uncertain), note
+        assert f"another Invoice ({held.id}) under the number {invoice().number}" in found.reason
+        assert f"write [meter:{sent.batch}] into its private note" in found.reason
+    vendor.by_hand("Invoice", held.id, {"PrivateNote": f"Ours all the same [meter:{sent.batch}]"})
+    assert await one(target.look_up([sent])) == Delivered(held.id)
+    vendor.by_hand("Invoice", held.id, {"PrivateNote": "by hand", "DocNumber": "MINE-1"})
+    assert await one(target.look_up([sent])) == Absent()
 
 
 async def test_a_token_that_ends_loses_nothing(vendor: FakeQuickBooks, make: Make) -> None:
@@ -456,7 +474,7 @@ async def test_a_token_that_ends_loses_nothing(vendor: FakeQuickBooks, make: Mak
     vendor.advance(hours=2)
     vendor.tokens.refresh.clear()
     outcome = await one(target.send([item(journal(part=3))]))
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Barred)
     assert "playground" in outcome.reason
 
 

@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace as with_
 from structlog.testing import capture_logs
 
-from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused, Retry, Uncertain, Untried
+from meter.export.contract import Absent, Barred, Delivered, Finding, Outcome, Refused, Retry, Uncertain, Untried
 from meter.export.gather.gatherer import items_from
 from meter.export.gather.lines import Lines
 from meter.export.http import Answer
@@ -385,8 +385,8 @@ REFUSED_BY_NEXUDUS = {
     ("kind", "status", "answered", "outcome", "words"),
     [
         ("cobot", 422, {"errors": {"amount": ["is not a number"]}}, Refused, "is not a number"),
-        ("cobot", 401, {}, Refused, "check api_key"),
-        ("cobot", 403, {}, Refused, "write_charges"),
+        ("cobot", 401, {}, Barred, "check api_key"),
+        ("cobot", 403, {}, Barred, "write_charges"),
         ("cobot", 404, {}, Refused, "accounts.*.cobot"),
         ("cobot", 201, {}, Uncertain, "nothing of what it has made"),
         ("cobot", 302, {}, Refused, "base_url"),
@@ -394,7 +394,7 @@ REFUSED_BY_NEXUDUS = {
         ("cobot", 409, {}, Retry, "409"),
         ("cobot", 503, {}, Uncertain, "503"),
         ("officernd", 400, {"message": "price must be a number"}, Refused, "price must be a number"),
-        ("officernd", 401, {}, Refused, "flex.community.fees.create and flex.community.fees.read"),
+        ("officernd", 401, {}, Barred, "flex.community.fees.create and flex.community.fees.read"),
         ("officernd", 404, {}, Refused, "slug"),
         ("officernd", 200, [], Uncertain, "nothing of what it has made"),
         ("officernd", 500, {}, Uncertain, "500"),
@@ -403,7 +403,9 @@ REFUSED_BY_NEXUDUS = {
         ("nexudus", 200, {"WasSuccessful": False, "Status": 503, "Message": "Later"}, Retry, "Later"),
         ("nexudus", 200, {"WasSuccessful": True, "Value": None}, Uncertain, "nothing of what it has made"),
         ("nexudus", 409, {}, Retry, "too often"),
-        ("nexudus", 401, {}, Refused, "two-factor"),
+        ("nexudus", 401, {}, Barred, "two-factor"),
+        ("nexudus", 403, {}, Barred, "the roles"),
+        ("nexudus", 403, {"WasSuccessful": False, "Message": "Not yours"}, Refused, "Not yours"),
         ("nexudus", 500, REFUSED_BY_NEXUDUS, Uncertain, "500"),
     ],
 )
@@ -637,7 +639,7 @@ async def test_a_wrong_password_is_said_without_it(make: Make) -> None:
         await target.check()
     assert "secret'" not in str(raised.value)
     outcome = await one(target.send(NEXUDUS_CASE.items(1, 1)))
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Barred)
     assert "check client_id" in outcome.reason
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as with_
 
-from meter.export.contract import Absent, Delivered, Outcome, Refused, Retry, Uncertain
+from meter.export.contract import Absent, Barred, Delivered, Outcome, Refused, Retry, Uncertain
 from meter.export.gather.documents import Documents
 from meter.export.http import TIMEOUT_S, Answer
 from meter.export.payload import Invoice, InvoiceLine
@@ -214,8 +214,10 @@ def answer(status: int, code: str = "", field: str = "", detail: str = "said so"
         (answer(404, "NOT_FOUND", "invoice.primary_recipient.customer_id"), Refused, "accounts.*.square"),
         (answer(404, "NOT_FOUND", "order.location_id"), Refused, "company"),
         (answer(400, "CURRENCY_MISMATCH"), Refused, "another target"),
-        (answer(401, "UNAUTHORIZED"), Refused, "api_key"),
-        (answer(403, "INSUFFICIENT_SCOPES"), Refused, "ORDERS_WRITE"),
+        (answer(401, "UNAUTHORIZED"), Barred, "api_key"),
+        (answer(403, "INSUFFICIENT_SCOPES"), Barred, "ORDERS_WRITE"),
+        (answer(403, "FORBIDDEN", "order.location_id"), Barred, "company"),
+        (answer(403, "FORBIDDEN", "order"), Refused, "said so"),
         (answer(409, "CONFLICT"), Retry, "CONFLICT"),
         (answer(400, "IDEMPOTENCY_KEY_REUSED"), Uncertain, "REUSED"),
         (answer(500, "INTERNAL_SERVER_ERROR"), Uncertain, "500"),
@@ -435,7 +437,7 @@ async def test_an_item_of_another_kind_is_refused(make: Make) -> None:
 async def test_an_account_without_the_permission_is_told(vendor: FakeSquare, make: Make) -> None:
     vendor.fail_next(401, committed=False, path="/v2/orders/search")
     outcome = await sent(make(), invoice())
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Barred)
     assert "api_key" in outcome.reason
     assert "secret" not in outcome.reason
     vendor.fail_next(503, committed=False, path="/v2/orders/search")

@@ -10,7 +10,7 @@ import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.export.contract import Outcome, Refused, Retry, Uncertain
+from meter.export.contract import Barred, Outcome, Refused, Retry, Uncertain
 from meter.export.payload import TaxOfLine
 from meter.export.targets.stripe.amounts import Rate, major, minor, tax_on
 from meter.export.targets.stripe.api import outcome_of_error
@@ -148,8 +148,8 @@ def error(
         (error(400, stripe.IdempotencyError), Uncertain("", answered=True)),
         (error(400, stripe.InvalidRequestError, stripe_should_retry="true"), Retry("")),
         (error(400, stripe.InvalidRequestError), Refused("")),
-        (error(401, stripe.AuthenticationError), Refused("")),
-        (error(403, stripe.PermissionError), Refused("")),
+        (error(401, stripe.AuthenticationError), Barred("", "")),
+        (error(403, stripe.PermissionError), Barred("", "")),
         (error(402, stripe.CardError), Refused("")),
         (error(404, stripe.InvalidRequestError), Refused("")),
     ],

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.export.contract import Absent, Delivered, Outcome, Refused, Retry, Uncertain, Untried
+from meter.export.contract import Absent, Barred, Delivered, Outcome, Refused, Retry, Uncertain, Untried
 from meter.export.gather.days import Days
 from meter.export.gather.documents import Documents
 from meter.export.gather.gatherer import items_from
@@ -256,8 +256,8 @@ LOCKED = {"Elements": [{"ValidationErrors": [{"Message": "The document date cann
         (answer_of(400, LOCKED), Refused, "ledger.locked"),
         (answer_of(400, {"Message": "A validation exception occurred"}), Refused, "A validation exception occurred"),
         (answer_of(400, b"<html>"), Refused, "no reason"),
-        (answer_of(401, {"Detail": "TokenExpired"}), Refused, "authorise the app again"),
-        (answer_of(403, {"Detail": "AuthenticationUnsuccessful"}), Refused, "company (the tenant)"),
+        (answer_of(401, {"Detail": "TokenExpired"}), Barred, "authorise the app again"),
+        (answer_of(403, {"Detail": "AuthenticationUnsuccessful"}), Barred, "company (the tenant)"),
         (answer_of(404, {}), Refused, "Xero refuses"),
         (answer_of(409, {}), Uncertain, "same key"),
         (answer_of(429, b"", x_rate_limit_problem="day", retry_after="7000"), Retry, "(day)"),
@@ -509,7 +509,7 @@ async def test_a_credit_note_goes_on_where_it_stopped(vendor: FakeXero, make: Ma
         (429, "/ManualJournals", Retry),
         (503, "/TrackingCategories", Retry),
         (500, "/Organisation", Retry),
-        (403, "/Organisation", Refused),
+        (403, "/Organisation", Barred),
     ],
 )
 async def test_only_what_may_be_held_is_uncertain(
@@ -555,11 +555,29 @@ async def test_a_number_that_is_taken_is_ours_or_not(vendor: FakeXero, make: Mak
     vendor.advance(minutes=10)  # its key is forgotten
     assert await one(target.send([sent])) == first
     assert len(vendor.books()) == 1
-    vendor.by_hand(vendor.books()[0].id, {"Reference": "by hand"})
+    [held] = vendor.books()
+    vendor.by_hand(held.id, {"Reference": "by hand"})
     vendor.advance(minutes=10)
     outcome = await one(target.send([sent]))
     assert isinstance(outcome, Refused)
-    assert "must be unique" in outcome.reason
+    assert f"({held.id}) under the number {invoice().number}" in outcome.reason
+    found = await one(target.look_up([sent]))
+    assert isinstance(found, Uncertain)
+    assert f"({held.id}) under the number {invoice().number}" in found.reason
+
+
+async def test_a_credit_note_of_another_is_not_taken_for_ours(vendor: FakeXero, make: Make) -> None:
+    target = make(mode="invoices")
+    sent = item(invoice(line("-10.00"), part=2))
+    await one(target.send([sent]))
+    [held] = vendor.books()
+    vendor.by_hand(held.id, {"Reference": "by hand"})
+    vendor.advance(minutes=10)
+    assert isinstance(await one(target.look_up([sent])), Uncertain)
+    outcome = await one(target.send([sent]))
+    assert isinstance(outcome, Refused)
+    assert held.id in outcome.reason
+    assert len(vendor.books()) == 1
 
 
 async def test_xero_is_left_alone_for_as_long_as_it_asks(vendor: FakeXero, make: Make) -> None:
@@ -614,9 +632,9 @@ async def test_a_token_that_ends_loses_nothing(vendor: FakeXero, make: Make) -> 
     vendor.advance(hours=1)
     vendor.tokens.refresh.clear()
     outcome = await one(target.send([item(journal(part=3))]))
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Barred)
     assert "offline_access" in outcome.reason
-    assert isinstance(await one(target.look_up([item(journal())])), Uncertain)
+    assert isinstance(await one(target.look_up([item(journal())])), Barred)
 
 
 async def test_a_token_that_is_refused_early_is_replaced_for_all_that_came_with_it(

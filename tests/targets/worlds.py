@@ -11,7 +11,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -63,6 +63,10 @@ class World(ABC):
         """Take nearly everything, and let nearly no answer back."""
 
     @abstractmethod
+    def locked_out(self) -> AbstractContextManager[None]:
+        """Let nobody in with the key that was good until now."""
+
+    @abstractmethod
     async def settled(self) -> None:
         """Wait until what was on its way has arrived."""
 
@@ -96,6 +100,14 @@ class Network(FaultProxy, World):
             yield
         finally:
             self.odds = usual
+
+    @contextmanager
+    def locked_out(self) -> Iterator[None]:
+        self.held.locks_out = True
+        try:
+            yield
+        finally:
+            self.held.locks_out = False
 
     async def settled(self) -> None:
         """Requests that a client has written may still lie in a socket: two rounds without any are enough."""
@@ -163,6 +175,9 @@ class Disk(World):
             yield
         finally:
             self._odds = FAULT_ODDS
+
+    def locked_out(self) -> AbstractContextManager[None]:
+        return nullcontext()  # a directory has no key
 
     async def settled(self) -> None:
         """What a file system was told, it has done."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from meter.config import TargetSettings, variable_of
 from meter.export.gather.customers import Customers
@@ -13,6 +14,8 @@ from meter.export.targets.registry import KINDS
 from meter.export.targets.spec import Kind, Setup
 from meter.sources.options import options_of
 
+# What goes into each request's Authorization, of which there can be but one.
+_AUTHORISING: Final = frozenset({"api_key", "client_id"})
 _NEEDED: Final = {"company": "company (the account at the vendor)"}
 
 
@@ -93,8 +96,21 @@ def _target(name: str, given: TargetSettings, *, operator: str, data_dir: Path) 
     if missing:
         listed = ", ".join(_NEEDED.get(name, name) for name in missing)
         faults.append(f"{place}: a target of kind {given.kind} needs {listed}")
+    if kind.needs & _AUTHORISING and _has_login(setup.base_url):
+        faults.append(
+            f"{place}__BASE_URL: has a login in it, and a target of kind {given.kind} says by a key of its own who it "
+            "is; take user and password out of the address"
+        )
     faults += [f"{place}: {fault}" for fault in kind.faults(setup)]
     return ConfiguredTarget(kind=kind, setup=setup, faults=tuple(faults))
+
+
+def _has_login(base_url: str | None) -> bool:
+    try:
+        parts = urlsplit(base_url or "")
+    except ValueError:  # no address at all, which is found where it is asked
+        return False
+    return parts.username is not None or parts.password is not None
 
 
 def _with(target: ConfiguredTarget, customers: Customers) -> ConfiguredTarget:

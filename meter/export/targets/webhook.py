@@ -19,7 +19,7 @@ from yarl import URL
 
 from meter.clock import Clock, Ticks, monotonic_s, now
 from meter.export.charge_json import ChargeJson
-from meter.export.contract import Absent, Finding, Limits, Outcome, Refused, Retry
+from meter.export.contract import Absent, Barred, Finding, Limits, Outcome, Refused, Retry
 from meter.export.entry_json import EntryJson, entry_json
 from meter.export.gather.at_once import Entries
 from meter.export.gather.charges import Charges
@@ -45,6 +45,8 @@ SECRET_BYTES: Final = range(24, 65)
 _PREFIX: Final = "whsec_"
 # A receiver that said that it is gone is asked again after so long, in case that it did not mean it.
 GONE_S: Final = 3600.0
+_GONE: Final = "set base_url to where the receiver is now, or enabled = false"
+_ACCESS: Final = "check base_url and secrets against what the receiver expects of us"
 
 
 class ChargesData(msgspec.Struct, kw_only=True):
@@ -122,10 +124,14 @@ def headers_of(message_id: str, body: bytes, secrets: Sequence[str], moment: dat
 
 
 def outcome_from(answer: Answer) -> Outcome:
-    """Return what an answer makes of an item."""
+    """Return what an answer makes of an item.
+
+    One that is gone (410) is to be sent nothing more, says the specification: what is for it waits for a person. So it
+    does where the receiver does not know us (401, 403), for it sees one sender alone: that is said of all messages.
+    """
     if answer.status == 410:
-        return Refused("answered 410: the receiver is gone; set enabled = false, or base_url to where it is now")
-    outcome = outcome_of(answer.status, answer.headers, answer.body)
+        return Barred(f"answered 410: the receiver is gone; {_GONE}", _GONE, status=410, after_s=GONE_S)
+    outcome = outcome_of(answer.status, answer.headers, answer.body, access=_ACCESS)
     after_s = retry_after_s(answer.headers)
     if answer.status == 503 and after_s is not None:
         # It may have taken it all the same: that costs nothing, the webhook-id stays.
@@ -150,26 +156,23 @@ class WebhookTarget:
         url = URL(setup.base_url or "")
         # A Channel asks below its address; this is one address, with its query and without a slash at its end.
         self._path = f"./{url.raw_path_qs.lstrip('/')}"
-        self._channel = Channel(str(url.with_path("/")), LIMITS, timeout_s=timeout_s, clock=monotonic)
+        # Whoever knows the address may post to it.
+        secrets = [*setup.known_secrets, url.raw_path_qs, url.path_qs, *url.query.values()]
+        self._channel = Channel(str(url.with_path("/")), LIMITS, secrets=secrets, timeout_s=timeout_s, clock=monotonic)
         self._secrets = setup.secrets
         self._clock = clock
-        self._monotonic = monotonic
-        self._gone_until_s: float | None = None
 
     async def send(self, items: Sequence[OutboxItem]) -> Sequence[Outcome]:
         """Post each item."""
         return await one_by_one(items, self._send_one, LIMITS)
 
     async def _send_one(self, item: OutboxItem) -> Outcome:
-        if self._gone_until_s is not None and (left_s := self._gone_until_s - self._monotonic()) > 0:
-            return Retry("the receiver said 410 Gone; set enabled = false, or another base_url", after_s=left_s)
         try:
             body = body_of(item)
         except (msgspec.MsgspecError, BadInput) as error:
             return Refused(f"cannot be told: {error}")
         headers = headers_of(webhook_id(item), body, self._secrets, self._clock())
         answer = await self._channel.request("POST", self._path, headers=headers, body=body)
-        self._gone_until_s = self._monotonic() + GONE_S if answer.status == 410 else None
         return outcome_from(answer)
 
     async def look_up(self, items: Sequence[OutboxItem]) -> Sequence[Finding]:

@@ -42,6 +42,7 @@ outbox = Table(
     Column("booked_at", When),  # the oldest of its content; NULL: as the item
     Column("stream", Id, nullable=False, server_default=text("''")),
     Column("burned", Boolean, nullable=False, server_default=text("false")),  # the key would only repeat an answer
+    Column("rejected", Text),  # why the target threw away what it took under the key
     PrimaryKeyConstraint("operator", "id"),
     UniqueConstraint("operator", "key"),
     CheckConstraint(

@@ -92,6 +92,8 @@ class Fake(ABC):
         self.check_request = check_request
         self.requests: deque[Recorded] = deque(maxlen=_REQUESTS_KEPT_MAX)
         self.in_flight = 0
+        self.locks_out = False
+        """Whether nobody is let in: the key was withdrawn."""
         self.answers_after_s = 0.0  # what a vendor far away takes; of the real clock
         self._url = ""
         self._runner: web.AppRunner | None = None
@@ -115,6 +117,12 @@ class Fake(ABC):
 
     def admit(self, call: Call) -> None:  # noqa: B027  most have nothing to turn away
         """Raise Refuse where the vendor turns the request away unread: tokens, limits, headers."""
+
+    def locked_out(self, call: Call) -> Answer:
+        """Return the answer to whoever comes with a key that was withdrawn."""
+        if call.method == "POST" and call.path.endswith(("/token", "/bearer")):
+            return Answer(status=400, content={"error": "invalid_grant"})
+        return self.fault(401)
 
     def key_of(self, _call: Call) -> tuple[str, str] | None:
         """Return the idempotency key with the fingerprint of what came under it; None where there is none."""
@@ -208,6 +216,8 @@ class Fake(ABC):
 
     async def _answer(self, call: Call, handler: Handler) -> Answer:
         try:
+            if self.locks_out:
+                return self.locked_out(call)
             self.admit(call)
             if self.check_request and self.is_checked(call) and (wrong := self.check_request(call)):
                 return self.malformed(wrong)

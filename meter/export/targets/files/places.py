@@ -17,8 +17,9 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from meter.export import durable
-from meter.export.contract import Retry, Uncertain
-from meter.export.http import CONNECT_TIMEOUT_S, REASON_CHARS_MAX, TIMEOUT_S
+from meter.export.contract import Barred, Retry, Uncertain
+from meter.export.http import BARRING, CONNECT_TIMEOUT_S, REASON_CHARS_MAX, TIMEOUT_S, barred
+from meter.export.redact import Secrets
 from meter.export.targets.spec import Setup
 from meter.model.errors import BadInput
 
@@ -29,13 +30,14 @@ S3: Final = "s3"
 # What the client says in words, as it keeps no status apart (obstore 0.12).
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _UNCONNECTED: Final = "kind: Connect,"
+_ACCESS: Final = "check base_url, the key and who may write there"
 _SLOW_DOWN: Final = "<Code>SlowDown</Code>"
 
 
 class PlaceFault(Exception):
     """The place did not do what it was asked; `outcome` says what that makes of an item."""
 
-    def __init__(self, outcome: Retry | Uncertain) -> None:
+    def __init__(self, outcome: Retry | Barred | Uncertain) -> None:
         """Keep the outcome."""
         super().__init__(outcome.reason)
         self.outcome = outcome
@@ -135,16 +137,17 @@ def _local_fault(error: OSError) -> PlaceFault:
 class Bucket:
     """A bucket of S3, or of a store that speaks its language."""
 
-    def __init__(self, store: S3Store) -> None:
-        """Connect to nothing yet."""
+    def __init__(self, store: S3Store, secrets: Secrets) -> None:
+        """Connect to nothing yet. No fault shows any of `secrets`."""
         self._store = store
+        self._secrets = secrets
 
     async def write(self, name: str, content: bytes) -> None:
         """See Place."""
         try:
             await obstore.put_async(self._store, name, content, use_multipart=False)
         except (BaseError, OSError) as error:
-            raise _s3_fault(error) from error
+            raise _s3_fault(error, self._secrets) from error
 
     async def holds(self, name: str) -> bool:
         """See Place."""
@@ -153,7 +156,7 @@ class Bucket:
         except FileNotFoundError:
             return False
         except (BaseError, OSError) as error:
-            raise _s3_fault(error) from error
+            raise _s3_fault(error, self._secrets) from error
         return True
 
     async def read(self, name: str) -> bytes:
@@ -162,7 +165,7 @@ class Bucket:
             found = await obstore.get_async(self._store, name)
             return bytes(await found.bytes_async())
         except (BaseError, OSError) as error:
-            raise _s3_fault(error) from error
+            raise _s3_fault(error, self._secrets) from error
 
     async def names(self, folder: str) -> AsyncIterator[str]:
         """See Place."""
@@ -171,19 +174,19 @@ class Bucket:
                 for found in page:
                     yield found["path"]
         except (BaseError, OSError) as error:
-            raise _s3_fault(error) from error
+            raise _s3_fault(error, self._secrets) from error
 
     async def delete(self, name: str) -> None:
         """See Place."""
         try:
             await obstore.delete_async(self._store, name)
         except (BaseError, OSError) as error:
-            raise _s3_fault(error) from error
+            raise _s3_fault(error, self._secrets) from error
 
 
-def _s3_fault(error: Exception) -> PlaceFault:
+def _s3_fault(error: Exception, secrets: Secrets) -> PlaceFault:
     """Return what an error makes of an item: the place is at fault, never the item, so it is tried again."""
-    text = str(error)
+    text = secrets.hidden(str(error))
     status = _STATUS.search(text)
     first_line = text.partition("\n")[0]
     said = first_line.rpartition(" - ")[2] if status is None else f"answered {first_line[status.start(1) :]}"
@@ -192,6 +195,8 @@ def _s3_fault(error: Exception) -> PlaceFault:
         return PlaceFault(Retry(reason) if _UNCONNECTED in text else Uncertain(reason))
     if status[1] == "429" or _SLOW_DOWN in text:
         return PlaceFault(Retry(reason, throttled=True))
+    if int(status[1]) in BARRING:
+        return PlaceFault(barred(reason, _ACCESS, int(status[1])))
     return PlaceFault(Uncertain(reason) if status[1].startswith("5") else Retry(reason))
 
 
@@ -205,7 +210,8 @@ def place_of(setup: Setup, *, timeout_s: float = TIMEOUT_S) -> Place:
     if parts.scheme == "file" and parts.hostname in {None, "localhost"} and parts.path.startswith("/"):
         return Directory(Path(unquote(parts.path)))
     if parts.scheme == S3 and parts.netloc:
-        return Bucket(_store(setup, parts.netloc, unquote(parts.path).strip("/"), timeout_s))
+        store = _store(setup, parts.netloc, unquote(parts.path).strip("/"), timeout_s)
+        return Bucket(store, Secrets(setup.known_secrets))
     raise BadInput("base_url is no place; write a path, file:///path or s3://bucket/prefix", code="bad_target")
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
-from meter.export.contract import Absent, Delivered, Figures, Finding, Held, Limits, Outcome, Refused, Uncertain
+from meter.export.contract import Absent, Barred, Delivered, Figures, Finding, Held, Limits, Outcome, Refused, Uncertain
 from meter.export.csv_text import Column
 from meter.export.payload import thawed
 from meter.export.streams import ask_each, one_by_one
@@ -88,7 +88,7 @@ class FilesTarget:
         except (msgspec.MsgspecError, BadInput):
             return Absent()  # what cannot be read was never written; sending it says why
         except PlaceFault as error:
-            return Uncertain(str(error))
+            return error.outcome if isinstance(error.outcome, Barred) else Uncertain(str(error))
 
     async def check(self) -> None:
         """Return where an object could be written and removed again. Raises Unavailable (`files_unwritable`)."""

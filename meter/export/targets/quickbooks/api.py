@@ -16,6 +16,7 @@ from meter.export.targets.quickbooks.replies import (
     outcome_of_answer,
 )
 from meter.export.targets.quickbooks.rules import Reference, Tracking
+from meter.export.targets.reading import objects_of, word_of
 from meter.model.errors import BadInput, Unavailable
 from meter.store.engine import encode_json
 from meter.store.outbox import name_of
@@ -57,7 +58,7 @@ class Api:
         for start in range(0, len(wanted), PAGE_ENTITIES):
             page = wanted[start : start + PAGE_ENTITIES]
             there = await self.found(kind, f"Id in ({', '.join(map(quoted, page))})")
-            missing += sorted(set(page) - {str(one.get("Id")) for one in there})
+            missing += sorted(set(page) - {word_of(one, "Id") for one in there})
         return missing
 
     async def found(self, entity: str, where: str, *, start: int = 1, most: int = PAGE_ENTITIES) -> list[Json]:
@@ -68,8 +69,7 @@ class Api:
         content = content_of(answer).get("QueryResponse")
         if answer.status != 200 or not isinstance(content, dict):
             raise Ends(outcome_of_answer(answer))
-        listed = content.get(entity, [])
-        return [one for one in listed if isinstance(one, dict)]
+        return list(objects_of(content, entity))
 
     async def every(self, entity: str, where: str) -> AsyncIterator[Json]:
         """Give all entities that the condition names, page by page. Raises MeterError."""
@@ -120,7 +120,7 @@ class Api:
 
     async def _found_id(self, kind: Tracking, name: str) -> str | None:
         found = await self.found(kind, f"FullyQualifiedName = {quoted(name)}", most=1)
-        return str(found[0]["Id"]) if found else None
+        return word_of(found[0], "Id") if found else None
 
     async def _made(self, kind: Tracking, name: str) -> str | None:
         if ":" in name:
@@ -129,7 +129,7 @@ class Api:
         answer = await self.create(kind, {"Name": name}, key=name_of(kind, name))
         made: Any = content_of(answer).get(kind)
         if isinstance(made, dict) and "Id" in made:
-            return str(made["Id"])
+            return word_of(made, "Id")
         fault = fault_of(answer)
         if fault is not None and fault.code == DUPLICATE_NAME:
             return await self._found_id(kind, name)  # somebody else was faster

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Final
 
 from meter.export.authorised import Authorised
@@ -25,11 +24,11 @@ from meter.export.contract import (
     Retry,
     Uncertain,
 )
-from meter.export.http import Answer, Ends, outcome_of_question
+from meter.export.http import Answer, Ends, outcome_of_error, outcome_of_question
 from meter.export.http import Fault as HttpFault
 from meter.export.payload import DayJournal, Invoice, thawed
 from meter.export.streams import ask_each, one_by_one
-from meter.export.targets.books import Document, figures_of
+from meter.export.targets.books import Document, batch_in, figures_of, mark_of
 from meter.export.targets.quickbooks.api import Api, quoted
 from meter.export.targets.quickbooks.entities import (
     DOC_NUMBER_CHARS_MAX,
@@ -39,7 +38,7 @@ from meter.export.targets.quickbooks.entities import (
     entity_of,
     trackings_of,
 )
-from meter.export.targets.quickbooks.figures import held_of, total_of
+from meter.export.targets.quickbooks.figures import held_of, is_void, total_of
 from meter.export.targets.quickbooks.replies import (
     DUPLICATE_NUMBER,
     THROTTLED_S,
@@ -48,6 +47,7 @@ from meter.export.targets.quickbooks.replies import (
     outcome_of_answer,
 )
 from meter.export.targets.quickbooks.rules import Reference, Rules
+from meter.export.targets.reading import listing, number_of, word_of
 from meter.model.errors import BadInput, Broken, Unavailable
 from meter.store.outbox import OutboxItem
 from meter.telemetry import log
@@ -124,11 +124,12 @@ class QuickBooksTarget:
         """Give everything that bears a batch's name and is dated in [since, until). Raises MeterError."""
         last = until - timedelta(days=1)
         where = f"TxnDate >= {quoted(since.isoformat())} and TxnDate <= {quoted(last.isoformat())}"
-        for entity in ENTITIES:
-            async for one in self._api.every(entity, where):
-                held = held_of(entity, one, home_currency=self._rules.home_currency)
-                if held is not None:
-                    yield held
+        with listing("QuickBooks"):
+            for entity in ENTITIES:
+                async for one in self._api.every(entity, where):
+                    held = held_of(entity, one, home_currency=self._rules.home_currency)
+                    if held is not None:
+                        yield held
 
     async def _send(self, item: OutboxItem) -> Outcome:
         content = _document(item)
@@ -144,7 +145,7 @@ class QuickBooksTarget:
         except BadInput as error:
             return Refused(error.detail)
         except HttpFault as error:
-            return outcome_of_question(Uncertain(str(error)))
+            return outcome_of_question(outcome_of_error(error))
         entity = entity_of(content)
         answer = await self._api.create(entity, body, key=item.key)
         made = content_of(answer).get(entity)
@@ -160,10 +161,11 @@ class QuickBooksTarget:
         return {name: await self._api.tracked(kind, name, create=self._create_tracking) for name in names}
 
     def _delivered(self, item: OutboxItem, content: Document, made: Json) -> Delivered:
-        total, wanted = Decimal(str(made.get("TotalAmt") or 0)), total_of(content)
+        id = word_of(made, "Id")
+        total, wanted = number_of(made, "TotalAmt"), total_of(content)
         if total != wanted:  # its own tax, most likely; what is there is there, and reconciling shows it
             log.warning("quickbooks_total_differs", target=item.target, sent=str(wanted), held=str(total))
-        return Delivered(str(made["Id"]))
+        return Delivered(id)
 
     async def _not_made(self, item: OutboxItem, content: Document, answer: Answer) -> Outcome:
         fault = fault_of(answer)
@@ -180,11 +182,10 @@ class QuickBooksTarget:
             held = await self._held(content)
         except Ends as end:
             return Uncertain(f"its number is taken, and QuickBooks does not say by what: {end}")
-        for one in held:
-            known = held_of(entity_of(content), one, home_currency=self._rules.home_currency)
-            if known is not None and known.batch == item.batch and not known.void:
-                return Delivered(known.remote_id)
-        return Refused(f"QuickBooks has another document under the number {content.number}; change that one's number")
+        ours = [one for one in held if batch_in(one.get("PrivateNote")) == item.batch and not is_void(one)]
+        if ours:
+            return _delivered_as(ours[0])
+        return Refused(f"{_of_others(content, held)}; change that one's number, then retry the delivery")
 
     async def _look_up(self, item: OutboxItem) -> Finding:
         content = _document(item)
@@ -193,7 +194,16 @@ class QuickBooksTarget:
         held = await self._held(content)
         if len(held) > 1:
             log.error("quickbooks_number_twice", target=item.target, number=content.number, documents=len(held))
-        return Delivered(str(held[0].get("Id", ""))) if held else Absent()
+        ours = [one for one in held if batch_in(one.get("PrivateNote")) == item.batch]
+        if ours:
+            return _delivered_as(ours[0])
+        if not held:
+            return Absent()
+        mark = mark_of(item.batch)
+        return Uncertain(
+            f"{_of_others(content, held)}; if it is this delivery, write {mark} into its private note, else change its "
+            "number"
+        )
 
     async def _held(self, content: Document) -> list[Json]:
         """Return what has the content's number. Raises Ends."""
@@ -208,6 +218,16 @@ class QuickBooksTarget:
         if isinstance(outcome, Retry) and outcome.throttled:
             self._limiter.throttled(THROTTLED_S)
         return outcome
+
+
+def _delivered_as(held: Json) -> Delivered:
+    return Delivered(word_of(held, "Id"))
+
+
+def _of_others(content: Document, held: Sequence[Json]) -> str:
+    """Return which documents have the number, and not our mark: a person's, or another program's."""
+    ids = ", ".join(str(one.get("Id")) for one in held) or "that it does not show"
+    return f"QuickBooks has another {entity_of(content)} ({ids}) under the number {content.number}, without our mark"
 
 
 def _document(item: OutboxItem) -> Document | None:

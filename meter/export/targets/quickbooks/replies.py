@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from meter.export.contract import Outcome, Refused, Retry, Uncertain
-from meter.export.http import REASON_CHARS_MAX, Answer, outcome_of
+from meter.export.http import BARRING, REASON_CHARS_MAX, Answer, barred, outcome_of
 from meter.store.engine import decode_json
 
 # Intuit asks for a minute (limits and throttles, 2026-11).
@@ -17,13 +17,20 @@ THROTTLED_S: Final = 60.0
 DUPLICATE_NUMBER: Final = "6140"
 DUPLICATE_NAME: Final = "6240"
 _THROTTLED: Final = frozenset({"3001", "003001", "ThrottleExceeded"})
-# A stale object, and a company whose subscription has ended: both pass, and no byte of ours is wrong.
-_PASSING: Final = frozenset({"5010", "6190"})
+# A stale object: it passes, and no byte of ours is wrong.
+_PASSING: Final = frozenset({"5010"})
+_UNCONNECTED: Final = "authorise the app for this company again (refresh_token), and set company to its id"
+# Of whoever asks, not of what is asked for: each says that the app or its user may not work on the company.
+_BARRED: Final[Mapping[str, str]] = {
+    "120": "authorise the app again as an administrator of the company (refresh_token)",
+    "3100": _UNCONNECTED,
+    "003100": _UNCONNECTED,
+    "3200": _UNCONNECTED,
+    "003200": _UNCONNECTED,
+    "6190": "the company's subscription has ended; renew it in QuickBooks",
+}
 _GONE: Final = "an account, item, class or customer is not there or inactive; check the options and the accounts' ids"
 _REMEDIES: Final[Mapping[str, str]] = {
-    "120": "authorise the app again as an administrator of the company",
-    "3100": "authorise the app for this company, and set company to its id",
-    "003100": "authorise the app for this company, and set company to its id",
     "610": _GONE,
     "2500": _GONE,
     "6000": "a receivable line needs a customer (accounts.*.quickbooks or options.customer), a payable one a vendor "
@@ -70,18 +77,12 @@ def outcome_of_answer(answer: Answer) -> Outcome:
         reason = "QuickBooks was asked too often"
         return Retry(reason, after_s=THROTTLED_S, throttled=True)
     if answer.status >= 500 or fault is None:
-        general = outcome_of(answer.status, answer.headers, answer.body)
-        if answer.status == 401:
-            return Refused(f"{_reason(general)}; the app is no longer connected: authorise it again")
+        general = outcome_of(answer.status, answer.headers, answer.body, access=_UNCONNECTED)
         return general if answer.status >= 300 else Uncertain("QuickBooks answered what cannot be read")
     if fault.code in _PASSING:
         return Retry(f"QuickBooks refuses for now ({fault.code}): {fault.text}")
-    remedy = _REMEDIES.get(fault.code)
-    if answer.status == 401:
-        remedy = "the app is no longer connected to the company: authorise it again"
     text = f"QuickBooks refuses ({fault.code or answer.status}): {fault.text}"
+    if fault.code in _BARRED or answer.status in BARRING:
+        return barred(text, _BARRED.get(fault.code, _UNCONNECTED), answer.status)
+    remedy = _REMEDIES.get(fault.code)
     return Refused(text if remedy is None else f"{text}; {remedy}")
-
-
-def _reason(outcome: Outcome) -> str:
-    return getattr(outcome, "reason", "")

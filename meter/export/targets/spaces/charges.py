@@ -54,8 +54,9 @@ class Vendor(ABC):
 
     name: str
     rules: Rules
-    # What to do about a refusal, by its status.
+    # What to do about a refusal, by its status, and where we are let in no more.
     remedies: Mapping[int, str]
+    access: str
 
     @abstractmethod
     def post(self, item: LineItem, batch: str) -> Post:
@@ -79,7 +80,7 @@ class Vendor(ABC):
 
     @abstractmethod
     def held(self, record: Json) -> Held | None:
-        """Return what a charge on a list comes to; None where it is not ours."""
+        """Return what a charge on a list comes to; None where it is not ours. Raises Unreadable."""
 
     def customer(self, item: LineItem) -> str:
         """Return the id of whom the charge is of."""
@@ -94,7 +95,7 @@ class Vendor(ABC):
         """Return what an answer that names nothing it has made makes of an item."""
         if 200 <= answer.status < 300:
             return Uncertain(f"answered {answer.status}, and nothing of what it has made or holds")
-        outcome = outcome_of(answer.status, answer.headers, answer.body)
+        outcome = outcome_of(answer.status, answer.headers, answer.body, access=self.access)
         remedy = self.remedies.get(answer.status)
         return Refused(f"{outcome.reason}; {remedy}") if isinstance(outcome, Refused) and remedy else outcome
 
@@ -162,19 +163,19 @@ def content_of(answer: Answer) -> Any:
 
 
 def objects(found: Any) -> Sequence[Json] | None:
-    """Return a list's objects; None where it is no list."""
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else None
+    """Return a list's objects; None where it is no list of objects."""
+    return found if isinstance(found, list) and all(isinstance(one, dict) for one in found) else None
 
 
-def holding(*, texts: Sequence[Any], remote_id: Any, amount: Decimal, currency: str, void: bool = False) -> Held | None:
+def holding(*, texts: Sequence[Any], remote_id: str, amount: Decimal, currency: str, void: bool = False) -> Held | None:
     """Return a charge under the batch that one of `texts` names; None where none does."""
     batch = next(filter(None, map(batch_in, texts)), None)
     if batch is None:
         return None
     figures = Figures(lines=1, net=amount, currency=currency)
-    return Held(batch=batch, remote_id=str(remote_id), figures=figures, void=void)
+    return Held(batch=batch, remote_id=remote_id, figures=figures, void=void)
 
 
-def decimal_of(record: Json, name: str, default: str = "0") -> Decimal:
-    """Return a number that may be text; `default` where there is none."""
-    return Decimal(str(record.get(name) or default))
+def is_ours(*texts: Any) -> bool:
+    """Tell whether one of a charge's texts names a batch: what else is in somebody else's is not looked at."""
+    return any(map(batch_in, texts))

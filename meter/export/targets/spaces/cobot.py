@@ -18,20 +18,19 @@ from meter.export.gather.invoicing import Codes
 from meter.export.http import TIMEOUT_S
 from meter.export.payload import LineItem
 from meter.export.targets.options import names
-from meter.export.targets.spaces.charges import Json, Listing, Post, Vendor, decimal_of, holding, objects, told
+from meter.export.targets.reading import number_of, text_of, word_of
+from meter.export.targets.spaces.charges import Json, Listing, Post, Vendor, holding, is_ours, objects, told
 from meter.export.targets.spaces.settings import GRAINS, Rules, faults_in, lines, rules_of, settings
 from meter.export.targets.spaces.target import SpacesTarget, target_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.model.errors import BadInput
-from meter.model.money import plain
+from meter.model.money import ONE, plain
 from meter.sources.spec import Option
 
 # Four fifths of what one user may ask. A request that was given up after 25 s has 30 s more to come to its end.
 LIMITS: Final = Limits(items_max=40, in_flight=2, rate_per_s=0.8, burst=4, settles_s=30.0)
 _ACCESS: Final = "check api_key, that it is an administrator's, and its scopes write_charges and read_charges"
 _REMEDIES: Final = {
-    401: _ACCESS,
-    403: _ACCESS,
     404: "the membership is not there: check the account's id (accounts.*.cobot) and company, then retry the delivery",
 }
 
@@ -43,6 +42,7 @@ class Cobot(Vendor):
     rules: Rules
     name: str = "Cobot"
     remedies: Mapping[int, str] = field(default_factory=lambda: _REMEDIES)
+    access: str = _ACCESS
 
     def post(self, item: LineItem, batch: str) -> Post:
         """Return what creates the charge. Raises BadInput for a tax without a rate."""
@@ -64,7 +64,7 @@ class Cobot(Vendor):
 
     def id_of(self, content: Any) -> str | None:
         """Return the charge's id."""
-        return content["id"] if isinstance(content, dict) and isinstance(content.get("id"), str) else None
+        return word_of(content, "id") if isinstance(content, dict) and content.get("id") is not None else None
 
     def places(self, item: LineItem) -> Sequence[Listing]:
         """Return what of the membership is not billed yet, then the space's charges around the day.
@@ -86,12 +86,14 @@ class Cobot(Vendor):
 
     def held(self, record: Json) -> Held | None:
         """Return a charge of ours."""
-        amount = decimal_of(record, "amount") * decimal_of(record, "quantity", "1")
+        if not is_ours(record.get("description")):
+            return None
+        amount = number_of(record, "amount") * number_of(record, "quantity", ONE)
         return holding(
             texts=[record.get("description")],
-            remote_id=record.get("id"),
+            remote_id=word_of(record, "id"),
             amount=amount,
-            currency=str(record.get("currency") or self.rules.currency),
+            currency=text_of(record, "currency") or self.rules.currency,
         )
 
 

@@ -20,16 +20,17 @@ from meter.export.http import REASON_CHARS_MAX, TIMEOUT_S, Answer, retry_after_s
 from meter.export.oauth import Endpoint, keeper_of
 from meter.export.payload import InvoiceLine, LineItem
 from meter.export.targets.options import UNTAXED, names
+from meter.export.targets.reading import number_of, text_of, word_of
 from meter.export.targets.spaces.charges import (
     Json,
     Listing,
     Post,
     Vendor,
     content_of,
-    decimal_of,
     exact,
     holding,
     instant,
+    is_ours,
     objects,
     said,
     told,
@@ -38,6 +39,7 @@ from meter.export.targets.spaces.settings import GRAINS, Rules, faults_in, lines
 from meter.export.targets.spaces.target import SpacesTarget, target_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.model.errors import BadInput
+from meter.model.money import ONE
 from meter.sources.spec import Option
 
 Entity = Literal["charges", "coworkerproducts"]
@@ -52,7 +54,7 @@ _ACCESS: Final = (
     "check client_id and client_secret (a user without two-factor authentication) and that the user has API access and "
     "the roles to create and list what is sent"
 )
-_REMEDIES: Final = {401: _ACCESS, 403: _ACCESS}
+_REMEDIES: Final[Mapping[int, str]] = {}
 # What a body may say beside `WasSuccessful: false` of a fault that passes.
 _PASSING: Final = frozenset({408, 409, 425, 429, 502, 503, 504})
 
@@ -73,6 +75,7 @@ class Nexudus(Vendor):
     whole_team: bool = True
     name: str = "Nexudus"
     remedies: Mapping[int, str] = field(default_factory=lambda: _REMEDIES)
+    access: str = _ACCESS
 
     def post(self, item: LineItem, batch: str) -> Post:
         """Return what creates the charge. Raises BadInput where something of it is not named."""
@@ -126,8 +129,7 @@ class Nexudus(Vendor):
         if not isinstance(content, dict) or content.get("WasSuccessful") is not True:
             return None
         value = content.get("Value")
-        id = value.get("Id") if isinstance(value, dict) else None
-        return str(id) if id is not None else None
+        return word_of(value, "Id") if isinstance(value, dict) and value.get("Id") is not None else None
 
     def outcome(self, answer: Answer) -> Outcome:
         """Return what an answer makes of an item: 409 is too often here, and 200 may be a refusal."""
@@ -136,9 +138,9 @@ class Nexudus(Vendor):
         if answer.status == 409:
             reason = "Nexudus was asked too often"
             return Retry(reason, after_s=retry_after_s(answer.headers), throttled=True)
-        if said_so and answer.status < 500:
+        if said_so and answer.status < 500 and answer.status != 401:  # of a record, 403 says that it is another's
             reason = f"Nexudus refuses: {_reason(content)}"
-            if content.get("Status") in _PASSING:
+            if content.get("Status") in tuple(_PASSING):
                 return Retry(reason, after_s=retry_after_s(answer.headers))
             return Refused(f"{reason}; mend it there or in the settings, then retry the delivery")
         return Vendor.outcome(self, answer)  # a dataclass with slots has no super() without arguments
@@ -170,14 +172,17 @@ class Nexudus(Vendor):
     def held(self, record: Json) -> Held | None:
         """Return a record of ours."""
         charge = self.entity == "charges"
-        each = decimal_of(record, "Quantity", "1")
-        amount = decimal_of(record, "TotalAmount") if charge else decimal_of(record, "Price") * each
-        currency = record.get("BusinessCurrencyCode" if charge else "ProductCurrencyCode")
+        text = record.get("Description" if charge else "Notes")
+        if not is_ours(text):
+            return None
+        each = number_of(record, "Quantity", ONE)
+        amount = number_of(record, "TotalAmount") if charge else number_of(record, "Price") * each
+        currency = text_of(record, "BusinessCurrencyCode" if charge else "ProductCurrencyCode")
         return holding(
-            texts=[record.get("Description" if charge else "Notes")],
-            remote_id=record.get("Id"),
+            texts=[text],
+            remote_id=word_of(record, "Id"),
             amount=amount,
-            currency=str(currency or self.rules.currency),
+            currency=currency or self.rules.currency,
         )
 
 
@@ -211,7 +216,9 @@ def open_target(
         whole_team=bool(setup.options["whole_team"]),
     )
     keeper = keeper_of(setup, means, endpoint)
-    return target_of(vendor, base_url, limits=limits, timeout_s=timeout_s, clock=clock, keeper=keeper)
+    return target_of(
+        vendor, base_url, limits=limits, timeout_s=timeout_s, clock=clock, keeper=keeper, secrets=setup.known_secrets
+    )
 
 
 def codes_of(setup: Setup) -> Codes:

@@ -21,15 +21,16 @@ from meter.export.oauth import Endpoint, keeper_of
 from meter.export.payload import LineItem
 from meter.export.targets.books import mark_of
 from meter.export.targets.options import names
+from meter.export.targets.reading import number_of, text_of, word_of
 from meter.export.targets.spaces.charges import (
     Json,
     Listing,
     Post,
     Vendor,
-    decimal_of,
     exact,
     holding,
     instant,
+    is_ours,
     objects,
     said,
     told,
@@ -38,6 +39,7 @@ from meter.export.targets.spaces.settings import GRAINS, Rules, faults_in, lines
 from meter.export.targets.spaces.target import SpacesTarget, target_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.model.errors import BadInput
+from meter.model.money import ONE
 from meter.rating.calendar import DEPOSIT
 from meter.sources.spec import Option
 
@@ -53,8 +55,6 @@ PAGE_FEES: Final = 50
 _ACCESS: Final = f"check client_id, client_secret and that the application may {SCOPE.replace(' ', ' and ')}"
 _REMEDIES: Final = {
     400: "check the account's id (accounts.*.officernd), options.locations and options.items, then retry the delivery",
-    401: _ACCESS,
-    403: _ACCESS,
     404: "check company (the organisation's slug) and the account's id (accounts.*.officernd), then retry the delivery",
 }
 
@@ -73,6 +73,7 @@ class OfficeRnD(Vendor):
     sourced: bool = False
     name: str = "OfficeRnD"
     remedies: Mapping[int, str] = field(default_factory=lambda: _REMEDIES)
+    access: str = _ACCESS
 
     def post(self, item: LineItem, batch: str) -> Post:
         """Return what creates the fee. Raises BadInput where its location is not named."""
@@ -110,7 +111,7 @@ class OfficeRnD(Vendor):
 
     def id_of(self, content: Any) -> str | None:
         """Return the fee's id."""
-        return content["_id"] if isinstance(content, dict) and isinstance(content.get("_id"), str) else None
+        return word_of(content, "_id") if isinstance(content, dict) and content.get("_id") is not None else None
 
     def places(self, item: LineItem) -> Sequence[Listing]:
         """Return the customer's fees around the day, then everybody's."""
@@ -135,16 +136,19 @@ class OfficeRnD(Vendor):
     def following(self, content: Any, asked: Mapping[str, str]) -> Mapping[str, str] | None:
         """Return the cursor that the page gives."""
         del asked
-        cursor = content.get("cursorNext")
-        return {"$cursorNext": str(cursor)} if cursor else None
+        cursor = text_of(content, "cursorNext")
+        return {"$cursorNext": cursor} if cursor else None
 
     def held(self, record: Json) -> Held | None:
         """Return a fee of ours; one that was waived counts no more."""
+        texts = [record.get("name"), record.get("source")]
+        if not is_ours(*texts):
+            return None
         invoice = record.get("invoice")
         return holding(
-            texts=[record.get("name"), record.get("source")],
-            remote_id=record.get("_id"),
-            amount=decimal_of(record, "price") * decimal_of(record, "quantity", "1"),
+            texts=texts,
+            remote_id=word_of(record, "_id"),
+            amount=number_of(record, "price") * number_of(record, "quantity", ONE),
             currency=self.rules.currency,
             void=isinstance(invoice, dict) and invoice.get("status") == "waived",
         )
@@ -173,7 +177,15 @@ def open_target(
         sourced=setup.options["reference"] == "source",
     )
     keeper = keeper_of(setup, means, endpoint)
-    return target_of(vendor, setup.base_url or BASE, limits=limits, timeout_s=timeout_s, clock=clock, keeper=keeper)
+    return target_of(
+        vendor,
+        setup.base_url or BASE,
+        limits=limits,
+        timeout_s=timeout_s,
+        clock=clock,
+        keeper=keeper,
+        secrets=setup.known_secrets,
+    )
 
 
 def faults_of(setup: Setup) -> list[str]:

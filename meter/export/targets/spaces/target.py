@@ -6,7 +6,7 @@ which a page is missing, says nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final, Protocol
 
@@ -31,6 +31,7 @@ from meter.export.limiter import Limiter
 from meter.export.oauth import TokenKeeper
 from meter.export.payload import LineItem, thawed
 from meter.export.streams import ask_each, one_by_one
+from meter.export.targets.reading import listing
 from meter.export.targets.spaces.charges import Json, Listing, Vendor, content_of
 from meter.model.errors import BadInput, Unavailable
 from meter.store.engine import encode_json
@@ -131,11 +132,12 @@ class SpacesTarget:
     async def holdings(self, since: date, until: date) -> AsyncIterator[Held]:
         """Give the charges of days in [since, until) that name a batch. Raises MeterError."""
         try:
-            async for record in self._records(self._vendor.span(since, until)):
-                held = self._vendor.held(record)
-                if held is not None:
-                    yield held
-        except (Ends, Fault) as error:
+            with listing(self._vendor.name):
+                async for record in self._records(self._vendor.span(since, until)):
+                    held = self._vendor.held(record)
+                    if held is not None:
+                        yield held
+        except Fault as error:
             raise Unavailable(f"{self._vendor.name} does not list charges: {error}", code="not_listed") from error
 
     async def check(self) -> None:
@@ -197,9 +199,10 @@ def target_of(
     clock: Ticks,
     keeper: TokenKeeper | None = None,
     headers: Mapping[str, str] | None = None,
+    secrets: Iterable[str | None] = (),
 ) -> SpacesTarget:
     """Return the target of a vendor at `base_url`, with access tokens of `keeper` where there is one."""
-    channel = Channel(base_url, limits, headers=headers, timeout_s=timeout_s, clock=clock)
+    channel = Channel(base_url, limits, headers=headers, secrets=secrets, timeout_s=timeout_s, clock=clock)
     asking = channel if keeper is None else Authorised(channel, keeper)
     return SpacesTarget(vendor, asking, channel.limiter, limits=limits)
 

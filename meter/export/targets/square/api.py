@@ -17,6 +17,7 @@ from square.core.request_options import RequestOptions
 
 from meter.export.contract import Refused
 from meter.export.http import Answer, Channel, Ends, Fault, Unsent, outcome_of_error, outcome_of_question
+from meter.export.targets.reading import objects_of, text_of
 from meter.export.targets.square.replies import content_of, outcome_of_answer
 from meter.model.instant import instant_text
 
@@ -120,11 +121,12 @@ class Api:
         cursor: dict[str, str] = {}
         for _ in range(PAGES_MAX):
             content = await self.read(call, **arguments, **cursor)
-            for one in content.get(name) or ():
-                yield one
-            if not content.get("cursor"):
+            for one in objects_of(content, name):
+                yield dict(one)
+            following = text_of(content, "cursor")
+            if not following:
                 return
-            cursor = {"cursor": content["cursor"]}
+            cursor = {"cursor": following}
         raise Ends(Refused(f"the list of {name} has more than {PAGES_MAX} pages; that is more than one location's"))
 
 

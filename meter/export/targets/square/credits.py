@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused
+from meter.export.targets.reading import word_of
 from meter.export.targets.square.api import Api
 from meter.export.targets.square.held import (
     batch_in,
@@ -59,7 +60,7 @@ class CreditSender:
         """Give back what the invoice says. Raises Ends."""
         credited = await self._credited(wanted)
         if credited.done and credited.note is not None:
-            return Delivered(str(credited.note["id"]))
+            return Delivered(word_of(credited.note, "id"))
         order, invoice = credited.order, credited.invoice
         if order is None or invoice is None:
             number = wanted.invoice.credits
@@ -78,7 +79,7 @@ class CreditSender:
         """Tell whether it was given back. Raises Ends."""
         credited = await self._credited(wanted)
         if credited.done and credited.note is not None:
-            return Delivered(str(credited.note["id"]))
+            return Delivered(word_of(credited.note, "id"))
         if credited.order is not None and credited.invoice is not None and credited.invoice["status"] in _PAID:
             refund = await self._refund_of(wanted, await self._payments(credited.order))
             return Absent() if refund is None else Delivered(refund)
@@ -116,7 +117,7 @@ class CreditSender:
             await withdraw_order(self._api, key, note)  # so that no open order stands about
         call = "invoices.delete" if invoice["status"] == DRAFT else "invoices.cancel"
         await self._api.write(call, invoice_id=invoice["id"], version=invoice["version"])
-        return Delivered(str(note["id"]))
+        return Delivered(word_of(note, "id"))
 
     async def _refunded(self, key: str, wanted: Wanted, order: Json) -> Outcome:
         payments = await self._payments(order)
@@ -140,7 +141,7 @@ class CreditSender:
         refund: Json = made["refund"]
         if not is_refunded(refund):
             return Refused(f"Square could not refund ({refund['status']}); retry the delivery, or refund by hand")
-        return Delivered(str(refund["id"]))
+        return Delivered(word_of(refund, "id"))
 
     async def _payments(self, order: Json) -> list[Json]:
         tenders = [tender.get("payment_id") or tender.get("id") for tender in order.get("tenders") or ()]

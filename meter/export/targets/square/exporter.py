@@ -11,6 +11,7 @@ from meter.export.http import Ends, Fault
 from meter.export.payload import Invoice, thawed
 from meter.export.streams import ask_each, one_by_one
 from meter.export.targets.books import figures_of
+from meter.export.targets.reading import listing, object_of
 from meter.export.targets.square.api import Api, NotTaken
 from meter.export.targets.square.credits import CreditSender
 from meter.export.targets.square.held import held_of, held_refund
@@ -58,7 +59,7 @@ class SquareTarget:
         content = content_of(answer)
         if content is None:
             raise Ends(outcome_of_answer(answer)).as_error("check api_key, company and options.sandbox")
-        if content.get("location", {}).get("status") == "INACTIVE":
+        if object_of(content, "location").get("status") == "INACTIVE":
             message = f"the location {self._rules.location} is inactive; activate it in Square, or set another company"
             raise BadInput(message, code="target_refuses")
 
@@ -81,17 +82,13 @@ class SquareTarget:
         """Give everything of ours that the location holds of days in [since, until). Raises MeterError."""
         begin = datetime.combine(since, time(), UTC) - MADE_BEFORE
         location = self._rules.location
-        try:
+        with listing("Square"):
             sources = {"source_filter": {"source_names": [SOURCE]}}
             orders = [one async for one in self._api.orders(location, begin, **sources)]
             invoices = {str(one.get("order_id")): one async for one in self._api.invoices(location)}
             refunds = [one async for one in self._api.refunds(location, begin)]
             held = [*held_of(orders, invoices, since, until)]
             held += [found for one in refunds if (found := held_refund(one, since, until)) is not None]
-        except Ends as end:
-            raise Unavailable(f"Square does not say what it holds: {end}", code="not_listed") from end
-        except (KeyError, ValueError) as error:
-            raise BadInput(f"Square's list cannot be read: {error!r}", code="bad_answer") from error
         for one in held:
             yield one
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from meter.export.contract import Figures, Held
+from meter.export.targets.reading import object_of, objects_of, whole_of, word_of
 from meter.export.targets.square.wanted import BATCH, CREDITS, ISSUED, LINE, TAX, Json, Wanted, major
 
 # A refund has no metadata; its reason leads back, and says what of it is tax.
@@ -47,14 +48,14 @@ def batch_in(order: Json) -> str | None:
 
 
 def sums_of(order: Json) -> Sums:
-    """Return what an order comes to, taxes that are lines among its taxes."""
-    total: Mapping[str, Any] = order["total_money"]
-    lines, discounts = order.get("line_items") or [], order.get("discounts") or []
+    """Return what an order comes to, taxes that are lines among its taxes. Raises Unreadable."""
+    total = object_of(order, "total_money")
+    lines, discounts = objects_of(order, "line_items"), objects_of(order, "discounts")
     tax = _amount(order, "total_tax_money")
     tax += sum(_amount(line, "base_price_money") for line in lines if _is(line, TAX))
     tax -= sum(_amount(line, "amount_money") for line in discounts if _is(line, TAX))
     count = sum(_is(line, LINE) for line in (*lines, *discounts))
-    return Sums(count, int(total["amount"]), tax, str(total["currency"]))
+    return Sums(count, whole_of(total, "amount"), tax, word_of(total, "currency"))
 
 
 def held_of(orders: Iterable[Json], invoices: Mapping[str, Json], since: date, until: date) -> Iterable[Held]:
@@ -63,7 +64,7 @@ def held_of(orders: Iterable[Json], invoices: Mapping[str, Json], since: date, u
     An order without an invoice is nothing yet, or nothing any more. One that a credit took back counts, as does the
     credit. Raises KeyError and ValueError for what Square does not document.
     """
-    every = {str(order["id"]): order for order in orders}
+    every = {word_of(order, "id"): order for order in orders}
     taken_back = {metadata_in(order)[CREDITS] for order in every.values() if CREDITS in metadata_in(order)}
     for id, order in every.items():
         found, batch = metadata_in(order), batch_in(order)
@@ -79,7 +80,7 @@ def held_of(orders: Iterable[Json], invoices: Mapping[str, Json], since: date, u
             void = False
         elif invoice is None:
             continue
-        remote_id = id if invoice is None else str(invoice["id"])
+        remote_id = id if invoice is None else word_of(invoice, "id")
         yield Held(batch=batch, remote_id=remote_id, figures=figures_of(sums_of(order)), void=void)
 
 
@@ -118,9 +119,11 @@ def held_refund(refund: Json, since: date, until: date) -> Held | None:
     mark = mark_in(refund)
     if mark is None or not since <= mark.issued < until:
         return None
-    amount = refund["amount_money"]
-    sums = Sums(mark.lines, -int(amount["amount"]), -mark.tax, str(amount["currency"]))
-    return Held(batch=mark.batch, remote_id=str(refund["id"]), figures=figures_of(sums), void=not is_refunded(refund))
+    amount = object_of(refund, "amount_money")
+    sums = Sums(mark.lines, -whole_of(amount, "amount"), -mark.tax, word_of(amount, "currency"))
+    return Held(
+        batch=mark.batch, remote_id=word_of(refund, "id"), figures=figures_of(sums), void=not is_refunded(refund)
+    )
 
 
 def _noted(batch: str, id: str, found: Mapping[str, str]) -> Held:
@@ -133,5 +136,5 @@ def _is(part: Json, prefix: str) -> bool:
 
 
 def _amount(of: Json, name: str) -> int:
-    money = of.get(name)
-    return int(money["amount"]) if isinstance(money, dict) else 0
+    money = object_of(of, name)
+    return whole_of(money, "amount") if money else 0

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from meter.export.contract import Outcome, Refused, Retry, Uncertain
-from meter.export.http import REASON_CHARS_MAX, Answer, outcome_of, retry_after_s
+from meter.export.http import BARRING, REASON_CHARS_MAX, Answer, barred, outcome_of, retry_after_s
 from meter.store.engine import decode_json
 
 _KEY_REUSED: Final = "IDEMPOTENCY_KEY_REUSED"
@@ -74,7 +74,7 @@ def outcome_of_answer(answer: Answer) -> Outcome:
     """
     faults = faults_of(answer)
     if not faults or answer.status < 400:
-        general = outcome_of(answer.status, answer.headers, answer.body)
+        general = outcome_of(answer.status, answer.headers, answer.body, access=_ACCESS)
         return general if answer.status >= 300 else Uncertain("Square answered what cannot be read")
     first = faults[0]
     reason = f"Square answered {answer.status}, {first.code}: {first.text}"
@@ -86,7 +86,11 @@ def outcome_of_answer(answer: Answer) -> Outcome:
         return Uncertain(reason)
     if answer.status in {408, 409, 425}:
         return Retry(reason, after_s=retry_after_s(answer.headers))
-    remedy = _ACCESS if answer.status in {401, 403} else _remedy(faults)
+    remedy = _remedy(faults)
+    # What names another field than our location is said of one object: an order of somebody else's, say.
+    of_one = any(fault.field and "location" not in fault.field for fault in faults)
+    if answer.status == 401 or (answer.status in BARRING and not of_one):
+        return barred(reason, remedy or _ACCESS, answer.status)
     return Refused(f"{reason}; {remedy}, then retry the delivery" if remedy else reason)
 
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused
 from meter.export.http import Ends
+from meter.export.targets.reading import word_of
 from meter.export.targets.square.api import Api
 from meter.export.targets.square.held import batch_in, is_taken_back, metadata_in, sums_of
 from meter.export.targets.square.wanted import (
@@ -72,7 +73,7 @@ class InvoiceSender:
             invoice = made["invoice"]
         if self._rules.publish:
             await self._publish(key, invoice)
-        return Delivered(str(invoice["id"]))
+        return Delivered(word_of(invoice, "id"))
 
     async def look_up(self, wanted: Wanted) -> Finding:
         """Tell whether Square holds all of the invoice. Raises Ends."""
@@ -82,13 +83,13 @@ class InvoiceSender:
         if standing.order is None or standing.invoice is None or self._rules.publish:
             return Absent()
         same = not _is_other(standing.order, standing.invoice, wanted)
-        return Delivered(str(standing.invoice["id"])) if same else Absent()
+        return Delivered(word_of(standing.invoice, "id")) if same else Absent()
 
     async def _standing(self, wanted: Wanted) -> Standing:
         since, customer = wanted.invoice.start - MADE_BEFORE, wanted.invoice.customer
         customers = {"customer_filter": {"customer_ids": [customer]}}
         every = [one async for one in self._api.orders(self._rules.location, since, **customers)]
-        orders = {str(one["id"]): one for one in every if batch_in(one) == wanted.batch}
+        orders = {word_of(one, "id"): one for one in every if batch_in(one) == wanted.batch}
         if not orders:
             return Standing()
         invoices = [
@@ -98,7 +99,7 @@ class InvoiceSender:
         if len(invoices) > 1:
             log.error("square_invoice_twice", number=wanted.invoice.number, invoices=len(invoices))
         if more:
-            return Standing(whole=str(more[0]["id"]))
+            return Standing(whole=word_of(more[0], "id"))
         noted = {metadata_in(one).get(CREDITS) for one in every}
         credited = [id for id, one in orders.items() if is_taken_back(one) and id in noted]
         if credited:

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from meter.export.targets.reading import number_of, word_of
 from meter.model.errors import BadInput
-from meter.model.money import EXACT, ONE, ZERO
+from meter.model.money import EXACT, ONE
 from meter.sources.billing.currency import THREE_PLACES, major, places
 
 __all__ = ["Rate", "major", "minor", "rate_of", "tax_on"]
@@ -51,7 +52,9 @@ def tax_on(amount: int, rate: Rate | None) -> int:
 
 
 def rate_of(given: Mapping[str, Any]) -> Rate:
-    """Return a tax rate as Stripe gives it. Its percentage comes as a JSON number of at most four places."""
-    percentage = given.get("percentage")
-    fraction = ZERO if percentage is None else Decimal(str(percentage)).scaleb(-2, context=EXACT)
-    return Rate(id=given["id"], fraction=fraction, inclusive=bool(given["inclusive"]))
+    """Return a tax rate as Stripe gives it. Its percentage comes as a JSON number of at most four places.
+
+    Raises Unreadable.
+    """
+    fraction = number_of(given, "percentage").scaleb(-2, context=EXACT)
+    return Rate(id=word_of(given, "id"), fraction=fraction, inclusive=bool(given.get("inclusive")))

@@ -14,8 +14,18 @@ from typing import Any, Final, NoReturn
 import stripe
 
 from meter.export.contract import Limits, Outcome, Refused, Retry, Uncertain
-from meter.export.http import REASON_CHARS_MAX, Channel, Ends, Fault, outcome_of_question, retry_after_s
+from meter.export.http import (
+    BARRING,
+    REASON_CHARS_MAX,
+    Channel,
+    Ends,
+    Fault,
+    barred,
+    outcome_of_question,
+    retry_after_s,
+)
 from meter.export.http import outcome_of_error as outcome_of_fault
+from meter.export.targets.reading import objects_of, word_of
 from meter.model.errors import Unavailable
 
 API_BASE: Final = "https://api.stripe.com"
@@ -70,7 +80,7 @@ class Api:
         """Connect to nothing yet."""
         bases = {"api": base_url or API_BASE, "meter_events": base_url or METER_EVENTS_BASE}
         bases = {name: base.rstrip("/") for name, base in bases.items()}
-        self._channels = {base: Channel(base, limits) for base in sorted(set(bases.values()))}
+        self._channels = {base: Channel(base, limits, secrets=[api_key]) for base in sorted(set(bases.values()))}
         # Its way to send what it has no method for is without types.
         self._client: Any = stripe.StripeClient(
             api_key,
@@ -115,11 +125,12 @@ class Api:
         after: dict[str, Any] = {}
         for _ in range(PAGES_MAX):
             page = await self.read(path, limit=PAGE_MAX, **params, **after)
-            for one in page["data"]:
+            found = objects_of(page, "data", required=True)
+            for one in found:
                 yield one
-            if not page.get("has_more") or not page["data"]:
+            if not page.get("has_more") or not found:
                 return
-            after = {"starting_after": page["data"][-1]["id"]}
+            after = {"starting_after": word_of(found[-1], "id")}
         reason = f"the list {path} has more than {PAGES_MAX * PAGE_MAX} objects; that is more than one account's"
         raise Ends(Refused(reason))
 
@@ -180,6 +191,6 @@ def outcome_of_error(error: stripe.StripeError) -> Outcome:
         return Uncertain(reason, answered=again != "true" or "idempotent-replayed" in headers)
     if status in {408, 409, 425} or again == "true":
         return Retry(reason)
-    if status in {401, 403}:
-        return Refused(f"{reason}; check the target's api_key and what it may do, then retry the delivery")
+    if status in BARRING:
+        return barred(reason, "check the target's api_key and what it may do", status)
     return Refused(reason)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from meter.export.payload import LineItem
+from meter.export.targets.reading import word_of
 from meter.export.targets.stripe.api import Api, Object
 from meter.export.targets.stripe.wanted import INVOICE, draft_name, invoice_params, place_of
 
@@ -73,10 +74,10 @@ class Drafts:
                 async for _line in self._api.listed(f"/v1/invoices/{one['id']}/lines"):
                     lines += 1
                 if lines < LINES_MAX:
-                    return Draft(id=one["id"], lines=lines)
+                    return Draft(id=word_of(one, "id"), lines=lines)
         name = draft_name(item.invoice, max((place for place, _ in others), default=0) + 1)
         made = await self._api.write("/v1/invoices", invoice_params(item, name, options=self._options), key=key)
-        return Draft(id=made["id"])
+        return Draft(id=word_of(made, "id"))
 
 
 def created_since(start: datetime) -> dict[str, int]:

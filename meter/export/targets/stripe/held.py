@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from meter.export.targets.reading import object_of, objects_of, text_of, whole_of, word_of
 from meter.export.targets.stripe.amounts import rate_of, tax_on
 from meter.export.targets.stripe.wanted import BATCH, CONTENT, DAY, PART, TAX
 
@@ -72,39 +73,39 @@ def place_in(remote_id: str | None) -> Place | None:
 
 
 def thing_of_item(item: Mapping[str, Any], statuses: Mapping[str, str]) -> Thing:
-    """Return an invoice item of ours; `statuses` are those of the invoices that items are on."""
-    metadata, invoice = item["metadata"], _id(item.get("invoice"))
-    rates = [rate_of(given) for given in item.get("tax_rates") or ()]
-    on_top = sum(tax_on(item["amount"], rate) for rate in rates if not rate.inclusive)
+    """Return an invoice item of ours; `statuses` are those of the invoices that items are on. Raises Unreadable."""
+    metadata, invoice, amount = object_of(item, "metadata"), _id(item.get("invoice")), whole_of(item, "amount")
+    rates = [rate_of(given) for given in objects_of(item, "tax_rates")]
+    on_top = sum(tax_on(amount, rate) for rate in rates if not rate.inclusive)
     standing: Standing = "pending" if invoice is None else standing_of(statuses[invoice])
     return Thing(
-        id=item["id"],
-        batch=metadata[BATCH],
-        content=metadata.get(CONTENT, ""),
+        id=word_of(item, "id"),
+        batch=word_of(metadata, BATCH),
+        content=text_of(metadata, CONTENT),
         kind="tax" if metadata.get(PART) == "tax" else "item",
-        gross=item["amount"] + on_top,
+        gross=amount + on_top,
         tax=_units(metadata.get(TAX)),
-        currency=item["currency"].upper(),
-        day=metadata.get(DAY, ""),
+        currency=word_of(item, "currency").upper(),
+        day=text_of(metadata, DAY),
         invoice=invoice,
         standing=standing,
     )
 
 
 def thing_of_note(note: Mapping[str, Any]) -> Thing:
-    """Return a credit note of ours."""
-    metadata = note["metadata"]
+    """Return a credit note of ours. Raises Unreadable."""
+    metadata = object_of(note, "metadata")
     return Thing(
-        id=note["id"],
-        batch=metadata[BATCH],
-        content=metadata.get(CONTENT, ""),
+        id=word_of(note, "id"),
+        batch=word_of(metadata, BATCH),
+        content=text_of(metadata, CONTENT),
         kind="note",
-        gross=-note["total"],
+        gross=-whole_of(note, "total"),
         tax=_units(metadata.get(TAX)),
-        currency=note["currency"].upper(),
-        day=metadata.get(DAY, ""),
-        invoice=_id(note["invoice"]),
-        standing="void" if note["status"] == "void" else "final",
+        currency=word_of(note, "currency").upper(),
+        day=text_of(metadata, DAY),
+        invoice=_id(note.get("invoice")),
+        standing="void" if note.get("status") == "void" else "final",
     )
 
 
@@ -120,7 +121,7 @@ def invoice_of(thing: Mapping[str, Any]) -> str | None:
 
 def is_of(thing: Mapping[str, Any], batch: str) -> bool:
     """Tell whether it bears the batch's name."""
-    return bool((thing.get("metadata") or {}).get(BATCH) == batch)
+    return bool(object_of(thing, "metadata").get(BATCH) == batch)
 
 
 def place_of_things(things: Sequence[Thing]) -> Place | None:
@@ -143,12 +144,13 @@ def total(things: Iterable[Thing]) -> tuple[int, int]:
 
 
 def _id(given: Any) -> str | None:
-    found = given["id"] if isinstance(given, Mapping) else given
-    return None if found is None else str(found)
+    if given is None:
+        return None
+    return word_of(given, "id") if isinstance(given, Mapping) else word_of({"invoice": given}, "invoice")
 
 
-def _units(text: str | None) -> int:
+def _units(text: Any) -> int:
     try:
         return int(text or 0)
-    except ValueError:  # changed by hand
+    except (TypeError, ValueError):  # changed by hand
         return 0

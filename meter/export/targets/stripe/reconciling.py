@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, time
 from typing import Final
 
 from meter.export.contract import Figures, Held
-from meter.export.http import Ends
 from meter.export.payload import LineItem, thawed
+from meter.export.targets.reading import listing, object_of, word_of
 from meter.export.targets.stripe.amounts import major
 from meter.export.targets.stripe.api import Api
 from meter.export.targets.stripe.drafts import MADE_BEFORE
@@ -21,7 +21,6 @@ from meter.export.targets.stripe.held import (
     total,
 )
 from meter.export.targets.stripe.wanted import BATCH
-from meter.model.errors import BadInput, Unavailable
 from meter.model.money import ZERO
 from meter.store.outbox import OutboxItem
 
@@ -43,14 +42,10 @@ def figures_of(item: OutboxItem) -> Figures:
 async def holdings(api: Api, since: date, until: date) -> AsyncIterator[Held]:
     """Give what Stripe holds of the days in [since, until), a batch each. Raises MeterError."""
     batches: dict[str, list[Thing]] = {}
-    try:
+    with listing("Stripe"):
         for thing in await _things(api, since):
             if since.isoformat() <= thing.day < until.isoformat():
                 batches.setdefault(thing.batch, []).append(thing)
-    except Ends as end:
-        raise Unavailable(f"Stripe does not say what it holds: {end}", code="not_listed") from end
-    except (KeyError, ValueError) as error:
-        raise BadInput(f"Stripe's list cannot be read: {error!r}", code="bad_answer") from error
     for batch, things in batches.items():
         yield _held(batch, things)
 
@@ -76,15 +71,15 @@ def _held(batch: str, things: Iterable[Thing]) -> Held:
 
 async def _things(api: Api, since: date) -> list[Thing]:
     made = {"gte": int((datetime.combine(since, time(), UTC) - MADE_BEFORE).timestamp())}
-    items = [one async for one in api.listed("/v1/invoiceitems", created=made) if BATCH in (one.get("metadata") or {})]
+    items = [one async for one in api.listed("/v1/invoiceitems", created=made) if BATCH in object_of(one, "metadata")]
     wanted = {invoice for one in items if (invoice := invoice_of(one))}
-    statuses = {one["id"]: str(one["status"]) async for one in api.listed("/v1/invoices", created=made)}
+    statuses = {word_of(one, "id"): word_of(one, "status") async for one in api.listed("/v1/invoices", created=made)}
     for missing in sorted(wanted - statuses.keys()):  # older than the days that were asked for
         found = await api.find(f"/v1/invoices/{missing}")
-        statuses[missing] = _GONE if found is None else str(found["status"])
+        statuses[missing] = _GONE if found is None else word_of(found, "status")
     notes = [
         thing_of_note(one)
         async for one in api.listed("/v1/credit_notes", created=made)
-        if BATCH in (one.get("metadata") or {})
+        if BATCH in object_of(one, "metadata")
     ]
     return [thing_of_item(one, statuses) for one in items] + notes

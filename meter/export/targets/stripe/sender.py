@@ -9,6 +9,7 @@ from typing import Any, Final
 from meter.export.contract import Absent, Delivered, Finding, Outcome, Refused
 from meter.export.http import Ends
 from meter.export.payload import LineItem
+from meter.export.targets.reading import word_of
 from meter.export.targets.stripe.api import Api, NotTaken, Object
 from meter.export.targets.stripe.drafts import Draft, Drafts, created_since
 from meter.export.targets.stripe.held import (
@@ -118,7 +119,7 @@ class LineSender:
         for part in parts:
             params = item_params(wanted, part, invoice=draft.id)
             made = await self._api.write("/v1/invoiceitems", params, key=f"{key}-{part.kind}")
-            ids[part.kind] = made["id"]
+            ids[part.kind] = word_of(made, "id")
             draft.lines += 1
         return Delivered(Place(invoice=draft.id, item=ids["item"], tax=ids.get("tax"), whole=whole).text)
 
@@ -136,7 +137,7 @@ class LineSender:
             await self._api.write(f"/v1/invoiceitems/{tax}", odd, key=f"{key}-tax")
         elif "tax" in by_kind:
             params = item_params(wanted, by_kind["tax"], invoice=place.invoice)
-            tax = str((await self._api.write("/v1/invoiceitems", params, key=f"{key}-tax"))["id"])
+            tax = word_of(await self._api.write("/v1/invoiceitems", params, key=f"{key}-tax"), "id")
         return Delivered(Place(invoice=place.invoice, item=place.item, tax=tax, whole=place.whole).text)
 
     # --- what is not known beforehand ---------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ class LineSender:
             paid = {self._options["credits"]: after} if after else {}
             params = note_params(wanted, invoice.id, gross, tax, paid=paid)
             note = await self._api.write("/v1/credit_notes", params, key=f"{key}-note")
-            return Delivered(Place(invoice=invoice.id, item=note["id"], whole=False).text)
+            return Delivered(Place(invoice=invoice.id, item=word_of(note, "id"), whole=False).text)
         return None
 
     async def _creditable(self, wanted: Wanted, things: Sequence[Thing]) -> list[_Invoice]:

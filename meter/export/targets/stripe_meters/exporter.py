@@ -18,7 +18,18 @@ from decimal import Decimal
 from typing import Any, Final
 
 from meter.clock import Clock
-from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain, Untried
+from meter.export.contract import (
+    Absent,
+    Barred,
+    Delivered,
+    Finding,
+    Limits,
+    Outcome,
+    Refused,
+    Retry,
+    Uncertain,
+    Untried,
+)
 from meter.export.http import Ends
 from meter.export.payload import MeterUsage, thawed
 from meter.export.streams import ask_each, one_by_one
@@ -157,7 +168,7 @@ class StripeMetersTarget:
                     "/v2/billing/meter_event_stream", {"events": list(events)}, api_key=session, base="meter_events"
                 )
             except Ends as end:
-                if attempt or not isinstance(end.outcome, Refused) or _SESSION_OVER not in end.outcome.reason:
+                if attempt or not isinstance(end.outcome, Refused | Barred) or _SESSION_OVER not in end.outcome.reason:
                     raise
             else:
                 return Delivered()

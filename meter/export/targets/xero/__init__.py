@@ -87,7 +87,9 @@ def open_target(
         scope=options["scope"] or None,
         refresh_lasts_s=REFRESH_LASTS_S,
     )
-    channel = Channel(setup.base_url or PRODUCTION, limits, timeout_s=timeout_s, clock=clock)
+    channel = Channel(
+        setup.base_url or PRODUCTION, limits, secrets=setup.known_secrets, timeout_s=timeout_s, clock=clock
+    )
     return XeroTarget(
         Api(Authorised(channel, keeper_of(setup, means, endpoint)), setup.company or ""),
         mode=setup.mode or "journals",

@@ -12,9 +12,10 @@ from meter.export.contract import Delivered, Outcome, Refused, Uncertain
 from meter.export.http import Ends, Fault
 from meter.export.payload import Invoice
 from meter.export.targets.books import Document
+from meter.export.targets.reading import number_of, object_of, objects_of, word_of
 from meter.export.targets.xero.api import Api
 from meter.export.targets.xero.documents import allocation, entity_of
-from meter.export.targets.xero.replies import Json, decimal_of, made
+from meter.export.targets.xero.replies import Json, made
 from meter.model.money import ZERO
 from meter.store.outbox import OutboxItem
 from meter.telemetry import log
@@ -33,7 +34,7 @@ class Allocations:
         try:
             invoice = await self._open_invoice(note) if left > ZERO else None
             if invoice is not None:
-                return await self._allocate(item, note, id, min(left, decimal_of(invoice, "AmountDue")), invoice)
+                return await self._allocate(item, note, id, min(left, number_of(invoice, "AmountDue")), invoice)
         except Fault as error:
             return Uncertain(f"the credit note is made, its allocation is not known: {error}")
         except Ends as end:
@@ -41,7 +42,7 @@ class Allocations:
         return Delivered(id)
 
     async def _allocate(self, item: OutboxItem, note: Invoice, id: str, amount: Decimal, invoice: Json) -> Outcome:
-        body = allocation(amount, note.issued, str(invoice.get("InvoiceID")))
+        body = allocation(amount, note.issued, word_of(invoice, "InvoiceID"))
         answer = await self._api.write(f"/CreditNotes/{id}/Allocations", body, key=f"{item.key}-allocation")
         outcome = made(answer, "Allocations")
         if isinstance(outcome, Refused) and answer.status <= 400:
@@ -55,7 +56,7 @@ class Allocations:
         """Tell whether something held is a credit note that still has to be taken off its invoice. Raises Ends."""
         if not isinstance(content, Invoice) or entity_of(content) != "CreditNotes":
             return False
-        if held.get("Status") != "AUTHORISED" or held.get("Allocations") or decimal_of(held, "RemainingCredit") <= ZERO:
+        if held.get("Status") != "AUTHORISED" or held.get("Allocations") or number_of(held, "RemainingCredit") <= ZERO:
             return False
         return await self._open_invoice(content) is not None
 
@@ -63,9 +64,9 @@ class Allocations:
         """Return the invoice that a note gives back on, where something of it is due. Raises Ends."""
         if note.credits is None or not self._allocates:
             return None
-        found = (await self._api.read("/Invoices", InvoiceNumbers=note.credits)).get("Invoices") or ()
-        for one in found:
-            same = (one.get("Contact") or {}).get("ContactID") == note.customer
+        found = await self._api.read("/Invoices", InvoiceNumbers=note.credits)
+        for one in objects_of(found, "Invoices", required=True):
+            same = object_of(one, "Contact").get("ContactID") == note.customer
             if same and one.get("Status") == "AUTHORISED" and one.get("CurrencyCode") == note.currency:
-                return one if decimal_of(one, "AmountDue") > ZERO else None
+                return one if number_of(one, "AmountDue") > ZERO else None
         return None

@@ -10,6 +10,7 @@ import msgspec
 from meter.export.authorised import Authorised
 from meter.export.contract import Refused, Uncertain
 from meter.export.http import Answer, Ends, Fault, outcome_of_error, outcome_of_question
+from meter.export.targets.reading import objects_of, word_of
 from meter.export.targets.xero.documents import Entity
 from meter.export.targets.xero.replies import Json, content_of, pause_s, refusal_of
 
@@ -58,10 +59,10 @@ class Api:
         seen: set[Any] = set()
         for page in range(1, PAGES_MAX + 1):
             content = await self.read(f"/{entity}", where=where, page=page, pageSize=PAGE_MAX)
-            found = content.get(entity) or ()
+            found = objects_of(content, entity, required=True)
             for one in found:
                 # What changes while pages are turned may come twice.
-                mark = one.get(f"{entity[:-1]}ID")
+                mark = word_of(one, f"{entity[:-1]}ID")
                 if mark not in seen:
                     seen.add(mark)
                     yield one
@@ -83,7 +84,8 @@ class Api:
             given = answer.json() if answer.status == 200 else []
         except msgspec.DecodeError:
             given = []
-        return tuple(str(one.get("tenantId")) for one in given if isinstance(one, dict))
+        listed = given if isinstance(given, list) else []
+        return tuple(str(one.get("tenantId")) for one in listed if isinstance(one, dict))
 
     async def _request(
         self,

@@ -18,6 +18,7 @@ import msgspec
 
 from meter.export.contract import (
     Absent,
+    Barred,
     Delivered,
     Figures,
     Finding,
@@ -26,11 +27,13 @@ from meter.export.contract import (
     Outcome,
     Refused,
     Retry,
+    Uncertain,
 )
 from meter.export.http import Ends, Fault
 from meter.export.payload import DayJournal, Invoice, thawed
 from meter.export.streams import ask_each, one_by_one
-from meter.export.targets.books import Document, batch_in, figures_of
+from meter.export.targets.books import Document, batch_in, figures_of, mark_of
+from meter.export.targets.reading import listing, number_of, objects_of, word_of
 from meter.export.targets.spec import Mode
 from meter.export.targets.xero.allocations import Allocations
 from meter.export.targets.xero.api import Api
@@ -42,7 +45,7 @@ from meter.export.targets.xero.documents import (
     entity_of,
     trackings_of,
 )
-from meter.export.targets.xero.replies import Json, decimal_of, held_of, is_taken, made, where_days
+from meter.export.targets.xero.replies import Json, held_of, is_taken, made, where_days
 from meter.export.targets.xero.rules import Rules
 from meter.export.targets.xero.tracking import Tracking
 from meter.model.errors import BadInput, Unavailable
@@ -83,7 +86,7 @@ class XeroTarget:
                 return await self._credit(item, content, body)
             held = await self._found(content, item.batch) if isinstance(content, DayJournal) else None
             if held is not None:
-                return Delivered(str(held.get("ManualJournalID")))
+                return Delivered(word_of(held, "ManualJournalID"))
             return await self._create(item, content, body)
         except Ends as end:
             return end.outcome
@@ -104,7 +107,7 @@ class XeroTarget:
 
     async def _base_currency(self) -> str:
         if self._currency is None:
-            self._currency = str((await self._organisation()).get("BaseCurrency", ""))
+            self._currency = word_of(await self._organisation(), "BaseCurrency")
         return self._currency
 
     async def _organisation(self) -> Json:
@@ -120,11 +123,13 @@ class XeroTarget:
         answer = await self._api.write(f"/{entity}", {entity: [body]}, key=item.key, summarizeErrors="false", **precise)
         one = made(answer, entity)
         if isinstance(one, Mapping):
-            return Delivered(str(one.get(ID_OF[entity])))
+            return Delivered(word_of(one, ID_OF[entity]))
         if is_taken(one) and isinstance(content, Invoice):
             held = await self._found(content, item.batch)
-            if held is not None and batch_in(held.get("Reference")) == item.batch:
-                return Delivered(str(held.get(ID_OF[entity])))
+            if held is not None and _is_ours(content, held, item):
+                return Delivered(word_of(held, ID_OF[entity]))
+            if held is not None:
+                return Refused(f"{_of_others(content, held)}; change that one's number, then retry the delivery")
         return one
 
     async def _credit(self, item: OutboxItem, note: Invoice, body: Json) -> Outcome:
@@ -135,8 +140,10 @@ class XeroTarget:
             if not isinstance(created, Delivered):
                 return created
             id, left = str(created.remote_id), -(note.net + note.tax_amount)
+        elif not _is_ours(note, held, item):
+            return Refused(f"{_of_others(note, held)}; change that one's number, then retry the delivery")
         else:
-            id, left = str(held.get("CreditNoteID")), decimal_of(held, "RemainingCredit")
+            id, left = word_of(held, "CreditNoteID"), number_of(held, "RemainingCredit")
         return await self._allocations.settle(item, note, id, left)
 
     async def look_up(self, items: Sequence[OutboxItem]) -> Sequence[Finding]:
@@ -149,9 +156,15 @@ class XeroTarget:
         except (msgspec.MsgspecError, BadInput):
             return Absent()  # never sent: send refuses it
         held = await self._found(content, item.batch)
+        if held is not None and not _is_ours(content, held, item):
+            mark = mark_of(item.batch)
+            return Uncertain(
+                f"{_of_others(content, held)}; if it is this delivery, write {mark} into its reference, "
+                "else change its number"
+            )
         if held is None or await self._allocations.is_wanting(content, held):
             return Absent()
-        return Delivered(str(held.get(ID_OF[entity_of(content)])))
+        return Delivered(word_of(held, ID_OF[entity_of(content)]))
 
     async def _found(self, content: Document, batch: str) -> Json | None:
         """Return the document that Xero holds of a batch. Raises Ends."""
@@ -168,7 +181,7 @@ class XeroTarget:
             if entity == "Invoices"
             else {"where": f'CreditNoteNumber=="{content.number}"', "page": "1"}
         )
-        found = (await self._api.read(f"/{entity}", **asked)).get(entity) or ()
+        found = objects_of(await self._api.read(f"/{entity}", **asked), entity, required=True)
         return next((one for one in found if one.get(number) == content.number), None)
 
     async def check(self) -> None:
@@ -177,7 +190,7 @@ class XeroTarget:
         try:
             await self._organisation()
         except Ends as end:
-            if not isinstance(end.outcome, Refused):
+            if not isinstance(end.outcome, Refused | Barred):
                 raise end.as_error() from end
             try:
                 known = ", ".join(await self._api.tenants()) or "none"
@@ -192,19 +205,27 @@ class XeroTarget:
     async def holdings(self, since: date, until: date) -> AsyncIterator[Held]:
         """Give what Xero holds of ours of days in [since, until), void and deleted too. Raises MeterError."""
         where = where_days(since, until)
-        try:
+        with listing("Xero"):
             currency = await self._base_currency() if self._mode == "journals" else ""
             for entity in ENTITIES_OF[self._mode]:
                 async for one in self._api.listed(entity, where):
                     held = held_of(entity, one, base_currency=currency)
                     if held is not None:
                         yield held
-        except Ends as end:
-            raise end.as_error() from end
 
     async def close(self) -> None:
         """Close every connection."""
         await self._api.close()
+
+
+def _is_ours(content: Document, held: Json, item: OutboxItem) -> bool:
+    """Tell whether a document is the item's: a number may be anybody's, the batch's name is not."""
+    return batch_in(held.get("Narration" if isinstance(content, DayJournal) else "Reference")) == item.batch
+
+
+def _of_others(content: Document, held: Json) -> str:
+    entity = entity_of(content)
+    return f"Xero has another of its {entity} ({held.get(ID_OF[entity])}) under the number {content.number}, not ours"
 
 
 def document_of(item: OutboxItem) -> Document:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from meter.export.contract import Figures, Held, Outcome, Refused, Retry, Uncertain
-from meter.export.http import REASON_CHARS_MAX, Answer, outcome_of, retry_after_s
+from meter.export.http import REASON_CHARS_MAX, Answer, barred, outcome_of, retry_after_s
 from meter.export.targets.books import batch_in
+from meter.export.targets.reading import number_of, objects_of, text_of, word_of
 from meter.export.targets.xero.documents import ID_OF, Entity
 from meter.model.money import ZERO
 from meter.store.engine import decode_json
@@ -79,11 +79,9 @@ def refusal_of(answer: Answer) -> Outcome:
             reason = f"Xero was asked too often ({_problem(answer) or 'no word of why'})"
             return Retry(reason, after_s=pause_s(answer), throttled=True)
         case 401:
-            reason = "Xero takes the access token no longer; authorise the app again, then retry the delivery"
-            return Refused(reason)
-        case 403:
-            reason = "Xero refuses access; check company (the tenant) and the app's scopes, then retry the delivery"
-            return Refused(reason)
+            return barred("Xero takes the access token no longer", "authorise the app again (refresh_token)", 401)
+        case 403:  # it says so of the tenant alone: revoked, another role, or an organisation that is no more
+            return barred("Xero refuses access", "check company (the tenant) and the app's scopes", 403)
         case 409:  # the key is at work: what it is for may be held in a moment
             return Uncertain("Xero is still at work on the same key")
     if not isinstance(general, Refused):
@@ -116,10 +114,14 @@ def _messages(elements: Iterable[Any]) -> list[str]:
         str(fault.get("Message", ""))
         for element in elements
         if isinstance(element, dict)
-        for fault in element.get("ValidationErrors") or ()
+        for fault in _listed(element.get("ValidationErrors"))
         if isinstance(fault, dict)
     ]
     return list(dict.fromkeys(filter(None, found)))
+
+
+def _listed(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else []
 
 
 def _refused(faults: Iterable[str]) -> str:
@@ -129,25 +131,22 @@ def _refused(faults: Iterable[str]) -> str:
 
 
 def held_of(entity: Entity, one: Json, *, base_currency: str) -> Held | None:
-    """Return what Xero says of a document of ours; None where it is somebody else's."""
+    """Return what Xero says of a document of ours; None where it is somebody else's. Raises Unreadable."""
     batch = batch_in(one.get("Narration") if entity == "ManualJournals" else one.get("Reference"))
     if batch is None:
         return None
-    lines = [line for line in one.get(_LINES_OF[entity]) or () if not line.get("IsBlank")]
+    lines = [line for line in objects_of(one, _LINES_OF[entity]) if not line.get("IsBlank")]
     if entity == "ManualJournals":
-        amounts = [decimal_of(line, "LineAmount") for line in lines]
+        amounts = [number_of(line, "LineAmount") for line in lines]
         net, tax = sum((amount for amount in amounts if amount > ZERO), ZERO), ZERO
     else:
         sign = -1 if entity == "CreditNotes" else 1
-        net, tax = sign * decimal_of(one, "SubTotal"), sign * decimal_of(one, "TotalTax")
-    currency = one.get("CurrencyCode") or base_currency
+        net, tax = sign * number_of(one, "SubTotal"), sign * number_of(one, "TotalTax")
+    currency = text_of(one, "CurrencyCode") or base_currency
     figures = Figures(lines=len(lines), net=net, tax=tax, currency=currency)
-    return Held(batch=batch, remote_id=str(one.get(ID_OF[entity], "")), figures=figures, void=one.get("Status") in VOID)
-
-
-def decimal_of(one: Json, name: str) -> Decimal:
-    """Return an amount; 0 where there is none."""
-    return Decimal(str(one.get(name) or 0))
+    return Held(
+        batch=batch, remote_id=word_of(one, ID_OF[entity]), figures=figures, void=text_of(one, "Status") in VOID
+    )
 
 
 def where_days(since: date, until: date) -> str:
@@ -161,8 +160,8 @@ def _moment(day: date) -> str:
 
 def active_options(content: Json, category: str) -> tuple[str | None, frozenset[str]]:
     """Return the id of the tracking category of this name, and its options that are in use."""
-    for one in content.get("TrackingCategories") or ():
+    for one in objects_of(content, "TrackingCategories", required=True):
         if one.get("Name") == category and one.get("Status", "ACTIVE") == "ACTIVE":
-            options = [o for o in one.get("Options") or () if o.get("Status", "ACTIVE") == "ACTIVE"]
-            return str(one.get("TrackingCategoryID")), frozenset(str(o.get("Name")) for o in options)
+            options = [option for option in objects_of(one, "Options") if option.get("Status", "ACTIVE") == "ACTIVE"]
+            return word_of(one, "TrackingCategoryID"), frozenset(text_of(option, "Name") for option in options)
     return None, frozenset()
