@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed (try again, or look), 2 wrong usage or invalid inpu
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from meter.cli import (
     deliveries,
     doubtful,
     drafts,
+    edges,
     gateway,
     identities,
     importing,
@@ -87,6 +89,7 @@ app.command()(unread.unread)
 app.command()(doubtful.doubtful)
 app.command()(counters.counters)
 app.add_typer(sources.app)
+app.add_typer(edges.app)
 app.add_typer(journal.app)
 app.add_typer(deliveries.app)
 app.command("reconcile")(targets.show_reconciliation)
@@ -95,12 +98,24 @@ app.add_typer(keys.app)
 app.command()(simulate.simulate)
 
 
+def _run() -> None:
+    """Run the command, and have written all that it prints. Raises BrokenPipeError where nobody reads it."""
+    try:
+        app()
+    finally:
+        sys.stdout.flush()
+
+
 def main() -> None:
     """Run the command line; say every error in a line for people, without a traceback."""
     # What a command works with may have something to tell: not among its output, which a machine may read.
     configure_logging("warning")
     try:
-        app()
+        _run()
+    except BrokenPipeError:
+        # Whoever read has had enough (`meter charges | head`). What is left unwritten must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except BadInput as error:
         err.print(f"[red]error[/red] ({error.code}): ", end="")
         err.print(error.detail, markup=False, highlight=False, soft_wrap=True)

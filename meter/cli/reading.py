@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -106,8 +107,11 @@ class _Reading:
         self.cursor = start
         self.more = False
 
-    async def pages(self) -> AsyncIterator[Sequence[tuple[Charge, Cursor]]]:
-        """Yield pages that hold something, until all or as many as were asked for are read."""
+    async def pages(self) -> AsyncGenerator[Sequence[tuple[Charge, Cursor]], None]:
+        """Yield pages that hold something, until all or as many as were asked for are read.
+
+        It holds a database while it is open: who may stop before its end closes it.
+        """
         async with connect() as database:
             operator = await require_operator(database)
             wanted = await self._filter(database, operator)
@@ -145,8 +149,9 @@ async def _page(
 
 async def _csv(reading: _Reading) -> None:
     sys.stdout.write(csv_header())
-    async for page in reading.pages():
-        sys.stdout.write(csv_rows(_lines(page)))
+    async with aclosing(reading.pages()) as read:
+        async for page in read:
+            sys.stdout.write(csv_rows(_lines(page)))
 
 
 def _lines(page: Sequence[tuple[Charge, Cursor]]) -> list[ChargeLine]:
@@ -157,10 +162,11 @@ async def _json(reading: _Reading) -> None:
     """Print one document with the fields of the API's page, as it is read."""
     sys.stdout.write('{"charges": [')
     between = "\n"
-    async for page in reading.pages():
-        for charge, _ in page:
-            sys.stdout.write(between + msgspec.json.encode(charge_json(charge)).decode())
-            between = ",\n"
+    async with aclosing(reading.pages()) as read:
+        async for page in read:
+            for charge, _ in page:
+                sys.stdout.write(between + msgspec.json.encode(charge_json(charge)).decode())
+                between = ",\n"
     sys.stdout.write(f'\n], "next": "{cursor_text(reading.cursor)}"}}\n')
 
 
