@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import core, dataset, exports, limits
+from bench import core, dataset, exports, limits, sound
 from bench.sending import over_http, over_mqtt
 from bench.servers import Gateway
 from meter.clock import now
@@ -233,6 +233,8 @@ def main() -> None:
         results["exports"] = asyncio.run(exports.measure(work, exports.SHORT if given.short else exports.WHOLE))
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if faults := sound.faults(results):
+        raise SystemExit("this was not measured: " + "; ".join(faults))
     results |= {
         "at": now().isoformat(),
         "load_before": round(busy, 2),
