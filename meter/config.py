@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -31,6 +33,7 @@ from pydantic_settings import (
 from meter.model.errors import BadInput
 from meter.model.hashing import KEY_BYTES_MIN
 from meter.model.identity import is_kind
+from meter.model.likeness import did_you_mean
 
 _PREFIX: Final = "METER_"
 _FILE_SUFFIX: Final = "_FILE"
@@ -157,6 +160,8 @@ class Settings(BaseSettings):
     """The least severe log entries that are written."""
     max_age_days: Annotated[int, Field(ge=1, le=36500)] = 400
     """Days after which an event is `too_old`."""
+    edge_offline_s: Annotated[int, Field(ge=30, le=86400)] = 300
+    """Seconds without a heartbeat after which an agent on site counts as offline."""
     rating_shards: Annotated[int, Field(ge=1, le=1024)] = 8
     """Shards among which accounts are divided; the same for every gateway of a database."""
     webhooks: dict[str, dict[str, WebhookSettings]] = Field(default_factory=dict)
@@ -319,7 +324,7 @@ def load_settings(**overrides: Any) -> Settings:
     except (SettingsError, TOMLDecodeError) as error:
         raise ConfigFault("\n".join([f"{error}; write JSON in the environment, TOML in the file", *unknown])) from None
     except ValidationError as error:
-        faults = [_fault_text(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)]
+        faults = [_fault_text(fault["loc"], fault["msg"]) + _meant(fault) for fault in error.errors()]
         raise ConfigFault("\n".join([*faults, *unknown])) from None
     if unknown:
         raise ConfigFault("\n".join(unknown))
@@ -335,6 +340,13 @@ def _fault_text(location: tuple[int | str, ...], message: str) -> str:
     if message == "Extra inputs are not permitted":
         message = "no such setting; docs/settings.md lists them all"
     return f"{variable_of(*location)}: {message.removeprefix('Value error, ')}"
+
+
+def _meant(fault: ErrorDetails) -> str:
+    """Return which word was likely meant where a setting is one of some: none of those is a secret."""
+    if fault["type"] != "literal_error" or not isinstance(fault["input"], str):
+        return ""
+    return did_you_mean(fault["input"], re.findall("'([^']*)'", fault["ctx"]["expected"]))
 
 
 def _names_server(url: str, schemes: Collection[str]) -> bool:

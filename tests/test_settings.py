@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from meter.config import ConfigFault, Settings, listen_address, load_settings
+from meter.config import ConfigFault, Settings, WebhookSettings, listen_address, load_settings
+from meter.ingest.setups import Sources
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
 
@@ -170,3 +171,19 @@ def test_kinds_to_hash_are_kinds_and_their_key_is_long(monkeypatch: pytest.Monke
     assert "METER_HASH_IDENTITIES: E mail, member: " in caught.value.detail
     assert "METER_IDENTITY_KEY: is shorter than 16 bytes" in caught.value.detail
     assert "hush" not in caught.value.detail
+
+
+def test_a_kind_of_target_that_was_written_wrong_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER_TARGETS__STRPIE__API_KEY", "sk_secret")
+    with pytest.raises(ConfigFault) as refused:
+        load_settings()
+    assert "METER_TARGETS__STRPIE__KIND: " in refused.value.detail
+    assert "(did you mean stripe?)" in refused.value.detail
+    assert "sk_secret" not in refused.value.detail
+
+
+def test_a_vendor_that_was_written_wrong_is_guessed() -> None:
+    given = {"sqaure": {"till": WebhookSettings.model_validate({"secrets": ["hush"]})}}
+    [fault] = Sources(given).faults
+    assert "METER_WEBHOOKS__SQAURE: " in fault
+    assert "(did you mean square?)" in fault

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
 from meter.model.errors import BadInput
+from meter.model.likeness import did_you_mean
 
 # Enough to mend a file in one go; a file of another kind would have one for every line.
 ISSUES_MAX: Final = 500
-# Comparing names is quadratic in their length and linear in their number.
+# Each looks at some thousand names.
 SUGGESTIONS_MAX: Final = 50
-_CANDIDATES_MAX: Final = 2000
-_NAME_CHARS_MAX: Final = 64
 _ISSUES_IN_DETAIL: Final = 3
 
 
@@ -93,11 +91,10 @@ class Faults:
 
     def suggestion(self, name: str, known: Sequence[str]) -> str:
         """Return ` (did you mean ...?)` where one of `known` looks like `name`, else nothing."""
-        if len(name) > _NAME_CHARS_MAX or not self._suggestions_left:
+        if not self._suggestions_left:
             return ""
         self._suggestions_left -= 1
-        close = get_close_matches(name, [k for k in known[:_CANDIDATES_MAX] if len(k) <= _NAME_CHARS_MAX], n=1)
-        return f" (did you mean {close[0]}?)" if close else ""
+        return did_you_mean(name, known)
 
     def settle(self) -> None:
         """Raise CatalogError if there was any fault."""

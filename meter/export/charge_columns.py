@@ -20,7 +20,7 @@ _KINDS: Final[Mapping[str, ColumnKind]] = {
     **dict.fromkeys("dimensions draws shares".split(), "json"),
 }
 _GUARDED: Final = frozenset(
-    "account member site meter plan event_source event_id event_type unit price tax_name reason explain".split()
+    "account member site meter plan event_source event_id event_type unit price tax_name reason explain grant".split()
 )
 CHARGE_COLUMNS: Final = tuple(
     Column(name=name, kind=_KINDS.get(name, "text"), guarded=name in _GUARDED)
@@ -28,7 +28,7 @@ CHARGE_COLUMNS: Final = tuple(
         "id account member site meter plan kind role time event_source event_id event_type event_time period_start "
         "period_end invoice_start invoice_end quantity unit covered billable dimensions price amount rounded currency "
         "tax_name tax_rate tax_inclusive tax_amount draws settlement estimated unpriced tip total shares "
-        "earned_until corrects reason booked_at explain"
+        "earned_until corrects reason booked_at explain grant"
     ).split()
 )
 

@@ -12,6 +12,7 @@ from meter.model.instant import instant_text
 from meter.model.money import plain
 from meter.model.period import Period
 from meter.model.texts import DecimalText, InstantText
+from meter.rating.calendar import sold_grant
 from meter.rating.explain import short_text
 from meter.store.engine import encode_json
 
@@ -75,7 +76,8 @@ class ChargeJson(msgspec.Struct, kw_only=True):
     `role` tells a correction's two halves apart. `tip` and `total` are a paid sale's, as the till recorded them. Lines
     without an event (fees, minimums, deposits, credit bought or expired) have no `event`, and may have no `site`.
     `time` is where a line stands: the event's time, else when it fell due. The revenue is earned evenly from then until
-    `earned_until`, at once where that is null.
+    `earned_until`, at once where that is null. `grant` is the one that a line of the meter `credit` sells, or of which
+    it is what expired; what usage takes of a grant is in `draws`.
     """
 
     id: str
@@ -113,6 +115,8 @@ class ChargeJson(msgspec.Struct, kw_only=True):
     reason: str | None
     booked_at: InstantText
     explain: str
+    # With a default: payloads that an earlier version froze have none.
+    grant: str | None = None
 
 
 def charge_fields(charge: Charge) -> dict[str, Any]:
@@ -165,6 +169,7 @@ def charge_fields(charge: Charge) -> dict[str, Any]:
         "reason": charge.reason,
         "booked_at": instant_text(charge.booked_at),
         "explain": short_text(charge),
+        "grant": sold_grant(line),
     }
 
 

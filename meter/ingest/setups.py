@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from meter.config import WebhookSettings, variable_of
+from meter.model.likeness import did_you_mean
 from meter.sources.registry import VENDORS
 from meter.sources.setups import ConfiguredSource, configured
 from meter.sources.spec import Setup, Vendor
@@ -21,7 +22,9 @@ class Sources:
             vendor = VENDORS.get(vendor_name)
             if vendor is None:
                 place, known = variable_of("webhooks", vendor_name), ", ".join(sorted(VENDORS))
-                self.faults.append(f"{place}: no webhooks of this vendor are received; of these they are: {known}")
+                meant = did_you_mean(vendor_name, sorted(VENDORS))
+                fault = f"{place}: no webhooks of this vendor are received{meant}; of these they are: {known}"
+                self.faults.append(fault)
                 continue
             for name, given in named.items():
                 source = _source(vendor_name, vendor, name, given)

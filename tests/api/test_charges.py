@@ -1,6 +1,7 @@
 import asyncio
 import csv
 import io
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 from meter.api import charges as charges_module
-from meter.model.charge import Draw, LineTax, Share, Shared
+from meter.model.charge import Draw, LineTax, Share, Shared, changed
 from meter.model.errors import Unavailable
 from meter.model.event import EventKey
 from meter.store.readers import charges_after
@@ -87,8 +88,19 @@ async def test_a_charge_has_every_field_of_the_contract_numbers_as_strings_times
         "reason": None,
         "booked_at": "2026-03-02T12:00:02Z",
         "explain": got["explain"],
+        "grant": None,
     }
     assert "10 page" in got["explain"]
+
+
+async def test_a_sale_of_credit_names_what_was_sold(api: Api) -> None:
+    fee = a_fee()
+    key = fee.line.key._replace(id="pack-1/bought", meter="credit")
+    await api.book(replace(fee, line=changed(fee.line, key=key, meter="credit")))
+    [got] = (await api.get("/v1/charges")).json["charges"]
+    assert got["grant"] == "pack-1"
+    [row] = csv.DictReader(io.StringIO((await api.get("/v1/charges", headers={"Accept": "text/csv"})).text))
+    assert row["grant"] == "pack-1"
 
 
 async def test_a_line_without_an_event_has_a_time_and_leaves_in_every_form(api: Api) -> None:

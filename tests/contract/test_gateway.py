@@ -28,7 +28,7 @@ CHARGE = (
     "id account member site meter plan kind event period invoice_period quantity unit covered billable dimensions "
     "price amount rounded currency tax draws settlement estimated unpriced corrects reason booked_at explain"
 ).split()
-BESIDE = {"earned_until", "events", "role", "shares", "time", "tip", "total"}
+BESIDE = {"earned_until", "events", "grant", "role", "shares", "time", "tip", "total"}
 METRICS = {
     "meter_events_total": {"channel", "outcome"},
     "meter_event_age_seconds": set(),

@@ -18,7 +18,7 @@ from meter.export.journal.rules import Earning, earning_of, income_account
 from meter.model.catalog import Catalog, CatalogTimeline
 from meter.model.charge import Charge
 from meter.model.money import EXACT, ZERO, rounded_minor
-from meter.rating.calendar import CREDIT_SALE
+from meter.rating.calendar import CREDIT_SALE, sold_grant
 
 # (currency, ledger account) -> amount, debit positive.
 Burn: TypeAlias = dict[tuple[str, str], Decimal]
@@ -73,14 +73,15 @@ def count(charge: Charge, credit: dict[str, BoughtCredit], catalogs: CatalogTime
     """
     line, catalog = charge.line, catalogs.at(charge.line.key.time)
     moved: Burn = {}
-    for grant in {line.key.id.partition("/")[0]} if line.meter == CREDIT_SALE else {d.grant for d in line.draws}:
+    sold = sold_grant(line)
+    for grant in {draw.grant for draw in line.draws} if sold is None else {sold}:
         if not is_own(grant):
             continue
         one = credit.setdefault(grant, BoughtCredit())
         before = one.burnt()
         if line.key.of_expiry:
             one.expire(role_account(catalog, "breakage"), line.quantity)
-        elif line.meter == CREDIT_SALE:
+        elif sold is not None:
             one.sell(line.currency, role_account(catalog, "deferred"), net=own_of(charge), amount=line.quantity)
         else:
             drawn = sum((draw.amount for draw in line.draws if draw.grant == grant), ZERO)

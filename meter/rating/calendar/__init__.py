@@ -17,7 +17,7 @@ from datetime import datetime
 from meter.model.catalog import Plan
 from meter.model.directory import FOR_EVER, Subscription
 from meter.model.period import Period
-from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, BeatKind, Days, end_of
+from meter.rating.calendar.beat import CREDIT_SALE, DEPOSIT, MEMBERSHIP, Beat, BeatKind, Days, end_of, sold_grant
 from meter.rating.calendar.fees import Terms, deposits, expiries, fees, purchases, purchases_of
 from meter.rating.calendar.holders import parts_of, subscriptions_of
 from meter.rating.calendar.prices import asks_without_usage, first_flats, minimums
@@ -34,6 +34,7 @@ __all__ = [
     "end_of",
     "is_due_without_usage",
     "is_empty",
+    "sold_grant",
     "starts",
 ]
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from meter.model.catalog import Plan, Price
-from meter.model.charge import LineTax, Share
+from meter.model.charge import Line, LineTax, Share
 from meter.model.directory import Subscription
 from meter.model.event import Position
 from meter.model.money import ZERO
@@ -19,6 +19,7 @@ DEPOSIT: Final = "deposit"
 CREDIT_SALE: Final = "credit"
 
 BeatKind: TypeAlias = Literal["fee", "zero", "minimum", "expiry"]
+
 # The place behind every beat of an instant and before every event.
 _LAST: Final = "\U0010ffff"
 
@@ -70,3 +71,8 @@ class Beat(NamedTuple):
 def end_of(time: datetime) -> Position:
     """Return the place behind every beat at `time`."""
     return Position(time, "", _LAST)
+
+
+def sold_grant(line: Line) -> str | None:
+    """Return the grant whose credit a line sells, or of which it is what expired; None of any other line."""
+    return line.key.id.partition("/")[0] if line.meter == CREDIT_SALE else None
