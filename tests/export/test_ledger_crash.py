@@ -70,6 +70,7 @@ def without_blanks(ledger: Path) -> dict[str, list[bytes]]:
 
 
 def test_each_batch_is_there_once_wherever_the_crash_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)  # a thousand recoveries need not wait for a disk
     *crashed, later = items_of(*ENTRIES)
     LedgerTarget(tmp_path / "whole")._send([*crashed, later])
     whole = without_blanks(tmp_path / "whole")
