@@ -182,6 +182,11 @@ def test_periods_follow_each_other_without_gap_or_overlap(periods: Periods, inst
 
 @given(changing(), instants)
 def test_the_days_of_periods_are_told_once_each(periods: Periods, instant: datetime) -> None:
+    told_once_each(periods, instant)
+    told_once_each(periods, max(periods.newest_since, when("1990-01-01")))
+
+
+def told_once_each(periods: Periods, instant: datetime) -> None:
     period = periods.at(instant)
     days, following = periods.dates(period), periods.dates(periods.at(period.end))
     zone_name = periods.terms_at(instant).timezone
