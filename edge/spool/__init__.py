@@ -1,0 +1,1 @@
+"""Keeps events until the gateway has them: see README.md."""

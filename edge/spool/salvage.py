@@ -1,0 +1,138 @@
+"""What can be read of a damaged file, stored again in a new one: events that wait, positions, measurements.
+
+What is acknowledged stays behind in the damaged file. Where it cannot be read what is, everything waits again: the
+gateway takes an event once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from edge import failpoints
+from edge.spool.rows import COLUMNS, INSERT, Row, is_whole, lost_boot, moved
+from edge.spool.schema import connect
+from edge.spool.spans import Span, Spans, waiting
+
+# Rows in memory at once, of up to a quarter of a megabyte each.
+_AT_ONCE: Final = 32
+# A transaction of the new file; with the log that it leaves it is far below the file's bounds.
+_COMMITTED_BYTES: Final = 4 * 1024 * 1024
+# Beyond the last number that can be read there may be more; so far is looked before it is given up.
+_LOOKED_BEYOND: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Salvage:
+    """What became of a damaged spool: `kept` events are stored again, at most `lost` could not be read.
+
+    `fault`: what was found; `aside`: the name of the directory with the damaged file.
+    """
+
+    kept: int
+    lost: int
+    fault: str = ""
+    aside: str = ""
+
+    def named(self, *, fault: str, aside: str) -> Salvage:
+        """Return it with why and where to."""
+        return replace(self, fault=fault, aside=aside)
+
+
+def copy_readable(damaged: Path, target: sqlite3.Connection) -> Salvage:
+    """Copy what can be read, and return how much. Errors of `target` are raised, those of the damaged file are not."""
+    if not damaged.exists():
+        return Salvage(kept=0, lost=0)
+    with closing(connect(damaged, read_only=True)) as source:
+        known = _Known(
+            spans=tuple(
+                Span(*row) for row in _read(source, "SELECT first, last, hour FROM acknowledged ORDER BY first")
+            ),
+            last=_last(source),
+        )
+        _copy_beside(source, target)
+        kept = _copy_events(source, target, known)
+    failpoints.reach("before_salvage_moved")
+    lost = sum(run.length for run in waiting(known.spans, 1, known.last)) - kept
+    return Salvage(kept=kept, lost=max(lost, 0))
+
+
+class _Known(NamedTuple):
+    spans: Spans
+    last: int
+
+
+def _read(source: sqlite3.Connection, query: str, *values: int) -> list[Any]:
+    """Return the rows, or none where they cannot be read."""
+    try:
+        return source.execute(query, values).fetchall()
+    except sqlite3.DatabaseError:
+        return []
+
+
+def _last(source: sqlite3.Connection) -> int:
+    found = [
+        *_read(source, "SELECT place FROM events ORDER BY place DESC LIMIT 1"),
+        *_read(source, "SELECT value - 1 FROM meta WHERE name = 'next_place'"),
+    ]
+    return max((int(row[0]) for row in found), default=0)
+
+
+def _copy_beside(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    for table, marks in (("machine_boots", "?, ?, ?, ?, ?, ?"), ("positions", "?, ?")):
+        rows = _read(source, f"SELECT * FROM {table}")  # noqa: S608  two names of ours
+        target.execute("BEGIN IMMEDIATE")
+        target.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)  # noqa: S608  the same
+        target.execute("COMMIT")
+
+
+def _copy_events(source: sqlite3.Connection, target: sqlite3.Connection, known: _Known) -> int:
+    place, total, committed = 0, 0, 0
+    target.execute("BEGIN IMMEDIATE")
+    for row in _rows(source, known.last):
+        if not is_whole(row) or next(waiting(known.spans, row.place, row.place), None) is None:
+            continue
+        place, total = place + 1, total + len(row.body)
+        # Without the name of its machine's boot the event's clock cannot be mended, but it is kept.
+        target.execute(
+            "INSERT OR IGNORE INTO machine_boots (number, id) VALUES (?, ?)",
+            (row.machine_boot, lost_boot(row.machine_boot)),
+        )
+        target.execute(INSERT, moved(row, place=place, total=total))
+        if total - committed > _COMMITTED_BYTES:
+            target.execute("COMMIT")
+            target.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            target.execute("BEGIN IMMEDIATE")
+            committed = total
+    target.execute("COMMIT")
+    return place
+
+
+def _rows(source: sqlite3.Connection, last: int) -> Iterator[Row]:
+    """Yield the rows that can be read, in order; they are looked for one by one where some cannot."""
+    after = 0
+    while True:
+        try:
+            found = source.execute(
+                f"SELECT {COLUMNS} FROM events WHERE place > ? ORDER BY place LIMIT ?",  # noqa: S608  no value
+                (after, _AT_ONCE),
+            ).fetchall()
+        except sqlite3.DatabaseError:
+            if after > last + _LOOKED_BEYOND:
+                return
+            one = f"SELECT {COLUMNS} FROM events WHERE place = ?"  # noqa: S608  no value
+            for place in range(after + 1, after + _AT_ONCE + 1):
+                yield from map(Row._make, _read(source, one, place))
+            after += _AT_ONCE
+            continue
+        rows = [Row(*row) for row in found]
+        # A damaged tree may answer out of order; to go on from the same place would never end.
+        rows = [row for row in rows if row.place > after]
+        if not rows:
+            return
+        yield from rows
+        after = max(row.place for row in rows)
