@@ -25,7 +25,7 @@ from meter.export.http import (
     retry_after_s,
 )
 from meter.export.http import outcome_of_error as outcome_of_fault
-from meter.export.targets.reading import objects_of, word_of
+from meter.export.targets.reading import Unreadable, objects_of, word_of
 from meter.model.errors import Unavailable
 
 API_BASE: Final = "https://api.stripe.com"
@@ -102,8 +102,7 @@ class Api:
             raise Ends(outcome_of_question(outcome_of_fault(error))) from error
         except stripe.StripeError as error:
             raise Ends(outcome_of_question(outcome_of_error(error))) from error
-        found: Object = answer.data
-        return found
+        return _object_in(answer)
 
     async def find(self, path: str) -> Object | None:
         """Return an object; None where there is none (any more). Raises Ends."""
@@ -117,7 +116,7 @@ class Api:
             raise Ends(outcome_of_question(outcome_of_fault(error))) from error
         except stripe.StripeError as error:
             raise Ends(outcome_of_question(outcome_of_error(error))) from error
-        found: Object = answer.data
+        found = _object_in(answer)
         return None if found.get("deleted") else found
 
     async def listed(self, path: str, **params: Any) -> AsyncIterator[Object]:
@@ -146,8 +145,7 @@ class Api:
             raise Ends(outcome_of_fault(error)) from error
         except stripe.StripeError as error:
             _raise_unwritten(error)
-        made: Object = answer.data
-        return made
+        return _object_in(answer)
 
     async def allows(self, path: str, **params: Any) -> Object:
         """Return an object, for `check`. Raises MeterError saying why not."""
@@ -158,8 +156,14 @@ class Api:
             raise Unavailable(message, code="target_silent") from error
         except stripe.StripeError as error:
             raise Ends(outcome_of_error(error)).as_error() from error
-        found: Object = answer.data
-        return found
+        return _object_in(answer)
+
+
+def _object_in(answer: Any) -> Object:
+    """Return what the library read of an answer. Raises Unreadable."""
+    if isinstance(answer.data, Mapping):
+        return answer.data
+    raise Unreadable("the answer", answer.data, "an object")
 
 
 def _raise_unwritten(error: stripe.StripeError) -> NoReturn:

@@ -132,16 +132,19 @@ class StripeMetersTarget:
             return outcome
         try:
             if self._way == "v1":
-                await self._api.write("/v1/billing/meter_events", form(item.key, usage))
+                made = await self._api.write("/v1/billing/meter_events", form(item.key, usage))
             else:
-                await self._api.write("/v2/billing/meter_events", body(item.key, usage))
+                made = await self._api.write("/v2/billing/meter_events", body(item.key, usage))
         except NotTaken as error:
             if _KNOWN not in error.reason:
                 raise
+            return Delivered(item.key)
         except Ends as end:
             if isinstance(end.outcome, Uncertain):  # the identifier is looked at again, whatever was answered
                 return Uncertain(end.outcome.reason)
             raise
+        if made.get("identifier") != item.key:
+            return Uncertain("what Stripe answered does not name the event")
         return Delivered(item.key)
 
     async def _stream(self, taken: Sequence[tuple[int, dict[str, Any]]], outcomes: list[Outcome]) -> None:
