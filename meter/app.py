@@ -45,6 +45,7 @@ from meter.store import migrate
 from meter.store.directory import current_operator
 from meter.store.engine import Database
 from meter.store.hashing import check_key
+from meter.store.hints import Hints
 from meter.store.leases import LeaseKeeper
 from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry, log
@@ -120,8 +121,9 @@ class Gateway:
         self._leases = LeaseKeeper(self._database, holder=f"{os.uname().nodename}-{os.getpid()}")
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sources = Sources(settings.webhooks)
-        self._accepted = Wakeup()
-        self._booked = Wakeup()
+        self._accepted = Wakeup(tell=lambda: self._hints.tell("accepted"))
+        self._booked = Wakeup(tell=lambda: self._hints.tell("booked"))
+        self._hints = Hints(self._database, heard={"accepted": self._accepted.heard, "booked": self._booked.heard})
         self._ingest: IngestRole | None = None
         self._acceptor = Acceptor(
             self._database, operator=self._operator, telemetry=self.telemetry, max_age_days=settings.max_age_days
@@ -138,6 +140,7 @@ class Gateway:
             await self._check_database()
             stack.push_async_callback(self._leases.close)
             await stack.enter_async_context(self._background("leases", self._leases.run()))
+            await stack.enter_async_context(self._background("hints", self._hints.run()))
             if "export" in self._roles:
                 await stack.enter_async_context(self._background("export", self._export()))
             if "rate" in self._roles:

@@ -35,12 +35,18 @@ class Wakeup:
     Take `next()` before looking and await it after: what happens in between is not missed.
     """
 
-    def __init__(self) -> None:
-        """Start without a hint."""
+    def __init__(self, *, tell: Callable[[], None] = lambda: None) -> None:
+        """Start without a hint; `tell` passes what happened here on to other processes."""
         self._event = asyncio.Event()
+        self._tell = tell
 
     def notify(self) -> None:
-        """Wake everyone who waits now."""
+        """Wake everyone who waits now: it happened here."""
+        self.heard()
+        self._tell()
+
+    def heard(self) -> None:
+        """Wake everyone who waits now: it happened in another process."""
         woken, self._event = self._event, asyncio.Event()
         woken.set()
 

@@ -14,6 +14,10 @@ from meter.telemetry import log
 
 # Without a hint (events accepted by another process, a hint lost) the tail is looked at so often.
 POLL_INTERVAL_S: Final = 0.2
+# Where nothing was found so many times, hints are relied on, which come from other processes, too (store/hints.py);
+# what only the clock makes due is that much later.
+EMPTY_LOOKS_MAX: Final = 10
+IDLE_INTERVAL_S: Final = 2.0
 # After the database was away, or another gateway took over.
 RECOVERY_PAUSE_S: Final = 1.0
 # After a fault of ours, which the same events may well meet again.
@@ -40,7 +44,10 @@ class RatingRunner:
 
     async def run(self) -> None:
         """Rate until cancelled. A step that is cut off has written nothing or everything."""
+        empty = 0
         while True:
+            if self._woken.is_set():
+                empty = 0
             self._woken.clear()
             try:
                 more = await self._worker.step()
@@ -53,9 +60,10 @@ class RatingRunner:
                 log.exception("rating_failed")
                 await asyncio.sleep(FAULT_PAUSE_S)
                 continue
+            empty = 0 if more else empty + 1
             if not more:
                 try:
-                    async with asyncio.timeout(POLL_INTERVAL_S):
+                    async with asyncio.timeout(IDLE_INTERVAL_S if empty > EMPTY_LOOKS_MAX else POLL_INTERVAL_S):
                         await self._woken.wait()
                 except TimeoutError:
                     pass

@@ -108,7 +108,7 @@ class RatingWorker:
         for shard in reading.shards:
             self._cursors[shard] = step.end
         self._tell(step)
-        if step.books.charges or step.books.entries:
+        if step.books.charges or step.books.entries or step.books.closed:
             self._booked()
         return step.end != reading.start or step.requests > 0
 

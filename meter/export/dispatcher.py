@@ -25,15 +25,22 @@ from meter.export.streams import stopping
 from meter.model.errors import BadInput, MeterError, Unavailable
 from meter.store.deliveries import backlogs
 from meter.store.engine import Database
-from meter.store.lanes import Change, OpenItem, due_heads, free_lane, hold_lane, record
+from meter.store.lanes import Change, OpenItem, busy_targets, due_heads, free_lane, hold_lane, record
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry, log
 
 Answer = TypeVar("Answer", Outcome, Finding)
 
-# The hint of a booking in this process comes at once; one in another process is seen after at most so long.
+# The hint of a booking comes at once; one that was lost is made up for after at most so long.
 POLL_INTERVAL_S: Final = 0.5
+# What was booked just now may still be hidden by an older transaction (decision 0005), which mostly ends at once.
+HIDDEN_S: Final = 0.1
+# Where nothing was found so many times, the lane leaves looking to `_watch`, which asks for all such lanes at once.
+# Hints come from other processes, too (store/hints.py). It looks by itself all the same, now and then.
+EMPTY_LOOKS_MAX: Final = 10
+IDLE_INTERVAL_S: Final = 2.0
+LOOK_ANYWAY_S: Final = 30.0
 # The backlog is counted after each hint and each delivery, but at most so often, and so long after a count as to take
 # no more than a twentieth of the time: a long backlog costs some milliseconds each time.
 MEASURE_INTERVAL_MIN_S: Final = 0.2
@@ -202,6 +209,8 @@ class Dispatcher:
         ]
         self._woken = [asyncio.Event() for _ in self._lanes]
         self._moved = asyncio.Event()
+        # How many times in a row each lane has found nothing, by target.
+        self._empty = dict.fromkeys(exporters, 0)
         self._stopping = False
 
     def _stop(self) -> None:
@@ -209,6 +218,7 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Look into the outbox now: a hint, without which it is looked into a little later."""
+        self._empty = dict.fromkeys(self._empty, 0)
         for woken in (*self._woken, self._moved):
             woken.set()
 
@@ -218,6 +228,7 @@ class Dispatcher:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keeper.keep([lane.lease_name for lane in self._lanes], gained=self.wake))
                 group.create_task(self._measure())
+                group.create_task(self._watch())
                 for lane, woken in zip(self._lanes, self._woken, strict=True):
                     group.create_task(self._drive(lane, woken))
         finally:
@@ -242,14 +253,42 @@ class Dispatcher:
             await asyncio.sleep(max(MEASURE_INTERVAL_MIN_S, MEASURE_PAUSE_FACTOR * (monotonic_s() - started)))
             await _set_within(self._moved, MEASURE_INTERVAL_MAX_S)
 
+    @property
+    def idle(self) -> list[str]:
+        """Return the targets whose lanes have found nothing for a while."""
+        return [target for target, empty in self._empty.items() if empty > EMPTY_LOOKS_MAX]
+
+    async def _watch(self) -> None:
+        """Wake those of the idle lanes for which there is something to do."""
+        while True:
+            await asyncio.sleep(IDLE_INTERVAL_S)
+            if not (idle := self.idle):
+                continue
+            try:
+                async with self._database.begin() as conn:
+                    busy = await busy_targets(conn, self._operator, idle)
+            except Unavailable as error:
+                log.warning("lanes_unwatched", detail=error.detail)
+                continue
+            for lane, woken in zip(self._lanes, self._woken, strict=True):
+                if lane.target in busy:
+                    woken.set()
+
     async def _drive(self, lane: Lane, woken: asyncio.Event) -> None:
         while True:
+            hinted = woken.is_set()
             woken.clear()
             wait_s = await _to_the_end(self._step(lane), cancelled=self._stop)
-            if wait_s > 0:
-                await _set_within(woken, wait_s)
-            else:
+            if wait_s <= 0:
+                self._empty[lane.target] = 0
                 self._moved.set()
+                continue
+            empty = self._empty[lane.target] = self._empty[lane.target] + 1
+            if wait_s == POLL_INTERVAL_S and empty > EMPTY_LOOKS_MAX:
+                wait_s = LOOK_ANYWAY_S
+            elif hinted:
+                wait_s = min(wait_s, HIDDEN_S)
+            await _set_within(woken, wait_s)
 
     async def _work(self, lane: Lane, lease: Lease) -> float:
         """Make items of what was booked, then deliver; return how many seconds to wait before doing so again."""

@@ -141,6 +141,30 @@ async def due_heads(conn: AsyncConnection, operator: str, target: str, *, items_
     )
 
 
+# Each by an index, and only until something is found.
+_BUSY: Final = text(
+    """
+    SELECT w.target
+      FROM unnest(CAST(:targets AS text[])) AS w (target)
+      LEFT JOIN export_cursors AS c ON c.operator = :operator AND c.target = w.target
+     WHERE EXISTS (SELECT 1 FROM charges AS b WHERE b.operator = :operator AND (b.xid, b.seq) > (c.xid, c.seq))
+        OR EXISTS (SELECT 1 FROM entries AS b WHERE b.operator = :operator AND (b.xid, b.seq) > (c.xid, c.seq))
+        OR EXISTS (SELECT 1 FROM export_buckets AS b
+                    WHERE b.operator = :operator AND b.target = w.target AND b.dirty
+                      AND b.due_at <= statement_timestamp())
+        OR EXISTS (SELECT 1 FROM outbox AS o
+                    WHERE o.operator = :operator AND o.target = w.target
+                      AND o.state IN ('pending', 'sending', 'uncertain') AND o.due_at <= statement_timestamp())
+    """
+)
+
+
+async def busy_targets(conn: AsyncConnection, operator: str, targets: Sequence[str]) -> set[str]:
+    """Return those of the targets for which something was booked, or is due, that they may have left undone."""
+    rows = await conn.execute(_BUSY, {"operator": operator, "targets": list(targets)})
+    return set(rows.scalars())
+
+
 def _open_item(row: Row[Any]) -> OpenItem:
     return OpenItem(
         id=row.id,

@@ -33,3 +33,30 @@ async def test_rating_goes_on_after_a_fault_of_ours(database_url: str, monkeypat
         rating.cancel()
         await asyncio.wait([rating])
     assert failed.is_set()
+
+
+async def test_an_idle_runner_is_woken_by_a_hint(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "POLL_INTERVAL_S", 0.0)
+    monkeypatch.setattr(runner, "IDLE_INTERVAL_S", 600.0)
+    step, looks = RatingWorker.step, 0
+
+    async def counted(worker: RatingWorker) -> bool:
+        nonlocal looks
+        looks += 1
+        return await step(worker)
+
+    monkeypatch.setattr(RatingWorker, "step", counted)
+    async with open_space(database_url) as space:
+        await space.rate()
+        working = RatingRunner(space.worker, space.leases)
+        looks = 0
+        rating = asyncio.create_task(working.run())
+        async with asyncio.timeout(30):
+            while looks <= runner.EMPTY_LOOKS_MAX:  # noqa: ASYNC110 -- as above
+                await asyncio.sleep(0.02)
+            await space.accept([pages("1", "02T09:00", 110)])
+            working.wake()
+            while not await space.sums():  # noqa: ASYNC110 -- as above
+                await asyncio.sleep(0.02)
+        rating.cancel()
+        await asyncio.wait([rating])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -10,10 +10,12 @@ from functools import partial
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.event import listen, remove
 from structlog.testing import capture_logs
 
 from meter.clock import monotonic_s, now
 from meter.export import breaker, delivery
+from meter.export import dispatcher as dispatching
 from meter.export.contract import (
     Absent,
     Barred,
@@ -348,6 +350,50 @@ async def test_a_gateway_delivers_what_is_booked_while_it_runs_and_shows_its_bac
         dispatcher.wake()
         await until(lambda: shown(telemetry) == 2)
     assert target.held == first + second
+
+
+@pytest.fixture
+def asked(database: Database) -> Iterator[list[str]]:
+    """The statements that the database is sent."""
+    sent: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    engine = database.engine.sync_engine
+    listen(engine, "before_cursor_execute", note)
+    yield sent
+    remove(engine, "before_cursor_execute", note)
+
+
+async def test_idle_lanes_share_one_look_and_miss_nothing(
+    database: Database, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatching, "POLL_INTERVAL_S", 0.001)
+    monkeypatch.setattr(dispatching, "IDLE_INTERVAL_S", 0.01)
+    target = FakeTarget()
+    async with running(database, target):
+        watched = "FROM unnest(CAST($1 AS text[])) AS w (target)"
+        await until(lambda: sum(watched in one for one in asked) > 3)
+        asked.clear()
+        await until(lambda: sum(watched in one for one in asked) > 20)
+        assert not [one for one in asked if "RECURSIVE heads" in one]
+        held = await book(database, *items_of("a"))  # by another process whose hint was lost
+        await until_settled(database)
+    assert target.held == held
+
+
+async def test_a_hint_wakes_an_idle_lane_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatching, "POLL_INTERVAL_S", 0.001)
+    monkeypatch.setattr(dispatching, "IDLE_INTERVAL_S", 10 * SOON_S)
+    monkeypatch.setattr(dispatching, "LOOK_ANYWAY_S", 10 * SOON_S)
+    target = FakeTarget()
+    async with running(database, target) as dispatcher:
+        await until(lambda: dispatcher.idle == ["ledger"])
+        held = await book(database, *items_of("a"))
+        dispatcher.wake()
+        await until_settled(database)
+    assert target.held == held
 
 
 async def test_two_gateways_deliver_each_item_once(database: Database) -> None:
