@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.booking.accounts import AccountFold
 from meter.booking.entries import add_billed, add_entries, load_credit
 from meter.booking.facts import Facts
+from meter.booking.opening import Openings, open_books, opening_entries
 from meter.export.journal import BookingDay
 from meter.model.charge import Charge, Line
 from meter.model.directory import Account
@@ -23,6 +24,7 @@ from meter.store import booking as store
 from meter.store.closes import Closes, mark_booked
 from meter.store.deferrals import insert_deferrals
 from meter.store.journal import insert_entries
+from meter.store.openings import write_openings
 from meter.store.readers import add_totals
 
 
@@ -36,6 +38,7 @@ class Books:
     stale_since: dict[str, datetime] = field(default_factory=dict)
     checkpoints: list[store.Checkpoint] = field(default_factory=list)
     closed: dict[str, frozenset[datetime]] = field(default_factory=dict)
+    openings: Openings = field(default_factory=Openings)
 
 
 async def keep_books(
@@ -51,8 +54,9 @@ async def keep_books(
 
     What differs in a period that is closed, and whose closing is booked, goes to the account's earliest open period.
     """
+    openings, folds = await open_books(connection, operator, folds)
     await _load_totals(connection, operator, folds)
-    books = Books()
+    books = Books(openings=openings)
     made: list[tuple[AccountFold, list[Charge]]] = []
     for fold in folds:
         warm = fold.warm
@@ -65,7 +69,9 @@ async def keep_books(
             totals=warm.totals,
             revisions=warm.revisions([difference.key for difference in fold.differences]),
             booked_at=booked_at,
-            invoice_period=partial(_invoice_period, fold.facts.account, closes.booked),
+            invoice_period=partial(
+                _invoice_period, fold.facts.account, closes.booked, opened=warm.account in openings.accounts
+            ),
             reason=fold.reason,
         )
         warm.booked(charges)
@@ -80,8 +86,12 @@ async def keep_books(
             )
     catalog = facts.catalogs.at(booked_at)
     day = BookingDay.at(booked_at, catalog)
-    await load_credit(connection, operator, made, facts)
+    await load_credit(connection, operator, made, facts, opened=openings.accounts)
     for fold, charges in made:
+        if fold.warm.account in openings.accounts:
+            opening, running = await opening_entries(connection, operator, fold, openings, day)
+            books.entries += opening
+            books.deferrals += running
         entries, deferrals = add_entries(operator, fold, charges, day)
         if fresh := books.closed.get(fold.warm.account, frozenset()):
             entries += await add_billed(
@@ -95,6 +105,7 @@ async def keep_books(
 async def write_books(connection: AsyncConnection, operator: str, books: Books) -> None:
     """Write charges, draws, journal, schedules and checkpoints."""
     await store.insert_charges(connection, operator, books.charges)
+    await write_openings(connection, operator, books.openings.accounts, books.openings.restated)
     await insert_entries(connection, operator, books.entries)
     await insert_deferrals(connection, operator, books.deferrals)
     await store.replace_checkpoints(
@@ -107,9 +118,14 @@ async def write_books(connection: AsyncConnection, operator: str, books: Books) 
     await mark_booked(connection, operator, books.closed)
 
 
-def _invoice_period(account: Account, closed: frozenset[datetime], line: Line) -> Period:
-    """Return the period whose invoice a line belongs to: its service period, or the first one after it that is open."""
+def _invoice_period(account: Account, closed: frozenset[datetime], line: Line, *, opened: bool) -> Period:
+    """Return the period whose invoice a line belongs to: its service period, or the first one after it that is open.
+
+    Credit that expired in books that are `opened` was not told then, and moves no money: it stands where it belongs.
+    """
     period = line.period
+    if opened and line.key.of_expiry:
+        return period
     while period.start in closed:
         period = account.periods.at(period.end)
     return period

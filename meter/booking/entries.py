@@ -35,13 +35,22 @@ _ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 
 
 async def load_credit(
-    connection: AsyncConnection, operator: str, made: Sequence[tuple[AccountFold, list[Charge]]], facts: Facts
+    connection: AsyncConnection,
+    operator: str,
+    made: Sequence[tuple[AccountFold, list[Charge]]],
+    facts: Facts,
+    *,
+    opened: frozenset[str] = frozenset(),
 ) -> None:
-    """Read what is booked of the own grants of the accounts that charges touch, where it is not warm."""
+    """Read what is booked of the own grants of the accounts that charges touch, where it is not warm.
+
+    That of the `opened` accounts in any case.
+    """
     cold = {
         fold.warm.account: fold
         for fold, charges in made
-        if any(map(touches_credit, charges)) and (fold.warm.credit is None or fold.warm.credit_facts != facts.version)
+        if (fold.warm.account in opened or any(map(touches_credit, charges)))
+        and (fold.warm.credit is None or fold.warm.credit_facts != facts.version)
     }
     if not cold:
         return

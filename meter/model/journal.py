@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from meter.model.errors import Broken
 from meter.model.money import ZERO
 
-EntryKind: TypeAlias = Literal["charge", "earned", "billed"]
+EntryKind: TypeAlias = Literal["charge", "earned", "billed", "opening"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,8 @@ class Posting:
 class JournalEntry:
     """A balanced set of postings of one currency, dated in the operator's zone by what it is about (decision 0013).
 
-    `id` is the charge's where `kind` is `charge`; `rv_...` of revenue earned with a day, `bl_...` of a period billed.
+    `id` is the charge's where `kind` is `charge`; `rv_...` of revenue earned with a day, `bl_...` of a period billed,
+    `op_...` where books that an earlier version kept are restated.
     `dimensions` carries site, account, member, meter and so on for the ledger's classes and metadata; ids only.
     `suspense`: a posting waits in suspense for an account that fits.
     """

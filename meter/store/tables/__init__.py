@@ -6,7 +6,7 @@ smaller `seq` (decision 0005).
 """
 
 from meter.store.tables.booked import charges, closes, draws, journal
-from meter.store.tables.books import deferrals, entries
+from meter.store.tables.books import deferrals, entries, openings
 from meter.store.tables.delivery import lanes, outbox
 from meter.store.tables.directory import accounts, grants, identities, member_accounts, members, subscriptions
 from meter.store.tables.gathering import export_billers, export_buckets, export_cursors
@@ -51,6 +51,7 @@ __all__ = [
     "members",
     "metadata",
     "oauth_tokens",
+    "openings",
     "operators",
     "outbox",
     "rating_cursors",

@@ -35,10 +35,18 @@ entries = Table(  # one row an entry; its postings are in `journal`
     Column("dimensions", JSONB, nullable=False),
     Column("suspense", Boolean, nullable=False),
     PrimaryKeyConstraint("operator", "id"),
-    CheckConstraint("kind IN ('charge', 'earned', 'billed')", name="kind"),
+    CheckConstraint("kind IN ('charge', 'earned', 'billed', 'opening')", name="kind"),
     Index("entries_tail_idx", "operator", "xid", "seq"),
     Index("entries_day_idx", "operator", "day"),
     Index("entries_suspense_idx", "operator", "xid", "seq", postgresql_where=text("suspense")),
+)
+
+openings = Table(  # accounts whose books an earlier version has kept, until their first fold by this one restates them
+    "openings",
+    metadata,
+    operator(),
+    Column("account", Id, nullable=False),
+    PrimaryKeyConstraint("operator", "account"),
 )
 
 deferrals = Table(  # what a charge is earned with: evenly over [first_day, end_day)

@@ -34,6 +34,7 @@ def upgrade() -> None:
         "charges_credit_idx", "charges", ["operator", "account"], postgresql_where=sa.text("meter = 'credit'")
     )
     _books()
+    _openings()
     _outbox()
 
 
@@ -54,7 +55,7 @@ def _books() -> None:
         sa.Column("narration", sa.Text(), nullable=False),
         sa.Column("dimensions", JSONB(), nullable=False),
         sa.Column("suspense", sa.Boolean(), nullable=False),
-        sa.CheckConstraint("kind IN ('charge', 'earned', 'billed')", name=op.f("entries_kind_check")),
+        sa.CheckConstraint("kind IN ('charge', 'earned', 'billed', 'opening')", name=op.f("entries_kind_check")),
         sa.PrimaryKeyConstraint("operator", "id", name=op.f("entries_pkey")),
     )
     op.create_index("entries_tail_idx", "entries", ["operator", "xid", "seq"])
@@ -84,6 +85,38 @@ def _books() -> None:
     op.create_index("deferrals_chain_idx", "deferrals", ["operator", "chain"])
 
 
+def _openings() -> None:
+    """Make an entry of each that the journal holds by its postings alone, and note whose books are to be restated."""
+    op.execute(
+        """
+        INSERT INTO entries (operator, id, kind, day, currency, site, account, member, meter, narration, dimensions,
+                             suspense)
+        SELECT j.operator, j.entry, 'charge', j.day, j.currency, j.site, j.account, c.member, j.meter,
+               concat_ws(' ', c.meter, CASE WHEN k.kind NOT IN ('usage', 'fee') THEN k.kind END,
+                         CASE WHEN c.quantity <> 0 OR c.kind = 'usage'
+                              THEN trim_scale(c.quantity) || ' ' || c.unit END),
+               jsonb_strip_nulls(jsonb_build_object('site', j.site, 'account', j.account, 'meter', j.meter,
+                   'kind', k.kind, 'member', c.member, 'tax', c.tax_name, 'corrects', c.corrects)),
+               j.suspense
+          FROM (SELECT operator, entry, min(day) AS day, min(currency) AS currency, min(site) AS site,
+                       min(account) AS account, min(meter) AS meter,
+                       bool_or(ledger_account LIKE 'equity:suspense%') AS suspense
+                  FROM journal GROUP BY operator, entry) AS j
+          JOIN charges AS c ON c.operator = j.operator AND c.id = j.entry
+          CROSS JOIN LATERAL (SELECT CASE WHEN c.invoice_start = c.period_start THEN c.kind ELSE 'adjustment' END)
+               AS k (kind)
+         ORDER BY c.xid, c.seq
+        """
+    )
+    op.create_table(
+        "openings",
+        sa.Column("operator", ID, nullable=False),
+        sa.Column("account", ID, nullable=False),
+        sa.PrimaryKeyConstraint("operator", "account", name=op.f("openings_pkey")),
+    )
+    op.execute("INSERT INTO openings (operator, account) SELECT operator, account FROM accounts")
+
+
 def _outbox() -> None:
     op.add_column("outbox", sa.Column("booked_at", WHEN, nullable=True))
     op.add_column("outbox", sa.Column("stream", ID, server_default=sa.text("''"), nullable=False))
@@ -105,6 +138,7 @@ def _outbox() -> None:
 
 def downgrade() -> None:
     op.drop_table("lanes")
+    op.drop_table("openings")
     op.drop_index("outbox_streams_idx", table_name="outbox")
     op.create_index("outbox_open_idx", "outbox", ["operator", "target", "id"], postgresql_where=_OPEN)
     op.drop_index("outbox_batch_idx", table_name="outbox")

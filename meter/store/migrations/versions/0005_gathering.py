@@ -34,6 +34,12 @@ def upgrade() -> None:
         sa.Column("start", sa.Date(), nullable=True),
         sa.PrimaryKeyConstraint("operator", "target", name=op.f("export_cursors_pkey")),
     )
+    # The version before wrote every ledger's items with the booking: what it has booked is told.
+    op.execute(
+        "INSERT INTO export_cursors (operator, target, kind, reads, xid, seq)"
+        " SELECT DISTINCT operator, target, 'ledger', 'entries', pg_current_xact_id(),"
+        " (SELECT coalesce(max(seq), 0) FROM entries) FROM outbox"
+    )
     op.create_table(
         "export_buckets",
         sa.Column("operator", ID, nullable=False),
