@@ -6,11 +6,11 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 import typer
 from rich.markup import escape
@@ -21,7 +21,7 @@ from meter.cli.books import check_books
 from meter.cli.catalog import read_files, take_in
 from meter.cli.common import AsJson, connect, database_url, err, hasher, out, print_json, require_operator
 from meter.cli.demo import DEMO_S, Demo, leave_catalog
-from meter.cli.targets import target_checks
+from meter.cli.targets import Check, target_checks, target_faults
 from meter.clock import now
 from meter.config import ROLES, Settings, listen_address, load_settings
 from meter.embedded.broker import EmbeddedBroker
@@ -118,17 +118,35 @@ def check(
 ) -> None:
     """Tell whether settings, database, broker and each target answer, one line each."""
     results = asyncio.run(_check())
-    if deep and all(fault is None for part, fault in results if part in {"database", "schema", "catalog"}):
-        results += asyncio.run(check_books())
+    if deep and all(one.ok for one in results if one.part in {"database", "schema", "catalog"}):
+        results += [
+            Checked(part, "ok" if fault is None else "fault", fault) for part, fault in asyncio.run(check_books())
+        ]
     if as_json:
-        print_json([{"part": part, "ok": fault is None, "detail": fault} for part, fault in results])
+        print_json([{"part": one.part, "ok": one.ok, "state": one.state, "detail": one.detail} for one in results])
     else:
         table = Table("part", "state", "detail", box=None)
-        for part, fault in results:
-            table.add_row(part, "[green]ok[/green]" if fault is None else "[red]fault[/red]", fault or "")
+        for one in results:
+            table.add_row(one.part, f"[{_COLOURS[one.state]}]{one.state}[/]", escape(one.detail or ""))
         out.print(table)
-    if any(fault is not None for _, fault in results):
+    if any(one.state == "fault" for one in results):
         raise typer.Exit(1)
+
+
+class Checked(NamedTuple):
+    """What a check of a part came to. A warning is of something that works; what was `not checked` may not."""
+
+    part: str
+    state: Literal["ok", "warning", "fault", "not checked"]
+    detail: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the part was checked and works."""
+        return self.state in {"ok", "warning"}
+
+
+_COLOURS: Final = {"ok": "green", "warning": "yellow", "fault": "red", "not checked": "yellow"}
 
 
 # --- up ---------------------------------------------------------------------------------------------------------------
@@ -259,26 +277,35 @@ def _say_source_faults(settings: Settings) -> None:
 # --- check ------------------------------------------------------------------------------------------------------------
 
 
-async def _check() -> list[tuple[str, str | None]]:
-    """Return each part with what is wrong with it, None where nothing is."""
+async def _check() -> list[Checked]:
+    """Return each part with what is wrong with it, or to be said of it."""
     settings = load_settings()
-    checks: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-        ("database", _check_database),
+    faults = "\n".join(Sources(settings.webhooks).faults) or None
+    results = [Checked("settings", "ok" if faults is None else "fault", faults)]
+    database = await _checked("database", _check_database)
+    results.append(database)
+    of_database: list[tuple[str, Check]] = [
         ("schema", _check_schema),
         ("catalog", _check_catalog),
         ("identities", partial(_check_identities, settings)),
-        ("broker", partial(_check_broker, settings)),
     ]
-    checks += target_checks(settings)
-    results: list[tuple[str, str | None]] = [("settings", "\n".join(Sources(settings.webhooks).faults) or None)]
-    for part, answers in checks:
-        try:
-            await answers()
-        except MeterError as error:
-            results.append((part, error.detail))
-        else:
-            results.append((part, None))
-    return results
+    broker: tuple[str, Check] = ("broker", partial(_check_broker, settings))
+    of_targets = target_checks(settings)
+    if database.ok:
+        return results + [await _checked(part, answers) for part, answers in (*of_database, broker, *of_targets)]
+    results.append(await _checked(*broker))
+    results += [Checked(part, "fault", fault) for part, fault in target_faults(settings).items()]
+    told = {one.part for one in results}
+    unmade = [part for part, _ in (*of_database, *of_targets) if part not in told]
+    return [*results, Checked("the rest", "not checked", f"without the database: {', '.join(unmade)}")]
+
+
+async def _checked(part: str, answers: Check) -> Checked:
+    try:
+        warnings = await answers()
+    except MeterError as error:
+        return Checked(part, "fault", error.detail)
+    return Checked(part, "warning", "\n".join(warnings)) if warnings else Checked(part, "ok")
 
 
 async def _check_database() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 from rich.markup import escape
@@ -16,18 +16,24 @@ from meter.cli.tables import listing, show_listing
 from meter.clock import now
 from meter.config import Settings, load_settings
 from meter.export.contract import Exporter, Figures, Reconcilable
+from meter.export.gather.begun import changed, ignored_start
 from meter.export.gather.customers import Customers
 from meter.export.payload import day_of, thawed
 from meter.export.reconcile import Expected, Reconciliation, Sums, reconcile
+from meter.export.role import begun_of
+from meter.export.targets.gaps import Comparable, billed_by_nobody, few, gaps_of, untracked
 from meter.export.targets.setups import ConfiguredTarget, Targets
 from meter.export.targets.spec import Means
-from meter.model.errors import BadInput, Unavailable
+from meter.model.catalog import Catalog
+from meter.model.directory import Account
+from meter.model.errors import BadInput, MeterError, Unavailable
 from meter.model.instant import instant_text, local_date
 from meter.model.money import plain
 from meter.store import migrate as schema
 from meter.store.catalogs import load_catalogs
 from meter.store.directory import current_operator, read_accounts
 from meter.store.engine import Database
+from meter.store.gathering import read_export_cursor
 from meter.store.lanes import held_lanes
 from meter.store.sent import sent_batches, sent_items
 from meter.telemetry import Telemetry
@@ -35,51 +41,93 @@ from meter.telemetry import Telemetry
 # A month and what is corrected soon after it.
 _DAYS: Final = 35
 _INSTEAD: Final = "the page of its kind (docs/targets.md lists them) says what to compare instead"
-# More accounts than this say less than how many they are.
-_SHOWN_MAX: Final = 10
+# Returns what is to be said though all is well; raises MeterError where it is not.
+Check: TypeAlias = Callable[[], Awaitable[Sequence[str] | None]]
 
 
-def target_checks(settings: Settings) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+def target_checks(settings: Settings) -> list[tuple[str, Check]]:
     """Return a check for each enabled target, by name: raises MeterError that says what keeps it from being sent to.
 
-    Where several targets invoice, one more: no account is a customer of two of them.
+    Where any target invoices, one more: each account is a customer of one of them.
     """
     targets = Targets(settings.targets, operator="", data_dir=settings.data_dir)
-    checks: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+    checks: list[tuple[str, Check]] = [
         (f"target {target.setup.name}", partial(_check, settings, target.setup.name)) for target in targets
     ]
     invoicing = [target.setup.customers for target in targets if target.kind.invoices(target.setup)]
-    if len(invoicing) > 1:
+    if invoicing:
         checks.append(("customers", partial(_check_customers, invoicing[0])))
     return checks
 
 
-async def _check_customers(customers: Customers) -> None:
-    """Raise BadInput (`billed_twice`) where accounts name customers of several targets that invoice."""
-    async with connect() as database:
-        operator = await require_operator(database)
-        async with database.begin() as conn:
-            accounts = await read_accounts(conn, operator)
+def target_faults(settings: Settings) -> dict[str, str]:
+    """Return what is wrong with the settings of targets, by part: what can be told without a database."""
+    targets = Targets(settings.targets, operator="", data_dir=settings.data_dir)
+    return {f"target {target.setup.name}": "\n".join(target.faults) for target in targets if target.faults}
+
+
+async def _check_customers(customers: Customers) -> Sequence[str]:
+    """Return what is to be said of accounts that nobody bills.
+
+    Raises BadInput (`billed_twice`) where accounts name customers of several targets that invoice.
+    """
+    found = await _facts()
+    if found is None:
+        return ()
+    _, catalog, accounts = found
     twice = {account.id: names for account in accounts if len(names := customers.knowing(account)) > 1}
     if twice:
-        shown = "; ".join(f"{account}: {', '.join(names)}" for account, names in sorted(twice.items())[:_SHOWN_MAX])
-        message = f"{len(twice)} accounts name customers of several targets that invoice ({shown}); leave one to each"
+        shown = few([f"{account} ({' and '.join(names)})" for account, names in twice.items()])
+        message = f"{len(twice)} accounts name customers of several targets that invoice: {shown}; leave one to each"
         raise BadInput(message, code="billed_twice")
+    return list(filter(None, [billed_by_nobody(customers, catalog, accounts)]))
 
 
-async def _check(settings: Settings, name: str) -> None:
-    async with _opened(settings, name, operator=await _known_operator()) as (_, exporter, _database):
-        await exporter.check()
-    await _require_served(name)
+async def _facts() -> tuple[str, Catalog, list[Account]] | None:
+    """Return operator, catalog of today and accounts; None before the first catalog, or with another schema.
 
-
-async def _known_operator() -> str:
-    """Return whose targets they are: tokens are kept by operator. "" where nobody's are yet."""
+    Both are faults of their own.
+    """
     async with connect() as database:
         if await schema.revision(database) != schema.head():
-            return ""  # which is a fault of its own
+            return None
         async with database.begin() as conn:
-            return await current_operator(conn) or ""
+            operator = await current_operator(conn)
+            catalogs = None if operator is None else await load_catalogs(conn, operator)
+            if operator is None or catalogs is None:
+                return None
+            return operator, catalogs.at(now()), list(await read_accounts(conn, operator))
+
+
+async def _check(settings: Settings, name: str) -> Sequence[str]:
+    """Return what is to be said of a target that is in order. Raises MeterError with all that is wrong with it."""
+    facts = await _facts()
+    operator, catalog = ("", None) if facts is None else facts[:2]
+    faults: list[str] = []
+    warnings: list[str] = []
+    async with _opened(settings, name, operator=operator) as (target, exporter, database):
+        try:
+            await exporter.check()
+            await _require_served(name)
+            if catalog is not None and isinstance(exporter, Comparable):
+                faults += await exporter.mismatches(catalog)
+        except MeterError as error:
+            faults.append(error.detail)
+            if isinstance(exporter, Comparable):
+                warnings.append("not compared: whether what the settings name there is what the catalog means")
+        if catalog is not None:
+            needs = target.kind.needs_names(target.setup)
+            faults += gaps_of(needs, catalog)
+            warnings += filter(None, [untracked(needs, catalog)])
+            begun = begun_of(target)
+            async with database.begin() as conn:
+                cursor = await read_export_cursor(conn, operator, name)
+            if cursor is not None:
+                faults += filter(None, [changed(name, cursor, begun)])
+                warnings += filter(None, [ignored_start(name, cursor, begun)])
+    if faults:
+        raise BadInput("\n".join([*faults, *warnings]), code="target_fault")
+    return warnings
 
 
 async def _require_served(name: str) -> None:

@@ -12,8 +12,15 @@ from meter.export.gather.gatherer import Gatherer
 from meter.export.targets.setups import ConfiguredTarget, Targets
 from meter.export.targets.spec import Means
 from meter.store.engine import Database
+from meter.store.gathering import Begun
 from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry, log
+
+
+def begun_of(target: ConfiguredTarget) -> Begun:
+    """Return as what a target would begin, by its settings of today."""
+    setup = target.setup
+    return Begun(kind=setup.kind, mode=setup.mode, reads=target.kind.shape(setup).reads, start=setup.start)
 
 
 def gatherer_of(target: ConfiguredTarget, database: Database, *, clock: Clock) -> Gatherer:

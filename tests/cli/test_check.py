@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from meter.model.errors import Unavailable
+from meter.store.gathering import Begun, write_export_cursor
+from meter.store.usage import Cursor
 from tests.booking.space import entry, open_space
 from tests.booking.uncounted import NO_START, SPACE, door
 from tests.cli.command import meter
+from tests.targets.cases import stripe
 from tests.targets.cases.quickbooks import fake as quickbooks
 from tests.targets.cases.quickbooks import setup as quickbooks_setup
 from tests.targets.fakes.quickbooks import TOKEN_PATH
@@ -81,7 +86,8 @@ async def test_a_deep_check_names_what_is_booked_or_listed_otherwise(
         await space.take(entry("1", "02T08:00"), door("out", "03T12:00", "out"))
         good = await meter("check", "--deep", "--json")
         assert good.exit_code == 0, good.output
-        assert json.loads(good.stdout)[-1] == {"part": "books of 3 accounts", "ok": True, "detail": None}
+        books = {"part": "books of 3 accounts", "ok": True, "state": "ok", "detail": None}
+        assert json.loads(good.stdout)[-1] == books
         async with space.database.begin() as connection:
             await connection.execute(text("UPDATE charges SET amount = amount + 1 WHERE event_id = '1'"))
             await connection.execute(text("UPDATE unread SET code = 'unread', reason = 'made up'"))
@@ -94,3 +100,70 @@ async def test_a_deep_check_names_what_is_booked_or_listed_otherwise(
         "1 entry differs; the first, presence of 2026-03-03T12:00:00Z (berlin/door/main out), is listed with "
         f"unread: made up and comes to orphan: {NO_START}"
     )
+
+
+async def checked(monkeypatch: pytest.MonkeyPatch, url: str | None, targets: dict[str, Any]) -> dict[str, Any]:
+    """What `meter check --json` says, by part."""
+    if url is None:
+        monkeypatch.delenv("METER_DATABASE_URL", raising=False)
+    else:
+        monkeypatch.setenv("METER_DATABASE_URL", url)
+    monkeypatch.setenv("METER_TARGETS", json.dumps(targets))
+    return {item["part"]: item for item in json.loads((await meter("check", "--json")).stdout)}
+
+
+async def test_without_a_database_that_is_said_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("METER_DATA_DIR", str(tmp_path))
+    found = await checked(monkeypatch, None, {"lake": {"kind": "files"}, "books": {"kind": "xero"}})
+    assert sum("no database" in (item["detail"] or "") for item in found.values()) == 1
+    rest = found["the rest"]
+    assert (rest["ok"], rest["state"]) == (False, "not checked")
+    assert rest["detail"] == "without the database: schema, catalog, identities, target lake, target ledger"
+    assert "METER_TARGETS__BOOKS: a target of kind xero needs" in found["target books"]["detail"]
+    assert found["broker"]["state"] == "fault"
+
+
+TAXED = SPACE.replace("taxes:\n", "taxes:\n  vat7: {rate: '0.07', inclusive: true}\n")
+
+
+async def test_what_the_catalog_names_and_a_target_does_not_is_told_before_it_is_billed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stripe.CASE.fake() as vendor, open_space(database_url, TAXED):
+        given = {"kind": "stripe", "base_url": vendor.url, "api_key": "sk_test_x"}
+        found = await checked(monkeypatch, database_url, {"stripe": {**given, "options": {"tax_codes": {}}}})
+        assert found["target stripe"]["state"] == "fault"
+        assert "the target knows no tax called vat" in found["target stripe"]["detail"]
+        assert "options.tax_codes" in found["target stripe"]["detail"]
+        assert found["customers"]["state"] == "warning"
+        assert "accounts.ID.stripe" in found["customers"]["detail"]
+        codes = {"tax_codes": {"vat19": stripe.REDUCED, "vat7": stripe.REDUCED}}
+        found = await checked(monkeypatch, database_url, {"stripe": {**given, "options": codes}})
+        detail = found["target stripe"]["detail"]
+        assert "vat19 is 19" in detail
+        assert f"{stripe.REDUCED} at Stripe 7" in detail
+        codes = {"tax_codes": {"vat19": stripe.VAT, "vat7": stripe.REDUCED}}
+        found = await checked(monkeypatch, database_url, {"stripe": {**given, "options": codes}})
+        assert found["target stripe"]["state"] == "ok"
+        gone = {**given, "base_url": "http://127.0.0.1:9", "options": codes}
+        found = await checked(monkeypatch, database_url, {"stripe": gone})
+        assert "does not answer" in found["target stripe"]["detail"]
+        assert "not compared" in found["target stripe"]["detail"]
+
+
+async def test_a_setting_that_changed_under_a_target_is_told(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_space(database_url, SPACE) as space:
+        async with space.database.begin() as conn:
+            begun = Begun(kind="files", mode=None, reads="charges", start=None)
+            await write_export_cursor(conn, "northside", "lake", Cursor(5, 0), begun=begun)
+        found = await checked(monkeypatch, database_url, {"lake": {"kind": "files"}})
+        assert found["target lake"]["state"] == "ok"
+        late = await checked(monkeypatch, database_url, {"lake": {"kind": "files", "start": "2026-01-01"}})
+        assert late["target lake"]["state"] == "warning"
+        assert "start = 2026-01-01" in late["target lake"]["detail"]
+        other = {"kind": "files", "options": {"dataset": "journal"}}
+        found = await checked(monkeypatch, database_url, {"lake": other})
+        assert found["target lake"]["state"] == "fault"
+        assert "fed with charges and is set to kind files, fed with entries" in found["target lake"]["detail"]

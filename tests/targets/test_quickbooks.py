@@ -27,12 +27,13 @@ from meter.export.targets.quickbooks.exporter import QuickBooksTarget
 from meter.export.targets.quickbooks.replies import outcome_of_answer
 from meter.export.targets.quickbooks.rules import Rules, rules_of
 from meter.export.targets.spec import Means, Setup
+from meter.model.catalog import Site
 from meter.model.charge import LineTax
 from meter.model.errors import BadInput, Unavailable
 from tests.booked import MARCH, a_charge, a_line
 from tests.export.books import entry
 from tests.export.clocks import VirtualClock
-from tests.export.gathering import NOW, Desk, account, customers, known
+from tests.export.gathering import CATALOG, NOW, Desk, account, customers, known
 from tests.targets.cases.quickbooks import (
     CASE,
     DEPOSIT,
@@ -555,6 +556,15 @@ async def test_what_a_person_changes_shows_when_reconciling(vendor: FakeQuickBoo
     assert told == {("changed", 1), ("missing", 2), ("void", 3), ("extra", None)}
     elsewhen = await reconcile(target, [], known, since=date(2026, 12, 1), until=date(2027, 1, 1))
     assert elsewhen.discrepancies == ()
+
+
+async def test_classes_that_are_not_there_are_told_before_they_are_needed(make: Make) -> None:
+    hamburg = Site(id="hamburg", name="Hamburg", timezone="UTC", ledger_class="Nowhere")
+    catalog = replace(CATALOG, sites={**CATALOG.sites, "hamburg": hamburg})
+    [told] = await make().mismatches(catalog)
+    assert "no class called 'Nowhere'" in told
+    assert await make(create_tracking=True).mismatches(catalog) == ()
+    assert await make(tracking="none").mismatches(catalog) == ()
 
 
 async def test_holdings_are_read_page_by_page(vendor: FakeQuickBooks, make: Make) -> None:

@@ -29,11 +29,12 @@ from meter.export.targets.xero.documents import TEXT_CHARS_MAX, body_of, entity_
 from meter.export.targets.xero.exporter import LIMITS, XeroTarget
 from meter.export.targets.xero.replies import held_of, made
 from meter.export.targets.xero.rules import rules_of
+from meter.model.catalog import Site
 from meter.model.errors import BadInput, Unavailable
 from meter.store.outbox import revised
 from tests.booked import MARCH, OPERATOR
 from tests.export.clocks import VirtualClock
-from tests.export.gathering import Desk, account, customers, known
+from tests.export.gathering import CATALOG, Desk, account, customers, known
 from tests.targets.cases.xero import (
     CASE,
     CUSTOMERS,
@@ -725,6 +726,15 @@ async def test_what_a_person_changes_shows_when_reconciling(vendor: FakeXero, ma
     }
     elsewhen = await reconcile(target, [], known, since=date(2026, 12, 1), until=date(2027, 1, 1))
     assert elsewhen.discrepancies == ()
+
+
+async def test_tracking_options_that_are_not_there_are_told_before_they_are_needed(make: Make) -> None:
+    hamburg = Site(id="hamburg", name="Hamburg", timezone="UTC", ledger_class="Nowhere")
+    catalog = replace(CATALOG, sites={"hamburg": hamburg})
+    [told] = await make().mismatches(catalog)
+    assert "no option 'Nowhere' in the tracking category 'Site'" in told
+    assert await make(create_tracking=True).mismatches(catalog) == ()
+    assert await make(tracking="").mismatches(catalog) == ()
 
 
 async def test_holdings_are_read_page_by_page(vendor: FakeXero, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

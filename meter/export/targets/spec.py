@@ -16,6 +16,7 @@ from meter.export.contract import Exporter
 from meter.export.gather.customers import Customers
 from meter.export.gather.shape import Shape
 from meter.export.gather.spans import Grain
+from meter.export.targets.gaps import Needs
 from meter.model.event import Json
 from meter.sources.spec import Option
 from meter.store.engine import Database
@@ -73,6 +74,7 @@ class Kind:
     `needs` names the fields of Setup without which nothing could be sent. `customer` is the key of an account's
     `external` ids that names its customer there (None: it has none). `invoices` tells whether it bills members in a
     mode, `books` whether it keeps double-entry books. `faults` says what else is wrong with a setup, a line each.
+    `needs_names` says which names of ours a setup must give the target's own for.
     `past`: a new target of the kind gets everything that was ever booked, not only what is booked from now on.
     `never_resent`: why nothing that was delivered is sent again by hand, and what to do instead ("": it may be).
     """
@@ -89,6 +91,7 @@ class Kind:
     customer: str | None = None
     invoices: Callable[[Setup], bool] = lambda _setup: False
     books: bool = False
+    needs_names: Callable[[Setup], Needs] = lambda _setup: Needs()
     past: bool = False
     never_resent: str = ""
     faults: Callable[[Setup], list[str]] = lambda _setup: []

@@ -15,6 +15,6 @@ LEDGER: Final = Kind(
     shape=lambda _setup: Entries(),
     open=lambda setup, _means: LedgerTarget(setup.data_dir / "ledger"),
     past=True,
-    never_resent="the files name entries by the key of their delivery, so a second one would write them twice; move the "
-    "ledger's directory away and configure the ledger under a new name: it writes all that was ever booked",
+    never_resent="the files name entries by the key of their delivery, so a second one would write them twice; move "
+    "the ledger's directory away and configure the ledger under a new name: it writes all that was ever booked",
 )

@@ -17,6 +17,7 @@ from meter.export.gather.invoicing import Codes
 from meter.export.gather.shape import Shape
 from meter.export.http import Channel
 from meter.export.oauth import Endpoint, keeper_of
+from meter.export.targets.gaps import Needs
 from meter.export.targets.options import TERMS_DAYS, UNTAXED, names, outside, unnamed
 from meter.export.targets.quickbooks.exporter import LIMITS, TIMEOUT_S, QuickBooksTarget
 from meter.export.targets.quickbooks.rules import references_of, rules_of
@@ -48,6 +49,14 @@ OPTIONS: Final = {
     "sandbox": Option(default=False, about="Whether the company is one of Intuit's sandbox."),
 }
 _NAMES: Final = ("accounts", "parties", "items", "tax_codes", "tax_rates")
+
+
+def needs_names(setup: Setup) -> Needs:
+    """Return which names of ours the settings must give QuickBooks' ids for, by the mode."""
+    tracked = setup.options["tracking"] != "none"
+    if setup.mode != "invoices":
+        return Needs(tracked=tracked)
+    return Needs(taxes=names(setup, "tax_codes"), meters=("items", names(setup, "items")), tracked=tracked)
 
 
 def shape_of(setup: Setup) -> Shape:
@@ -119,4 +128,5 @@ QUICKBOOKS: Final = Kind(
     invoices=lambda setup: setup.mode == "invoices",
     books=True,
     faults=faults_of,
+    needs_names=needs_names,
 )

@@ -48,6 +48,7 @@ from meter.export.targets.quickbooks.replies import (
 )
 from meter.export.targets.quickbooks.rules import Reference, Rules
 from meter.export.targets.reading import listing, number_of, word_of
+from meter.model.catalog import Catalog
 from meter.model.errors import BadInput, Broken, Unavailable
 from meter.store.outbox import OutboxItem
 from meter.telemetry import log
@@ -104,6 +105,22 @@ class QuickBooksTarget:
         if gone:
             message = f"QuickBooks has no active {', '.join(gone)}; mend the options that name them"
             raise BadInput(message, code="unknown_reference")
+
+    async def mismatches(self, catalog: Catalog) -> Sequence[str]:
+        """Return which classes of sites are not there, where none is made. Raises MeterError."""
+        kind, found = self._rules.tracking, []
+        if kind is None or self._create_tracking:
+            return ()
+        for name in sorted({site.ledger_class for site in catalog.sites.values() if site.ledger_class}):
+            try:
+                await self._api.tracked(kind, name, create=False)
+            except HttpFault as error:
+                raise Unavailable(f"QuickBooks does not answer: {error}", code="target_silent") from error
+            except Ends as end:
+                if not isinstance(end.outcome, Refused):
+                    raise end.as_error() from end
+                found.append(end.outcome.reason)
+        return found
 
     async def send(self, items: Sequence[OutboxItem]) -> Sequence[Outcome]:
         """Create the items' documents, streams side by side."""

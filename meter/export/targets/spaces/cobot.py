@@ -20,7 +20,7 @@ from meter.export.payload import LineItem
 from meter.export.targets.options import names
 from meter.export.targets.reading import number_of, text_of, word_of
 from meter.export.targets.spaces.charges import Json, Listing, Post, Vendor, holding, is_ours, objects, told
-from meter.export.targets.spaces.settings import GRAINS, Rules, faults_in, lines, rules_of, settings
+from meter.export.targets.spaces.settings import GRAINS, Rules, faults_in, lines, needs_items, rules_of, settings
 from meter.export.targets.spaces.target import SpacesTarget, target_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.model.errors import BadInput
@@ -126,5 +126,6 @@ COBOT: Final = Kind(
     },
     customer="cobot",
     invoices=lambda _setup: True,
+    needs_names=needs_items,
     faults=lambda setup: faults_in(setup, "items"),
 )

@@ -19,6 +19,7 @@ from meter.export.gather.names import either
 from meter.export.http import REASON_CHARS_MAX, TIMEOUT_S, Answer, retry_after_s
 from meter.export.oauth import Endpoint, keeper_of
 from meter.export.payload import InvoiceLine, LineItem
+from meter.export.targets.gaps import Needs
 from meter.export.targets.options import UNTAXED, names
 from meter.export.targets.reading import number_of, text_of, word_of
 from meter.export.targets.spaces.charges import (
@@ -228,6 +229,13 @@ def codes_of(setup: Setup) -> Codes:
     return Codes(taxes=names(setup, "tax_codes") or None)
 
 
+def needs_names(setup: Setup) -> Needs:
+    """Return that each site needs a business; products need one for each meter, charges rates where there are any."""
+    codes = codes_of(setup)
+    meters = None if codes.items is None else ("items", codes.items)
+    return Needs(taxes=codes.taxes, meters=meters, sites=("businesses", names(setup, "businesses")))
+
+
 def faults_of(setup: Setup) -> list[str]:
     """Return what is wrong with the settings."""
     given = ("items", "businesses", "tax_codes", "financial_accounts")
@@ -272,5 +280,6 @@ NEXUDUS: Final = Kind(
     },
     customer="nexudus",
     invoices=lambda _setup: True,
+    needs_names=needs_names,
     faults=faults_of,
 )

@@ -8,7 +8,7 @@ the body, tokens of an hour). Version 2 says company, location and issueDate whe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from meter.export.http import TIMEOUT_S
 from meter.export.oauth import Endpoint, keeper_of
 from meter.export.payload import LineItem
 from meter.export.targets.books import mark_of
+from meter.export.targets.gaps import Needs
 from meter.export.targets.options import names
 from meter.export.targets.reading import number_of, text_of, word_of
 from meter.export.targets.spaces.charges import (
@@ -35,7 +36,7 @@ from meter.export.targets.spaces.charges import (
     said,
     told,
 )
-from meter.export.targets.spaces.settings import GRAINS, Rules, faults_in, lines, rules_of, settings
+from meter.export.targets.spaces.settings import GRAINS, Rules, faults_in, lines, needs_items, rules_of, settings
 from meter.export.targets.spaces.target import SpacesTarget, target_of
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.model.errors import BadInput
@@ -188,6 +189,11 @@ def open_target(
     )
 
 
+def needs_names(setup: Setup) -> Needs:
+    """Return that each site needs a location, and each meter a plan where the settings give any."""
+    return replace(needs_items(setup), sites=("locations", names(setup, "locations")))
+
+
 def faults_of(setup: Setup) -> list[str]:
     """Return what is wrong with the settings."""
     faults = faults_in(setup, "items", "locations")
@@ -226,5 +232,6 @@ OFFICERND: Final = Kind(
     },
     customer="officernd",
     invoices=lambda _setup: True,
+    needs_names=needs_names,
     faults=faults_of,
 )

@@ -10,7 +10,8 @@ from typing import Any, Final
 from meter.export.gather.invoicing import Codes
 from meter.export.gather.lines import Lines
 from meter.export.gather.spans import Grain
-from meter.export.targets.options import unnamed
+from meter.export.targets.gaps import Needs
+from meter.export.targets.options import names, unnamed
 from meter.export.targets.spec import Setup
 from meter.sources.spec import Option
 
@@ -30,6 +31,12 @@ class Rules:
     currency: str
     credits: bool
     gross: bool = False
+
+
+def needs_items(setup: Setup) -> Needs:
+    """Return that each meter needs the vendor's own name, where the settings give any."""
+    items = names(setup, "items")
+    return Needs(meters=("items", items) if items else None)
 
 
 def lines(setup: Setup, codes: Codes) -> Lines:

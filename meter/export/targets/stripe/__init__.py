@@ -39,7 +39,8 @@ from meter.export.gather.invoicing import Codes
 from meter.export.gather.lines import Lines
 from meter.export.gather.shape import Shape
 from meter.export.gather.spans import Grain
-from meter.export.targets.options import TERMS_DAYS, outside
+from meter.export.targets.gaps import Needs
+from meter.export.targets.options import TERMS_DAYS, names, outside
 from meter.export.targets.spec import Kind, Setup
 from meter.export.targets.stripe.exporter import StripeTarget
 from meter.sources.spec import Option
@@ -47,14 +48,16 @@ from meter.sources.spec import Option
 _GRAINS: Final[tuple[Grain, ...]] = ("day", "charge", "hour", "period")
 
 
+def _needs_names(setup: Setup) -> Needs:
+    return Needs(taxes=names(setup, "tax_codes") if setup.options["tax"] == "rates" else None)
+
+
 def _shape(setup: Setup) -> Shape:
-    options = setup.options
-    taxes = {name: str(code) for name, code in options["tax_codes"].items()}
     return Lines(
         target=setup.name,
         customers=setup.customers,
         grain=setup.grain or "day",
-        codes=Codes(taxes=taxes if options["tax"] == "rates" else None),
+        codes=Codes(taxes=_needs_names(setup).taxes),
         replaces=True,
         notices=True,
     )
@@ -80,6 +83,7 @@ STRIPE: Final = Kind(
     customer="stripe",
     invoices=lambda _setup: True,
     faults=_faults,
+    needs_names=_needs_names,
     options={
         "invoices": Option(
             default="draft",

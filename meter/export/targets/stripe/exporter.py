@@ -10,6 +10,7 @@ from meter.export.contract import Absent, Delivered, Figures, Finding, Held, Lim
 from meter.export.http import Ends
 from meter.export.payload import LineItem, PeriodClosed, thawed
 from meter.export.streams import ask_each, one_by_one
+from meter.export.targets.options import names
 from meter.export.targets.spec import Setup
 from meter.export.targets.stripe.api import Api, NotTaken
 from meter.export.targets.stripe.drafts import Drafts
@@ -17,6 +18,8 @@ from meter.export.targets.stripe.rates import Rates
 from meter.export.targets.stripe.reconciling import figures_of, holdings
 from meter.export.targets.stripe.sender import LineSender
 from meter.export.targets.stripe.wanted import COMPLETE
+from meter.model.catalog import Catalog
+from meter.model.errors import BadInput
 from meter.store.outbox import OutboxItem
 
 # Four fifths of the 25 requests a second that one endpoint takes, live or test; almost all of ours are one endpoint's.
@@ -62,6 +65,22 @@ class StripeTarget:
                 await self._rates.find(str(code))
         except Ends as end:
             raise end.as_error() from end
+
+    async def mismatches(self, catalog: Catalog) -> Sequence[str]:
+        """Return which tax rates are others than the catalog's taxes. Raises MeterError."""
+        if not self._rates.used:
+            return ()
+        found = []
+        for name, code in names(self._setup, "tax_codes").items():
+            tax = catalog.taxes.get(name)
+            try:
+                if tax is not None:
+                    await self._rates.same(code, name=name, fraction=tax.rate, inclusive=tax.inclusive)
+            except BadInput as error:
+                found.append(error.detail)
+            except Ends as end:
+                raise end.as_error() from end
+        return found
 
     async def send(self, items: Sequence[OutboxItem]) -> Sequence[Outcome]:
         """Send items, streams side by side."""

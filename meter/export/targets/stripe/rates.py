@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 from meter.export.payload import InvoiceLine
 from meter.export.targets.stripe.amounts import Rate, rate_of
 from meter.export.targets.stripe.api import Api
 from meter.model.errors import BadInput
+from meter.model.money import ZERO
 
 _REMEDY: Final = "name the right one in options.tax_codes, or set options.tax to lines; then retry the delivery"
 
@@ -26,11 +28,15 @@ class Rates:
         tax = line.tax
         if not self.used or tax is None or tax.code is None:
             return None
-        rate = await self.find(tax.code)
-        if rate.fraction != (tax.rate or 0) or rate.inclusive != tax.inclusive:
-            ours = f"{(tax.rate or 0) * 100:f} %, {_inside(inclusive=tax.inclusive)}"
+        return await self.same(tax.code, name=tax.name, fraction=tax.rate or ZERO, inclusive=tax.inclusive)
+
+    async def same(self, code: str, *, name: str, fraction: Decimal, inclusive: bool) -> Rate:
+        """Return the rate where it is the tax. Raises BadInput (`bad_tax`) naming both where it is another; Ends."""
+        rate = await self.find(code)
+        if rate.fraction != fraction or rate.inclusive != inclusive:
+            ours = f"{fraction * 100:f} %, {_inside(inclusive=inclusive)}"
             theirs = f"{rate.fraction * 100:f} %, {_inside(inclusive=rate.inclusive)}"
-            raise BadInput(f"{tax.name} is {ours} and {tax.code} at Stripe {theirs}; {_REMEDY}", code="bad_tax")
+            raise BadInput(f"{name} is {ours} and {code} at Stripe {theirs}; {_REMEDY}", code="bad_tax")
         return rate
 
     async def find(self, code: str) -> Rate:

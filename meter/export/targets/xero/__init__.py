@@ -18,6 +18,7 @@ from meter.export.gather.invoicing import Codes
 from meter.export.gather.shape import Shape
 from meter.export.http import TIMEOUT_S, Channel
 from meter.export.oauth import Endpoint, keeper_of
+from meter.export.targets.gaps import Needs
 from meter.export.targets.options import TERMS_DAYS, names, outside
 from meter.export.targets.spec import Kind, Means, Setup
 from meter.export.targets.xero.api import Api
@@ -31,6 +32,15 @@ TOKENS_PATH: Final = "/connect/token"
 REFRESH_LASTS_S: Final = 60 * 86_400.0
 REMEDY: Final = "sign in again with the app and the scope offline_access (docs/targets/xero.md)"
 _CODES: Final = ("accounts", "sales", "items", "tax_codes")
+
+
+def _needs_names(setup: Setup) -> Needs:
+    tracked = bool(setup.options["tracking"])
+    if setup.mode != "invoices":
+        return Needs(tracked=tracked)
+    items = names(setup, "items")
+    meters = ("items", items) if items else ("sales", names(setup, "sales"))
+    return Needs(taxes=names(setup, "tax_codes"), meters=meters, tracked=tracked)
 
 
 def _shape(setup: Setup) -> Shape:
@@ -112,6 +122,7 @@ XERO: Final = Kind(
     invoices=lambda setup: setup.mode == "invoices",
     books=True,
     faults=_faults,
+    needs_names=_needs_names,
     options={
         "accounts": Option(
             default={},

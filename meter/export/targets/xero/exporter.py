@@ -48,6 +48,7 @@ from meter.export.targets.xero.documents import (
 from meter.export.targets.xero.replies import Json, held_of, is_taken, made, where_days
 from meter.export.targets.xero.rules import Rules
 from meter.export.targets.xero.tracking import Tracking
+from meter.model.catalog import Catalog
 from meter.model.errors import BadInput, Unavailable
 from meter.store.outbox import OutboxItem
 
@@ -66,6 +67,7 @@ class XeroTarget:
         self._api = api
         self._mode = mode
         self._rules = rules
+        self._create_tracking = create_tracking
         self._tracking = Tracking(api, rules.tracking, creates=create_tracking)
         self._allocations = Allocations(api, allocates=rules.status == "approved")
         self._currency: str | None = None
@@ -183,6 +185,21 @@ class XeroTarget:
         )
         found = objects_of(await self._api.read(f"/{entity}", **asked), entity, required=True)
         return next((one for one in found if one.get(number) == content.number), None)
+
+    async def mismatches(self, catalog: Catalog) -> Sequence[str]:
+        """Return which options of the tracking category are not there, where none is made. Raises MeterError."""
+        wanted = frozenset(site.ledger_class for site in catalog.sites.values() if site.ledger_class)
+        if not self._rules.tracking or self._create_tracking or not wanted:
+            return ()
+        try:
+            await self._tracking.have(wanted)
+        except Fault as error:
+            raise Unavailable(f"Xero does not answer: {error}", code="target_silent") from error
+        except Ends as end:
+            if not isinstance(end.outcome, Refused):
+                raise end.as_error() from end
+            return [end.outcome.reason]
+        return ()
 
     async def check(self) -> None:
         """Return where the tenant answers. Raises MeterError."""
