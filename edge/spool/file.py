@@ -111,6 +111,11 @@ class Spool:
         return self._writer.state.waiting_boots()
 
     @property
+    def proven(self) -> bool:
+        """Return whether the gateway has acknowledged something to this process; until then not all is sent."""
+        return self._writer.state.proven
+
+    @property
     def is_held_back(self) -> bool:
         """Return whether `allow_first` would let more be sent."""
         state = self._writer.state

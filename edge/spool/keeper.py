@@ -125,6 +125,11 @@ class Keeper:
         return self._spool.waiting_boots
 
     @property
+    def proven(self) -> bool:
+        """Return whether the gateway has acknowledged something to this process; until then not all is sent."""
+        return self._spool.proven
+
+    @property
     def failure(self) -> SpoolFailed | None:
         """Return why nothing is taken any more."""
         return self._failure

@@ -228,7 +228,7 @@ class Transaction:
             events, size = sum(run.length for run in fresh), sum(bytes_of(self._connection, run) for run in fresh)
             self._change(events=-events, size=-size, kept_events=events, kept_size=size)
             self._respan(spans)
-            if not self.state.proven:
+            if not self.state.proven and acknowledgement.boot == self.state.boot:
                 self._remember(mark=self.state.mark, proven=True)
         return sum(run.length for run in fresh)
 

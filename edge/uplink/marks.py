@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from edge.uplink.clocks import Correction
+from meter.model.doubt import TIME_FLAG
+from meter.model.instant import instant_text
+from meter.model.wire import EDGE_TIME
 
 # A message holds so much: an event may have 256 KiB, brokers are set to take 2 MiB.
 MESSAGE_EVENTS_MAX: Final = 100
@@ -16,14 +20,36 @@ MESSAGE_BYTES_MAX: Final = 512 * 1024
 NO_CORRECTION: Final = Correction()
 
 
-def marked(body: bytes, *, edge: str, boot: int, sequence: int, correction: Correction = NO_CORRECTION) -> bytes:
-    """Return the envelope `body`, a JSON object without these attributes, with the marks of the agent."""
+class _Envelope(msgspec.Struct):
+    time: str | None = None
+    timeflag: str | None = None
+
+
+_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+
+
+def marked(
+    body: bytes,
+    *,
+    edge: str,
+    boot: int,
+    sequence: int,
+    heard: datetime | None = None,
+    correction: Correction = NO_CORRECTION,
+) -> bytes:
+    """Return the envelope `body`, a JSON object without these attributes, with the marks of the agent.
+
+    `heard`: the agent's clock vouches for the event's time, and said this when it came.
+    """
     marks: dict[str, str | int] = {"edge": edge, "boot": boot, "sequence": sequence}
-    if correction.offset_ms is not None:
-        marks["edgeoffsetms"] = correction.offset_ms
-    # A source that said why its time is doubtful has said enough; twice the same name would be no JSON of ours.
-    if correction.flag is not None and b'"timeflag"' not in body:
-        marks["timeflag"] = correction.flag
+    if heard is not None:
+        said = _ENVELOPE.decode(body)
+        if said.time is None:
+            marks[EDGE_TIME] = instant_text(heard)
+        if correction.offset_ms is not None:
+            marks["edgeoffsetms"] = correction.offset_ms
+        if correction.flag is not None and said.timeflag is None:
+            marks[TIME_FLAG] = correction.flag
     return body.rstrip()[:-1] + b"," + msgspec.json.encode(marks)[1:]
 
 

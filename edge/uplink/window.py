@@ -5,7 +5,8 @@
     in flight: messages of both, each until the gateway has acknowledged every sequence in it
 
 An acknowledgement of the broker's counts nothing here: the spool has its events until the gateway says that they are
-committed. Times are seconds of a clock that never goes back.
+committed. Places sort as their events were stored, whatever boots they are of. Times are seconds of a clock that never
+goes back.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from edge.spool.records import Place
+
 Lane: TypeAlias = Literal["fresh", "backlog"]
 
 # Twenty messages of a hundred events: two seconds of the most that a gateway takes, and far below a broker's queue.
 MESSAGES_MAX: Final = 20
 # Kept for what is fresh while a backlog drains: a door's event does not wait behind a week of them.
 FRESH_MESSAGES: Final = 5
+NOWHERE: Final = Place(0, 0)
 # A commit takes milliseconds; what has not come back after this was lost on the way, or the gateway is away.
 RESEND_FIRST_S: Final = 10.0
 RESEND_MAX_S: Final = 300.0
@@ -27,10 +31,10 @@ RESEND_MAX_S: Final = 300.0
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Message:
-    """Events that were sent together. `left` are the sequences not yet acknowledged; `tries` counts the sendings."""
+    """Events that were sent together. `left` are the places not yet acknowledged; `tries` counts the sendings."""
 
     lane: Lane
-    left: set[int]
+    left: set[Place]
     due_s: float
     tries: int = 1
 
@@ -43,14 +47,14 @@ class Window:
         self._messages_max = messages_max
         self._fresh_messages = fresh_messages
         self._messages: list[Message] = []
-        self._message_of: dict[int, Message] = {}
+        self._message_of: dict[Place, Message] = {}
         self._connected = False
         # Both ends of the backlog: what was sent of it, and where what is fresh begins.
-        self._sent = 0
-        self._boundary = 0
+        self._sent = NOWHERE
+        self._boundary = NOWHERE
         # What is fresh: what was sent of it, and the last that there is.
-        self._fresh = 0
-        self._last = 0
+        self._fresh = NOWHERE
+        self._last = NOWHERE
 
     @property
     def messages(self) -> int:
@@ -62,11 +66,11 @@ class Window:
         """Tell whether everything that there is was sent on this connection."""
         return self._sent >= self._boundary and self._fresh >= self._last
 
-    def connected(self, last: int) -> None:
+    def connected(self, last: Place) -> None:
         """Start over: what was in flight may have been lost, and everything up to `last` is backlog."""
         self.disconnected()
         self._connected = True
-        self._sent = 0
+        self._sent = NOWHERE
         self._boundary = self._fresh = self._last = last
 
     def disconnected(self) -> None:
@@ -75,7 +79,7 @@ class Window:
         self._messages.clear()
         self._message_of.clear()
 
-    def committed(self, last: int) -> None:
+    def committed(self, last: Place) -> None:
         """Take note that the spool holds events up to `last`."""
         self._last = max(self._last, last)
 
@@ -90,38 +94,39 @@ class Window:
             return "backlog"
         return None
 
-    def span(self, lane: Lane) -> tuple[int, int]:
-        """Return between which sequences the lane goes on: after the first, up to the second."""
+    def span(self, lane: Lane) -> tuple[Place, Place]:
+        """Return between which places the lane goes on: after the first, up to the second."""
         return (self._fresh, self._last) if lane == "fresh" else (self._sent, self._boundary)
 
-    def sent(self, lane: Lane, sequences: Sequence[int], *, at_s: float) -> Message | None:
+    def sent(self, lane: Lane, places: Sequence[Place], *, at_s: float) -> Message | None:
         """Take note of a message with these events, ascending, of the lane's span; None where there were none left."""
-        if not sequences:
+        if not places:
             self._pass(lane, self.span(lane)[1])
             return None
-        message = Message(lane=lane, left=set(sequences), due_s=at_s + RESEND_FIRST_S)
+        message = Message(lane=lane, left=set(places), due_s=at_s + RESEND_FIRST_S)
         self._messages.append(message)
-        self._message_of.update(dict.fromkeys(sequences, message))
-        self._pass(lane, sequences[-1])
+        self._message_of.update(dict.fromkeys(places, message))
+        self._pass(lane, places[-1])
         return message
 
-    def _pass(self, lane: Lane, sequence: int) -> None:
+    def _pass(self, lane: Lane, place: Place) -> None:
         if lane == "fresh":
-            self._fresh = sequence
+            self._fresh = place
         else:
-            self._sent = sequence
+            self._sent = place
 
-    def acknowledged(self, up_to: int, also: Collection[int]) -> None:
-        """Let go what the gateway has committed: every sequence up to `up_to`, and those in `also`."""
-        self._release(sequence for sequence in list(self._message_of) if sequence <= up_to)
-        self._release(also)
+    def acknowledged(self, boot: int, up_to: int, also: Collection[int]) -> None:
+        """Let go what the gateway has committed of a boot: every sequence up to `up_to`, and those in `also`."""
+        self.forget([place for place in self._message_of if place.boot == boot and place.sequence <= up_to])
+        self.forget(Place(boot, sequence) for sequence in also)
 
-    def _release(self, sequences: Iterable[int]) -> None:
-        for sequence in sequences:
-            message = self._message_of.pop(sequence, None)
+    def forget(self, places: Iterable[Place]) -> None:
+        """Wait no longer for these: they are committed, or the spool has them no more under these numbers."""
+        for place in places:
+            message = self._message_of.pop(place, None)
             if message is None:
                 continue
-            message.left.discard(sequence)
+            message.left.discard(place)
             if not message.left:
                 self._messages.remove(message)
 

@@ -47,6 +47,9 @@ _CORE: Final = frozenset(
 # The extension of an event without `time` whose sender had been trying for so long: milliseconds. As the receipt time
 # is, it is settled at the first receipt and no part of the content: a retransmission changes it.
 DELAY: Final = "delayms"
+# When an agent on site heard of an event without `time`, by its own clock, whose error `edgeoffsetms` tells: it stands
+# in for the receipt time and, as that is, it is no part of the content (decision 0015).
+EDGE_TIME: Final = "edgetime"
 
 # What makes a body unreadable as a whole, rather than an event wrong.
 UNREADABLE: Final = frozenset(("not_json", "not_an_event", "body_too_large"))
@@ -312,11 +315,23 @@ def _corrected(sent: datetime | None, offset_ms: int | None) -> datetime | None:
 
 
 def stand_in(event: WireEvent, received_at: datetime) -> datetime:
-    """Return the time of an event that has none: that of its receipt, less its sender's delay."""
-    delay_ms = (event.attributes or {}).get(DELAY)
+    """Return the time of an event that has none: that of its receipt, here or by an agent, less its sender's delay."""
+    attributes = event.attributes or {}
+    heard_at = _heard_at(event, attributes.get(EDGE_TIME)) or received_at
+    delay_ms = attributes.get(DELAY)
     if type(delay_ms) is not int or not 0 <= delay_ms <= _OFFSET_MS_MAX:
-        return received_at
-    return received_at - timedelta(milliseconds=delay_ms)
+        return heard_at
+    return heard_at - timedelta(milliseconds=delay_ms)
+
+
+def _heard_at(event: WireEvent, told: Json) -> datetime | None:
+    """Return when the agent that carried the event heard of it; None where none says so in a way that can be meant."""
+    if event.edge is None or type(told) is not str:
+        return None
+    try:
+        return _corrected(parse_instant(told), event.offset_ms)
+    except BadInput:
+        return None
 
 
 def _others(envelope: Mapping[str, Json]) -> Mapping[str, Json] | None:

@@ -8,24 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.uplink.clocks import OFFSET_MS_MIN, Correction, Fix, Stamp, better, correction, measured
+from edge.clock import Reading
+from edge.spool.records import Measurement
+from edge.uplink.clocks import OFFSET_MS_MIN, Correction, better, correction, error_ms_at, measured, true_at
 
 TRUE = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 SECOND_NS = 1_000_000_000
 BOOT = "b0"
 
 
-def stamp(wall: datetime, at_s: float, *, boot: str = BOOT, ntp: bool | None = False) -> Stamp:
-    return Stamp(wall=wall, machine_boot=boot, boottime_ns=int(at_s * SECOND_NS), ntp=ntp)
+def stamp(wall: datetime, at_s: float, *, boot: str = BOOT, ntp: bool | None = False) -> Reading:
+    return Reading(wall=wall, machine_boot=boot, boottime_ns=int(at_s * SECOND_NS), synchronised=ntp)
 
 
-def fix(at_s: float, *, boot: str = BOOT, uncertainty_ms: int = 5) -> Fix:
+def fix(at_s: float, *, boot: str = BOOT, error_ms: int = 5) -> Measurement:
     """What is true at `at_s` seconds after a boot at TRUE."""
-    return Fix(
+    return Measurement(
         machine_boot=boot,
         boottime_ns=int(at_s * SECOND_NS),
         true=TRUE + timedelta(seconds=at_s),
-        uncertainty_ms=uncertainty_ms,
+        error_ms=error_ms,
+        ntp=False,
     )
 
 
@@ -41,12 +44,12 @@ def test_three_hours_wrong_until_ntp_steps_in() -> None:
 @given(wrong_ms=st.integers(-(10**12), 10**12), at_ms=st.integers(0, 10**9), measured_ms=st.integers(0, 10**9))
 def test_the_corrected_time_is_the_true_one(wrong_ms: int, at_ms: int, measured_ms: int) -> None:
     true = TRUE + timedelta(milliseconds=at_ms)
-    known = fix(measured_ms / 1000, uncertainty_ms=0)
-    seen = Stamp(wall=true + timedelta(milliseconds=wrong_ms), machine_boot=BOOT, boottime_ns=at_ms * 1_000_000)
+    known = fix(measured_ms / 1000, error_ms=0)
+    seen = stamp(true + timedelta(milliseconds=wrong_ms), at_ms / 1000)
     found = correction(seen, known, running=BOOT)
     assert found is not None
     corrected = seen.wall - timedelta(milliseconds=found.offset_ms or 0)
-    unsure = timedelta(milliseconds=max(OFFSET_MS_MIN, known.uncertainty_ms_at(seen.boottime_ns)))
+    unsure = timedelta(milliseconds=max(OFFSET_MS_MIN, error_ms_at(known, seen.boottime_ns)))
     assert abs(corrected - true) <= (unsure if found.offset_ms is None else timedelta(milliseconds=1))
 
 
@@ -68,8 +71,8 @@ def test_a_measurement_is_right_within_what_it_says(out_ms: int, there_ms: int, 
         BOOT, asked_ns=asked, heard_ns=heard, received=received, sent=received + timedelta(milliseconds=there_ms)
     )
     assert found is not None
-    error = abs(found.at(asked) - (TRUE + timedelta(seconds=7)))
-    assert error <= timedelta(milliseconds=found.uncertainty_ms)
+    error = abs(true_at(found, asked) - (TRUE + timedelta(seconds=7)))
+    assert error <= timedelta(milliseconds=found.error_ms)
 
 
 def test_times_that_cannot_be_meant_are_no_measurement() -> None:
@@ -78,10 +81,10 @@ def test_times_that_cannot_be_meant_are_no_measurement() -> None:
 
 
 def test_a_worse_measurement_replaces_a_good_one_only_when_that_has_aged() -> None:
-    good = fix(0, uncertainty_ms=5)
-    assert better(good, fix(60, uncertainty_ms=400)) is good
-    later = fix(86_400, uncertainty_ms=400)
+    good = fix(0, error_ms=5)
+    assert better(good, fix(60, error_ms=400)) is good
+    later = fix(86_400, error_ms=400)
     assert better(good, later) is later
-    other = fix(1, boot="b1", uncertainty_ms=900)
+    other = fix(1, boot="b1", error_ms=900)
     assert better(good, other) is other
     assert better(None, good) is good

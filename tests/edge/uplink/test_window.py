@@ -9,9 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from edge.spool.records import Place
 from edge.uplink.window import FRESH_MESSAGES, MESSAGES_MAX, RESEND_FIRST_S, RESEND_MAX_S, Message, Window
 
 EVENTS_MAX: Final = 5
+BOOT: Final = 7
 
 
 @dataclass(slots=True)
@@ -21,16 +23,26 @@ class Spool:
     last: int = 0
     acknowledged: set[int] = field(default_factory=set)
 
-    def unsent(self, after: int, up_to: int) -> list[int]:
-        waiting = (number for number in range(after + 1, up_to + 1) if number not in self.acknowledged)
-        return [number for number, _ in zip(waiting, range(EVENTS_MAX), strict=False)]
+    @property
+    def place(self) -> Place:
+        return Place(BOOT, self.last)
+
+    def unsent(self, after: Place, up_to: Place) -> list[Place]:
+        waiting = (
+            number for number in range(after.sequence + 1, up_to.sequence + 1) if number not in self.acknowledged
+        )
+        return [Place(BOOT, number) for number, _ in zip(waiting, range(EVENTS_MAX), strict=False)]
+
+
+def numbers(message: Message | None) -> set[int]:
+    """The sequences that a message waits for."""
+    return set() if message is None else {place.sequence for place in message.left}
 
 
 def send(window: Window, spool: Spool, at_s: float = 0.0) -> Message | None:
     """Send the next message, passing over spans that are acknowledged already."""
     while (lane := window.wants()) is not None:
-        sequences = spool.unsent(*window.span(lane))
-        message = window.sent(lane, sequences, at_s=at_s)
+        message = window.sent(lane, spool.unsent(*window.span(lane)), at_s=at_s)
         if message is not None:
             return message
     return None
@@ -50,11 +62,11 @@ class Sending(RuleBasedStateMachine):
     @rule(count=st.integers(1, 12))
     def hear(self, count: int) -> None:
         self.spool.last += count
-        self.window.committed(self.spool.last)
+        self.window.committed(self.spool.place)
 
     @rule()
     def connect(self) -> None:
-        self.window.connected(self.spool.last)
+        self.window.connected(self.spool.place)
         self.connected = True
 
     @rule()
@@ -67,7 +79,7 @@ class Sending(RuleBasedStateMachine):
         message = send(self.window, self.spool, self.at_s)
         assert message is None or self.connected
         if message is not None and not lost:
-            self.there |= message.left
+            self.there |= numbers(message)
 
     @precondition(lambda self: self.there)
     @rule(data=st.data())
@@ -82,13 +94,13 @@ class Sending(RuleBasedStateMachine):
             up_to += 1
         if told:  # an acknowledgement may be lost
             self.spool.acknowledged |= self.stored
-            self.window.acknowledged(up_to, [number for number in self.stored if number > up_to])
+            self.window.acknowledged(BOOT, up_to, [number for number in self.stored if number > up_to])
 
     @rule(wait_s=st.floats(0, 600))
     def resend(self, wait_s: float) -> None:
         self.at_s += wait_s
         for message in self.window.overdue(self.at_s):
-            self.there |= message.left
+            self.there |= numbers(message)
             self.window.again(message, at_s=self.at_s)
             assert self.at_s + RESEND_FIRST_S <= message.due_s <= self.at_s + RESEND_MAX_S
 
@@ -98,12 +110,12 @@ class Sending(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Once everything works, everything arrives and nothing stays in flight."""
-        self.window.connected(self.spool.last)
+        self.window.connected(self.spool.place)
         for _ in range(self.spool.last + 2):
             while (message := send(self.window, self.spool, self.at_s)) is not None:
-                self.stored |= message.left
+                self.stored |= numbers(message)
             self.spool.acknowledged |= self.stored
-            self.window.acknowledged(0, sorted(self.stored))
+            self.window.acknowledged(BOOT, 0, sorted(self.stored))
         assert self.stored >= set(range(1, self.spool.last + 1))
         assert self.window.messages == 0
         assert self.window.drained
@@ -115,48 +127,66 @@ TestSending.settings = settings(max_examples=60, stateful_step_count=40, deadlin
 
 def test_what_is_fresh_overtakes_a_backlog() -> None:
     spool, window = Spool(last=1_000), Window()
-    window.connected(spool.last)
+    window.connected(spool.place)
     while send(window, spool):
         pass
     assert window.messages == MESSAGES_MAX - FRESH_MESSAGES  # the rest is kept for what is fresh
     spool.last += 1
-    window.committed(spool.last)
+    window.committed(spool.place)
     message = send(window, spool)
-    assert message is not None
-    assert message.left == {1_001}
+    assert numbers(message) == {1_001}
 
 
 def test_a_backlog_alone_does_not_wait_for_what_is_fresh() -> None:
     spool, window = Spool(last=EVENTS_MAX * MESSAGES_MAX), Window()
-    window.connected(spool.last)
+    window.connected(spool.place)
     sent = 0
     while not window.drained:
         message = send(window, spool)
         if message is None:
             raise AssertionError
         sent += len(message.left)
-        spool.acknowledged |= message.left
-        window.acknowledged(0, list(message.left))
+        spool.acknowledged |= numbers(message)
+        window.acknowledged(BOOT, 0, numbers(message))
     assert sent == spool.last
 
 
 def test_an_acknowledged_event_of_a_message_is_not_sent_again() -> None:
     spool, window = Spool(last=3), Window()
-    window.connected(spool.last)
+    window.connected(spool.place)
     message = send(window, spool)
-    window.acknowledged(1, [3])
+    window.acknowledged(BOOT, 1, [3])
     assert message is not None
-    assert [one.left for one in window.overdue(RESEND_FIRST_S)] == [{2}]
+    assert [numbers(one) for one in window.overdue(RESEND_FIRST_S)] == [{2}]
     assert window.next_due_s() == RESEND_FIRST_S
     assert not window.overdue(RESEND_FIRST_S - 0.1)
 
 
 def test_a_new_connection_sends_again_what_was_in_flight() -> None:
     spool, window = Spool(last=2), Window()
-    window.connected(spool.last)
+    window.connected(spool.place)
     assert send(window, spool) is not None
-    window.connected(spool.last)
+    window.connected(spool.place)
     assert window.messages == 0
     message = send(window, spool)
+    assert numbers(message) == {1, 2}
+
+
+def test_another_boot_s_acknowledgement_lets_nothing_go() -> None:
+    spool, window = Spool(last=2), Window()
+    window.connected(spool.place)
+    message = send(window, spool)
+    window.acknowledged(BOOT - 1, 2, [1, 2])
+    assert numbers(message) == {1, 2}
+
+
+def test_what_the_spool_has_numbered_anew_is_fresh_again() -> None:
+    spool, window = Spool(last=2), Window()
+    window.connected(spool.place)
+    message = send(window, spool)
     assert message is not None
-    assert message.left == {1, 2}
+    window.forget(list(message.left))
+    window.committed(Place(BOOT + 1, 2))
+    assert window.messages == 0
+    assert window.wants() == "fresh"
+    assert window.span("fresh") == (Place(BOOT, 2), Place(BOOT + 1, 2))

@@ -1,0 +1,182 @@
+"""HTTP to the gateway, where MQTT is barred: the results of a call are its acknowledgement (contract, Edge)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from edge.spool.records import Place
+from edge.uplink.mqtt import Told
+from edge.uplink.timekeeper import Timekeeper
+from meter.log import log
+from meter.model.errors import Unavailable
+
+_BATCH: Final = "application/cloudevents-batch+json"
+# A commit takes milliseconds; a gateway without its database answers 503 after fifteen seconds.
+_TIMEOUT_S: Final = 30.0
+_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+# More at once would only wait for the same commits; one is left for what is fresh while three carry a backlog.
+CALLS_MAX: Final = 4
+
+
+class _Result(msgspec.Struct, frozen=True):
+    """What became of one event: whatever its status, it is committed, unless it found no room among the marks."""
+
+    status: str
+    unmarked: bool = False
+
+
+class _Results(msgspec.Struct, frozen=True):
+    results: list[_Result]
+
+
+class _Time(msgspec.Struct, frozen=True):
+    time: datetime
+
+
+_RESULTS: Final = msgspec.json.Decoder(_Results)
+_TIME: Final = msgspec.json.Decoder(_Time)
+
+
+class HttpUplink:
+    """One client for all calls. Close it with `close`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None,
+        tls: ssl.SSLContext | None,
+        acknowledged: Callable[[Told], None],
+        timekeeper: Timekeeper,
+    ) -> None:
+        """Call nothing yet. Make it inside a running loop."""
+        self._url = url.rstrip("/")
+        self._acknowledged = acknowledged
+        self._timekeeper = timekeeper
+        self._tls: ssl.SSLContext | bool = True if tls is None else tls
+        self._client = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
+            headers={} if key is None else {"Authorization": f"Bearer {key}"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.close()
+
+    async def connect(self) -> HttpChannel:
+        """Return a channel, once the gateway has answered. Raises Unavailable."""
+        await self.ask_time()
+        return HttpChannel(self)
+
+    async def ask_time(self) -> None:
+        """Ask what time it is. Raises Unavailable."""
+        mark = self._timekeeper.ask()
+        answer = await self._call("GET", "/v1/clock")
+        try:
+            told = _TIME.decode(answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise self._odd("/v1/clock", error) from error
+        await self._timekeeper.answered(mark, received=told.time)
+
+    async def post(self, body: bytes, places: Sequence[Place]) -> None:
+        """Post a batch and take its results. Raises Unavailable; it may have been committed all the same."""
+        answer = await self._call("POST", "/v1/events", body)
+        try:
+            results = _RESULTS.decode(answer).results
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise self._odd("/v1/events", error) from error
+        if len(results) != len(places):
+            message = f"{self._url} answered {len(results)} results to {len(places)} events; is it a gateway?"
+            raise Unavailable(message, code="gateway_unavailable")
+        for boot in {place.boot for place in places}:
+            settled = [
+                place.sequence
+                for place, result in zip(places, results, strict=True)
+                if place.boot == boot and not result.unmarked
+            ]
+            self._acknowledged(Told(boot=boot, up_to=0, also=settled))
+
+    async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        headers = {} if body is None else {"Content-Type": _BATCH}
+        try:
+            async with self._client.request(
+                method, self._url + path, data=body, headers=headers, allow_redirects=False, ssl=self._tls
+            ) as response:
+                answer = await response.content.read(_ANSWER_BYTES_MAX)
+                while more := await response.content.read(_ANSWER_BYTES_MAX):
+                    answer += more
+                    if len(answer) > _ANSWER_BYTES_MAX:
+                        break
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            message = f"the gateway {self._url} does not answer: {str(error) or type(error).__name__}"
+            raise Unavailable(message, code="gateway_unavailable") from error
+        if status != 200:
+            said = answer[:200].decode("utf-8", "replace").replace("\n", " ")
+            remedy = "; check METER_EDGE_GATEWAY__API_KEY" if status in {401, 403} else ""
+            raise Unavailable(f"the gateway answered {status} to {path}: {said}{remedy}", code="gateway_unavailable")
+        return answer
+
+    def _odd(self, path: str, error: Exception) -> Unavailable:
+        message = f"{self._url}{path} did not answer as a gateway does ({error}); check METER_EDGE_GATEWAY__HTTP_URL"
+        return Unavailable(message, code="gateway_unavailable")
+
+
+class HttpChannel:
+    """Calls as one connection: it ends with the first that fails, and the pause is the caller's."""
+
+    def __init__(self, uplink: HttpUplink) -> None:
+        """Call through `uplink`."""
+        self._uplink = uplink
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(CALLS_MAX)
+
+    async def send(self, body: bytes, places: Sequence[Place]) -> None:
+        """Post a message, beside others. Raises Unavailable once one has failed."""
+        await self._room.acquire()
+        if self._ended.done():
+            self._room.release()
+            raise Unavailable(self._ended.result(), code="gateway_unavailable")
+        call = asyncio.create_task(self._post(body, places))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    async def _post(self, body: bytes, places: Sequence[Place]) -> None:
+        try:
+            await self._uplink.post(body, places)
+        except Unavailable as error:
+            self._end(error.detail)
+        except Exception as error:  # noqa: BLE001 -- a call that dies silently would leave its events in flight for ever
+            log.exception("uplink_failed")
+            self._end(f"fault: {error}")
+        finally:
+            self._room.release()
+
+    def _end(self, reason: str) -> None:
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+    async def ask_time(self) -> None:
+        """Do nothing: the connection began with that."""
+
+    async def ended(self) -> str:
+        """Wait until a call failed and return why."""
+        return await asyncio.shield(self._ended)
+
+    async def close(self) -> None:
+        """Give up the calls that run."""
+        self._end("closed here")
+        for call in list(self._calls):
+            call.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._calls, return_exceptions=True)

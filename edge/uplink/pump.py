@@ -1,0 +1,183 @@
+"""From the spool to the gateway over one connection after the other, and the gateway's word back (decision 0015).
+
+spool ─▶ window says what ─▶ marked, together ─▶ channel ─▶ gateway
+  ▲                                                             │ committed
+  └──────────── let go ◀── acknowledgement ◀── channel ◀────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Final, Protocol
+
+from edge.clock import monotonic_s
+from edge.spool.keeper import Keeper
+from edge.spool.records import Place, Stored
+from edge.uplink.clocks import UNSYNCHRONISED, Correction
+from edge.uplink.marks import MESSAGE_BYTES_MAX, MESSAGE_EVENTS_MAX, NO_CORRECTION, marked, together
+from edge.uplink.timekeeper import Timekeeper
+from edge.uplink.window import NOWHERE, Message, Window
+from meter.log import log
+from meter.model.errors import Unavailable
+
+# A gateway that never says what time it is (it is older than this) gets the events all the same, flagged.
+_TIME_WAIT_S: Final = 60.0
+# Nothing is due: look around all the same, for what a hook may have missed.
+_IDLE_S: Final = 5.0
+_RETRY_S: Final = 1.0
+# What is sent before its boot was ever measured, because nobody says what time it is.
+UNMEASURED: Final = Correction(flag=UNSYNCHRONISED)
+
+
+class Channel(Protocol):
+    """One connection to the gateway. Raises Unavailable once it is gone."""
+
+    async def send(self, body: bytes, places: Sequence[Place]) -> None:
+        """Hand a message on; that it was handed on says nothing about the gateway."""
+
+    async def ask_time(self) -> None:
+        """Have the gateway asked what time it is; the answer comes to the timekeeper."""
+
+    async def ended(self) -> str:
+        """Wait for the connection's end and return its reason."""
+
+
+class Pump:
+    """Moves events from one spool; `serve` it with one channel at a time."""
+
+    def __init__(self, keeper: Keeper, *, edge: str, timekeeper: Timekeeper, window: Window | None = None) -> None:
+        """Send nothing yet."""
+        self._keeper = keeper
+        self._edge = edge
+        self._timekeeper = timekeeper
+        self._window = window or Window()
+        self._wake = asyncio.Event()
+        self._acknowledged: dict[int, tuple[int, set[int]]] = {}
+        self._heard = asyncio.Event()
+        keeper.on_commit.append(self._committed)
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many messages wait for the gateway's word."""
+        return self._window.messages
+
+    def acknowledged(self, boot: int, up_to: int, also: Collection[int]) -> None:
+        """Take the gateway's word that these are committed there."""
+        self._window.acknowledged(boot, up_to, also)
+        before, more = self._acknowledged.get(boot, (0, set()))
+        self._acknowledged[boot] = (max(before, up_to), more | set(also))
+        self._heard.set()
+        self._wake.set()
+
+    async def let_go(self) -> None:
+        """Tell the spool what was acknowledged, as much as came during one commit with the next. Runs for ever."""
+        while True:
+            await self._heard.wait()
+            self._heard.clear()
+            told, self._acknowledged = self._acknowledged, {}
+            for boot, (up_to, also) in told.items():
+                try:
+                    await self._keeper.acknowledge(boot, up_to, sorted(also))
+                except Unavailable as error:
+                    # They are sent again and acknowledged again: nothing is lost by not having noted it.
+                    log.warning("acknowledgement_not_kept", code=error.code, detail=error.detail)
+                    await asyncio.sleep(_RETRY_S)
+
+    async def serve(self, channel: Channel, *, greet: Callable[[], Awaitable[None]]) -> str:
+        """Send over `channel` until it ends, and return why. `greet` is called once the first message may go."""
+        self._window.connected(self._keeper.last or Place(self._keeper.boot, 0))
+        ended = asyncio.create_task(channel.ended())
+        sending = asyncio.create_task(self._send_on(channel, greet))
+        try:
+            await asyncio.wait([ended, sending], return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+            return await ended
+        finally:
+            self._window.disconnected()
+            for task in (ended, sending):
+                task.cancel()
+            await asyncio.gather(ended, sending, return_exceptions=True)
+
+    def _committed(self) -> None:
+        self._window.committed(self._keeper.last or NOWHERE)
+        self._wake.set()
+
+    async def _send_on(self, channel: Channel, greet: Callable[[], Awaitable[None]]) -> None:
+        await self._timekeeper.trust_ntp()
+        await channel.ask_time()
+        try:
+            async with asyncio.timeout(_TIME_WAIT_S):
+                await self._timekeeper.known.wait()
+        except TimeoutError:
+            log.warning("time_unknown", detail="the gateway does not say what time it is; events are sent flagged")
+        await greet()
+        while True:
+            self._wake.clear()
+            await self._fill(channel)
+            await self._again(channel)
+            due_s = self._window.next_due_s()
+            wait_s = _IDLE_S if due_s is None else min(_IDLE_S, max(0.0, due_s - monotonic_s()))
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _fill(self, channel: Channel) -> None:
+        """Send as long as there is something and room for it."""
+        while (lane := self._window.wants()) is not None:
+            found = await self._read(*self._window.span(lane))
+            if not found and not self._keeper.proven:
+                return  # the spool holds back what is newer until the gateway's first word
+            message = self._window.sent(lane, [stored.place for stored in found], at_s=monotonic_s())
+            if message is not None:
+                await self._send(channel, found)
+
+    async def _again(self, channel: Channel) -> None:
+        """Send again what was not acknowledged in time."""
+        for message in self._window.overdue(monotonic_s()):
+            found = await self._left(message)
+            self._window.forget(message.left - {stored.place for stored in found})
+            if found:
+                self._window.again(message, at_s=monotonic_s())
+                await self._send(channel, found)
+
+    async def _left(self, message: Message) -> list[Stored]:
+        found: list[Stored] = []
+        for boot in {place.boot for place in message.left}:
+            of_boot = [place.sequence for place in message.left if place.boot == boot]
+            first, last = min(of_boot), max(of_boot)
+            span = await self._keeper.unsent(
+                boot, first - 1, events_max=last - first + 1, bytes_max=2 * MESSAGE_BYTES_MAX
+            )
+            found += [stored for stored in span if stored.place in message.left]
+        return found
+
+    async def _read(self, after: Place, up_to: Place) -> list[Stored]:
+        """Return the next events between two places that wait, of one boot and for one message."""
+        for boot in sorted({*self._keeper.waiting_boots, self._keeper.boot}):
+            if not after.boot <= boot <= up_to.boot:
+                continue
+            first = after.sequence if boot == after.boot else 0
+            found = await self._keeper.unsent(boot, first, events_max=MESSAGE_EVENTS_MAX, bytes_max=MESSAGE_BYTES_MAX)
+            within = [stored for stored in found if stored.place <= up_to]
+            if within:
+                return within
+        return []
+
+    async def _send(self, channel: Channel, found: Sequence[Stored]) -> None:
+        await channel.send(together(self.envelope(stored) for stored in found), [stored.place for stored in found])
+
+    def envelope(self, stored: Stored) -> bytes:
+        """Return an event as it is sent."""
+        corrected = self._timekeeper.correction(stored.heard) if stored.stamped else NO_CORRECTION
+        return marked(
+            stored.body,
+            edge=self._edge,
+            boot=stored.place.boot,
+            sequence=stored.place.sequence,
+            heard=stored.heard.wall if stored.stamped else None,
+            correction=UNMEASURED if corrected is None else corrected,
+        )
