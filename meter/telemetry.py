@@ -121,6 +121,25 @@ class Telemetry:
         self.site_complete_until = Gauge(
             "meter_site_complete_until_seconds", "Unix time up to which a site is complete", ["site"], registry=registry
         )
+        self._edge_up = Gauge("meter_edge_up", "1 while every agent of a site is heard of", ["site"], registry=registry)
+        self._edge_spooled = Gauge(
+            "meter_edge_spooled_events", "Events that the agents of a site still hold", ["site"], registry=registry
+        )
+        self._edge_clock_offset = Gauge(
+            "meter_edge_clock_offset_seconds",
+            "The clock of a site's agents minus the true time, of the one that is furthest off",
+            ["site"],
+            registry=registry,
+        )
+        self._edge_holes = Gauge(
+            "meter_edge_holes",
+            "Ranges of events that are missing before others of the same agent",
+            ["site"],
+            registry=registry,
+        )
+        self._edge_faults = Gauge(
+            "meter_edge_faults", "Faults that the agents of a site tell of themselves", ["site"], registry=registry
+        )
         self._mqtt_connected = Gauge("meter_mqtt_connected", "1 while a session is connected", registry=registry)
         self._retained = Counter("meter_mqtt_retained", "Retained messages ignored", registry=registry)
         self._webhook_refusals = Counter(
@@ -287,6 +306,22 @@ class Telemetry:
     def authorisation_lasts(self, *, target: str, seconds: float) -> None:
         """Show how long it is until somebody has to authorise the app at a target again."""
         self._oauth_lasts.labels(target=self._bounded("target", target)).set(seconds)
+
+    @property
+    def edges(self) -> tuple[Gauge, ...]:
+        """Return the gauges of agents on site, each by site."""
+        return self._edge_up, self._edge_spooled, self._edge_clock_offset, self._edge_holes, self._edge_faults
+
+    def edges_measured(
+        self, *, site: str, up: bool, spooled: int, holes: int, faults: int, clock_offset_s: float | None
+    ) -> None:
+        """Show how the agents of a site are; `clock_offset_s` None: no clock was measured."""
+        self._edge_up.labels(site=site).set(1 if up else 0)
+        self._edge_spooled.labels(site=site).set(spooled)
+        self._edge_holes.labels(site=site).set(holes)
+        self._edge_faults.labels(site=site).set(faults)
+        if clock_offset_s is not None:
+            self._edge_clock_offset.labels(site=site).set(clock_offset_s)
 
     def mqtt_connected(self, *, connected: bool, client_id: str, reason: str = "") -> None:
         """Log and show that the MQTT session is up or down."""

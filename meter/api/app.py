@@ -108,7 +108,7 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += unread.routes(services)
         table += doubtful.routes(services)
         table += rejections.routes(services)
-        table += edges.routes(services)
+        table += edges.routes(services, facts)
         table += sources.routes(services)
         table += journal.routes(services)
         table += deliveries.routes(services)

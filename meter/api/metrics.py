@@ -71,6 +71,7 @@ def _show(services: Services, backlog: Backlog | None) -> None:
         telemetry.outbox_oldest,
         telemetry.gather_lag,
         telemetry.site_complete_until,
+        *telemetry.edges,
     ):
         gauge.clear()
     if backlog is None:
@@ -89,3 +90,13 @@ def _show(services: Services, backlog: Backlog | None) -> None:
         telemetry.gather_lag.labels(target=behind).set(max((services.clock() - oldest).total_seconds(), 0.0))
     for site, until in islice(backlog.complete_until.items(), LABEL_VALUES_MAX):
         telemetry.site_complete_until.labels(site=site).set(until.timestamp())
+    for one in backlog.edges[:LABEL_VALUES_MAX]:
+        silence_s = (services.clock() - one.heard_at).total_seconds()
+        telemetry.edges_measured(
+            site=one.site,
+            up=silence_s < services.settings.edge_offline_s,
+            spooled=one.spooled,
+            holes=one.holes,
+            faults=one.faults,
+            clock_offset_s=None if one.clock_offset_ms is None else one.clock_offset_ms / 1000,
+        )

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.store.edge_states import SiteEdges, site_edges
 from meter.store.edges import site_marks
 
 _UNRESOLVED: Final = text("SELECT count(*) FROM unresolved WHERE operator = :operator")
@@ -48,7 +49,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """Everything that waits for somebody, and up to when each site is complete.
+    """Everything that waits for somebody, up to when each site is complete, and how its agents are.
 
     `unread`: when the first charge was booked that a target has not read, for each one that lags behind.
     """
@@ -57,6 +58,7 @@ class Backlog:
     outbox: tuple[Waiting, ...]
     unread: dict[str, datetime]
     complete_until: dict[str, datetime]
+    edges: tuple[SiteEdges, ...] = ()
 
 
 async def read_backlog(conn: AsyncConnection, operator: str) -> Backlog:
@@ -70,4 +72,5 @@ async def read_backlog(conn: AsyncConnection, operator: str) -> Backlog:
     unread = {row.target: row.oldest for row in await conn.execute(_UNREAD, parameters)}
     marks = await site_marks(conn, operator)
     complete_until = {site: until for site, until in marks.items() if until is not None}
-    return Backlog(unresolved=unresolved, outbox=outbox, unread=unread, complete_until=complete_until)
+    edges = tuple(await site_edges(conn, operator))
+    return Backlog(unresolved=unresolved, outbox=outbox, unread=unread, complete_until=complete_until, edges=edges)

@@ -78,9 +78,6 @@ class SiteEdges:
     clock_offset_ms: int | None
 
 
-_HEARD: Final = """
-    (SELECT site, edge, max(last_at) AS last_at FROM edges WHERE operator = :operator GROUP BY site, edge)
-"""
 _SITES: Final = text(
     """
     WITH newest AS (
@@ -184,26 +181,30 @@ async def retire_edge(
 ) -> list[EdgeState]:
     """Note that an agent is gone for good, so that closings wait for it no longer; return its boots as they stand now.
 
-    It counts again with the first thing that is heard of it. `force`: although it was heard of within the hour.
-    Raises BadInput (`not_found`, `conflict`, `invalid`).
+    It counts again with the first thing that is heard of it. `force`: although it was heard of within the hour. Of one
+    that is retired already the first reason stands. Raises BadInput (`not_found`, `conflict`, `invalid`).
     """
     if not reason.strip():
         raise BadInput("say why the agent is gone for good: what it still held will not come", code="invalid")
     # Whoever stores something of the agent now waits, and brings it back.
-    locked = select(edges.c.last_at).where(edges.c.operator == operator, edges.c.site == site, edges.c.edge == edge)
-    heard = list((await connection.execute(locked.order_by(edges.c.boot).with_for_update())).scalars())
-    if not heard:
+    rows = select(edges.c.boot).where(edges.c.operator == operator, edges.c.site == site, edges.c.edge == edge)
+    await connection.execute(rows.order_by(edges.c.boot).with_for_update())
+    found = await list_edges(connection, operator, site=site, edge=edge)
+    if not found:
         message = f"site {site[:60]!r} has no agent {edge[:60]!r}; meter edges lists them"
         raise BadInput(message, code="not_found")
-    if not force and max(heard) + ALIVE_WITHIN > at:
+    if found[0].retired is not None:
+        return found
+    heard_at = max(state.last_at for state in found)
+    if not force and heard_at + ALIVE_WITHIN > at:
         message = (
-            f"{edge} of {site} was heard of at {instant_text(max(heard))}, within the hour; stop it first, or say "
-            "--yes (force) if it is gone for good"
+            f"{edge} of {site} was heard of at {instant_text(heard_at)}, within the hour; stop it first, or say --yes "
+            "(force) if it is gone for good"
         )
         raise BadInput(message, code="conflict")
     await connection.execute(
         insert(edge_retirements).values(
-            operator=operator, site=site, edge=edge, at=max(at, *heard), reason=reason.strip(), by=by
+            operator=operator, site=site, edge=edge, at=max(at, heard_at), reason=reason.strip(), by=by
         )
     )
     return await list_edges(connection, operator, site=site, edge=edge)

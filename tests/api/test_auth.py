@@ -46,6 +46,7 @@ EXPECTED: dict[tuple[str, str], Scope | Literal["any"] | None] = {
     ("POST", "/v1/rejections/{id}/retry"): "events:write",
     ("POST", "/v1/rejections/{id}/discard"): "events:write",
     ("GET", "/v1/edges"): "usage:read",
+    ("POST", "/v1/edges/{site}/{edge}/retire"): "admin",
     ("GET", "/v1/sources"): "usage:read",
     ("POST", "/v1/sources/{vendor}/{source}/poll"): "catalog:write",
     ("GET", "/v1/journal"): "usage:read",

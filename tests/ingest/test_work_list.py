@@ -69,26 +69,3 @@ async def test_what_is_discarded_leaves_the_list(door: Api, database: Database) 
         assert (await door.get(path)).status == 404
         assert (await door.call("POST", path + "/discard")).status == 404
         assert (await door.call("POST", path + "/retry")).status == 404
-
-
-async def test_agents_are_listed_with_what_is_missing(door: Api, database: Database) -> None:
-    batch = [arrival(id=str(n), edge="edge-7", boot=3, sequence=n, edgeoffsetms=40) for n in (1, 2, 5, 9)]
-    heartbeat = arrival(
-        id="h", type="edge.heartbeat", edge="edge-7", boot=3, data={"complete_until": "2026-03-02T11:00:00Z"}
-    )
-    await acceptor(database).accept([*batch, heartbeat])
-    assert (await door.get("/v1/edges")).json["edges"] == [
-        {
-            "site": "berlin",
-            "edge": "edge-7",
-            "boot": 3,
-            "last_sequence": 9,
-            "up_to": 2,
-            "holes": [[3, 4], [6, 8]],
-            "complete_until": "2026-03-02T11:00:00Z",
-            "clock_offset_ms": 40,
-            "last": "2026-03-02T12:00:00Z",
-        }
-    ]
-    other = await door.key("usage:read", site="hamburg")
-    assert (await door.get("/v1/edges", key=other)).json["edges"] == []
