@@ -26,10 +26,11 @@ periods of invoices the account's own, by its zone, the last one included: a cor
 corrects. Journals have the operator's days. Instants that programs read are in UTC, and their ends are exclusive.
 
 ```sh
-meter check                             # does every target answer?
+meter check                             # does every target answer, and has it a name for all that the catalog names?
 meter deliveries                        # what was sent, what waits, what was refused and why
 meter deliveries retry --all            # what was refused, again, with today's catalog and directory
 meter reconcile NAME --since 2026-11-01 # what the target really holds; exit code 1 where it differs
+meter deliveries resend --missing --target NAME # what was deleted there, once more; asked for first, so never twice
 ```
 
 An account is billed by one target at most: the one that it names a customer of (`accounts.acme.stripe: cus_1` in the
@@ -37,9 +38,22 @@ catalog). Where it names several, the first target by name bills it, and `meter 
 lines wait as dead deliveries that say what to set. Sales that were paid at a till are never invoiced. No line leaves
 with a member's name or address.
 
+`meter check` tells what would become dead deliveries before it does: taxes, meters and sites of the catalog that the
+settings name no code for (a fault), tax rates and classes that are others there, or are not there (a fault, asked of
+the vendor), accounts that nobody bills and sites without a class beside others that have one (a warning).
+
+What reconciling finds missing is sent again by `meter deliveries resend`, all of it or by number (also
+`POST /v1/deliveries/ID/resend`): a further revision under a key of its own, for which the target is asked before a byte
+leaves. The ledger's files and Stripe's meters, which know things by the key alone, are sent nothing again; each says
+what to do instead.
+
 A new target is sent what is booked from its first start on. With `start = 2026-11-01` when it first runs it is also
 sent what was booked before, of days and billing periods from that day on; a `start` that is given later sends nothing
-of the past. A target under another name is a new one that has sent nothing: with a `start` it would send again, and
+of the past, and `meter check` says so. A target goes on only as what it began: with another kind, mode or `dataset` it
+is refused and sends nothing until they are set back, for it would count its place among charges as one among entries.
+What it shall be from now on is a target under another name, with `start` on the first day that is not told yet; let the
+old one deliver what waits first. A grain may change: sums that were begun are sent as they are. A target under another
+name is a new one that has sent nothing: with a `start` it would send again, and
 bill twice, what one before it sent to the same account there.
 
 | kind | what it is | modes | grains | needs |
