@@ -38,7 +38,7 @@ async def _serve(accounts: int) -> None:
             "stripe": {
                 "kind": "stripe",
                 "base_url": stripe.url,
-                "api_key": "sk_test_of_the_fake",
+                "api_key": "sk_of_the_fake",
                 "options": {"tax_codes": {"vat19": rate}},
             },
             "quickbooks": {

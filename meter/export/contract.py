@@ -89,7 +89,8 @@ class Limits:
     `rate_per_s` and `burst` are what is asked of it at most (four fifths of the vendor's cap), `in_flight` how many
     requests at a time, `items_max` how many items one `send` gets at most. `keys_kept_s`: for so long the same key is
     answered the same (0: keys are not kept, or nobody says how long). `settles_s`: a request whose answer was lost may
-    still be at work for so long, and is asked about no sooner.
+    still be at work for so long, and is asked about no sooner. `endpoint_rate_per_s` and `endpoint_burst` are the same
+    for one endpoint, where the vendor counts each by itself as well.
     """
 
     items_max: int
@@ -98,6 +99,8 @@ class Limits:
     burst: int = 1
     keys_kept_s: float = 0.0
     settles_s: float = 0.0
+    endpoint_rate_per_s: float | None = None
+    endpoint_burst: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

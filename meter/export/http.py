@@ -21,7 +21,7 @@ from yarl import URL
 
 from meter.clock import Ticks, monotonic_s
 from meter.export.contract import Barred, Delivered, Limits, Outcome, Refused, Retry, Uncertain
-from meter.export.limiter import RETRY_AFTER_MAX_S, Limiter
+from meter.export.limiter import RETRY_AFTER_MAX_S, Limiter, take_of_all
 from meter.export.redact import Secrets, credentials_in
 from meter.model.errors import BadInput, Broken, MeterError, Unavailable
 
@@ -112,6 +112,8 @@ class Channel:
         No answer and no fault shows any of `secrets`, nor what a request proves with who we are.
         """
         self.limiter = Limiter(rate_per_s=limits.rate_per_s, burst=limits.burst, clock=clock)
+        self._limits, self._clock = limits, clock
+        self._endpoints: dict[str, Limiter] = {}
         self._base = URL(base_url if base_url.endswith("/") else base_url + "/")
         self._secrets = [*secrets, self._base.password, *credentials_in(headers or {})]
         self._turns = asyncio.Semaphore(limits.in_flight)
@@ -128,14 +130,15 @@ class Channel:
         await self._session.close()
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def slot(self, endpoint: str | None = None) -> AsyncIterator[None]:
         """Wait for the turn of one request that a client library makes by itself; tell `heard` what came of it.
 
         `request` waits for its own turn: not inside of this. Raises Throttled where the turn is too far off, Unsent
         where another process has taken the target over.
         """
+        limiters = self._limiters(endpoint)
         async with self._turns:
-            while wait_s := self.limiter.take():
+            while wait_s := take_of_all(limiters):
                 if wait_s > TURN_WAIT_S_MAX:
                     raise Throttled(wait_s)
                 await asyncio.sleep(wait_s)
@@ -143,12 +146,22 @@ class Channel:
                 raise Unsent("another process has taken the target over")
             yield
 
-    def heard(self, status: int, headers: Mapping[str, str]) -> None:
+    def heard(self, status: int, headers: Mapping[str, str], endpoint: str | None = None) -> None:
         """Learn from an answer how fast the target may be asked."""
-        if status == 429:
-            self.limiter.throttled(retry_after_s(headers))
-        elif status < 500:
-            self.limiter.succeeded()
+        for limiter in self._limiters(endpoint):
+            if status == 429:
+                limiter.throttled(retry_after_s(headers))
+            elif status < 500:
+                limiter.succeeded()
+
+    def _limiters(self, endpoint: str | None) -> list[Limiter]:
+        """Return what limits a request: the target's rate, and that of its endpoint where these have one."""
+        rate_per_s, burst = self._limits.endpoint_rate_per_s, self._limits.endpoint_burst
+        if endpoint is None or rate_per_s is None:
+            return [self.limiter]
+        if endpoint not in self._endpoints:
+            self._endpoints[endpoint] = Limiter(rate_per_s=rate_per_s, burst=burst, clock=self._clock)
+        return [self.limiter, self._endpoints[endpoint]]
 
     async def request(
         self,
@@ -158,17 +171,19 @@ class Channel:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        endpoint: str | None = None,
     ) -> Answer:
         """Return the answer of `path` below the base address, whatever its status. Raises Fault.
 
-        A redirect is an answer like others: whoever is sent elsewhere is not the target that was set.
+        A redirect is an answer like others: whoever is sent elsewhere is not the target that was set. `endpoint` is
+        the vendor's name for what is asked, one of a few: each has a rate of its own where `Limits` says so.
         """
         url = self._base.join(URL(path.lstrip("/")))
         if url.origin() != self._base.origin():
             raise Broken(f"{path[:80]!r} leads away from {self._base.origin()}", code="foreign_address")
         sent = SimpleNamespace(headers=False)
         secrets = Secrets([*self._secrets, *credentials_in(headers or {})])
-        async with self.slot():
+        async with self.slot(endpoint):
             try:
                 async with self._session.request(
                     method,
@@ -184,7 +199,7 @@ class Channel:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 reason = secrets.hidden(f"{self._base.host}: {_said_of(error)}")[:REASON_CHARS_MAX]
                 raise (Unanswered if sent.headers else Unsent)(reason) from error
-        self.heard(answer.status, answer.headers)
+        self.heard(answer.status, answer.headers, endpoint)
         return answer
 
 

@@ -8,6 +8,7 @@ left of a day's quota. None of them is a failure of an item.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from meter.clock import Ticks, monotonic_s
@@ -53,6 +54,10 @@ class Limiter:
 
     def take(self) -> float:
         """Take the right to one request and return 0, or take nothing and return how many seconds to wait."""
+        return take_of_all([self])
+
+    def wait_s(self) -> float:
+        """Return how many seconds to wait for the right to one request."""
         moment_s = self._pass_time()
         if moment_s < self._paused_until_s:
             return self._paused_until_s - moment_s
@@ -60,13 +65,16 @@ class Limiter:
             self._left = None
         if self._left == 0:
             return self._resets_at_s - moment_s
+        if self._whole is not None and self._tokens < 1.0 - _TOKEN_DUST:
+            return (1.0 - self._tokens) / self._rate
+        return 0.0
+
+    def spend(self) -> None:
+        """Use the right to one request."""
         if self._whole is not None:
-            if self._tokens < 1.0 - _TOKEN_DUST:
-                return (1.0 - self._tokens) / self._rate
             self._tokens = max(self._tokens - 1.0, 0.0)
         if self._left is not None:
             self._left -= 1
-        return 0.0
 
     def throttled(self, after_s: float | None = None) -> None:
         """The target said that it was asked too often; `after_s`: not before, if it said so."""
@@ -97,3 +105,12 @@ class Limiter:
             self._rate = min(self._whole, self._rate + self._whole * passed_s / RECOVERY_S)
         self._seen_s = max(self._seen_s, moment_s)
         return self._seen_s
+
+
+def take_of_all(limiters: Sequence[Limiter]) -> float:
+    """Take the right to one request of each and return 0, or of none and return how many seconds to wait."""
+    wait_s = max(limiter.wait_s() for limiter in limiters)
+    if wait_s == 0:
+        for limiter in limiters:
+            limiter.spend()
+    return wait_s

@@ -27,6 +27,7 @@ from meter.export.http import (
 )
 from meter.export.redact import HIDDEN
 from meter.model.errors import Broken
+from tests.export.clocks import VirtualClock
 
 LIMITS = Limits(items_max=10, in_flight=2)
 SENT = "Sun, 22 Nov 2026 10:00:00 GMT"
@@ -314,3 +315,22 @@ async def test_no_answer_shows_a_secret_that_it_was_asked_with(status: int) -> N
     assert "t0ken-of-the-request" not in bearer.body.decode()
     reason = getattr(outcome_of(bearer.status, bearer.headers, bearer.body), "reason", "")
     assert not any(secret in reason for secret in known)
+
+
+async def test_endpoints_that_are_counted_by_themselves_do_not_wait_for_one_another() -> None:
+    clock = VirtualClock()
+    limits = Limits(items_max=1, in_flight=8, rate_per_s=80.0, burst=20, endpoint_rate_per_s=20.0)
+    channel = Channel("http://127.0.0.1:9/", limits, clock=clock)
+    try:
+        async with channel.slot("POST invoiceitems"):
+            pass
+        async with channel.slot("GET invoices"):
+            pass
+        channel.heard(429, {"retry-after": "60"}, "POST invoiceitems")
+        for endpoint in ("POST invoiceitems", "GET invoices"):  # whichever limit it was
+            with pytest.raises(Throttled):
+                async with channel.slot(endpoint):
+                    pass
+        assert clock.moment_s == 0.0
+    finally:
+        await channel.close()

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.export.limiter import PAUSE_MAX_S, RATE_FLOOR, RECOVERY_S, RETRY_AFTER_MAX_S, Limiter
+from meter.export.limiter import PAUSE_MAX_S, RATE_FLOOR, RECOVERY_S, RETRY_AFTER_MAX_S, Limiter, take_of_all
+from meter.export.targets.stripe.exporter import LIMITS
 from tests.export.clocks import VirtualClock
 
 
@@ -110,3 +111,37 @@ def test_whatever_happens_no_more_is_let_through_than_the_burst_and_the_rate(
             assert 0.0 <= wait_s <= RETRY_AFTER_MAX_S
             through += wait_s == 0.0
         assert through <= burst + rate * clock.moment_s + 1e-3
+
+
+@given(
+    arrivals=st.lists(st.tuples(st.sampled_from("abcdef"), st.floats(min_value=0.0, max_value=0.1)), max_size=400),
+)
+def test_neither_all_requests_nor_those_of_one_endpoint_exceed_what_is_borne(
+    arrivals: list[tuple[str, float]],
+) -> None:
+    """Stripe's own limits: 100 in any second, 25 of one endpoint."""
+    clock = VirtualClock()
+    everything = Limiter(rate_per_s=LIMITS.rate_per_s, burst=LIMITS.burst, clock=clock)
+    each = {
+        name: Limiter(rate_per_s=LIMITS.endpoint_rate_per_s, burst=LIMITS.endpoint_burst, clock=clock)
+        for name in "abcdef"
+    }
+    made: list[tuple[float, str]] = []
+    for name, passed_s in arrivals:
+        clock.moment_s += passed_s if passed_s > 0.05 else 0.0
+        while wait_s := take_of_all([everything, each[name]]):
+            clock.moment_s += wait_s
+        made.append((clock.moment_s, name))
+    for until_s, _ in made:
+        second = [name for at_s, name in made if until_s - 1.0 < at_s <= until_s]
+        assert len(second) <= 100
+        assert all(second.count(name) <= 25 for name in "abcdef")
+
+
+def test_whoever_waits_for_one_right_takes_none_of_the_other() -> None:
+    clock = VirtualClock()
+    everything, one = (Limiter(rate_per_s=10.0, burst=2, clock=clock) for _ in range(2))
+    other = Limiter(rate_per_s=10.0, clock=clock)
+    assert [take_of_all([everything, other]), one.take(), one.take()] == [0.0] * 3
+    assert take_of_all([everything, one]) == pytest.approx(0.1)
+    assert everything.take() == 0.0

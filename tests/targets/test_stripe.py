@@ -34,7 +34,9 @@ from tests.targets.proxy import FaultProxy, Odds
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for a rate: what is asked too often is what the proxy says."""
-    monkeypatch.setattr(exporter, "LIMITS", replace(exporter.LIMITS, rate_per_s=None, settles_s=0.0))
+    unlimited = replace(exporter.LIMITS, rate_per_s=None, endpoint_rate_per_s=None, settles_s=0.0)
+    monkeypatch.setattr(exporter, "LIMITS", unlimited)
+    monkeypatch.setattr(exporter, "SANDBOX_LIMITS", unlimited)
     monkeypatch.setattr(limiter, "PAUSE_FIRST_S", 0.0)
 
 

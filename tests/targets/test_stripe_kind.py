@@ -10,6 +10,7 @@ import pytest
 
 from meter.export.payload import LineItem, PeriodClosed
 from meter.export.targets.stripe import STRIPE
+from meter.export.targets.stripe.api import endpoint_of
 from meter.model.charge import LineTax
 from tests.booked import MARCH, a_charge, a_line
 from tests.export.gathering import Desk, account, contents, customers, known
@@ -55,3 +56,19 @@ def test_options_that_stripe_would_not_know_are_faults(options: dict[str, Any]) 
     given = setup("http://127.0.0.1")
     assert STRIPE.faults(given) == []
     assert len(STRIPE.faults(replace(given, options={**given.options, **options}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "endpoint"),
+    [
+        ("post", "/v1/invoiceitems", "POST invoiceitems"),
+        ("POST", "/v1/invoiceitems/ii_1", "POST invoiceitems/{id}"),
+        ("get", "/v1/invoices?customer=cus_1&limit=100", "GET invoices"),
+        ("get", "/v1/invoices/in_1/lines?limit=100", "GET invoices/{id}/lines"),
+        ("post", "/v1/invoices/in_1/finalize", "POST invoices/{id}/finalize"),
+    ],
+)
+def test_requests_for_one_operation_count_together_whichever_object_they_are_of(
+    method: str, path: str, endpoint: str
+) -> None:
+    assert endpoint_of(method, path) == endpoint

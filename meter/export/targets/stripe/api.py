@@ -49,6 +49,13 @@ class NotTaken(Ends):
         self.reason = reason
 
 
+def endpoint_of(method: str, path: str) -> str:
+    """Return Stripe's name for what a request asks: whichever object it is of, it counts to the same limit."""
+    kind, _, rest = path.partition("?")[0].strip("/").removeprefix("v1/").partition("/")
+    what = rest.partition("/")[2]
+    return f"{method.upper()} {kind}{'/{id}' if rest else ''}{'/' if what else ''}{what}"
+
+
 class _Http(stripe.HTTPClient):
     """The library's way out: a channel for each address."""
 
@@ -64,8 +71,9 @@ class _Http(stripe.HTTPClient):
         base = next(base for base in self._channels if url.startswith(base))
         body = post_data.encode() if isinstance(post_data, str) else post_data
         sent = {name: value for name, value in headers.items() if name.lower() not in _UNSENT_HEADERS}
+        path = url.removeprefix(base)
         answer = await self._channels[base].request(
-            method.upper(), url.removeprefix(base), headers=sent, body=body or None
+            method.upper(), path, headers=sent, body=body or None, endpoint=endpoint_of(method, path)
         )
         return answer.body, answer.status, answer.headers
 
