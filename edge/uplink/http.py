@@ -167,7 +167,8 @@ class HttpChannel:
             self._ended.set_result(reason)
 
     async def ask_time(self) -> None:
-        """Do nothing: the connection began with that."""
+        """Ask what time it is. Raises Unavailable."""
+        await self._uplink.ask_time()
 
     async def ended(self) -> str:
         """Wait until a call failed and return why."""

@@ -61,14 +61,16 @@ class MqttUplink:
         acknowledged: Callable[[Told], None],
         clock: Callable[[ClockTold], Awaitable[None]],
         probe: Callable[[], bytes],
+        known: Callable[[], bool],
     ) -> None:
-        """Connect to nothing yet. `probe` makes a heartbeat that asks for the time and says nothing else."""
+        """Connect to nothing yet. `probe` makes a heartbeat that asks for the time, unless that is `known`."""
         self._address = address
         self._topics = {kind: f"spaces/{site}/{kind}/{edge}" for kind in ("edge", "acks", "clocks")}
         self._client_id = f"meter-edge-{site}-{edge}"
         self._acknowledged = acknowledged
         self._clock = clock
         self._probe = probe
+        self._known = known
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -86,7 +88,7 @@ class MqttUplink:
         except ProtocolRefused:
             self._protocol = _OTHER[self._protocol]
             raise
-        return MqttChannel(session, topic=self._topics["edge"], probe=self._probe)
+        return MqttChannel(session, topic=self._topics["edge"], probe=self._probe, known=self._known)
 
     def _on_message(self, session: MqttSession, message: MQTTMessage) -> None:
         session.ack(message.mid if message.qos else 0)
@@ -105,11 +107,14 @@ class MqttUplink:
 class MqttChannel:
     """One connection."""
 
-    def __init__(self, session: MqttSession, *, topic: str, probe: Callable[[], bytes]) -> None:
+    def __init__(
+        self, session: MqttSession, *, topic: str, probe: Callable[[], bytes], known: Callable[[], bool]
+    ) -> None:
         """Send on `topic`."""
         self._session = session
         self._topic = topic
         self._probe = probe
+        self._known = known
 
     async def send(self, body: bytes, _places: Sequence[Place]) -> None:
         """Publish a message with QoS 1. Raises Unavailable."""
@@ -118,8 +123,9 @@ class MqttChannel:
         self._session.publish(self._topic, body)
 
     async def ask_time(self) -> None:
-        """Publish a heartbeat that only asks."""
-        await self.send(self._probe(), ())
+        """Publish a heartbeat that only asks, unless the time is known: those that follow ask as well."""
+        if not self._known():
+            await self.send(self._probe(), ())
 
     async def ended(self) -> str:
         """Wait for the connection's end and return its reason."""

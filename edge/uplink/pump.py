@@ -8,7 +8,7 @@ spool ─▶ window says what ─▶ marked, together ─▶ channel ─▶ gate
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 from edge.clock import monotonic_s
@@ -53,6 +53,7 @@ class Pump:
         self._timekeeper = timekeeper
         self._window = window or Window()
         self._wake = asyncio.Event()
+        self.ready = asyncio.Event()  # the time is known, so that events may go
         self._acknowledged: dict[int, tuple[int, set[int]]] = {}
         self._heard = asyncio.Event()
         keeper.on_commit.append(self._committed)
@@ -84,11 +85,11 @@ class Pump:
                     log.warning("acknowledgement_not_kept", code=error.code, detail=error.detail)
                     await asyncio.sleep(_RETRY_S)
 
-    async def serve(self, channel: Channel, *, greet: Callable[[], Awaitable[None]]) -> str:
-        """Send over `channel` until it ends, and return why. `greet` is called once the first message may go."""
+    async def serve(self, channel: Channel) -> str:
+        """Send over `channel` until it ends, and return why."""
         self._window.connected(self._keeper.last or Place(self._keeper.boot, 0))
         ended = asyncio.create_task(channel.ended())
-        sending = asyncio.create_task(self._send_on(channel, greet))
+        sending = asyncio.create_task(self._send_on(channel))
         try:
             await asyncio.wait([ended, sending], return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
@@ -104,15 +105,16 @@ class Pump:
         self._window.committed(self._keeper.last or NOWHERE)
         self._wake.set()
 
-    async def _send_on(self, channel: Channel, greet: Callable[[], Awaitable[None]]) -> None:
+    async def _send_on(self, channel: Channel) -> None:
         await self._timekeeper.trust_ntp()
-        await channel.ask_time()
+        if not self._timekeeper.known.is_set():
+            await channel.ask_time()
         try:
             async with asyncio.timeout(_TIME_WAIT_S):
                 await self._timekeeper.known.wait()
         except TimeoutError:
             log.warning("time_unknown", detail="the gateway does not say what time it is; events are sent flagged")
-        await greet()
+        self.ready.set()
         while True:
             self._wake.clear()
             await self._fill(channel)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
-from urllib.parse import unquote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import web
@@ -14,17 +14,14 @@ from aiohttp import web
 from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.batcher import Batcher
-from meter.model.errors import BadInput, Unavailable
-from meter.model.wire import UNREADABLE, Parsed, Refusal, read_batch, read_event, structured
-from meter.sources.make import refused
+from meter.model.errors import Unavailable
+from meter.model.wire import Parsed
 from meter.store.directory import NO_CATALOG
 from meter.store.keys import Principal
+from meter.transport.cloudevents_http import read_request
 
-ONE: Final = "application/cloudevents+json"
-MANY: Final = "application/cloudevents-batch+json"
 # Longer than a commit ever takes, shorter than callers wait: then they are asked to send again, which changes nothing.
 COMMIT_WAIT_S: Final = 15.0
-_PREFIX: Final = "ce-"
 
 # The operator served; None before the first catalog.
 OperatorName: TypeAlias = Callable[[], Awaitable[str | None]]
@@ -43,7 +40,7 @@ def event_receiver(
     async def receive(request: web.Request, principal: Principal) -> web.StreamResponse:
         await require_operator(operator)
         body = await request.read()
-        parsed, unreadable = _parse(request, body)
+        parsed, unreadable = read_request(request, body)
         arrivals = arrivals_of(request, parsed, channel="http", received_at=clock(), site=principal.site)
         receipts = await committed(batcher, arrivals)
         if unreadable is not None:
@@ -102,42 +99,3 @@ async def committed(batcher: Batcher, arrivals: Sequence[Arrival]) -> Sequence[R
 def results_answer(receipts: Sequence[Receipt]) -> web.Response:
     """Return one result for each event, in order."""
     return web.Response(body=msgspec.json.encode({"results": receipts}), content_type="application/json")
-
-
-def _parse(request: web.Request, body: bytes) -> tuple[Sequence[Parsed], BadInput | None]:
-    """Return what the body holds and, where it cannot be read as a whole, what the caller is told.
-
-    Raises BadInput (`unsupported_media_type`).
-    """
-    media, binary = request.content_type, "ce-specversion" in request.headers
-    if media not in {ONE, MANY} and not binary:
-        message = f"Content-Type is {media[:80]!r}; send {ONE}, {MANY}, or the attributes as ce- headers"
-        raise BadInput(message, code="unsupported_media_type")
-    try:
-        if media == MANY:
-            return read_batch(body), None
-        if media != ONE:
-            body = structured(_attributes(request), request.headers.get("Content-Type", ""), body)
-    except BadInput as error:
-        return [refused(error, body)], error
-    event = read_event(body)
-    if isinstance(event, Refusal) and event.code in UNREADABLE:
-        return [event], BadInput(event.detail, code=event.code)
-    return [event], None
-
-
-def _attributes(request: web.Request) -> dict[str, str]:
-    """Return the attributes of binary mode (CloudEvents 1.0.2, HTTP binding 3.1.3: values are percent-encoded)."""
-    found: dict[str, str] = {}
-    for header, value in request.headers.items():
-        name = header.lower()
-        if not name.startswith(_PREFIX):
-            continue
-        if name in found:
-            raise BadInput(f"the header {name[:60]!r} is sent twice; send it once", code="duplicate_key")
-        try:
-            found[name] = unquote(value, errors="strict")
-        except UnicodeDecodeError as error:
-            message = f"the header {name[:60]!r} does not encode UTF-8; percent-encode its bytes"
-            raise BadInput(message, code="bad_string") from error
-    return {name.removeprefix(_PREFIX): value for name, value in found.items()}

@@ -22,7 +22,6 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from meter.clock import Clock, monotonic_s, now
 from meter.ingest.arrival import Arrival, Outcome, Receipt
 from meter.ingest.batcher import Batcher, QueueFull
-from meter.ingest.topics import Topics, ack_topic, clock_topic
 from meter.model.errors import BadInput, Unavailable
 from meter.model.instant import instant_text
 from meter.model.wire import BODY_BYTES_MAX
@@ -31,6 +30,7 @@ from meter.sources.spec import Message
 from meter.telemetry import Telemetry, log
 from meter.transport.mqtt_address import BrokerAddress, broker_address
 from meter.transport.mqtt_session import MqttSession, ProtocolRefused
+from meter.transport.topics import Topics, ack_topic, clock_topic
 
 _BACKOFF_FIRST_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 10.0

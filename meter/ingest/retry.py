@@ -11,15 +11,15 @@ from urllib.parse import parse_qsl
 from meter.ingest.accept import Acceptor
 from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.setups import Sources
-from meter.ingest.topics import Topics
-from meter.ingest.webhook import hook_of
 from meter.model.errors import BadInput
 from meter.model.wire import Parsed, read_message
+from meter.sources.hooks import hook_of
 from meter.sources.spec import Delivery, Message
 from meter.store.catalogs import load_catalogs
 from meter.store.engine import Database
 from meter.store.rejections import ListedRejection, find_rejection, mark_rejection
 from meter.transport.reading import guarded
+from meter.transport.topics import Topics
 
 _HOOK: Final = re.compile(r"POST /hooks/([^/]+)/([^/?]+)(?:\?(.*))?")
 

@@ -20,7 +20,6 @@ from meter.ingest.fetching.worker import SourceWorker
 from meter.ingest.mqtt import MqttIngest
 from meter.ingest.radius import radius_port
 from meter.ingest.setups import Sources
-from meter.ingest.topics import Topics
 from meter.ingest.wifi_sessions import WifiSessions
 from meter.model.errors import Unavailable
 from meter.store.catalogs import load_catalogs
@@ -31,6 +30,7 @@ from meter.telemetry import Telemetry, log
 from meter.transport.asking.files import FileTransport
 from meter.transport.asking.http import HttpTransport
 from meter.transport.asking.snmp import SnmpTransport
+from meter.transport.topics import Topics
 
 # How often a session looks whether it may still connect, and a gateway without a database for one.
 _LOOK_S: Final = 0.5

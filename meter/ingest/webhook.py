@@ -15,10 +15,10 @@ from meter.ingest.samples import SAMPLE_BYTES_MAX, Samples, keep_sample
 from meter.ingest.setups import Sources
 from meter.model.errors import BadInput
 from meter.model.wire import Parsed
+from meter.sources.hooks import hook_of
 from meter.sources.make import refused
 from meter.sources.setups import ConfiguredSource
-from meter.sources.signature import require_token
-from meter.sources.spec import Delivery, Hook, Lines, Reading, Reply, Setup, Vendor
+from meter.sources.spec import Delivery, Hook, Reading, Reply, Setup
 from meter.telemetry import Telemetry
 from meter.transport.reading import guarded
 
@@ -83,24 +83,6 @@ def _read(hook: Hook, setup: Setup, delivery: Delivery) -> Reading:
         return guarded(partial(hook.read, setup, delivery), vendor=setup.vendor, source=setup.name)
     except BadInput as error:
         return Reading([refused(error, hook.redact(setup, delivery))])
-
-
-def hook_of(vendor: Vendor) -> Hook:
-    """Return how posts are read: the vendor's webhooks, or lines of a log behind the source's secret."""
-    if vendor.hook is not None:
-        return vendor.hook
-    read_lines = vendor.lines
-    if read_lines is None:
-        message = "this vendor posts nothing; see docs/sources.md for how it is read"
-        raise BadInput(message, code="not_found")
-
-    def read(setup: Setup, delivery: Delivery) -> Reading:
-        lines = Lines(
-            name=delivery.query.get("name", ""), lines=delivery.body.splitlines(), received_at=delivery.received_at
-        )
-        return read_lines(setup, lines)
-
-    return Hook(check=require_token, read=read, reads_query=("name",))
 
 
 def _answer(reply: Reply) -> web.Response:

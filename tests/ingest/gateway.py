@@ -15,11 +15,11 @@ from paho.mqtt.publish import multiple
 from meter.ingest.arrival import Arrival, Outcome
 from meter.ingest.batcher import Batcher
 from meter.ingest.mqtt import MqttIngest
-from meter.ingest.topics import Topics
 from meter.store.engine import Database
 from meter.telemetry import Telemetry
 from meter.transport.mqtt_address import broker_address
 from meter.transport.mqtt_session import MqttSession
+from meter.transport.topics import Topics
 from tests.ingest.bodies import NOW, acceptor
 
 WITHIN_S = 20

@@ -8,7 +8,6 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from meter.ingest.mqtt import MqttIngest
-from meter.ingest.topics import Topics
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text
 from meter.sources import cloudevents
@@ -16,6 +15,7 @@ from meter.sources.spec import Message, Reading, Setup
 from meter.store.engine import Database
 from meter.store.tables import events, rejections
 from meter.transport.mqtt_address import broker_address
+from meter.transport.topics import Topics
 from tests.ingest.bodies import NOW, body, poisonous
 from tests.ingest.gateway import acks, gateway, message, new_site, publish, until
 from tests.ingest.rows import rows

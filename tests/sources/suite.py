@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from meter.ingest.webhook import hook_of
 from meter.model.errors import BadInput
 from meter.model.wire import Parsed, Refusal
+from meter.sources.hooks import hook_of
 from meter.sources.registry import DECODERS, VENDORS
 from meter.sources.spec import Answer, Hook, Lines, Message
 from tests.sources.case import RECEIVED, Asked, Case, Sample

@@ -1,7 +1,7 @@
 """Readers as a catalog's `mqtt:` section maps them: from a topic and bytes to accesses."""
 
-from meter.ingest.topics import Topics
 from meter.model.catalog import TopicMap
+from meter.transport.topics import Topics
 from tests.sources.case import events, message
 from tests.sources.cases.esp_rfid import shown
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from meter.ingest.webhook import hook_of
 from meter.model.errors import BadInput
 from meter.model.wire import Parsed
+from meter.sources.hooks import hook_of
 from meter.sources.registry import VENDORS
 from tests.sources.case import delivery, events, setup
 from tests.sources.cases.ezeep import job

@@ -1,0 +1,158 @@
+"""The one door of the site: what collectors read goes into the spool, and what cannot be read is kept for people.
+
+    collector ─▶ events, refusals ─▶ items ─▶ keeper: one commit ─▶ results, for the device to see
+
+Nothing is answered before the commit. Full, the spool refuses and the device is told so.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from edge.clock import Clock, Reading
+from edge.spool.errors import Full
+from edge.spool.keeper import Keeper
+from edge.spool.records import BODY_BYTES_MAX, Item
+from meter.model.errors import BadInput
+from meter.model.wire import EDGE_TIME, Parsed, Refusal, WireEvent
+from meter.sources.make import refused
+
+Status: TypeAlias = Literal["accepted", "rejected"]
+
+# Of what cannot be read so much goes along: an event may have four times as many bytes, a person reads fewer.
+REFUSED_BYTES_MAX: Final = 64 * 1024
+_DETAIL_CHARS_MAX: Final = 1_000
+# A device that repeats the same nonsense every second is told so every time, and spooled once.
+_KNOWN_REFUSALS_MAX: Final = 1_000
+REFUSAL: Final = "edge.refusal"
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one event, said after the commit; `code` and `detail` where it cannot be taken as it is."""
+
+    id: str | None
+    source: str | None
+    status: Status
+    code: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where something came from: the route, topic or file, and its content type.
+
+    `same_clock`: what sent it reads the agent's own clock, as a log on this machine does.
+    """
+
+    name: str
+    content_type: str | None = None
+    same_clock: bool = False
+
+
+class Intake:
+    """Puts what collectors read into the spool. `refused` counts what the spool had no room for."""
+
+    def __init__(self, keeper: Keeper, *, site: str, edge: str, clock: Clock) -> None:
+        """Take nothing yet."""
+        self._keeper = keeper
+        self._site = site
+        self._edge = edge
+        self._clock = clock
+        self._pending: dict[object, datetime] = {}
+        self._known_refusals: OrderedDict[bytes, None] = OrderedDict()
+        self._refusing_since: datetime | None = None
+        self.refused = 0
+
+    async def keep(
+        self, items: Sequence[Parsed], *, origin: Origin, positions: Mapping[str, str] | None = None
+    ) -> list[Result]:
+        """Return what became of each item, after the commit of all, with the positions of whoever read them.
+
+        Raises Full and Unavailable: nothing is stored, the device keeps it. Raises SpoolFailed.
+        """
+        heard = self._clock.read()
+        judged = [self._judged(item) for item in items]
+        made: list[Item] = []
+        digests: list[bytes] = []
+        for item in judged:
+            if isinstance(item, WireEvent):
+                stamped = origin.same_clock or item.time is None
+                made.append(Item(body=item.body.strip(), heard=heard, stamped=stamped))
+                continue
+            digest = sha256(f"{item.code} {origin.name} ".encode() + item.body).digest()
+            if digest not in self._known_refusals and digest not in digests:
+                digests.append(digest)
+                made.append(self._refusal(item, digest, origin, heard))
+        if made or positions:
+            await self._put(made, positions, heard)
+        for digest in digests:
+            self._known_refusals[digest] = None
+            if len(self._known_refusals) > _KNOWN_REFUSALS_MAX:
+                self._known_refusals.popitem(last=False)
+        return [_result(item) for item in judged]
+
+    async def _put(self, made: Sequence[Item], positions: Mapping[str, str] | None, heard: Reading) -> None:
+        pending = object()
+        self._pending[pending] = heard.wall
+        try:
+            await self._keeper.put(made, positions)
+        except Full:
+            self.refused += len(made)
+            self._refusing_since = self._refusing_since or heard.wall
+            raise
+        else:
+            self._refusing_since = None
+        finally:
+            del self._pending[pending]
+
+    def complete_until(self) -> datetime:
+        """Return up to when, by the wall clock, everything that came is in the spool."""
+        waiting = [*self._pending.values(), *filter(None, [self._refusing_since])]
+        return min(waiting, default=self._clock.read().wall)
+
+    def _judged(self, item: Parsed) -> Parsed:
+        """Return the item, or why this agent cannot carry it."""
+        if isinstance(item, Refusal):
+            return item
+        if item.site != self._site:
+            message = f"source begins with the site {item.site}; this agent carries events of {self._site}"
+            return refused(BadInput(message, code="wrong_site"), item.body)
+        if item.edge is not None or EDGE_TIME in (item.attributes or {}):
+            message = "edge and edgetime are an agent's marks, and this agent's are its own; leave them out"
+            return refused(BadInput(message, code="bad_attribute"), item.body)
+        if len(item.body) > BODY_BYTES_MAX:
+            message = f"the event has {len(item.body)} bytes; at most {BODY_BYTES_MAX} are taken"
+            return refused(BadInput(message, code="event_too_large"), item.body)
+        return item
+
+    def _refusal(self, item: Refusal, digest: bytes, origin: Origin, heard: Reading) -> Item:
+        data: dict[str, Any] = {
+            "code": item.code,
+            "detail": item.detail[:_DETAIL_CHARS_MAX],
+            "origin": origin.name,
+            "body_base64": b64encode(item.body[:REFUSED_BYTES_MAX]).decode(),
+        }
+        if origin.content_type is not None:
+            data["content_type"] = origin.content_type
+        envelope = {
+            "specversion": "1.0",
+            "id": f"refused-{digest.hex()[:32]}",
+            "source": f"{self._site}/edge/{self._edge}",
+            "type": REFUSAL,
+            "data": data,
+        }
+        return Item(body=msgspec.json.encode(envelope), heard=heard, stamped=True)
+
+
+def _result(item: Parsed) -> Result:
+    if isinstance(item, Refusal):
+        return Result(id=item.id, source=item.source, status="rejected", code=item.code, detail=item.detail)
+    return Result(id=item.id, source=item.source, status="accepted")
