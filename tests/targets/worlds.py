@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import pytest
 from aiohttp import web
 
-from meter.export import durable
+from meter.export import authorised, durable
 from meter.export.http import Channel
 from meter.export.limiter import Limiter
 from meter.export.targets.ledger import target as ledger
@@ -271,6 +271,7 @@ def hurry(patch: pytest.MonkeyPatch) -> None:
         begin(self, rate_per_s=rate_per_s, burst=burst, clock=lambda: float(next(looks)))
 
     patch.setattr(Limiter, "__init__", hurried)
+    patch.setattr(authorised, "RENEWAL_INTERVAL_S", 0.0)
     defaults = Channel.__init__.__kwdefaults__
     assert defaults is not None
     patch.setitem(defaults, "timeout_s", PATIENCE_S)
