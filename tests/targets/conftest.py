@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
+import aiohttp
 import pytest
 
 from meter.export.targets.spec import Means
@@ -12,3 +15,9 @@ from meter.telemetry import Telemetry
 @pytest.fixture
 def means(database: Database) -> Means:
     return Means(database=database, telemetry=Telemetry())
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session

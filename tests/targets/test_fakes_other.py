@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -21,12 +20,6 @@ from tests.targets.fakes.spaces import FakeCobot, FakeNexudus, FakeOfficeRnD
 from tests.targets.proxy import FaultProxy
 
 TOKEN = {"Authorization": "Bearer t"}
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 async def _said(session: aiohttp.ClientSession, method: str, url: str, content: Any = None, **more: Any) -> Any:
