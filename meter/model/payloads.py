@@ -111,6 +111,7 @@ def _up_to(chars_max: int) -> Check:
 
 
 _brief: Final = _up_to(_BRIEF_CHARS_MAX)
+_told: Final = _up_to(_TOLD_CHARS_MAX)
 
 
 def _code(value: Json, what: str) -> None:
@@ -132,7 +133,7 @@ def _faults(value: Json, what: str) -> None:
     if type(value) is not list or len(value) > FAULTS_MAX:
         raise bad_data(what, value, f"an array of at most {FAULTS_MAX} strings")
     for index, fault in enumerate(value):
-        _brief(fault, f"{what}[{index}]")
+        _told(fault, f"{what}[{index}]")
 
 
 def _collectors(value: Json, what: str) -> None:
@@ -313,7 +314,7 @@ KNOWN_TYPES: Final[Mapping[str, tuple[Field, ...]]] = {
     ),
     "edge.refusal": (
         Field("code", _code, required=True),
-        Field("detail", _up_to(_TOLD_CHARS_MAX), required=True),
+        Field("detail", _told, required=True),
         Field("origin", _up_to(_ORIGIN_CHARS_MAX)),
         Field("content_type", _brief),
         Field("body_base64", _base64),

@@ -39,6 +39,16 @@ class Said(NamedTuple):
     sequence: int | None
     data: Mapping[str, Json]
 
+    @property
+    def speaks(self) -> bool:
+        """Tell whether it says anything; one without a number and without a word only asks what time it is."""
+        return self.sequence is not None or bool(self.data)
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Return by what the newest of several is found."""
+        return self.speaks, self.sequence or 0
+
 
 @dataclass(slots=True, kw_only=True)
 class EdgeReport:
@@ -58,8 +68,8 @@ class EdgeReport:
         return self.site, self.edge, self.boot
 
     def hear(self, said: Said) -> None:
-        """Take what a heartbeat says, unless a newer one of this batch has spoken."""
-        if self.said is None or self.said.sequence is None or (said.sequence or 0) >= self.said.sequence:
+        """Take what a heartbeat says, unless a newer one of this batch has spoken, or it says nothing."""
+        if self.said is None or said.rank >= self.said.rank:
             self.said = said
 
 
@@ -86,15 +96,15 @@ def heed(up_to: int, heartbeats: Iterable[Heartbeat]) -> tuple[datetime | None, 
 
 
 # A heartbeat that comes again says nothing new, and is no sign of life either: a broker may have kept it.
-_NEWER: Final = "excluded.said IS NOT NULL AND coalesce(excluded.said_sequence > edges.said_sequence, true)"
+_NEWER: Final = "excluded.heartbeat_at IS NOT NULL AND coalesce(excluded.said_sequence > edges.said_sequence, true)"
 _TOUCH: Final = insert_many(
     edges,
     ("operator", "site", "edge", "boot", "clock_offset_ms", "last_at", "said", "said_sequence", "heartbeat_at"),
     f"""ON CONFLICT (operator, site, edge, boot) DO UPDATE
           SET last_at = greatest(edges.last_at, excluded.last_at),
               clock_offset_ms = coalesce(excluded.clock_offset_ms, edges.clock_offset_ms),
-              said = CASE WHEN {_NEWER} THEN excluded.said ELSE edges.said END,
-              said_sequence = CASE WHEN {_NEWER} THEN excluded.said_sequence ELSE edges.said_sequence END,
+              said = CASE WHEN {_NEWER} THEN coalesce(excluded.said, edges.said) ELSE edges.said END,
+              said_sequence = greatest(edges.said_sequence, excluded.said_sequence),
               heartbeat_at = CASE WHEN {_NEWER} THEN excluded.heartbeat_at ELSE edges.heartbeat_at END
        RETURNING site, edge, boot, up_to, also, beyond, complete_until, heartbeat_sequence, heartbeat_until""",  # noqa: S608 -- SQL of ours
 )
@@ -198,7 +208,7 @@ async def _touched(
             "boot": [report.boot for report in ordered],
             "clock_offset_ms": [report.clock_offset_ms for report in ordered],
             "last_at": [at] * len(ordered),
-            "said": [None if one is None else encode_json(one.data) for one in said],
+            "said": [None if one is None or not one.speaks else encode_json(one.data) for one in said],
             "said_sequence": [None if one is None else one.sequence for one in said],
             "heartbeat_at": [None if one is None else at for one in said],
         },

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Final, NamedTuple
 
-# An agent's window (20 messages of 100 events) leaves fewer than 50. The row is written anew with every batch of the
-# agent: so many ranges are 16 KB of it.
-RANGES_MAX: Final = 1_024
+# A drain beside what is fresh leaves two, a connection that was lost some more: so many are days of a link that never
+# holds. The row is written anew with every batch of the agent; they are 128 KB of it.
+RANGES_MAX: Final = 8_192
 # Told whole up to so many sequences; beyond them what a batch brought, which is 500 at most.
 TOLD_MAX: Final = 256
 

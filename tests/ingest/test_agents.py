@@ -128,6 +128,21 @@ async def test_the_latest_heartbeat_is_what_is_known_of_an_agent(database: Datab
     assert (await state(database)).said == {"spooled": 1}
 
 
+async def test_a_heartbeat_that_only_asks_for_the_time_is_a_sign_of_life_and_says_nothing(database: Database) -> None:
+    """It has no number and is not kept by the agent."""
+    later = NOW + timedelta(minutes=1)
+    await acceptor(database).accept([heartbeat(5, spooled=5)])
+    await acceptor(database, now=later).accept([heartbeat(None, asked=7)])
+    found = await state(database)
+    assert (found.said, found.heartbeat_at) == ({"spooled": 5}, later)
+    await acceptor(database).accept([heartbeat(4, spooled=4), heartbeat(None, asked=8)])
+    assert (await state(database)).said == {"spooled": 5}
+    await acceptor(database).accept([heartbeat(6, spooled=6), heartbeat(None, asked=9), heartbeat(None, asked=10)])
+    assert (await state(database)).said == {"spooled": 6}
+    await acceptor(database).accept([heartbeat(7)])
+    assert (await state(database)).said == {}
+
+
 async def test_over_http_no_result_acknowledges_what_found_no_room_among_the_marks(
     door: Api, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

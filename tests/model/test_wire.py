@@ -232,6 +232,7 @@ BOOKING = {"booking": "b", "resource": "r", "start": "2026-03-02T09:00:00Z", "en
                 {"collectors": {"mqtt": {"state": "up", "last": "monday"}}},
                 {"faults": "disk"},
                 {"faults": [1]},
+                {"faults": ["x" * 2_001]},
                 {"faults": ["disk"] * 33},
             )
         ),

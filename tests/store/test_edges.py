@@ -75,8 +75,8 @@ async def test_an_agent_is_told_all_while_it_is_little_and_else_what_came(databa
 
 async def test_of_more_ranges_than_are_kept_nobody_is_told(database: Database) -> None:
     scattered = range(3, 3 + 2 * RANGES_MAX, 2)
-    for start in range(0, RANGES_MAX, 256):
-        assert (await record(database, scattered[start : start + 256])).unmarked == frozenset()
+    for start in range(0, RANGES_MAX, 1_024):
+        assert (await record(database, scattered[start : start + 1_024])).unmarked == frozenset()
     beyond = await record(database, [scattered[0], scattered[-1] + 2, scattered[-1] + 1])
     assert (beyond.unmarked, len(beyond.also)) == (frozenset(), 3), "it grows a range that is kept"
     refused = await record(database, [scattered[-1] + 9])
