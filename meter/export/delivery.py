@@ -120,9 +120,10 @@ def asking_backoff_s(sent_ago_s: float) -> float:
 
 def call_items_max(limits: Limits) -> int:
     """Return how many items a call gets: about a second's worth of its rate, but as many as go side by side."""
-    if limits.rate_per_s is None:
+    rates = [rate for rate in (limits.rate_per_s, limits.endpoint_rate_per_s) if rate is not None]
+    if not rates:
         return limits.items_max
-    return min(limits.items_max, max(limits.in_flight, ceil(limits.rate_per_s * CALL_S)))
+    return min(limits.items_max, max(limits.in_flight, ceil(min(rates) * CALL_S)))
 
 
 def resendable(*, burned: bool, sent_ago_s: float, limits: Limits) -> bool:

@@ -287,6 +287,7 @@ def test_a_run_is_bounded_and_holds_no_batch_twice() -> None:
         (Limits(items_max=50, in_flight=4, rate_per_s=6.5), 7),
         (Limits(items_max=40, in_flight=4, rate_per_s=0.8), 4),
         (Limits(items_max=100, in_flight=8, rate_per_s=800.0), 100),
+        (Limits(items_max=100, in_flight=8, rate_per_s=80.0, endpoint_rate_per_s=20.0), 20),
     ],
 )
 def test_a_call_lasts_about_a_second(limits: Limits, items: int) -> None:
