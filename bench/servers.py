@@ -21,11 +21,12 @@ _READY_S_MAX: Final = 120.0
 _RATED_S_MAX: Final = 600.0
 _POLL_S: Final = 0.05
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-# Three look-ups in indexes: cheap enough to ask twenty times a second. `seq` counts what was inserted.
+# Four look-ups in indexes: cheap enough to ask twenty times a second. `seq` counts what was inserted.
 _RATED: Final = """
     SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('events', 'seq')::regclass), 0) >= $2
        AND (SELECT (xid, seq) FROM events WHERE operator = $1 ORDER BY xid DESC, seq DESC LIMIT 1)
          = (SELECT (xid, seq) FROM rating_cursors WHERE operator = $1 ORDER BY xid, seq LIMIT 1)
+       AND NOT EXISTS (SELECT FROM refolds WHERE operator = $1 AND due_at <= now())
 """
 
 
