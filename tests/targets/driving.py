@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import text
 
@@ -22,9 +22,16 @@ from tests.export.clocks import VirtualClock
 from tests.targets.case import TargetCase
 from tests.targets.proxy import Fault, FaultProxy, Odds
 
+Target = TypeVar("Target", bound=Exporter)
 # Far beyond what a drain takes: it bounds one that goes nowhere.
 STEPS_MAX = 20_000
 ODDS = Odds(too_many=0.03, error_before=0.04, error_after=0.06, hang_after=0.004, reset_before=0.04, reset_after=0.06)
+
+
+class Closing(Protocol):
+    """The fixture `closing`."""
+
+    def __call__(self, target: Target, /) -> Target: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -57,7 +56,7 @@ from tests.targets.cases.quickbooks import (
     posting,
     setup,
 )
-from tests.targets.driving import delivered_through_faults, one
+from tests.targets.driving import Closing, delivered_through_faults, one
 from tests.targets.fakes.quickbooks import TOKEN_PATH, FakeQuickBooks
 
 Make = Callable[..., QuickBooksTarget]
@@ -72,16 +71,12 @@ async def vendor() -> AsyncIterator[FakeQuickBooks]:
 
 
 @pytest.fixture
-async def make(vendor: FakeQuickBooks, means: Means) -> AsyncIterator[Make]:
-    async with AsyncExitStack() as stack:
+def make(vendor: FakeQuickBooks, means: Means, closing: Closing) -> Make:
+    def made(**options: Any) -> QuickBooksTarget:
+        clock = options.pop("clock", None)
+        return closing(open_unhurried(setup(options.pop("url", vendor.url), **options), means, clock))
 
-        def made(**options: Any) -> QuickBooksTarget:
-            clock = options.pop("clock", None)
-            target = open_unhurried(setup(options.pop("url", vendor.url), **options), means, clock)
-            stack.push_async_callback(target.close)
-            return target
-
-        yield made
+    return made
 
 
 # --- journals ---------------------------------------------------------------------------------------------------------

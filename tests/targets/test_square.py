@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -55,7 +54,7 @@ from tests.targets.cases.square import (
     setup,
     taking_back,
 )
-from tests.targets.driving import delivered_through_faults
+from tests.targets.driving import Closing, delivered_through_faults
 from tests.targets.fakes.square import LOCATION, FakeSquare
 from tests.targets.fakes.square_rules import priced
 from tests.targets.proxy import FaultProxy, Odds
@@ -267,16 +266,12 @@ async def vendor() -> AsyncIterator[FakeSquare]:
 
 
 @pytest.fixture
-async def make(vendor: FakeSquare, means: Means) -> AsyncIterator[Make]:
-    async with AsyncExitStack() as stack:
+def make(vendor: FakeSquare, means: Means, closing: Closing) -> Make:
+    def made(*, url: str | None = None, **options: Any) -> SquareTarget:
+        given: Setup = setup(url or vendor.url, **options)
+        return closing(open_unhurried(given, means, timeout_s=TIMEOUT_S))
 
-        def made(*, url: str | None = None, **options: Any) -> SquareTarget:
-            given: Setup = setup(url or vendor.url, **options)
-            target = open_unhurried(given, means, timeout_s=TIMEOUT_S)
-            stack.push_async_callback(target.close)
-            return target
-
-        yield made
+    return made
 
 
 async def sent(target: SquareTarget, what: Invoice | OutboxItem) -> Outcome:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
@@ -54,7 +53,7 @@ from tests.targets.cases.xero import (
     posting,
     setup,
 )
-from tests.targets.driving import delivered_through_faults, one
+from tests.targets.driving import Closing, delivered_through_faults, one
 from tests.targets.fakes.xero import FakeXero
 from tests.targets.fakes.xero_core import TENANT, TOKEN_PATH
 from tests.targets.random_charges import random_charges, sums_of
@@ -72,17 +71,13 @@ async def vendor() -> AsyncIterator[FakeXero]:
 
 
 @pytest.fixture
-async def make(vendor: FakeXero, means: Means) -> AsyncIterator[Make]:
-    async with AsyncExitStack() as stack:
+def make(vendor: FakeXero, means: Means, closing: Closing) -> Make:
+    def opened(clock: Any = None, **changes: Any) -> XeroTarget:
+        company = changes.pop("company", TENANT)
+        given = replace(setup(changes.pop("url", vendor.url), **changes), company=company)
+        return closing(open_unhurried(given, means, *([] if clock is None else [clock])))
 
-        def opened(clock: Any = None, **changes: Any) -> XeroTarget:
-            company = changes.pop("company", TENANT)
-            given = replace(setup(changes.pop("url", vendor.url), **changes), company=company)
-            target = open_unhurried(given, means, *([] if clock is None else [clock]))
-            stack.push_async_callback(target.close)
-            return target
-
-        yield opened
+    return opened
 
 
 def answer_of(status: int, content: Any, **headers: str) -> Answer:
