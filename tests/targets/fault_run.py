@@ -21,6 +21,7 @@ from sqlalchemy import text
 from meter.export.contract import Exporter, Finding, Limits, Outcome
 from meter.export.dispatcher import Lane
 from meter.export.targets.spec import Means
+from meter.model.errors import Unavailable
 from meter.store.deliveries import list_deliveries
 from meter.store.engine import Database
 from meter.store.leases import Lease, LeaseKeeper
@@ -28,11 +29,14 @@ from meter.store.outbox import OutboxItem, add_items
 from meter.telemetry import Telemetry
 from tests.booked import OPERATOR
 from tests.export.clocks import VirtualClock
+from tests.export.restarts import RESTARTED_AT, Restarted
 from tests.targets.case import Books, TargetCase
 from tests.targets.worlds import Killed, World, world_of
 
 # A step in five ends with the worker's death: about one delivery in twenty, for a step has some four of them.
 KILL_ODDS: Final = 0.2
+# Of the lane's transactions; a step has some four.
+RESTART_ODDS: Final = 0.03
 SENDING_KILLED_AT: Final = ("sending", "sent", "sending", "claimed")
 KILLED_AT: Final = ("claimed", "sending", "sent", "asking")
 CUT_AFTER_MAX: Final = 12
@@ -112,7 +116,10 @@ class Worker:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a run came to. `wrong`: what was wanted and what is held, by batch, where they differ."""
+    """What a run came to. `restarts` are those of the database, at a commit.
+
+    `wrong`: what was wanted and what is held, by batch, where they differ.
+    """
 
     items: int
     steps: int
@@ -120,12 +127,18 @@ class Report:
     reasons: Sequence[str]
     faults: Mapping[str, int]
     deaths: Mapping[str, int]
+    restarts: Mapping[str, int]
     asked: int
     wrong: Mapping[str, tuple[Sums, Sums]]
 
+    def happened(self) -> Mapping[str, int]:
+        """Return how often everything happened that can."""
+        restarts = {f"restarted {at}": number for at, number in self.restarts.items()}
+        return {**self.faults, **self.deaths, **restarts}
+
     def row(self) -> str:
         """Return the figures in a line."""
-        happened = ", ".join(f"{name} {number}" for name, number in {**self.faults, **self.deaths}.items())
+        happened = ", ".join(f"{name} {number}" for name, number in self.happened().items())
         return f"{self.items} deliveries in {self.steps} steps; {self.asked} looked up; {happened}; {dict(self.states)}"
 
 
@@ -135,6 +148,7 @@ class Run:
 
     case: TargetCase
     database: Database
+    restarted: Restarted
     world: World
     dice: random.Random
     plant: Plant
@@ -150,7 +164,7 @@ class Run:
         exporter = self.case.open(setup, Means(database=self.database, telemetry=Telemetry()))
         self.worker = Worker(self.plant(exporter), self.world, self.dice, self.deaths, mortal=self.mortal)
         self.lane = Lane(
-            self.database,
+            self.restarted,
             operator=OPERATOR,
             target=setup.name,
             exporter=self.worker,
@@ -181,6 +195,8 @@ class Run:
         except Killed:
             await self.end()
             await self.begin()
+        except Unavailable:
+            pass  # what the dispatcher does: it looks again
 
     async def pass_time(self, span: timedelta) -> None:
         """Let so much time pass, for the vendor and for the outbox."""
@@ -237,7 +253,10 @@ async def deliver_all(
     items = case.items(n, seed)
     async with world_of(case, seed=seed) as world:
         dice = random.Random(seed)  # noqa: S311  a test is repeated by its seed
-        run = Run(case=case, database=database, world=world, dice=dice, plant=plant, mortal=mortal)
+        restarted = Restarted(database.url, seed=seed, odds=RESTART_ODDS if mortal else 0.0)
+        run = Run(
+            case=case, database=database, restarted=restarted, world=world, dice=dice, plant=plant, mortal=mortal
+        )
         async with database.begin() as conn:
             await add_items(conn, items)
         outages = [share * len(items) for share in OUTAGES_AT]
@@ -254,6 +273,7 @@ async def deliver_all(
                 await run.step()
         finally:
             await run.end()
+            await restarted.dispose()
         await world.settled()
         async with database.begin() as conn:
             made = await list_deliveries(conn, OPERATOR, deliveries_max=2 * len(items))
@@ -264,6 +284,7 @@ async def deliver_all(
             reasons=[one.fault or "" for one in made if one.state == "dead"],
             faults=dict(world.tally()),
             deaths={at: run.deaths[at] for at in KILLED_AT},
+            restarts={at: restarted.restarts[at] for at in RESTARTED_AT},
             asked=run.asked,
             wrong=differing(case.wanted(items), case.books(world.held)),
         )

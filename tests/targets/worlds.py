@@ -31,7 +31,7 @@ Answered = TypeVar("Answered")
 
 FAULT_ODDS: Final = 0.05
 # A look-up flushes once for each item and format: more than this, and hardly any would come to its end.
-UNFLUSHED_ODDS: Final = 0.002
+UNFLUSHED_ODDS: Final = 0.005
 # Of a client that waits in vain the connection mostly goes before its patience does, or a run would be all waiting.
 SILENCE_S: Final = 0.01
 PATIENCE_S: Final = 0.5
