@@ -94,7 +94,7 @@ ATTEMPTS_MAX: Final = 20_000
 # A target that asks for time and does not say how much.
 THROTTLED_PAUSE_S: Final = 1.0
 # What comes while a call is under way waits for its end, and answers are recorded there: so much at the target's rate.
-CALL_S: Final = 1.0
+CALL_S: Final = 0.5
 # A call in which nothing was tried would come to the same at once.
 UNTRIED_PAUSE_S: Final = 1.0
 
@@ -119,7 +119,7 @@ def asking_backoff_s(sent_ago_s: float) -> float:
 
 
 def call_items_max(limits: Limits) -> int:
-    """Return how many items a call gets: about a second's worth of its rate, but as many as go side by side."""
+    """Return how many items a call gets: about half a second's worth of its rate, but as many as go side by side."""
     rates = [rate for rate in (limits.rate_per_s, limits.endpoint_rate_per_s) if rate is not None]
     if not rates:
         return limits.items_max

@@ -283,12 +283,12 @@ def test_a_run_is_bounded_and_holds_no_batch_twice() -> None:
     ("limits", "items"),
     [
         (Limits(items_max=64), 64),
-        (Limits(items_max=100, in_flight=8, rate_per_s=20.0), 20),
-        (Limits(items_max=50, in_flight=4, rate_per_s=6.5), 7),
+        (Limits(items_max=100, in_flight=8, rate_per_s=20.0), 10),
+        (Limits(items_max=50, in_flight=4, rate_per_s=6.5), 4),
         (Limits(items_max=40, in_flight=4, rate_per_s=0.8), 4),
         (Limits(items_max=100, in_flight=8, rate_per_s=800.0), 100),
-        (Limits(items_max=100, in_flight=8, rate_per_s=80.0, endpoint_rate_per_s=20.0), 20),
+        (Limits(items_max=100, in_flight=8, rate_per_s=80.0, endpoint_rate_per_s=20.0), 10),
     ],
 )
-def test_a_call_lasts_about_a_second(limits: Limits, items: int) -> None:
+def test_a_call_lasts_about_half_a_second(limits: Limits, items: int) -> None:
     assert call_items_max(limits) == items
