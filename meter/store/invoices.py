@@ -24,6 +24,7 @@ from meter.store.bulk import columns_of, insert_many
 from meter.store.entry import Entry
 from meter.store.outbox import FAULT_CHARS_MAX
 from meter.store.tables import accounts, invoices
+from meter.telemetry import log
 
 InvoiceStatus: TypeAlias = Literal["draft", "open", "failed", "paid", "uncollectible", "void", "deleted"]
 # Of two states of one second the later in this order counts.
@@ -95,11 +96,14 @@ async def note_invoices(conn: AsyncConnection, operator: str, entries: Sequence[
         await conn.execute(_UPSERT, columns_of(invoices, [newest[key] for key in sorted(newest)]))
     for entry in told:
         await _verify(conn, operator, entry.event.data)
+    refused = 0
     for entry in entries:
         if entry.event.type == EXPORT_REFUSED:
             data = entry.event.data
             given = {"target": data["target"], "key": data["key"], "reason": str(data["reason"])[:FAULT_CHARS_MAX]}
-            await conn.execute(_REFUSE, {"operator": operator, **given})
+            refused += (await conn.execute(_REFUSE, {"operator": operator, **given})).rowcount
+    if refused:
+        log.warning("deliveries_thrown_away", count=refused, remedy="see meter deliveries --state dead")
 
 
 async def _row(conn: AsyncConnection, operator: str, entry: Entry) -> dict[str, Any]:

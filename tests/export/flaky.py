@@ -7,20 +7,32 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 from meter.export.breaker import Breaker
-from meter.export.contract import Absent, Delivered, Finding, Limits, Outcome, Refused, Retry, Uncertain, Untried
+from meter.export.contract import (
+    Absent,
+    Barred,
+    Delivered,
+    Finding,
+    Limits,
+    Outcome,
+    Refused,
+    Retry,
+    Uncertain,
+    Untried,
+)
 from meter.export.delivery import answered, claim, due_run, found, orphan, pause_s
 from meter.store.lanes import Change, OpenItem
 from meter.store.outbox import OPEN_STATES, OutboxItem, State, revised
 from tests.export.clocks import VirtualClock
 
 Fault: TypeAlias = Literal[
-    "none", "down", "throttled", "refused", "lost_before", "lost_after", "late", "error_before", "error_after"
+    "none", "down", "throttled", "refused", "barred", "lost_before", "lost_after", "late", "error_before", "error_after"
 ]
 FAULTS: Final[tuple[Fault, ...]] = (
     "none",
     "down",  # nothing leaves
     "throttled",
-    "refused",  # for a reason of that moment: a key that was withdrawn
+    "refused",  # for a reason of that moment
+    "barred",  # a key that was withdrawn
     "lost_before",  # times out, and was never read
     "lost_after",  # times out, and is held
     "late",  # times out, and is held some time later
@@ -49,7 +61,9 @@ class Target:
             case "throttled":
                 return Retry("slow down", throttled=True)
             case "refused":
-                return Refused("unauthorised")
+                return Refused("no such customer")
+            case "barred":
+                return Barred("unauthorised", "mend the key")
             case "lost_before":
                 return Uncertain("timed out")
             case "lost_after":
@@ -88,6 +102,8 @@ class Target:
         match fault:
             case "throttled":
                 return Untried()
+            case "barred":
+                return Barred("unauthorised", "mend the key")
             case "none" | "late" | "error_after":
                 return Delivered("found") if item.batch in self.held else Absent()
             case _:

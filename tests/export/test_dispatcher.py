@@ -29,6 +29,7 @@ from meter.export.contract import (
     Untried,
 )
 from meter.export.dispatcher import Dispatcher, Lane
+from meter.export.gather.gatherer import Gathered, Gatherer
 from meter.export.http import overtaken
 from meter.export.streams import one_by_one
 from meter.store.deliveries import Delivery, backlogs, list_deliveries, retry_dead, show_delivery
@@ -704,6 +705,41 @@ async def test_what_dies_is_said_without_the_words_of_the_target(database: Datab
         50,
     )
     assert "Jane" not in str(line)
+
+
+class Hopeless(Gatherer):
+    """Makes three items once, two of which lack something."""
+
+    def __init__(self) -> None:
+        self.again = asyncio.Event()
+        self._left = [Gathered(items=3, more=False, dead=2)]
+
+    async def step(self, lease: Lease) -> Gathered:
+        del lease
+        if not self._left:
+            self.again.set()
+        return self._left.pop() if self._left else Gathered(items=0, more=False)
+
+
+async def test_what_is_born_dead_is_said(database: Database) -> None:
+    gatherer = Hopeless()
+    dispatcher = Dispatcher(
+        database,
+        operator=OPERATOR,
+        exporters={"ledger": FakeTarget()},
+        gatherers={"ledger": gatherer},
+        telemetry=Telemetry(),
+    )
+    with capture_logs() as lines:
+        task = asyncio.create_task(dispatcher.run())
+        try:
+            async with asyncio.timeout(SOON_S):
+                await gatherer.again.wait()
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+    [line] = [line for line in lines if line["event"] == "delivery_born_dead"]
+    assert (line["log_level"], line["target"], line["count"]) == ("warning", "ledger", 2)
 
 
 async def test_one_that_replaces_learns_what_the_target_called_the_last(database: Database) -> None:

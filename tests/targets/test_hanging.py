@@ -51,7 +51,7 @@ class Vendor:
         """What it holds when it is at work on nothing more."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        idle = 0
+        idle, told = 0, dict[str, Any]()
         while idle < 2:  # what lies in a socket is read between the two
             self._process.stdin.write(b"\n")
             told = json.loads(await self._process.stdout.readline())
