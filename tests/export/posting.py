@@ -14,17 +14,9 @@ from meter.model.journal import JournalEntry
 from meter.model.period import Period
 
 DAY = date(2026, 3, 2)
-
-
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-
-
 MARCH = Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
-
-
 BERLINS_MARCH = Period(datetime(2026, 2, 28, 23, tzinfo=UTC), datetime(2026, 3, 31, 22, tzinfo=UTC))
-
-
 CATALOG = Catalog(
     operator="northside",
     version=1,
@@ -36,8 +28,6 @@ CATALOG = Catalog(
         "plain": Tax(name="plain", rate=Decimal(0)),
     },
 )
-
-
 VAT = LineTax(name="vat19", rate=Decimal("0.19"), inclusive=False)
 
 

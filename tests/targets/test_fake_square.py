@@ -31,8 +31,6 @@ async def client(square: FakeSquare) -> AsyncIterator[AsyncSquare]:
 
 
 ONCE: Any = {"max_retries": 0}
-
-
 ORDER: Any = {
     "location_id": LOCATION, "customer_id": "ADA", "reference_id": "batch-1",
     "line_items": [

@@ -85,17 +85,9 @@ def booked(
 
 
 BADGE = "badge:04A2991B"
-
-
 TIERS = priced(graduated(("50", "0.25"), (None, "0.20")), tax="vat")
-
-
 PRINT = plan(pages=TIERS, grants=[plan_grant("pages", PAGES, "100")])
-
-
 OFFICE = space(PRINT, terms={"taxes": taxed("0.19")}, claims=[Claim(identity=BADGE, member="ada", span=span("01-01"))])
-
-
 BURST = [printed("11-02 09:00", 120, by=BADGE), printed("11-03 09:00", 60, by=BADGE)]
 
 
@@ -109,8 +101,6 @@ def core(scene: Scene, n: int = -1) -> list[str]:
 
 
 BERLIN = Site(id="berlin", name="Berlin", timezone="Europe/Berlin", closes="22:00")
-
-
 NOVEMBER = "2026-10-31T23:00:00Z"
 
 
@@ -167,8 +157,6 @@ def refund(at: str, **more: Any) -> UsageEvent:
 
 
 VISITS = Meter(id="visits", event="door.access", aggregate="count", unit="visit", debounce_s=30)
-
-
 ACTS = space(plan(visits=per_unit("2")), terms={"meters": {"visits": VISITS}})
 
 
@@ -177,6 +165,4 @@ def pulse(second: int) -> UsageEvent:
 
 
 ROOM = [{"amount": "20.00", "name": "Room"}]
-
-
 COFFEE = [{"amount": "10.00", "tax": "1.90", "tax_name": "vat"}]
