@@ -305,3 +305,8 @@ def _contradictions(settings: EdgeSettings) -> Iterator[str]:
             yield f"{variable_of('spool', name)}: is {getattr(settings.spool, name)}; at least {least}"
     if settings.heartbeat_s < 5:
         yield f"{variable_of('heartbeat_s')}: is {settings.heartbeat_s}; at least 5"
+    for name in ("http", "radius"):
+        address = getattr(settings, name)
+        _, colon, port = (address or ":0").rpartition(":")
+        if not colon or not port.isdecimal() or int(port) > 65535:
+            yield f"{variable_of(name)}: {address!r} is not HOST:PORT, like 127.0.0.1:8490"

@@ -1,0 +1,218 @@
+"""The agent, composed: spool, door, collectors and the way to the gateway, started in this order and ended in reverse.
+
+collectors ─▶ intake ─▶ keeper ─▶ spool          heartbeats ─▶ keeper
+                          ▲  └──▶ pump ─▶ link ─▶ gateway
+                          └───────── let go ◀────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import ssl
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from edge.clock import Clock, SystemClock
+from edge.collect.http import HttpCollector, http_port
+from edge.config import ConfigFault, EdgeSettings, variable_of
+from edge.heartbeat import CollectorState, Heartbeats
+from edge.intake import Intake
+from edge.sources import configured_sources
+from edge.spool.errors import SpoolFailed
+from edge.spool.file import Spool
+from edge.spool.keeper import Keeper
+from edge.spool.records import Bounds
+from edge.uplink.http import HttpUplink
+from edge.uplink.link import Link
+from edge.uplink.mqtt import ClockTold, MqttUplink, Told
+from edge.uplink.pump import Pump
+from edge.uplink.timekeeper import Timekeeper
+from meter import __version__
+from meter.log import log
+from meter.model.instant import instant_text
+from meter.transport.mqtt_address import broker_address
+
+SPOOL_DIR: Final = "spool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A running agent: where devices reach it, and its parts for whoever looks on."""
+
+    address: tuple[str, int]
+    keeper: Keeper
+    link: Link
+    pump: Pump
+
+
+def bounds_of(settings: EdgeSettings) -> Bounds:
+    """Return how large the spool may become. Raises BadInput."""
+    return Bounds(
+        bytes_max=settings.spool.bytes_max,
+        events_max=settings.spool.events_max,
+        ballast_bytes=settings.spool.ballast_bytes,
+        retention=timedelta(days=settings.spool.keep_days),
+    )
+
+
+def spool_directory(settings: EdgeSettings) -> Path:
+    """Return where the spool is."""
+    return Path(settings.data_dir) / SPOOL_DIR
+
+
+async def run(settings: EdgeSettings) -> None:
+    """Run until asked to stop (SIGTERM, SIGINT). Raises BadInput, Unavailable, SpoolFailed."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with agent(settings) as running:
+        stopping = asyncio.ensure_future(stop.wait())
+        failing = asyncio.ensure_future(running.keeper.failed.wait())
+        await asyncio.wait([stopping, failing], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        failing.cancel()
+        if running.keeper.failure is not None:
+            raise running.keeper.failure
+        log.info("stopping", spooled=running.keeper.depth.events)
+
+
+@asynccontextmanager
+async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncIterator[Running]:
+    """Run an agent for as long as the context is open. Raises BadInput, Unavailable, SpoolFailed."""
+    clock = clock or SystemClock()
+    sources = configured_sources(settings)
+    async with AsyncExitStack() as stack:
+        spool = await asyncio.to_thread(Spool.open, spool_directory(settings), bounds=bounds_of(settings), clock=clock)
+        keeper = await stack.enter_async_context(Keeper(spool))
+        timekeeper = Timekeeper(await keeper.measurements(), clock=clock, keep=keeper.measure)
+        intake = Intake(keeper, site=settings.site, edge=settings.id, clock=clock)
+        pump = Pump(keeper, edge=settings.id, timekeeper=timekeeper)
+
+        def status() -> Mapping[str, Any]:
+            return status_of(settings, keeper, link, intake, collectors())
+
+        collector = HttpCollector(intake, sources=sources, tokens=settings.tokens, clock=clock, status=status)
+
+        def collectors() -> dict[str, CollectorState]:
+            return {"http": collector.state}
+
+        beats = Heartbeats(
+            site=settings.site,
+            edge=settings.id,
+            keeper=keeper,
+            intake=intake,
+            timekeeper=timekeeper,
+            clock=clock,
+            collectors=collectors,
+        )
+
+        def acknowledged(told: Told) -> None:
+            pump.acknowledged(told.boot, told.up_to, told.also)
+
+        async def time_told(told: ClockTold) -> None:
+            await timekeeper.answered(told.asked, received=told.received, sent=told.sent)
+
+        tls = _tls(settings)
+        http = None
+        if settings.gateway.http_url is not None:
+            http = HttpUplink(
+                settings.gateway.http_url,
+                key=settings.gateway.api_key,
+                tls=tls,
+                acknowledged=acknowledged,
+                timekeeper=timekeeper,
+            )
+            stack.push_async_callback(http.close)
+        mqtt = None
+        if settings.gateway.mqtt_url is not None:
+            address = broker_address(
+                settings.gateway.mqtt_url,
+                setting=variable_of("gateway", "mqtt_url"),
+                ca_file=settings.gateway.ca_file,
+                cert_file=settings.gateway.cert_file,
+                key_file=settings.gateway.key_file,
+            )
+            mqtt = MqttUplink(
+                address,
+                site=settings.site,
+                edge=settings.id,
+                acknowledged=acknowledged,
+                clock=time_told,
+                probe=beats.probe,
+                known=timekeeper.known.is_set,
+            )
+        link = Link(pump, mqtt=mqtt, http=http, beat=beats.beat, beat_s=settings.heartbeat_s)
+        host, _, port = settings.http.rpartition(":")
+        bound = await stack.enter_async_context(
+            http_port(collector, host=host.strip("[]"), port=int(port), setting=variable_of("http"))
+        )
+        for work in (pump.let_go(), link.run()):
+            await stack.enter_async_context(_running(work))
+        log.info("edge_running", version=__version__, site=settings.site, edge=settings.id, boot=keeper.boot)
+        yield Running(address=bound, keeper=keeper, link=link, pump=pump)
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run something beside; whatever ends it by itself is a fault of ours, and is told."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_told)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, SpoolFailed):
+        log.error("part_ended", detail=str(error), exc_info=error)
+
+
+def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:
+    """Return whom to trust and who we are; None: as the system does. Raises ConfigFault."""
+    gateway = settings.gateway
+    if gateway.ca_file is None and gateway.cert_file is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=gateway.ca_file)
+        if gateway.cert_file is not None:
+            context.load_cert_chain(gateway.cert_file, gateway.key_file)
+    except (OSError, ssl.SSLError) as error:
+        message = f"{variable_of('gateway')}: ca_file, cert_file or key_file cannot be read: {error}"
+        raise ConfigFault(message) from error
+    return context
+
+
+def status_of(
+    settings: EdgeSettings, keeper: Keeper, link: Link, intake: Intake, collectors: Mapping[str, CollectorState]
+) -> dict[str, Any]:
+    """Return what the agent holds and how its parts are, for people on site."""
+    depth = keeper.depth
+    return {
+        "site": settings.site,
+        "edge": settings.id,
+        "version": __version__,
+        "boot": keeper.boot,
+        "online": link.online,
+        "over": link.over,
+        "reason": link.reason,
+        "spooled": depth.events,
+        "spooled_bytes": depth.bytes,
+        "kept": depth.kept_events,
+        "refused": intake.refused,
+        "collectors": {
+            name: {
+                "state": one.state,
+                "detail": one.detail,
+                "last": None if one.last is None else instant_text(one.last),
+            }
+            for name, one in collectors.items()
+        },
+    }

@@ -1,0 +1,147 @@
+"""What `meter-edge check` looks at: settings, spool, the way to the gateway, sources; each as one finding."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from edge.app import bounds_of, spool_directory
+from edge.clock import ntp_synchronised
+from edge.config import EdgeSettings, variable_of
+from edge.sources import configured_sources
+from edge.spool.errors import SpoolInUse
+from edge.spool.file import Spool
+from meter.model.errors import MeterError
+from meter.transport.mqtt_address import broker_address
+from meter.transport.mqtt_session import MqttSession
+
+_ANSWER_S: Final = 5.0
+_CLOCK: Final = {True: "NTP holds the clock", False: "nothing sets the clock: times are measured at the gateway"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing looked at."""
+
+    about: str
+    good: bool
+    detail: str
+
+
+async def check(settings: EdgeSettings) -> list[Finding]:
+    """Return what was found, in the order of an event's way. Nothing is raised for what is wrong."""
+    findings = [Finding(about="settings", good=True, detail=f"site {settings.site}, edge {settings.id}")]
+    findings.append(_judged("sources", lambda: ", ".join(_names(settings)) or "none is set: devices post CloudEvents"))
+    findings.append(await _spool(settings))
+    findings.append(Finding(about="clock", good=True, detail=_CLOCK.get(ntp_synchronised() is True, "")))
+    if settings.gateway.mqtt_url is not None:
+        findings.append(await _broker(settings))
+    if settings.gateway.http_url is not None:
+        findings.append(await _gateway(settings))
+    return findings
+
+
+async def spool_figures(settings: EdgeSettings) -> dict[str, Any]:
+    """Return what the spool holds: of the running agent, or of the file. Raises MeterError."""
+    running = await _running(settings)
+    if running is not None:
+        return {name: running[name] for name in ("boot", "spooled", "spooled_bytes", "kept", "refused", "online")}
+    spool = await asyncio.to_thread(Spool.open, spool_directory(settings), bounds=bounds_of(settings))
+    try:
+        depth = spool.depth
+        return {
+            "boot": spool.boot,
+            "spooled": depth.events,
+            "spooled_bytes": depth.bytes,
+            "kept": depth.kept_events,
+            "running": False,
+        }
+    finally:
+        await asyncio.to_thread(spool.close)
+
+
+def _names(settings: EdgeSettings) -> list[str]:
+    return [f"{source.setup.vendor}/{source.setup.name}" for source in configured_sources(settings)]
+
+
+def _judged(about: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(about=about, good=True, detail=look())
+    except MeterError as error:
+        return Finding(about=about, good=False, detail=error.detail)
+
+
+async def _spool(settings: EdgeSettings) -> Finding:
+    try:
+        figures = await spool_figures(settings)
+    except SpoolInUse as error:
+        message = f"{error.detail}; it does not answer at {settings.http}"
+        return Finding(about="spool", good=False, detail=message)
+    except MeterError as error:
+        return Finding(about="spool", good=False, detail=error.detail)
+    where = "kept by the running agent" if "online" in figures else str(spool_directory(settings))
+    return Finding(about="spool", good=True, detail=f"{figures['spooled']} events wait, {where}")
+
+
+async def _running(settings: EdgeSettings) -> dict[str, Any] | None:
+    """Return what the running agent says of itself; None where none answers."""
+    headers = {"Authorization": f"Bearer {settings.tokens[0]}"} if settings.tokens else {}
+    timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=headers) as client,
+            client.get(f"http://{settings.http}/v1/status") as answer,
+        ):
+            told = await answer.json() if answer.status == 200 else None
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) and told.get("edge") == settings.id else None
+
+
+async def _broker(settings: EdgeSettings) -> Finding:
+    """Look whether the broker lets us in, under a name of its own: the agent's session is the agent's."""
+    gateway = settings.gateway
+    try:
+        address = broker_address(
+            gateway.mqtt_url or "",
+            setting=variable_of("gateway", "mqtt_url"),
+            ca_file=gateway.ca_file,
+            cert_file=gateway.cert_file,
+            key_file=gateway.key_file,
+        )
+        session = MqttSession(
+            address,
+            client_id=f"meter-edge-check-{settings.site}",
+            protocol=MQTTProtocolVersion.MQTTv311,
+            on_message=lambda _session, _message: None,
+            full=lambda: False,
+        )
+        await session.open([f"spaces/{settings.site}/acks/{settings.id}"])
+        session.close()
+    except MeterError as error:
+        return Finding(about="broker", good=False, detail=error.detail)
+    return Finding(about="broker", good=True, detail=f"{address.shown} lets us in")
+
+
+async def _gateway(settings: EdgeSettings) -> Finding:
+    key = settings.gateway.api_key
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    url = f"{(settings.gateway.http_url or '').rstrip('/')}/v1/clock"
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S), headers=headers) as client,
+            client.get(url, allow_redirects=False) as answer,
+        ):
+            status = answer.status
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        message = f"{url} does not answer: {str(error) or type(error).__name__}; check {variable_of('gateway', 'http_url')}"
+        return Finding(about="gateway", good=False, detail=message)
+    if status != 200:
+        remedy = variable_of("gateway", "api_key" if status in {401, 403} else "http_url")
+        return Finding(about="gateway", good=False, detail=f"{url} answered {status}; check {remedy}")
+    return Finding(about="gateway", good=True, detail=f"{settings.gateway.http_url} answers")

@@ -1,0 +1,100 @@
+"""A real agent in a process of its own, killed and started again as a test likes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RunningAgent:
+    """`meter-edge run` for the site berlin, with its spool below `directory`."""
+
+    def __init__(self, directory: Path, *, env: Mapping[str, str]) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self._env = {
+            **os.environ,
+            "METER_EDGE_SITE": "berlin",
+            "METER_EDGE_DATA_DIR": str(directory),
+            "METER_EDGE_HTTP": f"127.0.0.1:{self.port}",
+            "METER_EDGE_HEARTBEAT_S": "5",
+            **env,
+        }
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if self._process is not None and self._process.returncode is None:
+            await self.stop()
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        assert self._process is not None
+        return self._process
+
+    async def start(self) -> None:
+        """Start and wait until it hears devices."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "edge", "run", env=self._env, stderr=asyncio.subprocess.DEVNULL
+        )
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await self.get("/health")
+                except (aiohttp.ClientError, OSError):
+                    assert self._process.returncode is None, f"the agent ended with {self._process.returncode}"
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+
+    async def kill(self) -> None:
+        """End it as a power cut would, but for the disk's cache."""
+        self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    async def stop(self) -> int:
+        """Ask it to stop and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), 30)
+
+    async def get(self, path: str) -> Any:
+        """Return what it answers."""
+        async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{self.port}{path}") as answer:
+            return await answer.json()
+
+    async def post(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the results of a batch."""
+        headers = {"Content-Type": "application/cloudevents-batch+json"}
+        body = json.dumps(events).encode()
+        url = f"http://127.0.0.1:{self.port}/v1/events"
+        async with aiohttp.ClientSession(headers=headers) as client, client.post(url, data=body) as answer:
+            assert answer.status == 200, await answer.text()
+            results: list[dict[str, Any]] = (await answer.json())["results"]
+            return results
+
+    async def drained(self) -> None:
+        """Wait until the gateway has said of everything that it is committed."""
+        async with asyncio.timeout(60):
+            while (await self.get("/v1/status"))["spooled"]:  # noqa: ASYNC110 -- another process tells nobody
+                await asyncio.sleep(0.05)
