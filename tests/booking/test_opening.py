@@ -16,6 +16,7 @@ import pytest_asyncio
 from alembic import command
 from sqlalchemy import Connection, text
 
+from meter.booking.audit import audit
 from meter.booking.earner import Earner
 from meter.export.gather.at_once import Entries
 from meter.export.gather.gatherer import Gatherer
@@ -160,6 +161,8 @@ async def test_it_is_restated_once_by_one_entry_an_account(kept: Kept) -> None:
     await kept.settle(NOW)
     assert await kept.rows("SELECT id, kind FROM entries ORDER BY 1") == before
     assert await kept.rows("SELECT account FROM openings") == []
+    found = await audit(kept.database, "northside", at=NOW)
+    assert found, found
 
 
 async def test_what_was_booked_is_an_entry_and_told_to_no_ledger_twice(kept: Kept) -> None:
