@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -15,6 +16,7 @@ from meter.model.errors import BadInput
 from meter.model.instant import instant_text
 from meter.store.deliveries import (
     Delivery,
+    Make,
     TargetSummary,
     list_deliveries,
     retry_dead,
@@ -117,29 +119,22 @@ def routes(services: Services) -> list[Route]:
         async with services.db.begin() as conn:
             return json_answer(shown_json(await show_delivery(conn, operator, delivery)))
 
-    async def retry(request: web.Request) -> web.StreamResponse:
+    async def anew(request: web.Request, make: Make, *, left: str) -> web.StreamResponse:
         delivery = _number(request.match_info["id"], what="id")
         operator = await services.require_operator()
         async with services.db.begin() as conn:
-            retried = await retry_dead(conn, operator, [delivery], renew=services.renew)
-            made = [await show_delivery(conn, operator, id) for id in retried.made]
+            again = await make(conn, operator, [delivery])
+            made = [await show_delivery(conn, operator, id) for id in again.made]
         if not made:
-            message = f"delivery {delivery} is dead as before: {retried.left[delivery]}"
-            raise BadInput(message, code="conflict")
+            raise BadInput(f"delivery {delivery} {left}: {again.left[delivery]}", code="conflict")
         services.booked.notify()
         return json_answer(delivery_json(made[0]), status=201)
 
+    async def retry(request: web.Request) -> web.StreamResponse:
+        return await anew(request, partial(retry_dead, renew=services.renew), left="is dead as before")
+
     async def resend(request: web.Request) -> web.StreamResponse:
-        delivery = _number(request.match_info["id"], what="id")
-        operator = await services.require_operator()
-        async with services.db.begin() as conn:
-            resent = await resend_delivered(conn, operator, [delivery], renew=services.resend)
-            made = [await show_delivery(conn, operator, id) for id in resent.made]
-        if not made:
-            message = f"delivery {delivery} is not sent again: {resent.left[delivery]}"
-            raise BadInput(message, code="conflict")
-        services.booked.notify()
-        return json_answer(delivery_json(made[0]), status=201)
+        return await anew(request, partial(resend_delivered, renew=services.resend), left="is not sent again")
 
     async def summary(_request: web.Request) -> web.StreamResponse:
         operator = await services.require_operator()

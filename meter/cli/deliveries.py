@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from textwrap import shorten
@@ -13,7 +13,6 @@ import msgspec
 import typer
 from rich.markup import escape
 from rich.progress import Progress
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.api.deliveries import TargetDeliveries, delivery_json, shown_json, target_json
 from meter.cli.common import AsJson, by_default, connect, err, out, print_json, require_operator, run
@@ -26,7 +25,7 @@ from meter.export.targets.setups import Targets
 from meter.model.errors import BadInput
 from meter.store.deliveries import (
     Delivery,
-    Retried,
+    Make,
     TargetSummary,
     dead_deliveries,
     deliveries_of,
@@ -272,7 +271,7 @@ async def _again(
     database: Database,
     operator: str,
     numbers: list[int],
-    make: Callable[[AsyncConnection, str, Sequence[int]], Awaitable[Retried]],
+    make: Make,
     *,
     wait: bool,
 ) -> _Again:

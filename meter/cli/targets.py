@@ -21,7 +21,7 @@ from meter.export.gather.customers import Customers
 from meter.export.payload import day_of, thawed
 from meter.export.reconcile import Expected, Reconciliation, Sums, reconcile
 from meter.export.role import begun_of
-from meter.export.targets.gaps import Comparable, billed_by_nobody, few, gaps_of, untracked
+from meter.export.targets.gaps import Comparable, billed_by_nobody, few, foreign, gaps_of, untracked
 from meter.export.targets.setups import ConfiguredTarget, Targets
 from meter.export.targets.spec import Means
 from meter.model.catalog import Catalog
@@ -118,7 +118,9 @@ async def _check(settings: Settings, name: str) -> Sequence[str]:
         if catalog is not None:
             needs = target.kind.needs_names(target.setup)
             faults += gaps_of(needs, catalog)
-            warnings += filter(None, [untracked(needs, catalog)])
+            warnings += filter(
+                None, [untracked(needs, catalog), foreign(needs, target.setup.customers, facts[2] if facts else ())]
+            )
             begun = begun_of(target)
             async with database.begin() as conn:
                 cursor = await read_export_cursor(conn, operator, name)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Update, bindparam, func, select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Row, Update, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.errors import BadInput
@@ -120,6 +120,10 @@ class Retried:
     left: Mapping[int, str]
 
 
+# Makes further revisions of deliveries, by id.
+Make: TypeAlias = Callable[[AsyncConnection, str, Sequence[int]], Awaitable[Retried]]
+
+
 async def retry_dead(
     conn: AsyncConnection, operator: str, deliveries: Sequence[int], *, renew: Renew | None = None
 ) -> Retried:
@@ -128,14 +132,8 @@ async def retry_dead(
     The payload is what `renew` makes of it (None: the same bytes); what it cannot resolve stays as it is, with the
     reason. Raises BadInput: `not_found`; `conflict` where one is not dead, so that nothing is ever sent twice.
     """
-    query = (
-        select(*ITEM_COLUMNS, outbox.c.id, outbox.c.state, outbox.c.created_at)
-        .where(outbox.c.operator == operator, outbox.c.id.in_(deliveries))
-        .order_by(outbox.c.id)
-        .with_for_update()
-    )
-    rows = (await conn.execute(query)).all()
-    _require_dead(deliveries, {row.id: row.state for row in rows})
+    rows = await locked(conn, operator, deliveries)
+    _require_dead({row.id: row.state for row in rows})
     left: dict[int, str] = {}
     items: list[OutboxItem] = []
     for row in rows:
@@ -155,18 +153,26 @@ def _of(operator: str, ids: Sequence[int]) -> Update:
     return outbox.update().where(outbox.c.operator == operator, outbox.c.id.in_(ids))
 
 
-def require_known(deliveries: Sequence[int], known: Collection[int]) -> None:
-    """Return where there is each of the deliveries. Raises BadInput (`not_found`)."""
-    for delivery in deliveries:
-        if delivery not in known:
-            message = f"there is no delivery {delivery}; meter deliveries list shows them"
-            raise BadInput(message, code="not_found")
+async def locked(conn: AsyncConnection, operator: str, deliveries: Sequence[int]) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Return the deliveries as rows with `ITEM_COLUMNS`, id, state and created_at, which nobody else changes meanwhile.
+
+    Raises BadInput (`not_found`) where one of them is not there.
+    """
+    query = (
+        select(*ITEM_COLUMNS, outbox.c.id, outbox.c.state, outbox.c.created_at)
+        .where(outbox.c.operator == operator, outbox.c.id.in_(deliveries))
+        .order_by(outbox.c.id)
+        .with_for_update()
+    )
+    rows = (await conn.execute(query)).all()
+    for delivery in sorted({*deliveries} - {row.id for row in rows}):
+        message = f"there is no delivery {delivery}; meter deliveries list shows them"
+        raise BadInput(message, code="not_found")
+    return rows
 
 
-def _require_dead(deliveries: Sequence[int], states: Mapping[int, State]) -> None:
-    require_known(deliveries, states)
-    for delivery in deliveries:
-        state = states[delivery]
+def _require_dead(states: Mapping[int, State]) -> None:
+    for delivery, state in states.items():
         if state != "dead":
             message = (
                 f"delivery {delivery} is {state}; only dead ones are retried by hand, the others go on by themselves"

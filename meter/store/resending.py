@@ -16,8 +16,8 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.errors import BadInput
-from meter.store.deliveries import Renew, Retried, add_revisions, require_known
-from meter.store.outbox import ITEM_COLUMNS, OutboxItem, item_of
+from meter.store.deliveries import Renew, Retried, add_revisions, locked
+from meter.store.outbox import OutboxItem, item_of
 from meter.store.tables import outbox
 
 _HELD: Final = ("delivered", "verified")
@@ -33,14 +33,7 @@ async def resend(
     is left, with the reason. Raises BadInput: `not_found`; `conflict` where one is not delivered, or another revision
     of its batch says by now what the target shall hold.
     """
-    query = (
-        select(*ITEM_COLUMNS, outbox.c.id, outbox.c.state, outbox.c.created_at)
-        .where(outbox.c.operator == operator, outbox.c.id.in_(deliveries))
-        .order_by(outbox.c.id)
-        .with_for_update()
-    )
-    rows = (await conn.execute(query)).all()
-    require_known(deliveries, {row.id for row in rows})
+    rows = await locked(conn, operator, deliveries)
     newest = await _newest(conn, operator, rows)
     left: dict[int, str] = {}
     items: list[OutboxItem] = []

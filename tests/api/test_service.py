@@ -20,7 +20,7 @@ from meter.api.app import ROUTES
 from meter.config import Settings
 from meter.model.errors import BadInput, Broken, Unavailable
 from meter.store.engine import Database
-from meter.store.gathering import write_export_cursor
+from meter.store.gathering import Begun, write_export_cursor
 from meter.store.outbox import add_items
 from meter.store.usage import BEGINNING
 from tests.api.conftest import ADMIN_KEY, Api, Gateway, serving, the_services
@@ -81,7 +81,8 @@ async def test_metrics_show_what_waits(gateway: Gateway) -> None:
     await gateway.space.take(entry("1", "02T09:00", subject="badge:ZZ"), entry("2", "02T09:00"))
     async with gateway.space.database.begin() as conn:
         await add_items(conn, items_of(journal_entry("ch_1")))
-        await write_export_cursor(conn, "northside", "ledger", BEGINNING)
+        begun = Begun(kind="ledger", mode=None, reads="entries", start=None)
+        await write_export_cursor(conn, "northside", "ledger", BEGINNING, begun=begun)
     gateway.space.now += timedelta(hours=1)
     answer = await gateway.api.get("/metrics", key=None)
     found = _samples(answer.text)

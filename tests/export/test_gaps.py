@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from meter.export.targets.gaps import Needs, billed_by_nobody, few, gaps_of, untracked
+from meter.export.targets.gaps import Needs, billed_by_nobody, few, foreign, gaps_of, untracked
 from meter.export.targets.registry import KINDS
 from meter.export.targets.spec import Setup
 from meter.model.catalog import Fee, Plan, Site, Tax
@@ -55,6 +55,16 @@ def test_accounts_that_nobody_bills_are_counted_and_the_first_named() -> None:
     assert "acme-09 and 2 more" in told
     assert "acme-10" not in told
     assert billed_by_nobody(customers(), catalog, [account("known", stripe="cus_1"), account("guests")]) is None
+
+
+def test_customers_in_a_currency_that_is_not_taken_are_told() -> None:
+    swiss = replace(account("swiss", stripe="cus_2"), currency="CHF")
+    accounts = [account("known", stripe="cus_1"), swiss, replace(account("other"), currency="CHF")]
+    told = foreign(Needs(currency="EUR"), customers(), accounts)
+    assert told is not None
+    assert "takes EUR alone" in told
+    assert "deliveries: swiss;" in told
+    assert foreign(Needs(), customers(), accounts) is None
 
 
 def test_few_shows_no_more_than_ten() -> None:

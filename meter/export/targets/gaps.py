@@ -21,13 +21,14 @@ class Needs:
     """Which names of ours a target must have its own for, each with what it has. None: it needs none.
 
     `meters` and `sites` name the option that gives them; `*` in one stands for all. `tracked`: whether sites are told
-    apart by their `ledger_class`.
+    apart by their `ledger_class`. `currency`: the only one that it takes ("": any).
     """
 
     taxes: Mapping[str, str] | None = None
     meters: tuple[str, Mapping[str, str]] | None = None
     sites: tuple[str, Mapping[str, str]] | None = None
     tracked: bool = False
+    currency: str = ""
 
 
 @runtime_checkable
@@ -69,6 +70,19 @@ def untracked(needs: Needs, catalog: Catalog) -> str | None:
     if not needs.tracked or not without or len(without) == len(catalog.sites):
         return None
     return f"the sites {few(without)} have no class, and others have; set sites.SITE.ledger_class in the catalog"
+
+
+def foreign(needs: Needs, customers: Customers, accounts: Collection[Account]) -> str | None:
+    """Return what is to be said of customers who are billed in a currency that the target does not take."""
+    if not needs.currency:
+        return None
+    others = {one.id for one in accounts if customers.of(one) and one.currency != needs.currency}
+    if not others:
+        return None
+    return (
+        f"it takes {needs.currency} alone, and what is booked for customers in another currency waits as dead "
+        f"deliveries: {few(others)}; bill these by another target"
+    )
 
 
 def priced(catalog: Catalog) -> frozenset[str]:

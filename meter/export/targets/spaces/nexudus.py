@@ -233,7 +233,8 @@ def needs_names(setup: Setup) -> Needs:
     """Return that each site needs a business; products need one for each meter, charges rates where there are any."""
     codes = codes_of(setup)
     meters = None if codes.items is None else ("items", codes.items)
-    return Needs(taxes=codes.taxes, meters=meters, sites=("businesses", names(setup, "businesses")))
+    sites = ("businesses", names(setup, "businesses"))
+    return Needs(taxes=codes.taxes, meters=meters, sites=sites, currency=str(setup.options["currency"]))
 
 
 def faults_of(setup: Setup) -> list[str]:

@@ -36,7 +36,7 @@ class Rules:
 def needs_items(setup: Setup) -> Needs:
     """Return that each meter needs the vendor's own name, where the settings give any."""
     items = names(setup, "items")
-    return Needs(meters=("items", items) if items else None)
+    return Needs(meters=("items", items) if items else None, currency=str(setup.options["currency"]))
 
 
 def lines(setup: Setup, codes: Codes) -> Lines:
