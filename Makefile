@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 # Each has a PostgreSQL and a broker of its own. ARGS=-n0 stays in one process, as a debugger wants it.
-WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
+WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 # Only wheels: an sdist would fetch its build requirements from outside the locks.
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --root-user-action=ignore
