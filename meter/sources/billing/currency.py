@@ -10,8 +10,8 @@ from meter.model.money import EXACT
 # docs.stripe.com/currencies, November 2026: not ISO 4217's. ISK and UGX have two places that are always 00.
 _NO_PLACES: Final = frozenset("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split())
 THREE_PLACES: Final = frozenset("BHD JOD KWD OMR TND".split())
-# What it computes itself, a tax, it would compute to their hundredths, which it then refuses.
-ALWAYS_00: Final = frozenset({"ISK", "UGX"})
+# Their last digits are always 0: a tax that Stripe computes itself would have others, which it refuses.
+COARSE: Final = THREE_PLACES | {"ISK", "UGX"}
 
 
 def places(currency: str) -> int:

@@ -17,7 +17,7 @@ from meter.export.targets.books import described, headed
 from meter.export.targets.stripe.amounts import Rate, minor, tax_on
 from meter.model.instant import instant_text
 from meter.model.money import plain
-from meter.sources.billing.currency import ALWAYS_00
+from meter.sources.billing.currency import COARSE
 
 PartKind: TypeAlias = Literal["item", "tax"]
 Params: TypeAlias = dict[str, Any]
@@ -61,10 +61,10 @@ class Wanted:
 
 
 def wanted_of(batch: str, payload: bytes, item: LineItem, rate: Rate | None) -> Wanted:
-    """Return what an item wants; in a currency without hundredths its tax is ours. Raises BadInput (`bad_amount`)."""
+    """Return what an item wants; in a currency that ends in 0 its tax is ours. Raises BadInput (`bad_amount`)."""
     net, tax = minor(item.line.net, item.currency), minor(item.line.tax_amount, item.currency)
     content = sha256(payload).hexdigest()[:_CONTENT_CHARS]
-    rate = None if item.currency in ALWAYS_00 else rate
+    rate = None if item.currency in COARSE else rate
     return Wanted(batch=batch, content=content, item=item, gross=net + tax, tax=tax, rate=rate)
 
 
