@@ -113,8 +113,13 @@ def of_payment(setup: Setup, payment: Fields, *, cause: str = "") -> Sequence[Pa
         return [plain_sale(setup, found), *notice]
     if notice:
         return notice
-    message = "the payment is of an invoice, which may be the gateway's own; set api_key, by which its order is read"
-    return [refused(BadInput(message, code="unknown_invoice"), payment.body())]
+    message = (
+        "the payment is of an invoice, which may be the gateway's own; set api_key, by which its order is read, "
+        "then hand it in again"
+    )
+    # As a webhook, so that it can be handed in again once there is a key.
+    body = b'{"type":"payment.updated","data":{"object":{"payment":' + payment.body() + b"}}}"
+    return [refused(BadInput(message, code="unknown_invoice"), body)]
 
 
 def plain_sale(setup: Setup, payment: Payment) -> Parsed:
