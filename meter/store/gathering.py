@@ -145,9 +145,7 @@ _CLOSED: Final = """
      LIMIT :buckets_max
 """
 _BELOW: Final = "c.booked_xid < CAST(CAST(:read AS text) AS xid8)"
-_CLOSED_SINCE: Final = text(
-    _CLOSED.format(which=f"c.booked_xid >= CAST(CAST(:since AS text) AS xid8) AND {_BELOW}")
-)
+_CLOSED_SINCE: Final = text(_CLOSED.format(which=f"c.booked_xid >= CAST(CAST(:since AS text) AS xid8) AND {_BELOW}"))
 # One that an older version has closed does not say by which transaction.
 _CLOSED_EVER: Final = text(_CLOSED.format(which=f"coalesce({_BELOW}, true)"))
 
