@@ -55,6 +55,7 @@ EXPECTED: dict[tuple[str, str], Scope | Literal["any"] | None] = {
     ("GET", "/v1/deliveries/summary"): "usage:read",
     ("GET", "/v1/deliveries/{id}"): "usage:read",
     ("POST", "/v1/deliveries/{id}/retry"): "admin",
+    ("POST", "/v1/deliveries/{id}/resend"): "admin",
     ("POST", "/v1/keys"): "admin",
     ("GET", "/v1/keys"): "admin",
     ("DELETE", "/v1/keys/{id}"): "admin",
