@@ -76,7 +76,7 @@ class Judgement:
                 self._queue(index, self._entry(arrival, parsed))
 
     def _entry(self, arrival: Arrival, event: WireEvent) -> Entry:
-        time = event.time if event.time is not None else stand_in(event, arrival.received_at)
+        time = _time(arrival, event)
         return Entry(
             event=self.as_stored(event),
             time=time,
@@ -194,9 +194,13 @@ class Judgement:
                 event_id=event.id,
                 body=b64decode(told.get("body_base64") or ""),
                 # A missing time of what it holds is that of its first receipt, which was the agent's.
-                at=min(event.time or arrival.received_at, arrival.received_at),
+                at=min(_time(arrival, event), arrival.received_at),
             )
         )
+
+
+def _time(arrival: Arrival, event: WireEvent) -> datetime:
+    return event.time if event.time is not None else stand_in(event, arrival.received_at)
 
 
 def _accepted(entry: Entry) -> Receipt:

@@ -68,6 +68,12 @@ async def test_a_malformed_one_is_a_rejection_itself(database: Database) -> None
     assert b"edge.refusal" in kept["body"]
 
 
+async def test_one_without_a_time_is_of_when_the_agent_heard_it(database: Database) -> None:
+    late = unread(1, time=None, edgetime=instant_text(HEARD + timedelta(hours=2)), edgeoffsetms=7_200_000)
+    await acceptor(database).accept([late])
+    assert [row["first_at"] for row in await rows(database, rejections)] == [HEARD]
+
+
 async def test_an_agents_clock_dates_nothing_ahead_and_no_origin_is_its_topic(database: Database) -> None:
     ahead = unread(1, data={"origin": None, "body_base64": None}, time=instant_text(NOW + timedelta(days=1)))
     await acceptor(database).accept([ahead])

@@ -1,8 +1,8 @@
 """The schema. Every key is led by the operator, so that rows of one operator can live together (decision 0004).
 
-Append-only: `event_keys`, `events`, `rejections` (but for its status), `charges`, `draws`, `entries`, `journal`. Tail
-reads go by (`xid`, `seq`) below the oldest running transaction, never by `seq` alone: a later commit can carry a
-smaller `seq` (decision 0005).
+Append-only: `event_keys`, `events`, `rejections` (but for its status), `charges`, `draws`, `entries`, `journal`,
+`edge_retirements`. Tail reads go by (`xid`, `seq`) below the oldest running transaction, never by `seq` alone: a later
+commit can carry a smaller `seq` (decision 0005).
 """
 
 from meter.store.tables.booked import charges, closes, draws, journal
