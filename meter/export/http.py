@@ -22,7 +22,7 @@ from yarl import URL
 from meter.clock import Ticks, monotonic_s
 from meter.export.contract import Barred, Delivered, Limits, Outcome, Refused, Retry, Uncertain
 from meter.export.limiter import RETRY_AFTER_MAX_S, Limiter, take_of_all
-from meter.export.redact import Secrets, credentials_in
+from meter.export.redact import credentials_in, secrets_among
 from meter.model.errors import BadInput, Broken, MeterError, Unavailable
 
 # Vendors answer within seconds or not at all; three requests for one item still fit into a call.
@@ -182,7 +182,7 @@ class Channel:
         if url.origin() != self._base.origin():
             raise Broken(f"{path[:80]!r} leads away from {self._base.origin()}", code="foreign_address")
         sent = SimpleNamespace(headers=False)
-        secrets = Secrets([*self._secrets, *credentials_in(headers or {})])
+        secrets = secrets_among((*self._secrets, *credentials_in(headers or {})))
         async with self.slot(endpoint):
             try:
                 async with self._session.request(

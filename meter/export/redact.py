@@ -7,6 +7,7 @@ import binascii
 import html
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, quote_plus
 
@@ -34,6 +35,13 @@ class Secrets:
     def hidden(self, text: str) -> str:
         """Return `text` without any of them."""
         return self.hide(text.encode(errors="replace")).decode(errors="replace")
+
+
+# A token lasts an hour, and a thousand requests a second come with one.
+@lru_cache(maxsize=256)
+def secrets_among(known: tuple[str | None, ...]) -> Secrets:
+    """Return the secrets among what is known of a target."""
+    return Secrets(known)
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -14,10 +14,12 @@ from structlog.testing import capture_logs
 from meter.export import dispatcher as dispatching
 from meter.export.contract import Outcome, Retry, Uncertain
 from meter.export.dispatcher import Dispatcher
+from meter.export.gather.gatherer import Gathered, Gatherer
 from meter.export.http import overtaken
 from meter.export.streams import one_by_one
 from meter.store.deliveries import backlogs
 from meter.store.engine import Database
+from meter.store.leases import Lease
 from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry
 from tests.export.lanes import (
@@ -225,3 +227,38 @@ async def test_a_gateway_that_stops_closes_its_targets_and_tells_them_that_they_
         assert not told[0]()
     assert told[0]()
     assert target.closed
+
+
+class Hopeless(Gatherer):
+    """Makes three items once, two of which lack something."""
+
+    def __init__(self) -> None:
+        self.again = asyncio.Event()
+        self._left = [Gathered(items=3, more=False, dead=2)]
+
+    async def step(self, lease: Lease) -> Gathered:
+        del lease
+        if not self._left:
+            self.again.set()
+        return self._left.pop() if self._left else Gathered(items=0, more=False)
+
+
+async def test_what_is_born_dead_is_said(database: Database) -> None:
+    gatherer = Hopeless()
+    dispatcher = Dispatcher(
+        database,
+        operator=OPERATOR,
+        exporters={"ledger": FakeTarget()},
+        gatherers={"ledger": gatherer},
+        telemetry=Telemetry(),
+    )
+    with capture_logs() as lines:
+        task = asyncio.create_task(dispatcher.run())
+        try:
+            async with asyncio.timeout(SOON_S):
+                await gatherer.again.wait()
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+    [line] = [line for line in lines if line["event"] == "delivery_born_dead"]
+    assert (line["log_level"], line["target"], line["count"]) == ("warning", "ledger", 2)

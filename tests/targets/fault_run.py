@@ -45,7 +45,7 @@ OUTAGE: Final = timedelta(days=3)
 # When they begin, in shares of what is still open.
 OUTAGES_AT: Final = (0.8, 0.5, 0.2)
 # When the target's key is withdrawn, likewise, and for how many steps nobody puts in another.
-ROTATED_AT: Final = 0.65
+ROTATED_AT: Final = 0.9
 ROTATED_STEPS: Final = 6
 # Far beyond what a run takes: it bounds one that goes nowhere.
 STEPS_MAX: Final = 20_000
@@ -118,7 +118,8 @@ class Worker:
 class Report:
     """What a run came to. `restarts` are those of the database, at a commit.
 
-    `wrong`: what was wanted and what is held, by batch, where they differ.
+    `wrong`: what was wanted and what is held, by batch, where they differ. `turned_away`: how many requests came while
+    the key was withdrawn (None: there is none).
     """
 
     items: int
@@ -130,6 +131,7 @@ class Report:
     restarts: Mapping[str, int]
     asked: int
     wrong: Mapping[str, tuple[Sums, Sums]]
+    turned_away: int | None
 
     def happened(self) -> Mapping[str, int]:
         """Return how often everything happened that can."""
@@ -216,7 +218,6 @@ class Run:
 
     async def rotated(self) -> None:
         """Have the key withdrawn for a while, then be good again: nothing dies of it, and none goes out meanwhile."""
-        await self.step()
         with self.world.locked_out():
             for _ in range(ROTATED_STEPS):
                 await self.step()
@@ -254,9 +255,7 @@ async def deliver_all(
     async with world_of(case, seed=seed) as world:
         dice = random.Random(seed)  # noqa: S311  a test is repeated by its seed
         restarted = Restarted(database.url, seed=seed, odds=RESTART_ODDS if mortal else 0.0)
-        run = Run(
-            case=case, database=database, restarted=restarted, world=world, dice=dice, plant=plant, mortal=mortal
-        )
+        run = Run(case=case, database=database, restarted=restarted, world=world, dice=dice, plant=plant, mortal=mortal)
         async with database.begin() as conn:
             await add_items(conn, items)
         outages = [share * len(items) for share in OUTAGES_AT]
@@ -264,12 +263,12 @@ async def deliver_all(
         await run.begin()
         try:
             while left := await open_items(database):
-                if outages and left <= outages[0]:
-                    outages.pop(0)
-                    await run.outage()
-                elif not rotated and left <= ROTATED_AT * len(items):
+                if not rotated and left <= ROTATED_AT * len(items):
                     rotated = True
                     await run.rotated()
+                elif outages and left <= outages[0]:
+                    outages.pop(0)
+                    await run.outage()
                 await run.step()
         finally:
             await run.end()
@@ -287,6 +286,7 @@ async def deliver_all(
             restarts={at: restarted.restarts[at] for at in RESTARTED_AT},
             asked=run.asked,
             wrong=differing(case.wanted(items), case.books(world.held)),
+            turned_away=getattr(world.held, "turned_away", None),
         )
 
 

@@ -52,6 +52,7 @@ async def test_the_books_are_right_whatever_fails(name: str, database: Database)
     report = await deliver_all(CASES[name], database, n=DELIVERIES, seed=SEED)
     print(f"{name}, seed {SEED}: {report.row()}")  # noqa: T201  for the long form, and for whoever repeats a run
     assert_right(report)
+    assert report.turned_away != 0, "nothing was sent while the key was withdrawn"
     assert all(report.faults.values()), f"too few deliveries for every fault: {report.faults}"
 
 

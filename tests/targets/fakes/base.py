@@ -94,6 +94,7 @@ class Fake(ABC):
         self.in_flight = 0
         self.locks_out = False
         """Whether nobody is let in: the key was withdrawn."""
+        self.turned_away = 0
         self.answers_after_s = 0.0  # what a vendor far away takes; of the real clock
         self._url = ""
         self._runner: web.AppRunner | None = None
@@ -120,6 +121,7 @@ class Fake(ABC):
 
     def locked_out(self, call: Call) -> Answer:
         """Return the answer to whoever comes with a key that was withdrawn."""
+        self.turned_away += 1
         if call.method == "POST" and call.path.endswith(("/token", "/bearer")):
             return Answer(status=400, content={"error": "invalid_grant"})
         return self.fault(401)
