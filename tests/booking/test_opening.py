@@ -91,9 +91,11 @@ class Kept(Space):
             past=True,
         )
         made = 0
-        while (step := await gatherer.step(leases.held(["lane"])[0])).more or step.items:
-            made += step.items
-        await leases.close()
+        try:
+            while (step := await gatherer.step(leases.held(["lane"])[0])).more or step.items:
+                made += step.items
+        finally:
+            await leases.close()
         return made
 
 
