@@ -118,7 +118,7 @@ async def write_books(connection: AsyncConnection, operator: str, books: Books) 
     await mark_booked(connection, operator, books.closed)
 
 
-def _invoice_period(account: Account, closed: frozenset[datetime], line: Line, *, opened: bool) -> Period:
+def _invoice_period(account: Account, closed: frozenset[datetime], line: Line, *, opened: bool = False) -> Period:
     """Return the period whose invoice a line belongs to: its service period, or the first one after it that is open.
 
     Credit that expired in books that are `opened` was not told then, and moves no money: it stands where it belongs.
