@@ -27,6 +27,11 @@ from tests.tools import need_tool
 settings.register_profile("meter", deadline=None, print_blob=True)
 settings.load_profile("meter")
 
+# Workers inherit both sides of a terminal from the process that starts them, and a console that knows both never asks
+# for the width that a test wants.
+for _side in ("COLUMNS", "LINES"):
+    os.environ.pop(_side, None)
+
 # The contract servers of tests/contract, for the tests of the export targets.
 pytest_plugins = ["tests.contract.servers"]
 
