@@ -139,7 +139,8 @@ async def _gateway(settings: EdgeSettings) -> Finding:
         ):
             status = answer.status
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        message = f"{url} does not answer: {str(error) or type(error).__name__}; check {variable_of('gateway', 'http_url')}"
+        said, place = str(error) or type(error).__name__, variable_of("gateway", "http_url")
+        message = f"{url} does not answer: {said}; check {place}"
         return Finding(about="gateway", good=False, detail=message)
     if status != 200:
         remedy = variable_of("gateway", "api_key" if status in {401, 403} else "http_url")

@@ -44,7 +44,7 @@ class GatewaySettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields
     mqtt_url: str | None = None
     """`mqtt://user:password@host:port` or `mqtts://`; unset: over HTTP only."""
     http_url: str | None = None
-    """`https://host`: for sites where MQTT is barred, for the clock and for authorisations."""
+    """`https://host`: where MQTT is barred."""
     api_key: str | None = None
     """With what HTTP is asked."""
     ca_file: str | None = None
@@ -60,7 +60,7 @@ class SpoolSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     bytes_max: int = 1024 * 1024 * 1024
     """Bytes of the spool's file at most."""
-    events_max: int = 4_000_000
+    events_max: int = 2_000_000
     """Events at most, acknowledged ones included."""
     keep_days: int = 35
     """Days for which acknowledged events are kept for replay."""
@@ -69,7 +69,7 @@ class SpoolSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SourceSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One source of a vendor's, as the gateway has them: webhooks that come here, or what is polled from here."""
+    """One source of a vendor's whose webhooks come here, as the gateway has them."""
 
     secrets: list[str] = []
     """The signing keys; two may be active while one is being replaced."""
@@ -77,77 +77,8 @@ class SourceSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=
     """The URL as registered with the vendor, where the vendor signs it."""
     timezone: str = "UTC"
     """The IANA zone of the vendor's times that name none."""
-    api_base: str | None = None
-    """Where the device or the vendor answers."""
-    api_key: str | None = None
-    """With what it is asked; of SNMP the community."""
-    every_s: int | None = None
-    """Seconds between two polls; unset: as the vendor bears it."""
     options: dict[str, Any] = {}
     """The vendor's own settings."""
-
-
-class TopicSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Messages on the site's own broker, read as the catalog's `mqtt` section says."""
-
-    topic: str
-    """The filter."""
-    decoder: str
-    """What the messages are, like zigbee2mqtt."""
-    name: str | None = None
-    """Part of the events' source; unset: the topic's last word."""
-    timezone: str = "UTC"
-    """The IANA zone of devices that name none."""
-    options: dict[str, Any] = {}
-    """The decoder's own settings."""
-
-
-class LocalBrokerSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The site's own broker: readers, Zigbee2MQTT, Shelly."""
-
-    url: str
-    """`mqtt://user:password@host:port`."""
-    topics: list[TopicSettings] = []
-    """What is read of it."""
-
-
-class FileSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A log that grows: CUPS' page_log, PaperCut's print logs."""
-
-    vendor: str
-    """Whose lines they are: cups, papercut."""
-    path: str
-    """The file; rotated neighbours are found by their names."""
-    timezone: str = "UTC"
-    """The IANA zone of times that name none."""
-    options: dict[str, Any] = {}
-    """The vendor's own settings."""
-
-
-class ReaderSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A card reader at a USB or serial port that types what it reads."""
-
-    device: str
-    """`/dev/input/by-id/...-event-kbd` or `/dev/serial/by-id/...`."""
-    door: str
-    """The door, or the device that the card is shown to."""
-    kind: str = "badge"
-    """The kind of identity that its numbers are."""
-    baud: int = 9600
-    """Of a serial port."""
-    direction: Literal["in", "out"] | None = None
-    """Where the card lets somebody; unset: not known."""
-
-
-class OfflineSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be allowed while the gateway cannot be asked."""
-
-    account_risk: str = "0"
-    """The value that may be allowed to one account, in the account's currency."""
-    site_risk: str = "0"
-    """The value that may be allowed in all."""
-    known_for_s: int = 7 * 86_400
-    """Seconds for which the last word on an identity counts."""
 
 
 class EdgeSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,22 +94,14 @@ class EdgeSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """HOST:PORT for devices on the site's network."""
     tokens: list[str] = []
     """What devices show as a bearer token; none: only devices on this machine are heard."""
-    radius: str | None = None
-    """HOST:PORT of the RADIUS accounting port; unset: closed."""
     heartbeat_s: int = 30
     """Seconds between two heartbeats."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is logged."""
     gateway: GatewaySettings = GatewaySettings()
     spool: SpoolSettings = SpoolSettings()
-    offline: OfflineSettings = OfflineSettings()
     sources: dict[str, dict[str, SourceSettings]] = {}
     """Sources by vendor and name."""
-    broker: LocalBrokerSettings | None = None
-    files: dict[str, FileSettings] = {}
-    """Logs by name."""
-    readers: dict[str, ReaderSettings] = {}
-    """Card readers by name."""
 
     @property
     def id(self) -> str:
@@ -305,8 +228,6 @@ def _contradictions(settings: EdgeSettings) -> Iterator[str]:
             yield f"{variable_of('spool', name)}: is {getattr(settings.spool, name)}; at least {least}"
     if settings.heartbeat_s < 5:
         yield f"{variable_of('heartbeat_s')}: is {settings.heartbeat_s}; at least 5"
-    for name in ("http", "radius"):
-        address = getattr(settings, name)
-        _, colon, port = (address or ":0").rpartition(":")
-        if not colon or not port.isdecimal() or int(port) > 65535:
-            yield f"{variable_of(name)}: {address!r} is not HOST:PORT, like 127.0.0.1:8490"
+    _, colon, port = settings.http.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        yield f"{variable_of('http')}: {settings.http!r} is not HOST:PORT, like 127.0.0.1:8490"

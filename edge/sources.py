@@ -25,12 +25,12 @@ def configured_sources(settings: EdgeSettings) -> list[ConfiguredSource]:
                 secrets=tuple(given.secrets),
                 url=given.url,
                 timezone=given.timezone,
-                api_base=given.api_base,
-                api_key=given.api_key,
             )
             place = variable_of("sources", vendor_name, name)
-            source = configured(vendor, setup, given.options, place=place, every_s=given.every_s)
+            source = configured(vendor, setup, given.options, place=place)
             faults.extend(source.faults)
+            if vendor.hook is None and vendor.lines is None:
+                faults.append(f"{place}: this vendor posts nothing, and nothing else is heard on site")
             found.append(source)
     if faults:
         raise ConfigFault("\n".join(faults))

@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     """The least severe log entries that are written."""
     max_age_days: Annotated[int, Field(ge=1, le=36500)] = 400
     """Days after which an event is `too_old`."""
-    edge_offline_s: Annotated[int, Field(ge=30, le=86400)] = 300
+    offline_after_s: Annotated[int, Field(ge=30, le=86400)] = 300
     """Seconds without a heartbeat after which an agent on site counts as offline."""
     rating_shards: Annotated[int, Field(ge=1, le=1024)] = 8
     """Shards among which accounts are divided; the same for every gateway of a database."""
@@ -362,7 +362,8 @@ def _unknown_variables() -> list[str]:
     known = {name.upper() for name in Settings.model_fields} | {"CONFIG"}
     faults = []
     for variable in sorted(os.environ):
-        if not variable.startswith(_PREFIX) or variable.startswith("METER_TEST_"):
+        # The agent on site has settings of its own, and may run beside a gateway.
+        if not variable.startswith(_PREFIX) or variable.startswith(("METER_TEST_", "METER_EDGE_")):
             continue
         name = variable.removeprefix(_PREFIX).split("__")[0]
         if name not in known and name.removesuffix(_FILE_SUFFIX) not in known:

@@ -17,6 +17,7 @@ import yaml
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from edge.config import EdgeSettings
 from meter.catalog.load import read_catalog_text
 from meter.cli import app
 from meter.config import Settings
@@ -107,6 +108,9 @@ def test_every_variable_is_a_setting(path: Path) -> None:
     for name in re.findall(r"\bMETER_[A-Z](?:_?[A-Z])*(?:__[A-Z_]+)*", path.read_text(encoding="utf-8")):
         if elsewhere := OTHER_VARIABLES.get(name):
             assert name in (ROOT / elsewhere).read_text(), name
+        elif name.startswith("METER_EDGE"):
+            setting = name.removeprefix("METER_EDGE").lstrip("_").split("__")[0].removesuffix("_FILE").lower()
+            assert setting in {*EdgeSettings.__struct_fields__, "config", ""}, name
         else:
             setting = name.removeprefix("METER_").split("__")[0].removesuffix("_FILE").lower()
             assert setting in Settings.model_fields, name

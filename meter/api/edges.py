@@ -71,7 +71,7 @@ class EdgeJson(Model, kw_only=True):
     faults: list[str]
 
 
-class HeldJson(Model, kw_only=True):
+class OpenPeriodsJson(Model, kw_only=True):
     """Billing periods that are over and stay open for a site: of so many accounts, the first one ended at `since`."""
 
     accounts: int
@@ -84,7 +84,7 @@ class SiteJson(Model, kw_only=True):
     site: str
     complete_until: InstantText | None
     slowest: str
-    holds: HeldJson | None
+    holds: OpenPeriodsJson | None
 
 
 class Edges(Model, kw_only=True):
@@ -109,7 +109,7 @@ class Retired(Model, kw_only=True):
 
 def routes(services: Services, facts: FactsReader) -> list[Route]:
     """Return the routes of the list and of taking an agent out of it."""
-    silence = timedelta(seconds=services.settings.edge_offline_s)
+    silence = timedelta(seconds=services.settings.offline_after_s)
 
     async def show(request: web.Request) -> web.StreamResponse:
         operator, site = await services.require_operator(), principal_of(request).site
@@ -200,7 +200,7 @@ def site_json(site: str, marks: Mapping[str, datetime | None], held: HeldClosing
         site=site,
         complete_until=_text(mark),
         slowest=slowest,
-        holds=None if held is None else HeldJson(accounts=held.accounts, since=instant_text(held.since)),
+        holds=None if held is None else OpenPeriodsJson(accounts=held.accounts, since=instant_text(held.since)),
     )
 
 

@@ -94,7 +94,7 @@ def _show(services: Services, backlog: Backlog | None) -> None:
         silence_s = (services.clock() - one.heard_at).total_seconds()
         telemetry.edges_measured(
             site=one.site,
-            up=silence_s < services.settings.edge_offline_s,
+            up=silence_s < services.settings.offline_after_s,
             spooled=one.spooled,
             holes=one.holes,
             faults=one.faults,

@@ -110,7 +110,7 @@ async def _retire(site: str, edge: str, *, reason: str, force: bool) -> list[Edg
 
 
 def _silence() -> timedelta:
-    return timedelta(seconds=load_settings().edge_offline_s)
+    return timedelta(seconds=load_settings().offline_after_s)
 
 
 def _row(edge: EdgeJson) -> tuple[str, ...]:

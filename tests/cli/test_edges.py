@@ -61,7 +61,7 @@ async def test_the_silence_after_which_an_agent_is_offline_is_a_setting(
     await space.accept([heartbeat(space.now, sequence=1)])
     space.now += timedelta(minutes=10)
     for silence_s, offline in (("300", True), ("3600", False)):
-        monkeypatch.setenv("METER_EDGE_OFFLINE_S", silence_s)
+        monkeypatch.setenv("METER_OFFLINE_AFTER_S", silence_s)
         (listed,) = (await machine("edges", "list"))["edges"]
         assert (listed["offline_since"] is not None) is offline
 

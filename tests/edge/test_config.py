@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, get_type_hints
 
+import msgspec
 import pytest
 
-from edge.config import ConfigFault, EdgeSettings, load_settings
+from edge.config import ConfigFault, EdgeSettings, SourceSettings, load_settings, variable_of
 
 FILE = """
 site = "berlin"
@@ -22,14 +25,9 @@ bytes_max = 33554432
 [sources.kisi.main]
 secrets = ["s1"]
 
-[files.page-log]
-vendor = "cups"
-path = "/var/log/cups/page_log"
-options = {printer = "lobby"}
-
-[broker]
-url = "mqtt://127.0.0.1"
-topics = [{topic = "zigbee2mqtt/tag", decoder = "zigbee2mqtt"}]
+[sources.esp-rfid.front-door]
+secrets = ["s9"]
+options = {door = "front"}
 """
 LEAST = {"METER_EDGE_SITE": "berlin", "METER_EDGE_GATEWAY__HTTP_URL": "https://meter.example"}
 
@@ -51,20 +49,18 @@ def test_a_file_is_read_as_a_whole(tmp_path: Path) -> None:
     assert (found.id, found.heartbeat_s, found.spool.bytes_max) == ("berlin-edge", 10, 33_554_432)
     assert found.spool.keep_days == 35
     assert found.sources["kisi"]["main"].secrets == ["s1"]
-    assert found.files["page-log"].options == {"printer": "lobby"}
-    assert found.broker is not None
-    assert [topic.decoder for topic in found.broker.topics] == ["zigbee2mqtt"]
+    assert found.sources["esp-rfid"]["front-door"].options == {"door": "front"}
 
 
 def test_the_environment_is_stronger_than_the_file(tmp_path: Path) -> None:
     told = {
         "METER_EDGE_HEARTBEAT_S": "60",
-        "METER_EDGE_FILES__PAGE_LOG__PATH": "/spool/page_log",
+        "METER_EDGE_SOURCES__ESP_RFID__FRONT_DOOR__TIMEZONE": "Europe/Berlin",
         "METER_EDGE_SOURCES__KISI__MAIN__SECRETS": '["s2", "s3"]',
     }
     found = load(tmp_path, environment=told)
     assert found.heartbeat_s == 60
-    assert found.files["page-log"].path == "/spool/page_log"
+    assert found.sources["esp-rfid"]["front-door"].timezone == "Europe/Berlin"
     assert found.sources["kisi"]["main"].secrets == ["s2", "s3"]
 
 
@@ -89,9 +85,9 @@ def test_the_name_of_a_certificate_s_file_is_a_setting() -> None:
 
 
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
-    text = 'heartbeats = 3\n[spool]\nbytes_max = "many"\n[files.a]\nvendor = 3\n'
+    text = 'heartbeats = 3\n[spool]\nbytes_max = "many"\n[sources.kisi.a]\nsecrets = 3\n'
     found = "\n".join(faults(tmp_path, text, {"METER_EDGE_LOG_LEVEL": "loud"}))
-    for name in ("SITE", "HEARTBEATS", "SPOOL__BYTES_MAX", "FILES__A__VENDOR", "FILES__A__PATH", "LOG_LEVEL"):
+    for name in ("SITE", "HEARTBEATS", "SPOOL__BYTES_MAX", "SOURCES__KISI__A__SECRETS", "LOG_LEVEL"):
         assert f"METER_EDGE_{name}: " in found
     assert "did you mean heartbeat_s?" in found
 
@@ -123,3 +119,26 @@ def test_a_file_that_is_named_and_not_there_is_a_fault(tmp_path: Path) -> None:
         load_settings(environment={"METER_EDGE_CONFIG": str(tmp_path / "none.toml")})
     with pytest.raises(ConfigFault, match=r"edge\.toml"):
         load(tmp_path, "site = ")
+
+
+def variables(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Each setting's variable, VENDOR and NAME for names that are chosen, and its default as the document shows it."""
+    hints = get_type_hints(kind)
+    for field in msgspec.structs.fields(kind):
+        hint, below = hints[field.name], (*path, field.name)
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            yield from variables(hint, below)
+        elif field.name == "sources":
+            yield from variables(SourceSettings, (*below, "VENDOR", "NAME"))
+        elif field.required:
+            yield variable_of(*below), "needed"
+        else:
+            default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+            shown = default if isinstance(default, str) else msgspec.json.encode(default).decode()
+            yield variable_of(*below), "none" if default in (None, []) else f"`{shown}`"
+
+
+def test_the_document_lists_every_setting_with_its_default() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "edge.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(METER_EDGE_[A-Z_]+)` \| (.*?) \|", document, re.MULTILINE))
+    assert listed == dict(variables(EdgeSettings))
