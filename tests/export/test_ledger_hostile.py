@@ -90,7 +90,7 @@ def _of_beancount(directory: Path, entries: Sequence[JournalEntry]) -> None:
     by_id = {one.id: one for one in entries}
     for one in transactions:
         said = by_id[one.meta["charge"]]
-        _same({"payee": one.payee, "narration": one.narration}, said.dimensions | {"narration": said.narration})
+        _same({"payee": one.payee, "narration": one.narration}, {**said.dimensions, "narration": said.narration})
         _same({name: one.meta.get(name) for name in ("meter", "member", "site")}, said.dimensions)
 
 
