@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meter.export.limiter import PAUSE_MAX_S, RATE_FLOOR, RECOVERY_S, RETRY_AFTER_MAX_S, Limiter, take_of_all
+from meter.export.targets.quickbooks import exporter as quickbooks
 from meter.export.targets.stripe.exporter import LIMITS
 from tests.export.clocks import VirtualClock
 
@@ -145,3 +146,14 @@ def test_whoever_waits_for_one_right_takes_none_of_the_other() -> None:
     assert [take_of_all([everything, other]), one.take(), one.take()] == [0.0] * 3
     assert take_of_all([everything, one]) == pytest.approx(0.1)
     assert everything.take() == 0.0
+
+
+def test_a_company_at_quickbooks_is_asked_10_times_a_second_and_400_a_minute_at_most() -> None:
+    clock, made = VirtualClock(), []
+    limiter = Limiter(rate_per_s=quickbooks.LIMITS.rate_per_s, burst=quickbooks.LIMITS.burst, clock=clock)
+    while clock.moment_s < 90.0:
+        wait_s = limiter.take()
+        made += [clock.moment_s] if wait_s == 0 else []
+        clock.moment_s += wait_s
+    for span_s, most in ((1.0, 10), (60.0, 400)):
+        assert all(sum(until_s - span_s < at_s <= until_s for at_s in made) <= most for until_s in made)

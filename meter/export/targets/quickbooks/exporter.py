@@ -53,13 +53,14 @@ from meter.model.errors import BadInput, Broken, Unavailable
 from meter.store.outbox import OutboxItem
 from meter.telemetry import log
 
-# Four fifths of 500 a minute, which is below four fifths of 10 a second; spread evenly, so that no second has more.
+# Four fifths of 500 a minute; no second has more than its 10 with the burst, which makes up for what is not asked while
+# the answers of a call are awaited and recorded.
 RATE_PER_S: Final = 6.5
 # A journal of hundreds of lines takes QuickBooks many seconds.
 TIMEOUT_S: Final = 45.0
 # Whatever takes QuickBooks longer is given up there (limits and throttles, 2026-11): then nothing is at work any more.
 SETTLES_S: Final = 120.0
-LIMITS: Final = Limits(items_max=50, in_flight=4, rate_per_s=RATE_PER_S, settles_s=SETTLES_S)
+LIMITS: Final = Limits(items_max=50, in_flight=4, rate_per_s=RATE_PER_S, burst=3, settles_s=SETTLES_S)
 
 
 class QuickBooksTarget:
