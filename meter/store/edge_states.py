@@ -98,7 +98,7 @@ _SITES: Final = text(
       FROM newest
      WHERE NOT EXISTS (SELECT 1 FROM edge_retirements AS r
                         WHERE (r.operator, r.site, r.edge) = (:operator, newest.site, newest.edge)
-                          AND r.at >= newest.last_at)
+                          AND r.heard_at >= newest.last_at)
      GROUP BY site
      ORDER BY site
     """
@@ -135,8 +135,7 @@ async def _retirements(connection: AsyncConnection, operator: str) -> dict[tuple
     query = (
         select(edge_retirements)
         .join(heard, (heard.c.site == edge_retirements.c.site) & (heard.c.edge == edge_retirements.c.edge))
-        .where(edge_retirements.c.operator == operator, edge_retirements.c.at >= heard.c.last_at)
-        .order_by(edge_retirements.c.at)
+        .where(edge_retirements.c.operator == operator, edge_retirements.c.heard_at >= heard.c.last_at)
     )
     rows = await connection.execute(query)
     return {(row.site, row.edge): Retirement(at=row.at, reason=row.reason, by=row.by) for row in rows}
@@ -204,7 +203,7 @@ async def retire_edge(
         raise BadInput(message, code="conflict")
     await connection.execute(
         insert(edge_retirements).values(
-            operator=operator, site=site, edge=edge, at=max(at, heard_at), reason=reason.strip(), by=by
+            operator=operator, site=site, edge=edge, heard_at=heard_at, at=at, reason=reason.strip(), by=by
         )
     )
     return await list_edges(connection, operator, site=site, edge=edge)

@@ -128,7 +128,7 @@ _AGENTS: Final = """
       LEFT JOIN edge_retirements AS r ON (r.operator, r.site, r.edge) = (e.operator, e.site, e.edge)
      WHERE e.operator = :operator
      GROUP BY e.site, e.edge
-    HAVING coalesce(max(e.last_at) > max(r.at), true)
+    HAVING coalesce(max(e.last_at) > max(r.heard_at), true)
 """
 _SITES: Final = text(
     f"""

@@ -169,6 +169,20 @@ async def test_who_is_heard_of_again_counts_again(gateway: Gateway) -> None:
     assert await closes.closed() == []
 
 
+async def test_no_clock_decides_whether_it_was_heard_of_since(gateway: Gateway) -> None:
+    """Whoever retires it may sit at a machine whose clock is ahead of the gateways'."""
+    await gateway.space.accept([heartbeat(LATER, "edge-2")])
+    gateway.space.now = LATER + timedelta(hours=3)
+    await retire(gateway, "edge-2", reason="stolen")
+    gateway.space.now = LATER + timedelta(seconds=1)
+    assert [one["retired"] is None for one in await edges(gateway)] == [False]
+    await gateway.space.accept([marked(1, "edge-2", boot=0)])
+    assert [one["retired"] is None for one in await edges(gateway)] == [True]
+    gateway.space.now += timedelta(hours=2)
+    await retire(gateway, "edge-2", reason="stolen again")
+    assert [one["retired"]["reason"] for one in await edges(gateway)] == ["stolen again"]
+
+
 async def test_a_site_whose_agents_are_all_gone_is_one_without(gateway: Gateway) -> None:
     closes = await open_for_the_dead(gateway)
     for edge in ("edge-1", "edge-2"):

@@ -116,8 +116,10 @@ edge_retirements = Table(  # agents that somebody said are gone for good; they c
     operator(),
     Column("site", Id, nullable=False),
     Column("edge", Id, nullable=False),
+    # The agent's `last_at` then: it is retired while it has no later one, whatever anybody's clock says.
+    Column("heard_at", When, nullable=False),
     Column("at", When, nullable=False),
     Column("reason", Text, nullable=False),
     Column("by", Text, nullable=False),  # a key's id, or the command line
-    PrimaryKeyConstraint("operator", "site", "edge", "at"),
+    PrimaryKeyConstraint("operator", "site", "edge", "heard_at"),
 )

@@ -29,10 +29,11 @@ def upgrade() -> None:
         sa.Column("operator", ID, nullable=False),
         sa.Column("site", ID, nullable=False),
         sa.Column("edge", ID, nullable=False),
+        sa.Column("heard_at", WHEN, nullable=False),
         sa.Column("at", WHEN, nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("operator", "site", "edge", "at", name=op.f("edge_retirements_pkey")),
+        sa.PrimaryKeyConstraint("operator", "site", "edge", "heard_at", name=op.f("edge_retirements_pkey")),
     )
 
 
