@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +203,23 @@ async def test_an_agent_is_told_what_it_may_forget(gateway: RunningGateway) -> N
         assert await asyncio.to_thread(pi.hear) == {"boot": 1, "up_to": 4, "also": []}
         pi.tell(topic, marked(6, source="hamburg/door/main"))
         assert await asyncio.to_thread(pi.hear) == {"boot": 1, "up_to": 4, "also": [6]}
-    (edge,) = (await gateway.get("/v1/edges"))["edges"]
+    (edge,) = [edge for edge in (await gateway.get("/v1/edges"))["edges"] if edge["edge"] == "pi"]
     assert (edge["site"], edge["edge"], edge["last_sequence"], edge["holes"]) == ("berlin", "pi", 6, [[5, 5]])
+
+
+async def test_an_agent_is_told_the_time_by_both_routes(gateway: RunningGateway) -> None:
+    url = gateway.addresses.mqtt
+    assert url is not None
+    data = {"complete_until": "2026-11-20T08:00:00Z", "asked": 12_345}
+    beat = event("beat", source="berlin/edge/watch", type="edge.heartbeat", data=data, edge="watch", boot=1, sequence=1)
+    with device(url, hears="spaces/berlin/clocks/watch") as watch:
+        watch.tell("spaces/berlin/edge/watch", beat)
+        told = await asyncio.to_thread(watch.hear)
+    assert (set(told), told["asked"]) == ({"asked", "received", "sent"}, 12_345)
+    moments = [told["received"], told["sent"], (await gateway.get("/v1/clock"))["time"]]
+    assert all(moment.endswith("Z") for moment in moments)
+    instants = [datetime.fromisoformat(moment) for moment in moments]
+    assert instants == sorted(instants)
 
 
 async def test_a_webhook_is_taken_by_its_signature_alone(gateway: RunningGateway) -> None:
