@@ -40,10 +40,10 @@ class RetirementJson(Model, kw_only=True):
 class EdgeJson(Model, kw_only=True):
     """One agent and boot. `holes` are missing ranges of sequences below `last_sequence`, both ends included.
 
-    The first of them are shown; `missing` counts all sequences in all of them. `current`: its newest boot.
-    `complete_until`: nothing older of the site is still to come from this agent. `clock_offset_ms`: device minus true;
-    `drifts`: by more than 2 s. `offline_since`: its last sign of life, where it has been silent too long. From
-    `spooled` on the agent's own words in its latest heartbeat.
+    The first of them are shown; `missing` counts all sequences in all of them. `current`: of the agent's boots the one
+    that was heard of last. `complete_until`: nothing older of the site is still to come from this agent.
+    `clock_offset_ms`: device minus true; `drifts`: by more than 2 s. `offline_since`: its last sign of life, where it
+    has been silent too long. From `spooled` on the agent's own words in its latest heartbeat.
     """
 
     site: str

@@ -34,9 +34,10 @@ class Retirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeState:
-    """One agent's boot. `current`: its newest one. `said` is the data of its latest heartbeat, but for the mark.
+    """One agent's boot. `current`: of the agent's boots the one that was heard of last.
 
-    `clock_offset_ms`: the device's clock minus the true time. `retired`: nothing was heard of the agent since.
+    `said` is the data of its latest heartbeat, but for the mark. `clock_offset_ms`: the device's clock minus the true
+    time. `retired`: nothing was heard of the agent since.
     """
 
     site: str
@@ -89,7 +90,8 @@ _SITES: Final = text(
                max(last_at) OVER (PARTITION BY site, edge) AS last_at
           FROM edges
          WHERE operator = :operator
-         ORDER BY site, edge, boot DESC)
+         -- By boot at last only: the number of a spool that was made before its machine knew the time is low.
+         ORDER BY site, edge, heartbeat_at DESC NULLS LAST, last_at DESC, boot DESC)
     SELECT site, min(heard_at) AS heard_at, sum(holes) AS holes,
            coalesce(sum(CAST(said ->> 'spooled' AS numeric)), 0) AS spooled,
            coalesce(sum(jsonb_array_length(said -> 'faults')), 0) AS faults,
@@ -117,11 +119,20 @@ async def list_edges(
     query = query.order_by(edges.c.site, edges.c.edge, edges.c.boot.desc()).limit(EDGES_LISTED_MAX)
     rows = (await connection.execute(query)).all()
     retired = await _retirements(connection, operator)
-    found: list[EdgeState] = []
+    current: dict[tuple[str, str], Row[Any]] = {}
     for row in rows:
-        current = not found or (found[-1].site, found[-1].edge) != (row.site, row.edge)
-        found.append(_state(row, current=current, retired=retired.get((row.site, row.edge))))
-    return found
+        known = current.setdefault((row.site, row.edge), row)
+        if _heard(row) > _heard(known):
+            current[row.site, row.edge] = row
+    return [
+        _state(row, current=current[row.site, row.edge] is row, retired=retired.get((row.site, row.edge)))
+        for row in rows
+    ]
+
+
+def _heard(row: Row[Any]) -> tuple[bool, datetime, datetime]:
+    """Return by what an agent's current boot is found, as `_SITES` does; of two that agree, the higher number."""
+    return row.heartbeat_at is not None, row.heartbeat_at or row.last_at, row.last_at
 
 
 async def _retirements(connection: AsyncConnection, operator: str) -> dict[tuple[str, str], Retirement]:
@@ -160,7 +171,7 @@ def _state(row: Row[Any], *, current: bool, retired: Retirement | None) -> EdgeS
 
 
 async def site_edges(connection: AsyncConnection, operator: str) -> list[SiteEdges]:
-    """Return how the agents of each site are doing, by their newest boots; a site of retired ones only is left out."""
+    """Return how the agents of each site are doing, each by its current boot; sites of retired ones are left out."""
     rows = await connection.execute(_SITES, {"operator": operator})
     return [
         SiteEdges(

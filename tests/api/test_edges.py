@@ -102,6 +102,20 @@ async def test_an_agent_that_is_silent_too_long_is_offline(gateway: Gateway, sil
     assert [one["offline_since"] is not None for one in await edges(gateway)] == [offline, False, False]
 
 
+async def test_the_boot_that_was_heard_of_last_is_the_agent(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spool that was made before its machine knew the time has a lower number than the one that was lost."""
+    monkeypatch.setattr("meter.api.metrics.CACHE_TTL_S", 0.0)
+    await gateway.space.accept([saying(heartbeat(LATER, sequence=1, boot=900), spooled=70)])
+    gateway.space.now = LATER + timedelta(hours=1)
+    await gateway.space.accept([saying(heartbeat(LATER, sequence=1, boot=7), spooled=2), marked(1, boot=900)])
+    assert [(one["boot"], one["current"], one["offline_since"]) for one in await edges(gateway)] == [
+        (900, False, None),
+        (7, True, None),
+    ]
+    found = await measured(gateway.space, gateway.api)
+    assert (found["up berlin"], found["spooled_events berlin"]) == (1.0, 2.0)
+
+
 async def test_a_site_names_its_slowest_agent_and_what_stays_open_for_it(gateway: Gateway) -> None:
     closes = await Closes.of(gateway.space, since=ACME_MARCH.start)
     mark = ACME_MARCH.end - timedelta(days=3)
