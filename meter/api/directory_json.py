@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -128,6 +128,7 @@ class GrantBody(Model, kw_only=True, omit_defaults=True):
     expires: Whenever = None
     priority: int = 100
     bought: BoughtBody | None = None
+    overage: Literal["bill", "deny"] = "bill"
 
 
 class SpanJson(Model, kw_only=True):
@@ -245,6 +246,7 @@ class StoredGrant(Stored, kw_only=True):
     expires: InstantText | None
     priority: int
     bought: BoughtJson | None
+    overage: Literal["bill", "deny"]
 
 
 def _ends(span: Span) -> dict[str, Any]:
@@ -347,5 +349,6 @@ def grant_json(grant: GivenGrant, warnings: list[IssueJson]) -> StoredGrant:
         expires=None if end is None else instant_text(end),
         priority=grant.priority,
         bought=None if grant.bought is None else BoughtJson(price=plain(grant.bought.price), tax=grant.bought.tax),
+        overage=grant.overage,
         warnings=warnings,
     )

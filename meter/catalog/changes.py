@@ -270,6 +270,7 @@ class _Zones:
             span=self.span(put.start, put.end, self.of_account(put.account), put.place),
             priority=put.priority,
             bought=put.bought,
+            overage=put.overage,
         )
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from meter.catalog.entry import When
 from meter.catalog.issues import Place
+from meter.model.catalog import Overage
 from meter.model.directory import Purchase
 
 
@@ -102,6 +103,7 @@ class GrantDraft:
     end: When
     priority: int
     bought: Purchase | None = None
+    overage: Overage = "bill"
     place: Place
 
 

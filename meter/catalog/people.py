@@ -19,6 +19,7 @@ from meter.catalog.draft import (
 )
 from meter.catalog.entry import Entry, When
 from meter.catalog.issues import Faults, Place
+from meter.catalog.limits import read_overage
 from meter.catalog.plans import COUNT_MAX, PlanContext, read_credit, warn_of_misplaced
 from meter.model.catalog import Plan, Site
 from meter.model.directory import Purchase
@@ -291,6 +292,7 @@ class PeopleReader:
                 end=end,
                 priority=100 if priority is None else priority,
                 bought=bought,
+                overage=read_overage(entry),
                 place=entry.place,
             )
         )

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from meter.catalog.entry import Entry
 from meter.catalog.issues import Place
+from meter.catalog.limits import read_limits, read_overage
 from meter.catalog.prices import read_price
 from meter.model.catalog import Fee, Meter, Plan, PlanGrant, Price, Rollover
 from meter.model.money import ZERO, covers_quantity, is_currency
@@ -51,8 +52,10 @@ def _read_plan(name: str, entry: Entry, context: PlanContext) -> Plan:
     for given in entry.entries("grants"):
         grants.append(_read_grant(given, context, prices))
         _unique(given, ids, "grant")
+    booked = {*prices, *(meter for grant in grants for meter in grant.meters)}
+    limits = read_limits(entry, meters=context.meters, booked=booked)
     entry.done()
-    return Plan(id=name, name=title or name, fee=fee, grants=tuple(grants), prices=prices)
+    return Plan(id=name, name=title or name, fee=fee, grants=tuple(grants), prices=prices, limits=limits)
 
 
 def _unique(entry: Entry, ids: dict[str, Place], what: str) -> None:
@@ -114,6 +117,7 @@ def _read_grant(entry: Entry, context: PlanContext, priced: Collection[str]) -> 
     per_seat = entry.flag("per_seat") or False
     priority = entry.integer("priority", least=0, most=COUNT_MAX)
     rollover = _read_rollover(entry)
+    overage = read_overage(entry)
     entry.done()
     if per_seat and holder == "member":
         entry.fault("per_seat", "multiplies the account's pool; a grant for each member has no seats")
@@ -126,6 +130,7 @@ def _read_grant(entry: Entry, context: PlanContext, priced: Collection[str]) -> 
         per_seat=per_seat,
         priority=100 if priority is None else priority,
         rollover=rollover,
+        overage=overage,
     )
 
 

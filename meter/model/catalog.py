@@ -24,6 +24,10 @@ Operator: TypeAlias = Literal["=", "in", "gt", "gte", "lt", "lte", "exists"]
 Holder: TypeAlias = Literal["account", "member"]
 MissingEnd: TypeAlias = Literal["cap", "close_at", "last_seen", "none"]
 Timing: TypeAlias = Literal["advance", "arrears"]
+# What becomes of usage beyond a grant: it is billed, or whoever asks first is told no.
+Overage: TypeAlias = Literal["bill", "deny"]
+LimitOf: TypeAlias = Literal["quantity", "money"]
+LimitEvery: TypeAlias = Literal["day", "period"]
 
 
 def by_value(value: Json) -> str:
@@ -253,6 +257,23 @@ class PlanGrant:
     per_seat: bool = False
     priority: int = 100
     rollover: Rollover | None = None
+    overage: Overage = "bill"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageLimit:
+    """How much of a meter whoever asks first may have: never a matter of the bill (decision 0016).
+
+    Of the quantity, or of what it costs before tax; each local day of the site or each billing period; of each member,
+    or of all of the account. Beyond `soft` the answer warns, beyond `hard` it is no; one of them is set.
+    """
+
+    meter: str
+    hard: Decimal | None = None
+    soft: Decimal | None = None
+    of: LimitOf = "quantity"
+    every: LimitEvery = "period"
+    per: Holder = "account"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +294,7 @@ class Plan:
     fee: Fee | None = None
     grants: tuple[PlanGrant, ...] = ()
     prices: Mapping[str, tuple[Price, ...]] = field(default_factory=dict)
+    limits: tuple[UsageLimit, ...] = ()
 
     @cached_property
     def meters(self) -> frozenset[str]:

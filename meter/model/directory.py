@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Final
 
+from meter.model.catalog import Overage
 from meter.model.period import Periods, Replaced, Terms, periods_of
 
 SINCE_ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
@@ -143,6 +144,8 @@ class Purchase:
 class GivenGrant:
     """Credit given outside a plan: `amount` in `unit`, in force in `span`, for `meters` (None: any of the unit).
 
+    `overage`: what becomes of usage beyond it while it is in force.
+
     `bought`: it has a price, due when it takes effect; such a span has a start.
     """
 
@@ -155,6 +158,7 @@ class GivenGrant:
     span: Span = Span()
     priority: int = 100
     bought: Purchase | None = None
+    overage: Overage = "bill"
 
 
 @dataclass(frozen=True, kw_only=True)

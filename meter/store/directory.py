@@ -293,6 +293,7 @@ def _grant(row: Row[Any]) -> GivenGrant:
         span=_span(row.start, row.end),
         priority=row.priority,
         bought=None if row.bought_price is None else Purchase(price=row.bought_price, tax=row.bought_tax),
+        overage="deny" if row.overage == "deny" else "bill",
     )
 
 

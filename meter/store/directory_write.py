@@ -148,6 +148,7 @@ async def write_changes(conn: AsyncConnection, operator: str, changes: Directory
             "priority": grant.priority,
             "bought_price": None if grant.bought is None else grant.bought.price,
             "bought_tax": None if grant.bought is None else grant.bought.tax,
+            "overage": grant.overage,
         }
         statement = insert(grants).values(row)
         await conn.execute(statement.on_conflict_do_update(constraint=grants.primary_key, set_=row))

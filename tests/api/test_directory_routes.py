@@ -197,6 +197,7 @@ async def test_a_grant_is_given_once(stocked: Api) -> None:
         "expires": "2026-08-25T04:00:00Z",
         "priority": 100,
         "bought": None,
+        "overage": "bill",
         "warnings": [],
     }
     before = await version(stocked)

@@ -90,6 +90,7 @@ grants = Table(  # given outside a plan; a plan's grants live in the catalog
     Column("priority", Integer, nullable=False),
     Column("bought_price", Numeric),  # NULL: given, not bought
     Column("bought_tax", Text),
+    Column("overage", Text, nullable=False, server_default=text("'bill'")),
     PrimaryKeyConstraint("operator", "grant"),
     CheckConstraint("amount > 0", name="amount"),
     Index("grants_account_idx", "operator", "account"),
