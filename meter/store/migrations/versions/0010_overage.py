@@ -1,4 +1,4 @@
-"""What becomes of usage beyond a given grant: billed, as the version before thinks, or refused to whoever asks first."""
+"""What becomes of usage beyond a given grant: billed, as the version before thinks, or refused to whoever asks."""
 
 import sqlalchemy as sa
 from alembic import op
