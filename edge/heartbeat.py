@@ -26,6 +26,7 @@ State: TypeAlias = Literal["running", "waiting", "failing"]
 
 _DETAIL_CHARS_MAX: Final = 120
 _FAULTS_MAX: Final = 10
+_FAULT_CHARS_MAX: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ class Heartbeats:
             "ntp": self._clock.read().synchronised,
             "version": __version__,
             "collectors": {name: _told(state) for name, state in states.items()},
-            "faults": list(self._faults())[:_FAULTS_MAX],
+            "faults": [fault[:_FAULT_CHARS_MAX] for fault in self._faults()][:_FAULTS_MAX],
         }
         body = self._envelope({name: value for name, value in data.items() if value is not None})
         await self._keeper.put(

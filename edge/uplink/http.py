@@ -27,10 +27,9 @@ CALLS_MAX: Final = 4
 
 
 class _Result(msgspec.Struct, frozen=True):
-    """What became of one event: whatever its status, it is committed, unless it found no room among the marks."""
+    """What became of one event: whatever its status, it is committed."""
 
     status: str
-    unmarked: bool = False
 
 
 class _Results(msgspec.Struct, frozen=True):
@@ -98,11 +97,7 @@ class HttpUplink:
             message = f"{self._url} answered {len(results)} results to {len(places)} events; is it a gateway?"
             raise Unavailable(message, code="gateway_unavailable")
         for boot in {place.boot for place in places}:
-            settled = [
-                place.sequence
-                for place, result in zip(places, results, strict=True)
-                if place.boot == boot and not result.unmarked
-            ]
+            settled = [place.sequence for place in places if place.boot == boot]
             self._acknowledged(Told(boot=boot, up_to=0, also=settled))
 
     async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:

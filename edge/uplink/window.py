@@ -21,8 +21,9 @@ Lane: TypeAlias = Literal["fresh", "backlog"]
 
 # Twenty messages of a hundred events: two seconds of the most that a gateway takes, and far below a broker's queue.
 MESSAGES_MAX: Final = 20
-# Kept for what is fresh while a backlog drains: a door's event does not wait behind a week of them.
-FRESH_MESSAGES: Final = 5
+# Kept for each of the two while a backlog drains: a door's event does not wait behind a week of them, and that week goes
+# on though the gateway should have no room for marks of what lies ahead of it.
+KEPT_MESSAGES: Final = 5
 NOWHERE: Final = Place(0, 0)
 # A commit takes milliseconds; what has not come back after this was lost on the way, or the gateway is away.
 RESEND_FIRST_S: Final = 10.0
@@ -42,10 +43,10 @@ class Message:
 class Window:
     """The sending side of one spool. Every method leaves it whole, whatever order they are called in."""
 
-    def __init__(self, *, messages_max: int = MESSAGES_MAX, fresh_messages: int = FRESH_MESSAGES) -> None:
+    def __init__(self, *, messages_max: int = MESSAGES_MAX, kept_messages: int = KEPT_MESSAGES) -> None:
         """Begin without a connection: nothing may be sent."""
         self._messages_max = messages_max
-        self._fresh_messages = fresh_messages
+        self._kept_messages = kept_messages
         self._messages: list[Message] = []
         self._message_of: dict[Place, Message] = {}
         self._connected = False
@@ -87,12 +88,15 @@ class Window:
         """Return from where the next message is to be filled; None: there is nothing to send or no room."""
         if not self._connected or len(self._messages) >= self._messages_max:
             return None
-        if self._fresh < self._last:
+        if self._fresh < self._last and (self._sent >= self._boundary or self._room_in("fresh")):
             return "fresh"
-        backlog = sum(message.lane == "backlog" for message in self._messages)
-        if self._sent < self._boundary and backlog < self._messages_max - self._fresh_messages:
+        if self._sent < self._boundary and self._room_in("backlog"):
             return "backlog"
         return None
+
+    def _room_in(self, lane: Lane) -> bool:
+        """Tell whether a lane may take more of the window beside the other."""
+        return sum(message.lane == lane for message in self._messages) < self._messages_max - self._kept_messages
 
     def span(self, lane: Lane) -> tuple[Place, Place]:
         """Return between which places the lane goes on: after the first, up to the second."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge.spool.records import Place
-from edge.uplink.window import FRESH_MESSAGES, MESSAGES_MAX, RESEND_FIRST_S, RESEND_MAX_S, Message, Window
+from edge.uplink.window import KEPT_MESSAGES, MESSAGES_MAX, RESEND_FIRST_S, RESEND_MAX_S, Message, Window
 
 EVENTS_MAX: Final = 5
 BOOT: Final = 7
@@ -53,7 +53,7 @@ class Sending(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.spool, self.window = Spool(), Window(messages_max=4, fresh_messages=1)
+        self.spool, self.window = Spool(), Window(messages_max=4, kept_messages=1)
         self.at_s = 0.0
         self.connected = False
         self.there: set[int] = set()  # sent on this connection or an earlier one, and not lost
@@ -130,11 +130,23 @@ def test_what_is_fresh_overtakes_a_backlog() -> None:
     window.connected(spool.place)
     while send(window, spool):
         pass
-    assert window.messages == MESSAGES_MAX - FRESH_MESSAGES  # the rest is kept for what is fresh
+    assert window.messages == MESSAGES_MAX - KEPT_MESSAGES  # the rest is kept for what is fresh
     spool.last += 1
     window.committed(spool.place)
     message = send(window, spool)
     assert numbers(message) == {1_001}
+
+
+def test_a_backlog_goes_on_though_what_is_fresh_is_not_acknowledged() -> None:
+    spool, window = Spool(last=1_000), Window()
+    window.connected(spool.place)
+    spool.last += 1_000
+    window.committed(spool.place)
+    lanes = []
+    while (message := send(window, spool)) is not None:
+        lanes.append(message.lane)
+    assert lanes.count("fresh") == MESSAGES_MAX - KEPT_MESSAGES
+    assert lanes.count("backlog") == KEPT_MESSAGES
 
 
 def test_a_backlog_alone_does_not_wait_for_what_is_fresh() -> None:
