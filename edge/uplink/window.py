@@ -21,8 +21,8 @@ Lane: TypeAlias = Literal["fresh", "backlog"]
 
 # Twenty messages of a hundred events: two seconds of the most that a gateway takes, and far below a broker's queue.
 MESSAGES_MAX: Final = 20
-# Kept for each of the two while a backlog drains: a door's event does not wait behind a week of them, and that week goes
-# on though the gateway should have no room for marks of what lies ahead of it.
+# Kept for each of the two while a backlog drains: a door's event does not wait behind a week of them, and that week
+# goes on though the gateway should have no room for marks of what lies ahead of it.
 KEPT_MESSAGES: Final = 5
 NOWHERE: Final = Place(0, 0)
 # A commit takes milliseconds; what has not come back after this was lost on the way, or the gateway is away.
