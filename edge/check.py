@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -12,8 +13,9 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.app import bounds_of, spool_directory
 from edge.clock import ntp_synchronised
+from edge.collect.tail import files_of
 from edge.config import EdgeSettings, variable_of
-from edge.sources import configured_sources
+from edge.sources import configured_logs, configured_sources
 from edge.spool.errors import SpoolInUse
 from edge.spool.file import Spool
 from meter.model.errors import MeterError
@@ -37,6 +39,7 @@ async def check(settings: EdgeSettings) -> list[Finding]:
     """Return what was found, in the order of an event's way. Nothing is raised for what is wrong."""
     findings = [Finding(about="settings", good=True, detail=f"site {settings.site}, edge {settings.id}")]
     findings.append(_judged("sources", lambda: ", ".join(_names(settings)) or "none is set: devices post CloudEvents"))
+    findings.extend(await asyncio.to_thread(_logs, settings))
     findings.append(await _spool(settings))
     findings.append(Finding(about="clock", good=True, detail=_CLOCK.get(ntp_synchronised() is True, "")))
     if settings.gateway.mqtt_url is not None:
@@ -67,6 +70,27 @@ async def spool_figures(settings: EdgeSettings) -> dict[str, Any]:
 
 def _names(settings: EdgeSettings) -> list[str]:
     return [f"{source.setup.vendor}/{source.setup.name}" for source in configured_sources(settings)]
+
+
+def _logs(settings: EdgeSettings) -> list[Finding]:
+    """Look whether each log's files are there and may be read; a log that is not there yet is no fault."""
+    try:
+        logs = configured_logs(settings)
+    except MeterError as error:
+        return [Finding(about="logs", good=False, detail=error.detail)]
+    return [_log(path, source.setup.name) for path, source in logs]
+
+
+def _log(path: Path, name: str) -> Finding:
+    try:
+        files = files_of(path)
+        for file in files:
+            with file.path.open("rb"):
+                pass
+    except OSError as error:
+        message = f"{error.filename or path}: {error.strerror or error}; the agent's user must be able to read it"
+        return Finding(about=f"log {name}", good=False, detail=message)
+    return Finding(about=f"log {name}", good=True, detail=f"{path}: {len(files)} files")
 
 
 def _judged(about: str, look: Callable[[], str]) -> Finding:

@@ -81,6 +81,19 @@ class SourceSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=
     """The vendor's own settings."""
 
 
+class FileSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A log that grows: CUPS' page_log, PaperCut's print logs."""
+
+    vendor: str
+    """Whose lines they are: cups, papercut."""
+    path: str
+    """The file, its name a pattern where a day has one each; rotated ones beside it are read, too."""
+    timezone: str = "UTC"
+    """The IANA zone of times that name none."""
+    options: dict[str, Any] = {}
+    """The vendor's own settings."""
+
+
 class EdgeSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, with its default and unit."""
 
@@ -102,6 +115,8 @@ class EdgeSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     spool: SpoolSettings = SpoolSettings()
     sources: dict[str, dict[str, SourceSettings]] = {}
     """Sources by vendor and name."""
+    files: dict[str, FileSettings] = {}
+    """Logs by name."""
 
     @property
     def id(self) -> str:

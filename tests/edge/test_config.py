@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
-from edge.config import ConfigFault, EdgeSettings, SourceSettings, load_settings, variable_of
+from edge.config import ConfigFault, EdgeSettings, FileSettings, SourceSettings, load_settings, variable_of
 
 FILE = """
 site = "berlin"
@@ -130,6 +130,8 @@ def variables(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str
             yield from variables(hint, below)
         elif field.name == "sources":
             yield from variables(SourceSettings, (*below, "VENDOR", "NAME"))
+        elif field.name == "files":
+            yield from variables(FileSettings, (*below, "NAME"))
         elif field.required:
             yield variable_of(*below), "needed"
         else:
