@@ -27,7 +27,7 @@ from meter.rating.rate import Rater
 from meter.rating.state import AccountState
 from meter.rating.till import Till, billed
 
-__all__ = ["AccountFacts", "Evidence", "Folded", "PlacedEvent", "TooLate", "fold"]
+__all__ = ["AccountFacts", "Evidence", "Folded", "PlacedEvent", "TooLate", "fold", "rate_next"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +88,23 @@ def fold(
         evidence=run.rater.evidence,
         same_acts=tuple(run.items.same_acts),
     )
+
+
+def rate_next(facts: AccountFacts, state: AccountState, parts: Sequence[Contribution]) -> Folded:
+    """Return what contributions would come to that no event has made yet, one after the other; `state` stays as it is.
+
+    They are at one instant, not before `state.position`, and of events with different ids. What falls due until then
+    without an event is billed before them, as a fold would. With evidence.
+    """
+    run = _Run(facts, state, until=None, trace=True)
+    with localcontext(EXACT):
+        for part in parts:
+            at = part.event
+            run.items.queue.append((LineKey(at.time, at.source, at.id, part.meter.id, part.element), part))
+            run.items.first = at.time
+            run.items.last = at.position
+        run.rate()
+    return Folded(lines=tuple(run.lines), state=run.state, evidence=run.rater.evidence)
 
 
 class _Run:

@@ -20,7 +20,7 @@ from meter.model.period import Period
 from meter.rating.facts import AccountFacts
 from meter.rating.grants.balance import GrantBalance, balances
 from meter.rating.grants.draw import CREDIT, draw, rate_of
-from meter.rating.grants.given import find, given_instances, returned_id, returned_instance, returned_of
+from meter.rating.grants.given import find, given_id, given_instances, returned_id, returned_instance, returned_of
 from meter.rating.grants.instance import Instance, Origin, in_scope
 from meter.rating.grants.plan import plan_instances
 from meter.rating.grants.rollover import rolled_instances
@@ -35,6 +35,7 @@ __all__ = [
     "balances",
     "draw",
     "find",
+    "given_id",
     "given_instances",
     "in_scope",
     "member_spans",

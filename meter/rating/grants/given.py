@@ -29,9 +29,14 @@ def given_instances(facts: AccountFacts, member: str | None) -> list[Instance]:
     return [_given(grant) for grant in given if grant.member in {None, member}]
 
 
+def given_id(grant: GivenGrant) -> str:
+    """Return the id of the instance that a given grant is."""
+    return segment(grant.id)
+
+
 def _given(grant: GivenGrant) -> Instance:
     return Instance(
-        id=segment(grant.id),
+        id=given_id(grant),
         origin="given" if grant.bought is None else "bought",
         subscription=None,
         member=grant.member,
