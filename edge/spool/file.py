@@ -11,7 +11,9 @@ After SpoolFailed nothing more is taken or told, and the process ends by `errors
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Final, TypeAlias
 
 from edge import failpoints
 from edge.clock import Clock, SystemClock
-from edge.spool.errors import Fault, Full, fault_of
+from edge.spool.errors import Fault, Full, SpoolFailed, failed, fault_of
 from edge.spool.files import SpoolFiles
 from edge.spool.opening import Opening
 from edge.spool.reading import Reader
@@ -131,7 +133,8 @@ class Spool:
         """
         state = self._writer.state
         last = state.next_place if state.proven or boot != state.boot else state.mark
-        found = self._reader.unsent(state, boot, after + 1, last, events_max=events_max, bytes_max=bytes_max)
+        with self._reading() as reader:
+            found = reader.unsent(state, boot, after + 1, last, events_max=events_max, bytes_max=bytes_max)
         if found and found[-1].place > self._handed:
             self._handed = found[-1].place
         return found
@@ -140,19 +143,35 @@ class Spool:
         """Return the oldest event that waits."""
         state = self._writer.state
         place = state.oldest()
-        return None if place is None else self._reader.at(state, place)
+        with self._reading() as reader:
+            return None if place is None else reader.at(state, place)
 
     def positions(self) -> Mapping[str, str]:
         """Return how far each collector has read, as stored with its last events."""
-        return self._reader.positions()
+        with self._reading() as reader:
+            return reader.positions()
 
     def measurements(self) -> Mapping[str, Measurement]:
         """Return what was measured of machines' boots, by their names."""
-        return self._reader.measurements()
+        with self._reading() as reader:
+            return reader.measurements()
 
     def check(self, after: int) -> int | None:
         """Look at some hundred rows after a place, from 0 on; return where to go on, None at the end."""
-        return self._reader.check(after)
+        with self._reading() as reader:
+            return reader.check(after)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Reader]:
+        try:
+            yield self._reader
+        except SpoolFailed as failure:
+            self._writer.condemn(failure)
+            raise
+        except sqlite3.Error as error:
+            unread = failed(error, "reading the spool")
+            self._writer.condemn(unread)
+            raise unread from error
 
     # --- what changes it: the writing thread -------------------------------------------------------------------------
 
@@ -254,7 +273,7 @@ def _store(work: Transaction, put: Put) -> Outcome:
             return work.store(put)
     except (BadInput, Full) as refusal:
         return refusal
-    except (sqlite3.Error, ValueError, OverflowError) as error:
+    except (sqlite3.Error, ValueError, OverflowError, struct.error) as error:
         if fault_of(error) is not Fault.ITEM:
             raise
         return BadInput(f"the event cannot be stored ({error})", code="item_unusable")

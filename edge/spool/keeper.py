@@ -79,6 +79,7 @@ class Keeper:
         self._queue: deque[_Queued] = deque()
         self._queued_events = 0
         self._queued_bytes = 0
+        self._in_hand: list[asyncio.Future[Any]] = []
         self._room: deque[asyncio.Future[None]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
@@ -247,6 +248,12 @@ class Keeper:
             raise
 
     async def _write(self) -> None:
+        try:
+            await self._write_on()
+        except Exception as error:  # noqa: BLE001  nobody else would hear of it, and every device would wait for ever
+            self._fail(SpoolFailed(f"the spool's writer met what it does not know ({error!r}); the agent stops"))
+
+    async def _write_on(self) -> None:
         while self._failure is None and not (self._closing and not self._queue):
             if not self._queue:
                 self._wake.clear()
@@ -254,9 +261,12 @@ class Keeper:
                 continue
             if isinstance(chore := self._queue[0], _Chore):
                 self._queue.popleft()
+                self._in_hand = [chore.done]
                 await self._do(chore)
             else:
-                await self._commit(self._take())
+                jobs = self._take()
+                self._in_hand = [job.done for job in jobs]
+                await self._commit(jobs)
 
     async def _on_thread(self, action: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writing, action)
@@ -290,7 +300,7 @@ class Keeper:
         try:
             committed = await self._on_thread(partial(self._spool.commit, batch))
         except SpoolFailed as failure:
-            self._fail(failure, [job.done for job in jobs])
+            self._fail(failure)
             return
         except MeterError as error:
             for job in jobs:
@@ -305,6 +315,9 @@ class Keeper:
         outcomes = iter(committed.outcomes)
         for job in jobs:
             _answer(job.done, next(outcomes) if isinstance(job.work, Put) else None)
+        self._hint()
+
+    def _hint(self) -> None:
         for hook in self.on_commit:
             hook()
 
@@ -320,13 +333,13 @@ class Keeper:
         try:
             result = await self._on_thread(chore.action)
         except SpoolFailed as failure:
-            self._fail(failure, [chore.done])
+            self._fail(failure)
         except MeterError as error:
             _answer(chore.done, error)
         else:
             _answer(chore.done, result)
-            for hook in self.on_commit:
-                hook()
+            if result:
+                self._hint()
 
     async def _tend_regularly(self) -> None:
         while self._failure is None:
@@ -344,10 +357,10 @@ class Keeper:
         for room in waiting:
             _answer(room, None)
 
-    def _fail(self, failure: SpoolFailed, waiting: Iterable[asyncio.Future[Any]] = ()) -> None:
+    def _fail(self, failure: SpoolFailed) -> None:
         self._failure = self._failure or failure
-        for future in waiting:
-            _answer(future, failure)
+        for done in self._in_hand:
+            _answer(done, failure)
         self._refuse_queued(failure)
         self.failed.set()
         self._wake.set()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from typing import Final
 
-from edge.spool.errors import SpoolFailed, failed
+from edge.spool.errors import SpoolFailed
 from edge.spool.records import Measurement, Stored
 from edge.spool.rows import COLUMNS, Row, is_whole, machine_boots, measurements, stored
 from edge.spool.spans import Run, waiting
@@ -22,7 +23,7 @@ _RUNS_MAX: Final = 1_000
 class Reader:
     """Reads for one thread at a time. Every read is short: a long one would keep the log from being emptied.
 
-    Raises SpoolFailed where the file cannot be read, or a row is not as it was written.
+    Raises sqlite3.Error where the file cannot be read, SpoolFailed where a row is not as it was written.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -55,17 +56,11 @@ class Reader:
         for run in runs:
             if events_max <= 0:
                 return
-            try:
-                cursor = self._connection.execute(_FROM, (*run, events_max))
-                try:
-                    for row in map(Row._make, cursor):
-                        events_max -= 1
-                        yield row
-                finally:
-                    # An open statement would hold the log.
-                    cursor.close()
-            except sqlite3.Error as error:
-                raise failed(error, "reading the spool") from error
+            # An open statement would hold the log.
+            with closing(self._connection.execute(_FROM, (*run, events_max))) as cursor:
+                for row in map(Row._make, cursor):
+                    events_max -= 1
+                    yield row
 
     def _stored(self, row: Row, state: State) -> Stored:
         if row.machine_boot not in self._machine_boots:
@@ -91,13 +86,11 @@ class Reader:
         """
         query = f"SELECT {COLUMNS} FROM events WHERE place > ? ORDER BY place LIMIT ?"  # noqa: S608  no value
         last = None
-        try:
-            for row in map(Row._make, self._connection.execute(query, (after, _CHECKED_AT_ONCE))):
+        with closing(self._connection.execute(query, (after, _CHECKED_AT_ONCE))) as cursor:
+            for row in map(Row._make, cursor):
                 if not is_whole(row):
                     raise SpoolFailed(f"event {row.place} of the spool is not as it was written", damaged=True)
                 last = row.place
-        except sqlite3.Error as error:
-            raise failed(error, "checking the spool") from error
         return last
 
 

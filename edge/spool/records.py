@@ -108,14 +108,15 @@ class Bounds:
 
     bytes_max: int = 1024 * 1024 * 1024
     events_max: int = 2_000_000
-    # Two puts of the largest size and what a checkpoint has not copied yet.
-    log_bytes_max: int = 16 * 1024 * 1024
-    # Room to write acknowledgements and a checkpoint of the log into, when nothing else is left.
-    ballast_bytes: int = 16 * 1024 * 1024
+    # Checkpoints begin at a megabyte; at half of this nothing is taken before one has ended, and a batch comes on top.
+    log_bytes_max: int = 8 * 1024 * 1024
+    # When nothing else is left the whole log must still go into the file, or it could never be written from its
+    # beginning again, and no acknowledgement either.
+    ballast_bytes: int = 8 * 1024 * 1024
     retention: timedelta = timedelta(days=35)
 
     def __post_init__(self) -> None:
-        """Refuse bounds that hold nothing."""
+        """Refuse bounds that hold nothing, or nothing back."""
         least = 2 * (self.log_bytes_max + self.ballast_bytes)
         if self.bytes_max < least:
             raise BadInput(
@@ -123,6 +124,8 @@ class Bounds:
                 f"give it {least} or more",
                 code="bad_settings",
             )
+        if self.ballast_bytes < self.log_bytes_max:
+            raise BadInput("the ballast is to be as large as the log, which must go somewhere", code="bad_settings")
         if self.events_max < 1 or self.retention < timedelta(0):
             raise BadInput("the spool holds at least one event and keeps none for a negative time", code="bad_settings")
 

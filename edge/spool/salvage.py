@@ -30,11 +30,12 @@ _LOOKED_BEYOND: Final = 100_000
 class Salvage:
     """What became of a damaged spool: `kept` events are stored again, at most `lost` could not be read.
 
-    `fault`: what was found; `aside`: the name of the directory with the damaged file.
+    None: nothing could be, not even how many there were. `fault`: what was found; `aside`: the name of the directory
+    with the damaged file.
     """
 
     kept: int
-    lost: int
+    lost: int | None
     fault: str = ""
     aside: str = ""
 
@@ -45,15 +46,21 @@ class Salvage:
 
 def copy_readable(damaged: Path, target: sqlite3.Connection) -> Salvage:
     """Copy what can be read, and return how much. Errors of `target` are raised, those of the damaged file are not."""
+    nothing = Salvage(kept=0, lost=None)
     if not damaged.exists():
-        return Salvage(kept=0, lost=0)
-    with closing(connect(damaged, read_only=True)) as source:
+        return nothing
+    try:
+        opened = connect(damaged, read_only=True)
+    except sqlite3.DatabaseError:
+        return nothing
+    with closing(opened) as source:
         known = _Known(
             spans=tuple(
                 Span(*row) for row in _read(source, "SELECT first, last, hour FROM acknowledged ORDER BY first")
             ),
             last=_last(source),
         )
+        _boot_after(source, target)
         _copy_beside(source, target)
         kept = _copy_events(source, target, known)
     failpoints.reach("before_salvage_moved")
@@ -80,6 +87,12 @@ def _last(source: sqlite3.Connection) -> int:
         *_read(source, "SELECT value - 1 FROM meta WHERE name = 'next_place'"),
     ]
     return max((int(row[0]) for row in found), default=0)
+
+
+def _boot_after(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Make the new file's boot greater than the old one's, whatever the clock said when either was drawn."""
+    for (boot,) in _read(source, "SELECT max(boot) FROM segments"):
+        target.execute("UPDATE segments SET boot = max(boot, ?)", ((boot or 0) + 1,))
 
 
 def _copy_beside(source: sqlite3.Connection, target: sqlite3.Connection) -> None:

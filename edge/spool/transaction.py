@@ -41,6 +41,9 @@ _REMOVED_AT_ONCE: Final = 64
 # Rows of up to a quarter of a page fill the pages but for the one that does not fit any more; larger ones are counted
 # with a page of their own.
 _SMALL_BYTES: Final = PAGE_BYTES // 4
+# Of a row that one page cannot hold, at least a little stays there and the rest fills pages of its own.
+_LOCAL_BYTES: Final = PAGE_BYTES - 35
+_OVERFLOW_BYTES: Final = PAGE_BYTES - 4
 _SMALL_A_PAGE: Final = PAGE_BYTES - _SMALL_BYTES - ROW_BYTES
 
 
@@ -299,5 +302,5 @@ def _pages(put: Put) -> int:
     """Return at most how many pages the put takes."""
     sizes = [len(item.body) + ROW_BYTES for item in put.items]
     small = sum(size for size in sizes if size <= _SMALL_BYTES)
-    large = sum(2 + size // (PAGE_BYTES - ROW_BYTES) for size in sizes if size > _SMALL_BYTES)
+    large = sum(1 if size <= _LOCAL_BYTES else 1 - -size // _OVERFLOW_BYTES for size in sizes if size > _SMALL_BYTES)
     return 1 + small // _SMALL_A_PAGE + large + sum(map(len, put.positions.values())) // _SMALL_A_PAGE

@@ -30,9 +30,9 @@ from meter.model.errors import Unavailable
 _CHECKPOINT_PAGES: Final = 256
 # The inner pages, spans and positions that a transaction touches besides the events.
 _TOUCHED_PAGES: Final = 8
-# Of acknowledged events when the disk is full: a few megabytes of usual ones.
-_GIVEN_UP_AT_ONCE: Final = 5_000
-_VACUUM_PAGES: Final = 2_000
+# Of acknowledged events when the disk is full, in each of some steps: a few megabytes of usual ones.
+_GIVEN_UP_AT_ONCE: Final = 1_000
+_GIVING_UP_STEPS: Final = 8
 
 
 class Writer:
@@ -95,12 +95,15 @@ class Writer:
             ) from error
         self._fail(failed(error, what))
 
-    def _fail(self, failure: SpoolFailed) -> NoReturn:
-        """Take nothing any more, and have the next start look at the file where it is damaged."""
+    def condemn(self, failure: SpoolFailed) -> None:
+        """Take nothing any more, and have the next start look at the file where it is damaged. From any thread."""
         self._failure = failure
         if failure.damaged:
             with contextlib.suppress(OSError):
                 self._files.suspect()
+
+    def _fail(self, failure: SpoolFailed) -> NoReturn:
+        self.condemn(failure)
         raise failure
 
     def _check_usable(self) -> None:
@@ -112,18 +115,23 @@ class Writer:
     def refusal(self) -> Full | None:
         """Return why no events may be stored now, after trying to mend it."""
         self._check_usable()
-        if not self._ballast.make() and not (self._give_up_kept() and self._ballast.make()):
-            return self._disk_full()
-        if self._log_is_long and not self.checkpoint():
+        for _ in range(_GIVING_UP_STEPS):
+            if self._ballast.make() or not self._give_up_kept():
+                break
+        if self._log_is_long and not self.checkpoint() and self._ballast.held:
             return Full(
                 f"the spool's log cannot be emptied: some process reads {self._files.database}; end it", bound="log"
             )
-        return None
+        return None if self._ballast.held else self._disk_full()
 
     def release_ballast(self) -> None:
-        """Give the ballast's room to the disk: acknowledgements need it."""
+        """Give the ballast's room to the disk, and use it before others do.
+
+        A log that is copied is written over from its beginning: acknowledgements then need no further room.
+        """
         self._ballast.release()
         failpoints.reach("ballast_released")
+        self.checkpoint()
 
     def _disk_full(self) -> Full:
         return Full(
@@ -134,13 +142,15 @@ class Writer:
 
     def _give_up_kept(self) -> bool:
         """Give the room of acknowledged events and of free pages to the disk; return whether that may have helped."""
+        # What is moved goes through the log.
+        pages = self._bounds.log_bytes_max // 4 // PAGE_BYTES
         try:
             with self.transaction() as work:
                 removed = work.evict(_GIVEN_UP_AT_ONCE)
             if not (removed or self._connection.execute("PRAGMA freelist_count").fetchone()[0]):
                 return False
-            self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-            self._log_pages += _VACUUM_PAGES
+            self._connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            self._log_pages += pages
             return self.checkpoint()
         except Unavailable:
             return False
@@ -164,20 +174,27 @@ class Writer:
         """Copy the log into the file, and return whether it is short then. An fsync that fails here is a failure."""
         self._check_usable()
         failpoints.reach("before_checkpoint")
-        for mode in ("PASSIVE", "RESTART"):
-            try:
-                busy, pages, copied = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-            except sqlite3.Error as error:
-                if fault_of(error) is not Fault.NO_ROOM:
-                    self._raise(error, "copying the log")
-                # The file cannot grow: the next time it can, and until then nothing is taken.
-                self._ballast.release()
-                return False
-            self._log_pages = pages if busy or copied < pages else 0
-            if not self._log_is_long:
-                break
+        if not self._copy_log():
+            return False
         failpoints.reach("after_checkpoint")
         return not self._log_is_long
+
+    def _copy_log(self) -> bool:
+        """Return whether the disk had room for it, with the ballast's if need be."""
+        try:
+            for mode in ("PASSIVE", "RESTART"):
+                busy, pages, copied = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+                self._log_pages = pages if busy or copied < pages else 0
+                if not self._log_is_long:
+                    break
+        except sqlite3.Error as error:
+            if fault_of(error) is not Fault.NO_ROOM:
+                self._raise(error, "copying the log")
+            if not self._ballast.held:
+                return False
+            self._ballast.release()
+            return self._copy_log()
+        return True
 
     def close(self) -> None:
         """Leave an empty log. After a failure nothing: closing, SQLite would write once more."""

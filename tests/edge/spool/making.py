@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from edge.spool.records import Bounds, Item, Stored
 from tests.edge.clocks import VirtualClock
 
 # Small enough for a test to reach, and large enough for each part to have its share.
-SMALL = Bounds(bytes_max=4 * 1024 * 1024, events_max=5_000, log_bytes_max=1024 * 1024, ballast_bytes=256 * 1024)
+SMALL = Bounds(bytes_max=5 * 1024 * 1024, events_max=5_000, log_bytes_max=1024 * 1024, ballast_bytes=1024 * 1024)
 HEARD = VirtualClock().read()
 
 
@@ -51,6 +52,12 @@ def unsent(spool: Spool, boot: int | None = None, after: int = 0) -> list[Stored
     while part := spool.unsent(boot, found[-1].place.sequence if found else after, events_max=1000, bytes_max=1 << 30):
         found += part
     return found
+
+
+def all_ids(spool: Spool) -> list[str]:
+    """The ids of all that waits under the boot in use, also of what is held back until the gateway's first word."""
+    spool._writer.state = replace(spool._writer.state, proven=True)
+    return ids(unsent(spool))
 
 
 def release(spool: Spool) -> None:

@@ -26,7 +26,7 @@ BOUNDS = Bounds(
     bytes_max=2 * 1024 * 1024,
     events_max=12,
     log_bytes_max=512 * 1024,
-    ballast_bytes=64 * 1024,
+    ballast_bytes=512 * 1024,
     retention=timedelta(hours=30),
 )
 FIRST = 3
@@ -162,7 +162,7 @@ class SpoolMachine(RuleBasedStateMachine):
         assert self.spool.acknowledge(boot, up_to, also) == len(named)
         for event in named:
             event.state, event.hour = "kept", self.hour
-        self.proven = self.proven or bool(named)
+        self.proven = self.proven or (boot == self.spool.boot and bool(named))
 
     @rule(beyond=st.integers(1, 50), in_also=st.booleans())
     def acknowledged_to_another_copy(self, *, beyond: int, in_also: bool) -> None:

@@ -24,7 +24,7 @@ _METHODS: Final = (
 ).split()
 
 _OPEN = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int)
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int)
 )
 _WRITE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64)
 _TRUNCATE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)
@@ -100,11 +100,12 @@ class _Shim:
         self._functions: list[Any] = []
         self._watcher = watcher
 
-        def opened(vfs: int, path: bytes | None, file: int, flags: int, out: Any) -> int:
+        # The path as its address: SQLite keeps it, and a copy would be gone when this returns.
+        def opened(vfs: int, path: int | None, file: int, flags: int, out: Any) -> int:
             result = real_open(vfs, path, file, flags, out)
             table = ctypes.cast(file, ctypes.POINTER(ctypes.c_void_p))
             if result == 0 and path is not None and table[0]:
-                self._names[file] = Path(path.decode()).name
+                self._names[file] = Path(ctypes.string_at(path).decode()).name
                 table[0] = ctypes.addressof(self._table(table[0]))
             return result
 
@@ -132,3 +133,34 @@ class _Shim:
             )
             self._tables[real] = methods
         return self._tables[real]
+
+
+class Spoiler:
+    """Lets everything through but what a rule refuses; `done` and `refused` say what was asked for, by file."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+        self.refused: list[tuple[str, str]] = []
+        self.rule: Callable[[str, str], int] = lambda *_: 0
+
+    def spoil(self, operation: str, name: str, code: int) -> None:
+        """Answer an operation on a file with an error of SQLite's from now on."""
+        self.rule = lambda asked, of: code if (asked, of) == (operation, name) else 0
+
+    def heal(self) -> None:
+        """Let everything through again."""
+        self.rule = lambda *_: 0
+
+    def write(self, name: str, *_: object) -> int:
+        return self._ask("write", name)
+
+    def truncate(self, name: str, *_: object) -> int:
+        return self._ask("truncate", name)
+
+    def sync(self, name: str) -> int:
+        return self._ask("sync", name)
+
+    def _ask(self, operation: str, name: str) -> int:
+        code = self.rule(operation, name)
+        (self.refused if code else self.done).append((operation, name))
+        return code
