@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.clock import Clock, SystemClock
-from edge.collect.collector import Collector
+from edge.collect.composed import collectors_of
 from edge.collect.http import HttpCollector, http_port
-from edge.collect.tail import Tail
 from edge.config import ConfigFault, EdgeSettings, variable_of
 from edge.heartbeat import CollectorState, Heartbeats
 from edge.intake import Intake
-from edge.sources import configured_logs, configured_sources
+from edge.sources import configured_sources
 from edge.spool.errors import SpoolFailed
 from edge.spool.file import Spool
 from edge.spool.keeper import Keeper
@@ -88,7 +87,7 @@ async def run(settings: EdgeSettings) -> None:
 async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncIterator[Running]:
     """Run an agent for as long as the context is open. Raises BadInput, Unavailable, SpoolFailed."""
     clock = clock or SystemClock()
-    sources, logs = configured_sources(settings), configured_logs(settings)
+    sources = configured_sources(settings)
     async with AsyncExitStack() as stack:
         spool = await asyncio.to_thread(Spool.open, spool_directory(settings), bounds=bounds_of(settings), clock=clock)
         keeper = await stack.enter_async_context(Keeper(spool))
@@ -101,9 +100,7 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
 
         collector = HttpCollector(intake, sources=sources, tokens=settings.tokens, clock=clock, status=status)
 
-        others: list[Collector] = [
-            Tail(path, source, keeper=keeper, intake=intake, clock=clock) for path, source in logs
-        ]
+        others = collectors_of(settings, keeper=keeper, intake=intake, clock=clock)
 
         def collectors() -> dict[str, CollectorState]:
             return {"http": collector.state, **{one.name: one.state for one in others}}

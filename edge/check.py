@@ -15,11 +15,11 @@ from edge.app import bounds_of, spool_directory
 from edge.clock import ntp_synchronised
 from edge.collect.tail import files_of
 from edge.config import EdgeSettings, variable_of
-from edge.sources import configured_logs, configured_sources
+from edge.sources import configured_broker, configured_logs, configured_sources
 from edge.spool.errors import SpoolInUse
 from edge.spool.file import Spool
 from meter.model.errors import MeterError
-from meter.transport.mqtt_address import broker_address
+from meter.transport.mqtt_address import BrokerAddress, broker_address
 from meter.transport.mqtt_session import MqttSession
 
 _ANSWER_S: Final = 5.0
@@ -40,10 +40,11 @@ async def check(settings: EdgeSettings) -> list[Finding]:
     findings = [Finding(about="settings", good=True, detail=f"site {settings.site}, edge {settings.id}")]
     findings.append(_judged("sources", lambda: ", ".join(_names(settings)) or "none is set: devices post CloudEvents"))
     findings.extend(await asyncio.to_thread(_logs, settings))
+    findings.extend(await _broker("site's broker", settings, _site_broker))
     findings.append(await _spool(settings))
     findings.append(Finding(about="clock", good=True, detail=_CLOCK.get(ntp_synchronised() is True, "")))
     if settings.gateway.mqtt_url is not None:
-        findings.append(await _broker(settings))
+        findings.extend(await _broker("broker", settings, _gateway_broker))
     if settings.gateway.http_url is not None:
         findings.append(await _gateway(settings))
     return findings
@@ -127,17 +128,33 @@ async def _running(settings: EdgeSettings) -> dict[str, Any] | None:
     return told if isinstance(told, dict) and told.get("edge") == settings.id else None
 
 
-async def _broker(settings: EdgeSettings) -> Finding:
-    """Look whether the broker lets us in, under a name of its own: the agent's session is the agent's."""
+def _gateway_broker(settings: EdgeSettings) -> BrokerAddress:
     gateway = settings.gateway
+    return broker_address(
+        gateway.mqtt_url or "",
+        setting=variable_of("gateway", "mqtt_url"),
+        ca_file=gateway.ca_file,
+        cert_file=gateway.cert_file,
+        key_file=gateway.key_file,
+    )
+
+
+def _site_broker(settings: EdgeSettings) -> BrokerAddress | None:
+    found = configured_broker(settings)
+    return None if found is None else found[0]
+
+
+async def _broker(
+    about: str, settings: EdgeSettings, find: Callable[[EdgeSettings], BrokerAddress | None]
+) -> list[Finding]:
+    """Look whether a broker lets us in, under a name of its own: the agent's session is the agent's.
+
+    Subscribed to is what nobody publishes there: the broker would keep for ever what comes for a session that was left.
+    """
     try:
-        address = broker_address(
-            gateway.mqtt_url or "",
-            setting=variable_of("gateway", "mqtt_url"),
-            ca_file=gateway.ca_file,
-            cert_file=gateway.cert_file,
-            key_file=gateway.key_file,
-        )
+        address = find(settings)
+        if address is None:
+            return []
         session = MqttSession(
             address,
             client_id=f"meter-edge-check-{settings.site}",
@@ -148,8 +165,8 @@ async def _broker(settings: EdgeSettings) -> Finding:
         await session.open([f"spaces/{settings.site}/acks/{settings.id}"])
         session.close()
     except MeterError as error:
-        return Finding(about="broker", good=False, detail=error.detail)
-    return Finding(about="broker", good=True, detail=f"{address.shown} lets us in")
+        return [Finding(about=about, good=False, detail=error.detail)]
+    return [Finding(about=about, good=True, detail=f"{address.shown} lets us in")]
 
 
 async def _gateway(settings: EdgeSettings) -> Finding:

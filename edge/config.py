@@ -94,6 +94,32 @@ class FileSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The vendor's own settings."""
 
 
+class TopicSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Messages on the site's own broker, read as the catalog's `mqtt` section says."""
+
+    topic: str
+    """The filter."""
+    decoder: str
+    """What the messages are, like zigbee2mqtt."""
+    name: str | None = None
+    """Part of the events' source; unset: the topic's last word."""
+    timezone: str = "UTC"
+    """The IANA zone of devices that name none."""
+    options: dict[str, Any] = {}
+    """The decoder's own settings."""
+
+
+class BrokerSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The site's own broker: readers, Zigbee2MQTT, Shelly."""
+
+    url: str
+    """`mqtt://user:password@host:port` or `mqtts://` of the site's own broker; unset: there is none."""
+    ca_file: str | None = None
+    """Whom to trust there (PEM); unset: the system's authorities."""
+    topics: list[TopicSettings] = []
+    """What is read besides CloudEvents on `spaces/SITE/KIND/DEVICE`."""
+
+
 class EdgeSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, with its default and unit."""
 
@@ -115,6 +141,8 @@ class EdgeSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     spool: SpoolSettings = SpoolSettings()
     sources: dict[str, dict[str, SourceSettings]] = {}
     """Sources by vendor and name."""
+    broker: BrokerSettings | None = None
+    """The site's own broker."""
     files: dict[str, FileSettings] = {}
     """Logs by name."""
 

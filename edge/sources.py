@@ -6,11 +6,15 @@ from glob import has_magic
 from pathlib import Path
 
 from edge.config import ConfigFault, EdgeSettings, variable_of
+from meter.model.catalog import TopicMap
 from meter.model.errors import BadInput
-from meter.model.instant import EPOCH
-from meter.sources.registry import VENDORS
+from meter.model.instant import EPOCH, zone
+from meter.sources.options import options_of
+from meter.sources.registry import DECODERS, VENDORS, vendor_of_decoder
 from meter.sources.setups import ConfiguredSource, configured
 from meter.sources.spec import Lines, Setup
+from meter.transport.mqtt_address import BrokerAddress, broker_address
+from meter.transport.topics import Topics
 
 
 def configured_sources(settings: EdgeSettings) -> list[ConfiguredSource]:
@@ -40,6 +44,39 @@ def configured_sources(settings: EdgeSettings) -> list[ConfiguredSource]:
     if faults:
         raise ConfigFault("\n".join(faults))
     return found
+
+
+def configured_broker(settings: EdgeSettings) -> tuple[BrokerAddress, Topics] | None:
+    """Return the site's own broker and what is read of it. Raises BadInput with everything that is wrong with it."""
+    given = settings.broker
+    if given is None:
+        return None
+    maps, faults = [], []
+    for number, topic in enumerate(given.topics):
+        place = f"{variable_of('broker', 'topics')}: topics[{number}]"
+        vendor = VENDORS.get(vendor_of_decoder(topic.decoder))
+        if topic.decoder not in DECODERS:
+            faults.append(f"{place}.decoder: no decoder is called {topic.decoder!r}; there are {', '.join(DECODERS)}")
+        _, wrong = options_of({} if vendor is None else vendor.options, topic.options)
+        faults.extend(f"{place}.options: {fault}" for fault in wrong)
+        try:
+            zone(topic.timezone)
+        except BadInput as error:
+            faults.append(f"{place}.timezone: {error.detail}")
+        maps.append(
+            TopicMap(
+                topic=topic.topic,
+                decoder=topic.decoder,
+                site=settings.site,
+                name=topic.name,
+                timezone=topic.timezone,
+                options=topic.options,
+            )
+        )
+    if faults:
+        raise ConfigFault("\n".join(faults))
+    address = broker_address(given.url, setting=variable_of("broker", "url"), ca_file=given.ca_file)
+    return address, Topics([f"spaces/{settings.site}/+/+"], maps)
 
 
 def configured_logs(settings: EdgeSettings) -> list[tuple[Path, ConfiguredSource]]:

@@ -37,6 +37,7 @@ from edge.intake import Intake, Origin
 from edge.spool.keeper import Keeper
 from meter.log import log
 from meter.model.errors import BadInput, Unavailable
+from meter.model.instant import EPOCH
 from meter.model.wire import Parsed
 from meter.sources.make import refused
 from meter.sources.setups import ConfiguredSource
@@ -107,7 +108,7 @@ class Tail:
         self._marks: list[Mark] = []
         self._done: dict[tuple[int, int], tuple[int, int]] = {}
         self._partial: dict[tuple[int, int], tuple[int, float]] = {}
-        self.state = CollectorState(state="waiting", complete_until=clock.read().wall)
+        self.state = CollectorState(state="waiting", complete_until=EPOCH)
 
     async def run(self) -> None:
         """Read until cancelled. Raises SpoolFailed."""
@@ -138,13 +139,13 @@ class Tail:
                 try:
                     await self._read(file, present)
                 except FileNotFoundError:
-                    until = self.state.complete_until or until  # renamed meanwhile: at the next look
+                    until = self.state.complete_until or EPOCH  # renamed meanwhile: at the next look
                 except UNREADABLE as error:
                     failure = error
         if failure is not None:
             raise failure
         if any(monotonic_s() - since < _QUIET_S for _, since in self._partial.values()):
-            until = self.state.complete_until or until  # a line is being written, and it is older than now
+            until = self.state.complete_until or EPOCH  # a line is being written, and it is older than now
         self.state = CollectorState(
             state="running" if found else "waiting",
             detail=None if found else f"there is no {self._path.name} yet",

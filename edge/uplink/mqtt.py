@@ -20,13 +20,9 @@ from edge.spool.records import Place
 from meter.log import log
 from meter.model.errors import Unavailable
 from meter.transport.mqtt_address import BrokerAddress
-from meter.transport.mqtt_session import MqttSession, ProtocolRefused
+from meter.transport.mqtt_session import OTHER_VERSION, MqttSession, ProtocolRefused
 
 _ACK_BYTES_MAX: Final = 1024 * 1024
-_OTHER: Final = {
-    MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
-    MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
-}
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -86,7 +82,7 @@ class MqttUplink:
         try:
             await session.open([self._topics["acks"], self._topics["clocks"]])
         except ProtocolRefused:
-            self._protocol = _OTHER[self._protocol]
+            self._protocol = OTHER_VERSION[self._protocol]
             raise
         return MqttChannel(session, topic=self._topics["edge"], probe=self._probe, known=self._known)
 

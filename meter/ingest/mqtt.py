@@ -11,7 +11,7 @@ import asyncio
 import random
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -22,25 +22,18 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from meter.clock import Clock, monotonic_s, now
 from meter.ingest.arrival import Arrival, Outcome, Receipt
 from meter.ingest.batcher import Batcher, QueueFull
-from meter.model.errors import BadInput, Unavailable
+from meter.model.errors import Unavailable
 from meter.model.instant import instant_text
-from meter.model.wire import BODY_BYTES_MAX
-from meter.sources.make import refused
-from meter.sources.spec import Message
 from meter.telemetry import Telemetry, log
 from meter.transport.mqtt_address import BrokerAddress, broker_address
-from meter.transport.mqtt_session import MqttSession, ProtocolRefused
+from meter.transport.mqtt_message import read_message
+from meter.transport.mqtt_session import OTHER_VERSION, MqttSession, ProtocolRefused
 from meter.transport.topics import Topics, ack_topic, clock_topic
 
 _BACKOFF_FIRST_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 10.0
 # A connection that held so long was none of a series of failures.
 _STABLE_S: Final = 10.0
-# Tried in turn until a broker takes one, which is then kept.
-_OTHER: Final = {
-    MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
-    MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
-}
 # A stopping gateway waits so long for what it has read to be committed; the broker sends the rest again.
 _FINISH_S: Final = 5.0
 _NO_CLIENT_ID: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -100,7 +93,7 @@ class MqttIngest:
                 try:
                     await self._serve()
                 except ProtocolRefused as error:
-                    refused, self._protocol = self._protocol, _OTHER[self._protocol]
+                    refused, self._protocol = self._protocol, OTHER_VERSION[self._protocol]
                     log.info("mqtt_protocol", version=refused.name, detail=error.detail, next=self._protocol.name)
                 except Unavailable as error:
                     log.warning("mqtt_unavailable", code=error.code, detail=error.detail)
@@ -177,42 +170,20 @@ class MqttIngest:
 
     def _arrivals(self, message: MQTTMessage) -> list[Arrival] | None:
         """Return what a message holds; None where it is one of our own acknowledgements."""
-        origin, site, content_type = "", None, None
         received_at = self._clock()
-        try:
-            origin = message.topic
-            reading = self._topics.reading(origin)
-            if reading is None:
-                return None
-            site = reading.setup.site
-            properties: Mapping[str, str] = {}
-            if message.properties is not None:
-                content_type = getattr(message.properties, "ContentType", None)
-                properties = dict(getattr(message.properties, "UserProperty", ()))
-            told = Message(
-                topic=origin,
-                payload=bytes(message.payload),
-                content_type=content_type or "",
-                properties=properties,
-                received_at=received_at,
-            )
-            parsed = reading.decode(reading.setup, told).items
-        except BadInput as error:
-            parsed = [refused(error, bytes(message.payload[:BODY_BYTES_MAX]))]
-        except Exception as error:  # noqa: BLE001 -- one message must not stop the reader; its bytes are kept
-            log.exception("decoding_failed", origin=origin[:120])
-            detail = f"the decoder failed on this message ({type(error).__name__}); report it with these bytes"
-            parsed = [refused(BadInput(detail, code="undecodable"), bytes(message.payload[:BODY_BYTES_MAX]))]
+        heard = read_message(self._topics, message, received_at=received_at)
+        if heard is None:
+            return None
         return [
             Arrival(
                 parsed=item,
                 channel="mqtt",
-                origin=origin,
+                origin=heard.topic,
                 received_at=received_at,
-                content_type=content_type,
-                site=site,
+                content_type=heard.content_type,
+                site=heard.site,
             )
-            for item in parsed
+            for item in heard.items
         ]
 
     def _committed(self, session: MqttSession, mid: int, _receipts: Sequence[Receipt]) -> None:

@@ -36,6 +36,11 @@ _READS_MAX: Final = 200
 _PUBLISHES_MAX: Final = 1_000
 _RECEIVE_BYTES: Final = 64 * 1024
 _UNSUPPORTED_PROTOCOL: Final = 132  # MQTT 5, section 3.2.2.2
+# Tried in turn until a broker takes one, which is then kept.
+OTHER_VERSION: Final = {
+    MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
+    MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
+}
 
 
 class ProtocolRefused(Unavailable):

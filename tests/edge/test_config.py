@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -126,8 +126,9 @@ def variables(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str
     hints = get_type_hints(kind)
     for field in msgspec.structs.fields(kind):
         hint, below = hints[field.name], (*path, field.name)
-        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            yield from variables(hint, below)
+        sections = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+        if sections and get_origin(hint) not in {list, dict}:
+            yield from variables(sections[0], below)
         elif field.name == "sources":
             yield from variables(SourceSettings, (*below, "VENDOR", "NAME"))
         elif field.name == "files":

@@ -9,7 +9,9 @@ import pytest
 
 from edge.check import check
 from edge.config import ConfigFault, EdgeSettings, load_settings
-from edge.sources import configured_logs
+from edge.sources import configured_broker, configured_logs
+from meter.model.errors import BadInput
+from tests.edge.collect.broker import mosquitto
 
 LEAST = {"site": "berlin", "gateway": {"http_url": "http://127.0.0.1:9"}, "http": "127.0.0.1:9"}
 
@@ -55,3 +57,32 @@ async def test_the_files_of_a_log_are_looked_at(tmp_path: Path) -> None:
     good, detail = (await findings(missing))["log hall"]
     assert not good
     assert "No such file" in detail
+
+
+def broker(**topic: Any) -> dict[str, Any]:
+    topics = [{"topic": "doors/#", "decoder": "zigbee2mqtt", **topic}]
+    return {"broker": {"url": "mqtt://127.0.0.1:9", "topics": topics}}
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (broker(decoder="kisi"), "BROKER__TOPICS: topics[0].decoder: no decoder is called 'kisi'"),
+        (broker(timezone="Berlin"), "BROKER__TOPICS: topics[0].timezone"),
+        (broker(options={"colour": "red"}), "BROKER__TOPICS: topics[0].options"),
+        ({"broker": {"url": "http://127.0.0.1"}}, "BROKER__URL"),
+    ],
+)
+def test_a_broker_that_cannot_be_meant_is_named(tmp_path: Path, given: dict[str, Any], named: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        configured_broker(settings(tmp_path, **given))
+    assert named in caught.value.detail
+
+
+async def test_the_site_s_broker_is_looked_at(tmp_path: Path) -> None:
+    good, detail = (await findings(settings(tmp_path, **broker())))["site's broker"]
+    assert not good
+    assert "METER_EDGE_BROKER__URL" in detail
+    async with mosquitto(tmp_path / "mosquitto") as running:
+        told = settings(tmp_path, broker={"url": running.url})
+        assert (await findings(told))["site's broker"] == (True, f"{running.url} lets us in")

@@ -15,7 +15,8 @@ from edge.collect import tail as tail_module
 from edge.collect.marks import LINE_BYTES_MAX, marks_of
 from edge.collect.tail import Tail
 from edge.spool.errors import Full
-from tests.edge.clocks import START, VirtualClock
+from meter.model.instant import EPOCH
+from tests.edge.clocks import VirtualClock
 from tests.edge.collect.kept import Kept
 from tests.edge.collect.logs import line, numbers, tail
 
@@ -60,7 +61,7 @@ async def test_a_last_line_waits_for_its_end(tmp_path: Path, kept: Kept) -> None
     clock.advance(timedelta(minutes=1))
     await reader.look()
     assert numbers(kept) == [0]
-    assert reader.state.complete_until == START, "a job that was printed before this moment is not kept yet"
+    assert reader.state.complete_until == EPOCH, "a job that was printed before this moment is not kept yet"
     write(path, line(1)[20:])
     await reader.look()
     assert numbers(kept) == [0, 1]
@@ -183,7 +184,7 @@ async def test_a_full_spool_is_waited_for_in_its_place(tmp_path: Path, kept: Kep
     clock.advance(timedelta(minutes=1))
     with pytest.raises(Full):
         await reader.look()
-    assert reader.state.complete_until == START
+    assert reader.state.complete_until == EPOCH
     kept.full = False
     await reader.look()
     assert numbers(kept) == [0]
