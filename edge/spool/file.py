@@ -72,7 +72,7 @@ class Spool:
     def open(cls, directory: Path, *, bounds: Bounds | None = None, clock: Clock | None = None) -> Spool:
         """Return the spool in `directory`, which is this process's alone from now on.
 
-        Raises SpoolInUse, BadInput (the directory), SpoolFailed (the disk).
+        Raises SpoolInUse, BadInput (the directory), SpoolFailed (the disk), Full (not even that can be written).
         """
         files = SpoolFiles(directory)
         files.lock()

@@ -143,7 +143,10 @@ class Keeper:
 
         found = await self._read(read)
         if not found and boot == self._spool.boot and self._spool.is_held_back:
-            await self._chore(self._spool.allow_first)
+            try:
+                await self._chore(self._spool.allow_first)
+            except Unavailable:
+                return []  # on a full disk what was there when the process began is sent first, and makes room
             found = await self._read(read)
         return found
 

@@ -10,11 +10,11 @@ damaged            what can be read goes to a new file under another boot; the o
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from edge.clock import Reading
-from edge.spool.errors import Fault, SpoolFailed, failed, fault_of
+from edge.spool.errors import Fault, Full, SpoolFailed, failed, fault_of
 from edge.spool.files import SpoolFiles, create_private, make_private
 from edge.spool.reading import Reader
 from edge.spool.records import Bounds
@@ -48,7 +48,10 @@ class Opened(NamedTuple):
 
 
 def open_database(files: SpoolFiles, bounds: Bounds, now: Reading) -> Opened:
-    """Return the file, opened. The directory is locked. Raises SpoolFailed where the disk does not do its work."""
+    """Return the file, opened. The directory is locked.
+
+    Raises SpoolFailed where the disk does not do its work, Full where it has no room for what must be written first.
+    """
     try:
         files.finish()
         try:
@@ -90,9 +93,9 @@ def _open(files: SpoolFiles, bounds: Bounds, now: Reading, *, salvage: Salvage |
     return Opened(connection, state, Opening(unclean=unclean, unchecked=unchecked, salvage=salvage))
 
 
-def _not_opened(error: sqlite3.Error) -> SpoolFailed:
+def _not_opened(error: sqlite3.Error) -> SpoolFailed | Full:
     if fault_of(error) is Fault.NO_ROOM:
-        return SpoolFailed("the spool cannot be opened: the disk is full; free some room")
+        return Full("the spool cannot be opened: the disk is full; free some room", bound="disk")
     return failed(error, "opening the spool")
 
 
@@ -114,15 +117,24 @@ def begin(connection: sqlite3.Connection, bounds: Bounds, now: Reading) -> State
     """
     pages = (bounds.bytes_max - bounds.log_bytes_max - bounds.ballast_bytes - _BESIDE_BYTES) // PAGE_BYTES
     prepare(connection, pages_max=pages, log_bytes_kept=bounds.log_bytes_max // 4)
-    connection.execute("BEGIN IMMEDIATE")
+    state = _begun(connection, now)
+    if not state.proven:
+        return state
+    mine = replace(state, mark=state.last_sequence, proven=False)
+    try:
+        # The mark first: each is a transaction of its own, and one that goes further than it need be does no harm.
+        write_meta(connection, {"mark": mine.mark, "proven": 0})
+    except sqlite3.Error as error:
+        # On a full disk nothing new is taken, so that the next process would find the same numbers.
+        if fault_of(error) is not Fault.NO_ROOM:
+            raise
+    return mine
+
+
+def _begun(connection: sqlite3.Connection, now: Reading) -> State:
     if connection.execute("SELECT count(*) FROM segments").fetchone() == (0,):
         write_segments(connection, (Segment(1, draw_boot(now, after=0), 1),))
-    state = load_state(connection)
-    if state.proven:
-        write_meta(connection, {"mark": state.last_sequence, "proven": 0})
-        state = load_state(connection)
-    connection.execute("COMMIT")
-    return state
+    return load_state(connection)
 
 
 def _salvage(files: SpoolFiles, bounds: Bounds, now: Reading, *, fault: str) -> Salvage:

@@ -149,7 +149,8 @@ class Writer:
                 removed = work.evict(_GIVEN_UP_AT_ONCE)
             if not (removed or self._connection.execute("PRAGMA freelist_count").fetchone()[0]):
                 return False
-            self._connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            # Each page is a row without columns: `execute` would stop after the first.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
             self._log_pages += pages
             return self.checkpoint()
         except Unavailable:
