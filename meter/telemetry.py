@@ -160,6 +160,16 @@ class Telemetry:
             ["vendor", "source"],
             registry=registry,
         )
+        self._authorizations = Counter(
+            "meter_authorizations",
+            "Asks before acting by their answer (allowed, refused, repeated), and what became of them (released, "
+            "settled, settled_late)",
+            ["outcome"],
+            registry=registry,
+        )
+        self._authorization = Histogram(
+            "meter_authorization_seconds", "Answering one ask", buckets=_FAST_BUCKETS_S, registry=registry
+        )
         self._http = Histogram(
             "meter_http_request_seconds",
             "HTTP requests by route and status",
@@ -357,6 +367,21 @@ class Telemetry:
         for (vendor, source), moment_s in polled.items():
             label = self._bounded("source", source)
             self._source_polled.labels(vendor=self._bounded("vendor", vendor), source=label).set(moment_s)
+
+    def authorized(self, outcome: str, *, seconds: float) -> None:
+        """Count and observe one answered ask: allowed, refused or repeated."""
+        self._authorizations.labels(outcome=outcome).inc()
+        self._authorization.observe(seconds)
+
+    def authorization_released(self) -> None:
+        """Count a reservation that its asker let go."""
+        self._authorizations.labels(outcome="released").inc()
+
+    def authorizations_settled(self, total: int, *, late: int) -> None:
+        """Count reservations that events have settled, `late` of them when they had expired or were released."""
+        if total:
+            self._authorizations.labels(outcome="settled").inc(total - late)
+            self._authorizations.labels(outcome="settled_late").inc(late)
 
     def http_answered(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """Observe one answered request; `route` is the pattern, not the path."""

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from meter.api import (
     accounts,
+    authorizations,
     catalog,
     charges,
     deliveries,
@@ -98,6 +99,7 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += charges.routes(services)
         table += explain.routes(services, facts)
         table += accounts.routes(services, facts)
+        table += authorizations.routes(services)
         table += statement.routes(services, facts)
         table += directory.routes(services)
         table += catalog.routes(services)

@@ -32,6 +32,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "bad_body": 422,
     "bad_catalog": 422,
     "invalid": 422,
+    "unknown_meter": 422,
     "too_many_waiting": 429,
 }
 # Codes of Unavailable whose detail speaks of the caller's own request and of no part of ours.

@@ -19,6 +19,7 @@ from meter.model.doubt import FUTURE, OTHER, REASONS, time_flag
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import WireEvent
 from meter.store.accept import claim_keys, standing_bodies, standing_hashes, write_events
+from meter.store.authorizations import settle
 from meter.store.directory import NO_CATALOG
 from meter.store.edges import record_progress
 from meter.store.engine import Database, sqlstate
@@ -69,6 +70,7 @@ class Acceptor:
         started = monotonic_s()
         outcome = await self._halved(operator, arrivals)
         self._telemetry.ingest_committed(monotonic_s() - started)
+        self._telemetry.authorizations_settled(outcome.settled, late=outcome.settled_late)
         self._observe(arrivals, outcome.receipts)
         return outcome
 
@@ -97,6 +99,8 @@ class Acceptor:
             progress=[*left.progress, *right.progress],
             questions=[*left.questions, *right.questions],
             channels=left.channels | right.channels,
+            settled=left.settled + right.settled,
+            settled_late=left.settled_late + right.settled_late,
         )
 
     async def _repeated(self, operator: str, arrivals: Sequence[Arrival]) -> Outcome:
@@ -128,7 +132,9 @@ class Acceptor:
         new = await claim_keys(connection, operator, judgement.candidates())
         judgement.settle(new, await standing_hashes(connection, operator, judgement.keys - new))
         judgement.close(await standing_bodies(connection, operator, judgement.contested - new))
-        await write_events(connection, operator, judgement.new_entries(new))
+        entries = judgement.new_entries(new)
+        await write_events(connection, operator, entries)
+        settled = await settle(connection, operator, entries, at=judgement.now)
         await record_rejections(connection, operator, judgement.refused)
         # Last, because agents' rows are the ones that batches side by side share.
         progress = await record_progress(connection, operator, reports_of(arrivals), at=judgement.now)
@@ -137,6 +143,8 @@ class Acceptor:
             progress=progress,
             questions=questions_of(arrivals),
             channels=frozenset(arrival.channel for arrival in arrivals),
+            settled=settled.total,
+            settled_late=settled.late,
         )
 
     def _observe(self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt]) -> None:

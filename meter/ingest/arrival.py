@@ -54,9 +54,15 @@ class ClockQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What one transaction did: a receipt for each arrival, in order, and what agents may be told over MQTT."""
+    """What one transaction did: a receipt for each arrival, in order, and what agents may be told over MQTT.
+
+    `settled`: how many authorisations its events have settled, and how many of these when nothing was reserved any
+    more (`settled_late`).
+    """
 
     receipts: Sequence[Receipt]
     progress: Sequence[EdgeProgress] = ()
     questions: Sequence[ClockQuestion] = ()
     channels: frozenset[Channel] = frozenset()
+    settled: int = 0
+    settled_late: int = 0

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.model.errors import BadInput
 from meter.store.tables import api_keys
 
-Scope: TypeAlias = Literal["events:write", "usage:read", "catalog:write", "admin"]
+Scope: TypeAlias = Literal["events:write", "authorizations:write", "usage:read", "catalog:write", "admin"]
 Restriction: TypeAlias = Literal["site", "account"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 

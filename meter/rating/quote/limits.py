@@ -26,10 +26,14 @@ class Window:
     member: str | None
 
     def counts(self, line: Line) -> bool:
-        """Tell whether a line adds to what the limit is held against: usage of its meter, and what refunds take off."""
+        """Tell whether a line adds to what the limit is held against: its meter's usage, and what refunds take off.
+
+        Neither what falls due by itself nor what was paid at the till.
+        """
         return (
             line.meter == self.limit.meter
             and bool(line.events)
+            and line.settlement == "account"
             and line.key.time in self.span
             and self.member in {None, line.member}
         )

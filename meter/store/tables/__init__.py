@@ -5,6 +5,7 @@ Append-only: `event_keys`, `events`, `rejections` (but for its status), `charges
 commit can carry a smaller `seq` (decision 0005).
 """
 
+from meter.store.tables.authorizations import authorizations
 from meter.store.tables.booked import charges, closes, draws, journal
 from meter.store.tables.books import deferrals, entries, openings
 from meter.store.tables.delivery import lanes, outbox
@@ -22,6 +23,7 @@ from meter.store.tables.worklists import doubtful_times, rejections, unread, unr
 __all__ = [
     "accounts",
     "api_keys",
+    "authorizations",
     "catalogs",
     "charges",
     "checkpoints",

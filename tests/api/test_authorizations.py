@@ -1,0 +1,191 @@
+"""Asking before acting over HTTP: the answer, the same again, letting go, the list, and what each key may see."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Gateway
+from tests.booking.asking import printed
+from tests.booking.space import LATER
+
+ASK = {"id": "a1", "identity": "badge:ADA1", "site": "berlin", "meter": "print-pages", "quantity": "30"}
+PATH = "/v1/authorizations"
+
+
+async def asked(gateway: Gateway, status: int = 200, /, *, key: str | None = None, **changes: Any) -> dict[str, Any]:
+    body = {name: value for name, value in {**ASK, **changes}.items() if value is not None}
+    answer = await gateway.api.call("POST", PATH, json=body, **({} if key is None else {"key": key}))
+    assert answer.status == status, answer.text
+    told: dict[str, Any] = answer.json
+    return told
+
+
+async def test_an_answer_says_what_it_would_cost_and_what_is_left(gateway: Gateway) -> None:
+    await gateway.space.take(printed("job", 80))
+    assert await asked(gateway) == {
+        "id": "a1",
+        "allowed": True,
+        "reasons": [],
+        "warnings": [],
+        "state": "open",
+        "account": "acme",
+        "member": "ada",
+        "site": "berlin",
+        "meter": "print-pages",
+        "quantity": "30",
+        "unit": "page",
+        "dimensions": {},
+        "cost": {
+            "covered": "20",
+            "billable": "10",
+            "amount": "0.5",
+            "currency": "EUR",
+            "tax": {"name": "vat19", "rate": "0.19", "inclusive": False, "amount": "0.1"},
+            "price": "mono",
+            "plan": "flex",
+            "draws": [{"grant": "acme-flex/pages/2026-06", "unit": "page", "amount": "20"}],
+        },
+        "left": None,
+        "limits": [],
+        "allowance": {
+            "covered": "0",
+            "price": "0.05",
+            "currency": "EUR",
+            "left": None,
+            "left_amount": None,
+            "sold_beyond": True,
+        },
+        "asked_at": "2026-06-01T00:00:00Z",
+        "expires_at": "2026-06-01T00:05:00Z",
+        "settled": None,
+        "released_at": None,
+    }
+
+
+async def test_the_same_ask_is_answered_the_same_and_another_one_is_a_conflict(gateway: Gateway) -> None:
+    first = await asked(gateway)
+    assert await asked(gateway) == first
+    assert (await asked(gateway, 409, quantity="31"))["code"] == "conflict"
+    counted = await gateway.api.get("/metrics", key=None)
+    assert 'meter_authorizations_total{outcome="allowed"} 1.0' in counted.text
+    assert 'meter_authorizations_total{outcome="repeated"} 1.0' in counted.text
+    assert "meter_authorization_seconds_count 2.0" in counted.text
+
+
+async def test_who_nobody_is_hears_no(gateway: Gateway) -> None:
+    told = await asked(gateway, identity="badge:NOBODY")
+    assert (told["allowed"], told["reasons"], told["state"]) == (False, ["unknown_identity"], "refused")
+    assert (told["account"], told["cost"], told["allowance"]) == (None, None, None)
+
+
+async def test_a_reservation_is_let_go_once(gateway: Gateway) -> None:
+    await asked(gateway)
+    gateway.space.now += timedelta(seconds=1)
+    released = (await gateway.api.call("DELETE", f"{PATH}/a1")).json
+    assert (released["state"], released["released_at"]) == ("released", "2026-06-01T00:00:01Z")
+    gateway.space.now += timedelta(seconds=1)
+    assert (await gateway.api.call("DELETE", f"{PATH}/a1")).json == released
+    assert (await gateway.api.get(f"{PATH}/a1")).json == released
+    assert (await gateway.api.call("DELETE", f"{PATH}/nothing")).status == 404
+    counted = await gateway.api.get("/metrics", key=None)
+    assert 'meter_authorizations_total{outcome="released"} 1.0' in counted.text
+
+
+async def test_an_event_settles_and_a_late_one_is_told_as_late(gateway: Gateway) -> None:
+    await asked(gateway)
+    await asked(gateway, id="a2", expires_s=1)
+    gateway.space.now += timedelta(seconds=2)
+    await gateway.space.accept([printed("j1", 30, settles="a1"), printed("j2", 30, settles="a2")])
+    told = [(await gateway.api.get(f"{PATH}/{name}")).json for name in ("a1", "a2")]
+    assert [one["state"] for one in told] == ["settled", "settled"]
+    at = "2026-06-01T00:00:02Z"
+    assert told[0]["settled"] == {"source": "berlin/print/hall", "id": "j1", "at": at, "late": False}
+    assert told[1]["settled"]["late"] is True
+    counted = gateway.space.telemetry.registry
+    assert counted.get_sample_value("meter_authorizations_total", {"outcome": "settled"}) == 1
+    assert counted.get_sample_value("meter_authorizations_total", {"outcome": "settled_late"}) == 1
+
+
+async def test_the_list_has_the_newest_first_page_by_page(gateway: Gateway) -> None:
+    for n in range(5):
+        await asked(gateway, id=f"a{n}", quantity="1", expires_s=60 * (n + 1))
+        gateway.space.now += timedelta(seconds=n % 2)
+
+    async def names(query: str) -> list[str]:
+        found: list[str] = []
+        cursor = ""
+        while True:
+            page = (await gateway.api.get(f"{PATH}?limit=2&{query}{cursor and '&cursor=' + cursor}")).json
+            found += [one["id"] for one in page["authorizations"]]
+            cursor = page["next"]
+            if cursor is None:
+                return found
+
+    assert await names("") == ["a4", "a3", "a2", "a1", "a0"]
+    assert await names("account=solo") == []
+    gateway.space.now = LATER + timedelta(seconds=121)
+    assert await names("account=acme&open=1") == ["a4", "a3", "a2"]
+    for cursor in ("x", "a!!", "aW10"):
+        assert (await gateway.api.get(f"{PATH}?cursor={cursor}")).json["code"] == "bad_cursor"
+
+
+async def test_a_key_of_a_site_asks_and_sees_there_alone(gateway: Gateway) -> None:
+    door = await gateway.api.key("authorizations:write", "usage:read", site="berlin")
+    other = await gateway.api.key("authorizations:write", "usage:read", site="hamburg")
+    await asked(gateway, key=door)
+    await asked(gateway, 403, key=other, id="a2")
+    assert (await gateway.api.get(f"{PATH}/a1", key=door)).status == 200
+    for method in ("GET", "DELETE"):
+        assert (await gateway.api.call(method, f"{PATH}/a1", key=other)).status == 404
+    assert (await gateway.api.get(PATH, key=other)).json["authorizations"] == []
+    assert len((await gateway.api.get(PATH, key=door)).json["authorizations"]) == 1
+    # The id is taken, and nothing of it is told.
+    told = await asked(gateway, 409, key=other, site="hamburg")
+    assert "ada" not in str(told)
+
+
+async def test_a_key_of_an_account_asks_for_its_own_alone(gateway: Gateway) -> None:
+    acme = await gateway.api.key("authorizations:write", "usage:read", account="acme")
+    solo = await gateway.api.key("authorizations:write", "usage:read", account="solo")
+    await asked(gateway, key=acme)
+    refused = await asked(gateway, 403, key=solo, id="a2")
+    nobody = await asked(gateway, 403, key=solo, id="a3", identity="badge:NOBODY")
+    assert refused["detail"] == nobody["detail"]
+    assert (await gateway.api.get(f"{PATH}/a1", key=solo)).status == 404
+    assert (await gateway.api.get(f"{PATH}?account=acme", key=solo)).json["authorizations"] == []
+    assert (await gateway.api.get(PATH, key=solo)).json["authorizations"] == []
+    assert len((await gateway.api.get(PATH, key=acme)).json["authorizations"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"identity": None}, 422, "bad_body"),
+        ({"member": "ada"}, 422, "bad_body"),
+        ({"identity": "badge"}, 400, "bad_identity"),
+        ({"quantity": "many"}, 400, None),
+        ({"quantity": "0"}, 422, "invalid"),
+        ({"meter": "nothing"}, 422, "unknown_meter"),
+        ({"dimensions": {"color": True}}, 422, "invalid"),
+        ({"expires_s": 0}, 422, "bad_body"),
+        ({"expires_s": 86_401}, 422, "bad_body"),
+        ({"id": ""}, 422, "bad_body"),
+        ({"data": {"x": "y" * 9000}}, 422, "bad_body"),
+        ({"dimension": {}}, 422, "bad_body"),
+    ],
+)
+async def test_an_ask_that_makes_no_sense_is_refused_with_its_reason(
+    gateway: Gateway, changes: dict[str, Any], status: int, code: str | None
+) -> None:
+    told = await asked(gateway, status, **changes)
+    assert code in {None, told["code"]}
+
+
+async def test_data_as_deep_as_no_event_may_be_is_refused(gateway: Gateway) -> None:
+    deep: Any = "x"
+    for _ in range(40):
+        deep = [deep]
+    assert (await asked(gateway, 400, data={"x": deep}))["code"] == "too_deep"
