@@ -48,6 +48,9 @@ class _Methods(ctypes.Structure):
     _fields_ = (("iVersion", ctypes.c_int), *((name, ctypes.c_void_p) for name in _METHODS))
 
 
+_ALIVE: Final[list[object]] = []
+
+
 class Watcher(Protocol):
     """Told of an operation before it is done. A result other than 0 is SQLite's error, and nothing is done."""
 
@@ -81,6 +84,8 @@ def watched(watcher: Watcher) -> Iterator[None]:
     real = library.sqlite3_vfs_find(None)
     shim = _Vfs.from_buffer_copy(real.contents)
     keeper = _Shim(_OPEN(real.contents.xOpen), watcher)
+    # A test that fails may leave a connection open, whose end still comes by here.
+    _ALIVE.append((shim, keeper))
     shim.zName = b"watched"
     shim.xOpen = ctypes.cast(keeper.open, ctypes.c_void_p)
     assert library.sqlite3_vfs_register(ctypes.byref(shim), 1) == 0
@@ -143,9 +148,17 @@ class Spoiler:
         self.refused: list[tuple[str, str]] = []
         self.rule: Callable[[str, str], int] = lambda *_: 0
 
-    def spoil(self, operation: str, name: str, code: int) -> None:
-        """Answer an operation on a file with an error of SQLite's from now on."""
-        self.rule = lambda asked, of: code if (asked, of) == (operation, name) else 0
+    def spoil(self, operation: str, name: str, code: int, *, times: int = 1 << 30) -> None:
+        """Answer an operation on a file with an error of SQLite's, so many times from now on."""
+
+        def rule(asked: str, of: str) -> int:
+            nonlocal times
+            if (asked, of) != (operation, name) or times == 0:
+                return 0
+            times -= 1
+            return code
+
+        self.rule = rule
 
     def heal(self) -> None:
         """Let everything through again."""
