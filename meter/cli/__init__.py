@@ -13,6 +13,7 @@ import typer
 
 from meter import __version__
 from meter.cli import (
+    authorizations,
     catalog,
     closing,
     counters,
@@ -85,6 +86,7 @@ app.add_typer(unresolved.app)
 app.add_typer(drafts.app)
 app.add_typer(identities.app)
 app.add_typer(members.app)
+app.add_typer(authorizations.app)
 app.command()(unread.unread)
 app.command()(doubtful.doubtful)
 app.command()(counters.counters)
