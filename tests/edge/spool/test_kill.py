@@ -132,8 +132,8 @@ async def test_a_device_that_is_told_before_the_commit_is_found_out(data_dir: Pa
 
 # What brings a process there; the others are crossed by any work.
 PLANS: Final[dict[str, dict[str, Any]]] = {
-    "before_checkpoint": {"size": 5000},
-    "after_checkpoint": {"size": 5000},
+    "before_checkpoint": {"size": 5000, "at": 2},
+    "after_checkpoint": {"size": 5000, "at": 2},
     "before_renumber": {"copy": True, "at": 1},
     "ballast_released": {"full_after_syncs": 20, "at": 1},
     "before_close": {"count": 5, "at": 1},
@@ -147,11 +147,12 @@ async def test_killed_at_each_failpoint(data_dir: Path, name: str) -> None:
     journal = Journal()
     for run in range(max(2, KILLS // 6)):
         plan = {"run": run, "kill": name, "at": 1 + 7 * run, "gateway": True, "size": 100} | PLANS.get(name, {})
+        plan |= {"bounds": ROOMY}
         code = await run_until_killed(data_dir, plan, journal, lines=None)
         assert code == -signal.SIGKILL, f"{name} was not reached"
     # It works where it was left, and nothing is refused to its face any more.
     before = len(journal.safe)
-    assert await run_until_killed(data_dir, {"run": 1000, "count": 3}, journal, lines=None) == 0
+    assert await run_until_killed(data_dir, {"run": 1000, "count": 3, "bounds": ROOMY}, journal, lines=None) == 0
     assert len(journal.safe) == before + 4 * 3
     check(data_dir, journal, unplanned=4 * KILLS)
 
