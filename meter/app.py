@@ -45,7 +45,7 @@ from meter.store import migrate
 from meter.store.directory import current_operator
 from meter.store.engine import Database
 from meter.store.hashing import check_key
-from meter.store.hints import Hints
+from meter.store.hints import ACCEPTED, BOOKED, Hints
 from meter.store.leases import LeaseKeeper
 from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry, log
@@ -121,9 +121,9 @@ class Gateway:
         self._leases = LeaseKeeper(self._database, holder=f"{os.uname().nodename}-{os.getpid()}")
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sources = Sources(settings.webhooks)
-        self._accepted = Wakeup(tell=lambda: self._hints.tell("accepted"))
-        self._booked = Wakeup(tell=lambda: self._hints.tell("booked"))
-        self._hints = Hints(self._database, heard={"accepted": self._accepted.heard, "booked": self._booked.heard})
+        self._accepted = Wakeup(tell=lambda: self._hints.tell(ACCEPTED))
+        self._booked = Wakeup(tell=lambda: self._hints.tell(BOOKED))
+        self._hints = Hints(self._database, heard={ACCEPTED: self._accepted.heard, BOOKED: self._booked.heard})
         self._ingest: IngestRole | None = None
         self._acceptor = Acceptor(
             self._database, operator=self._operator, telemetry=self.telemetry, max_age_days=settings.max_age_days

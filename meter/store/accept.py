@@ -42,7 +42,6 @@ _BODIES: Final = text(
       JOIN events AS e ON e.operator = k.operator AND e.time = k.time AND e.source = k.source AND e.id = k.id
     """
 )
-_NOTIFY: Final = text("SELECT pg_notify('meter_events', '')")
 
 
 async def claim_keys(connection: AsyncConnection, operator: str, entries: Sequence[Entry]) -> set[EventKey]:
@@ -103,10 +102,7 @@ def _rendered(row: Row[Any]) -> bytes:
 
 
 async def write_events(connection: AsyncConnection, operator: str, entries: Sequence[Entry]) -> None:
-    """Write events whose keys this transaction has claimed, with what they revise, refund and leave to do.
-
-    Listeners on `meter_events` are told at the commit.
-    """
+    """Write events whose keys this transaction has claimed, with what they revise, refund and leave to do."""
     if not entries:
         return
     ordered = sorted(entries, key=lambda entry: entry.key)
@@ -130,7 +126,6 @@ async def write_events(connection: AsyncConnection, operator: str, entries: Sequ
         connection, refunds, [_refund_row(operator, entry) for entry in ordered if entry.event.type == REFUND]
     )
     await note_work(connection, operator, ordered)
-    await connection.execute(_NOTIFY)
 
 
 def _event_row(operator: str, entry: Entry) -> dict[str, Any]:

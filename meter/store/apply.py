@@ -46,7 +46,6 @@ from meter.store.tables import accounts, operators, subscriptions
 
 REASON_CHARS_MAX: Final = 500
 # The channel that wakes rating workers; they poll besides.
-NOTIFY: Final = text("SELECT pg_notify('meter_events', '')")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,4 +279,3 @@ async def _write(conn: AsyncConnection, outcome: Outcome) -> None:
     await write_changes(conn, outcome.operator, outcome.changes)
     await raise_facts_version(conn, outcome.operator)
     await write_refolds(conn, outcome.operator, outcome.touches)
-    await conn.execute(NOTIFY)

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.store.hints import ACCEPTED, tell_at_commit
 from meter.store.usage import Cursor
 
 
@@ -51,6 +52,8 @@ async def close_periods(
 ) -> list[Closing]:
     """Close periods and ask for what closing makes due; return those that were not closed already.
 
+    A period counts as closed from the booking of that on: what is rated before, or with it, is still in it.
+
     Waits for running rating transactions, so that each of them knew the periods as open, or knows them as closed.
     """
     await connection.execute(
@@ -82,6 +85,8 @@ async def close_periods(
             "reason": reason or "the period was closed",
         },
     )
+    if fresh:
+        await tell_at_commit(connection, ACCEPTED)
     return fresh
 
 

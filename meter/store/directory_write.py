@@ -27,6 +27,7 @@ from meter.store.directory import (
     read_subscriptions,
     replaced_body,
 )
+from meter.store.hints import ACCEPTED, tell_at_commit
 from meter.store.tables import accounts, events, grants, identities, member_accounts, members, refolds
 from meter.store.tables import subscriptions as subscriptions_table
 
@@ -242,9 +243,10 @@ async def lock_facts(conn: AsyncConnection, operator: str) -> int | None:
 
 
 async def raise_facts_version(conn: AsyncConnection, operator: str) -> int:
-    """Return the next version of the facts, which every fold after this commit uses."""
+    """Return the next version of the facts, which every fold after this commit uses, and have gateways told of it."""
     query = text(
         "UPDATE operators SET facts_version = facts_version + 1 WHERE operator = :operator RETURNING facts_version"
     )
     version: int = (await conn.execute(query, {"operator": operator})).scalar_one()
+    await tell_at_commit(conn, ACCEPTED)
     return version

@@ -18,12 +18,21 @@ from meter.store.engine import Database, reason_of
 from meter.telemetry import log
 
 _CHANNEL: Final = "meter_hints"
+# What rating has to look at was committed: events, facts, closings.
+ACCEPTED: Final = "accepted"
+# What exporters have to look at was committed.
+BOOKED: Final = "booked"
 # So often a hint is passed on at most: a burst of commits is one.
 TELL_INTERVAL_S: Final = 0.05
 # A connection that died without a word is found out by asking after so long.
 CHECK_INTERVAL_S: Final = 30.0
 CHECK_TIMEOUT_S: Final = 10.0
 RECONNECT_PAUSE_S: Final = 1.0
+
+
+async def tell_at_commit(connection: AsyncConnection, name: str) -> None:
+    """Have every gateway told once this transaction commits: for what is rare, and may be another program's change."""
+    await connection.execute(text("SELECT pg_notify(:channel, :name)"), {"channel": _CHANNEL, "name": name})
 
 
 class Hints:

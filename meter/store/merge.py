@@ -16,7 +16,6 @@ from meter.catalog.touch import Touch
 from meter.model.directory import SINCE_ALWAYS, Claim, GivenGrant, Link, Span, Subscription
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text
-from meter.store.apply import NOTIFY
 from meter.store.directory import read_claims, read_grants, read_links, read_members, read_merged, read_subscriptions
 from meter.store.directory_write import lock_facts, raise_facts_version, write_refolds
 
@@ -96,7 +95,6 @@ async def merge_members(conn: AsyncConnection, operator: str, member: str, *, in
         await conn.execute(text(statement), {"operator": operator, "member": member, "into": into})
     await raise_facts_version(conn, operator)
     await write_refolds(conn, operator, touches)
-    await conn.execute(NOTIFY)
     return Merge(
         operator=operator,
         member=member,

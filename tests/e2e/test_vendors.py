@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from tests.contract.outside import run
-from tests.e2e.vendors import KEY, SQUARE_URL, Site, catalog, signature, write_catalog
+from tests.e2e.vendors import KEY, SETTLE_TIMEOUT_S, SQUARE_URL, Site, catalog, signature, write_catalog
 from tests.gateway import RunningGateway
 from tests.ingest.square import payment
 
@@ -343,6 +344,9 @@ async def test_12_a_panel_uploads_after_the_period_has_closed(site: Site) -> Non
     assert await site.bill("offline") == {"visits": 1}
     code, out, err = await run(site.running, "close", "offline", "--period", "2026-03", "--force", "--reason", "test")
     assert code == 0, (out, err)
+    async with asyncio.timeout(SETTLE_TIMEOUT_S):  # what is rated together with the closing is still in the period
+        while not all(booked for (booked,) in await site.running.rows("SELECT booked FROM closes")):  # noqa: ASYNC110 -- as above
+            await asyncio.sleep(0.05)
     status, _, answered = await site.post("brivo/main", access("b-2", "2026-03-05T08:00:00Z"), query={"token": KEY})
     assert (status, answered) == (200, b"")
     assert await site.bill("offline") == {"visits": 2}

@@ -228,16 +228,6 @@ async def test_batches_of_one_edge_side_by_side_add_up(database: Database) -> No
     assert max(outcome.progress[0].up_to for outcome in outcomes) == 200
 
 
-async def test_a_commit_is_announced(database: Database) -> None:
-    heard = asyncio.Event()
-    async with database.engine.connect() as listener:
-        raw = (await listener.get_raw_connection()).driver_connection
-        assert raw is not None
-        await raw.add_listener("meter_events", lambda *_: heard.set())
-        await said(database, arrival())
-        await asyncio.wait_for(heard.wait(), 10)
-
-
 async def test_before_the_first_catalog_nothing_is_taken(database: Database) -> None:
     async def nobody() -> None:
         return None

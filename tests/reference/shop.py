@@ -82,8 +82,15 @@ class Shop:
         catalog["plans"] = {name: self.plan(catalog) for name in ("one", "two")}
         if chance.yes(0.3):
             catalog["default_plan"] = "one"
-        catalog["revenue_share"] = [self.revenue_share() for _ in range(chance.one_of([0, 1, 2, 4]))]
+        catalog["revenue_share"] = self.revenue_shares()
         return catalog
+
+    def revenue_shares(self) -> list[Doc]:
+        """Shares of which no two parties can get more than all of a line; alone a party may get all of it."""
+        found = [self.revenue_share() for _ in range(self.chance.one_of([0, 1, 2, 4]))]
+        if len({share["party"] for share in found}) > 1:
+            found = [share | {"share": "0.333"} if share["share"] == "1" else share for share in found]
+        return found
 
     def revenue_share(self) -> Doc:
         chance = self.chance

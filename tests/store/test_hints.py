@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 
+from meter.catalog.load import read_catalog_text
 from meter.store import hints as hinting
+from meter.store.apply import apply_catalog
+from meter.store.closes import Closing, close_periods
+from meter.store.directory_write import raise_facts_version
 from meter.store.engine import Database
 from meter.store.hints import Hints
 
@@ -70,3 +75,19 @@ async def test_who_lost_its_connection_listens_again_and_takes_it_that_something
         other.booked.clear()
         one.hints.tell("booked")
         await other.booked.wait()
+
+
+async def test_a_change_of_facts_and_a_closing_are_told_at_their_commit(database: Database) -> None:
+    """By whichever program makes them: a command has no gateway's hints."""
+    catalog = read_catalog_text([("catalog.yaml", "operator: northside\ncurrency: EUR\ntimezone: UTC\n")])
+    async with database.begin() as connection:
+        await apply_catalog(connection, catalog, now=datetime(2026, 1, 1, tzinfo=UTC), reason="test")
+    closing = Closing("acme", datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
+    async with process(database) as one, asyncio.timeout(SOON_S):
+        async with database.begin() as connection:
+            await raise_facts_version(connection, "northside")
+        await one.accepted.wait()
+        one.accepted.clear()
+        async with database.begin() as connection:
+            assert await close_periods(connection, "northside", [closing], at=closing.end, reason=None)
+        await one.accepted.wait()
