@@ -162,8 +162,8 @@ class Telemetry:
         )
         self._authorizations = Counter(
             "meter_authorizations",
-            "Asks before acting by their answer (allowed, refused, repeated), and what became of them (released, "
-            "settled, settled_late)",
+            "Asks before acting by their answer (allowed, refused, repeated, offline), and what became of them "
+            "(released, settled, settled_late)",
             ["outcome"],
             registry=registry,
         )
@@ -369,7 +369,7 @@ class Telemetry:
             self._source_polled.labels(vendor=self._bounded("vendor", vendor), source=label).set(moment_s)
 
     def authorized(self, outcome: str, *, seconds: float) -> None:
-        """Count and observe one answered ask: allowed, refused or repeated."""
+        """Count and observe one answered ask: allowed, refused, repeated, or told of by an agent (offline)."""
         self._authorizations.labels(outcome=outcome).inc()
         self._authorization.observe(seconds)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from meter.api.routing import DecimalText, InstantText, Model
+from meter.booking.authorizing import OfflineReason
 from meter.model.event import Json
 from meter.model.instant import instant_text
 from meter.model.money import plain
@@ -88,13 +89,15 @@ class AuthorizationJson(Model, kw_only=True):
 
     `cost` null: its event would book nothing. `left`: of what was refused, how much would go; null: not to be said.
     `expires_at`: up to when it reserves what was allowed. `account` and `member` null: nobody answers for the identity.
+    `offline`: an agent answered by itself, and told of it later: there is no `cost` and no `allowance`.
     """
 
     id: str
     allowed: bool
-    reasons: list[Reason]
+    reasons: list[Reason | OfflineReason]
     warnings: list[Literal["soft_limit"]]
     state: State
+    offline: bool
     account: str | None
     member: str | None
     site: str
@@ -132,6 +135,7 @@ def authorization_json(one: Authorization, *, at: datetime) -> AuthorizationJson
         reasons=said["reasons"],
         warnings=said["warnings"],
         state=one.state(at),
+        offline=said.get("offline", False),
         account=one.account,
         member=one.member,
         site=one.site,

@@ -14,6 +14,7 @@ from meter.api.routing import (
     JSON,
     Body,
     DecimalText,
+    InstantText,
     Limit,
     Query,
     Route,
@@ -23,12 +24,13 @@ from meter.api.routing import (
     query_of,
 )
 from meter.api.services import Services
-from meter.booking.authorizing import Authorizer, Wanted
+from meter.booking.authorizing import Authorizer, Offline, OfflineReason, Wanted
 from meter.clock import monotonic_s
 from meter.model.errors import BadInput
 from meter.model.instant import parse_instant
 from meter.model.money import parse_decimal
 from meter.model.strict_json import strict_json
+from meter.rating.quote import Reason
 from meter.store.authorizations import (
     Authorization,
     find_authorization,
@@ -48,11 +50,20 @@ _PATH: Final = "/v1/authorizations"
 _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
+class OfflineBody(Body, kw_only=True):
+    """What an agent on site answered by itself, and when, by its corrected clock."""
+
+    asked_at: InstantText
+    allowed: bool
+    reasons: list[Reason | OfflineReason] = msgspec.field(default_factory=list)
+
+
 class AskBody(Body, kw_only=True):
     """Who wants what: one of `member` and `identity` (`kind:value`) is set. `id` is the asker's, new for each ask.
 
     `quantity` is in the meter's unit. `dimensions` are as in a charge. `data` is what the event will say, which only a
-    price that is a percentage of a field reads. What is allowed is reserved for `expires_s` seconds.
+    price that is a percentage of a field reads. What is allowed is reserved for `expires_s` seconds. With
+    `offline` it is no question: an agent tells what it has answered while it heard nothing.
     """
 
     id: _Name
@@ -64,6 +75,7 @@ class AskBody(Body, kw_only=True):
     dimensions: dict[str, Any] = msgspec.field(default_factory=dict)
     data: dict[str, Any] = msgspec.field(default_factory=dict)
     expires_s: Annotated[int, msgspec.Meta(ge=1, le=EXPIRES_S_MAX)] = EXPIRES_S
+    offline: OfflineBody | None = None
 
 
 class AuthorizationsQuery(Query, kw_only=True):
@@ -88,7 +100,8 @@ def routes(services: Services) -> list[Route]:
             authorizer = known[operator] = Authorizer(services.db, operator, clock=services.clock)
         found = await authorizer.ask(wanted)
         answered = "allowed" if found.authorization.allowed else "refused"
-        services.telemetry.authorized("repeated" if found.repeated else answered, seconds=monotonic_s() - started)
+        outcome = "repeated" if found.repeated else answered if wanted.offline is None else "offline"
+        services.telemetry.authorized(outcome, seconds=monotonic_s() - started)
         return json_answer(authorization_json(found.authorization, at=services.clock()))
 
     async def show(request: web.Request) -> web.StreamResponse:
@@ -197,6 +210,13 @@ async def _wanted(request: web.Request) -> Wanted:
         for_account=principal.account,
         dimensions=given.get("dimensions", {}),
         data=data,
+        offline=None
+        if body.offline is None
+        else Offline(
+            asked_at=parse_instant(body.offline.asked_at, what="offline.asked_at"),
+            allowed=body.offline.allowed,
+            reasons=tuple(body.offline.reasons),
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,7 +25,7 @@ from meter.model.catalog import Meter, by_value
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.money import ZERO, plain
-from meter.rating.quote import UNKNOWN_IDENTITY, Ask, LimitUse, Quote, limits_on, quote
+from meter.rating.quote import UNKNOWN_IDENTITY, Ask, LimitUse, Quote, Reason, limits_on, quote
 from meter.rating.resolve import link_at, member_of
 from meter.store.authorizations import (
     Authorization,
@@ -34,6 +34,7 @@ from meter.store.authorizations import (
     keep_authorization,
     lock_account,
     open_reservations,
+    settle_by_stored,
     settlements,
 )
 from meter.store.directory import NO_CATALOG
@@ -46,11 +47,27 @@ ASKS_MAX: Final = 8
 RESERVATIONS_MAX: Final = 500
 
 
+# What an agent that hears nothing says no by: more than it may risk, or nobody it has heard of.
+OfflineReason: TypeAlias = Literal["risk_limit", "unknown_offline"]
+# An agent's clock is corrected by what it measured of ours.
+OFFLINE_AHEAD_MAX: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offline:
+    """What an agent on site answered by itself, and when."""
+
+    asked_at: datetime
+    allowed: bool
+    reasons: tuple[Reason | OfflineReason, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What somebody asks for: `identity` (kind:value) wants `quantity` of `meter` at `site`.
 
-    The reservation lasts `expires_s`. `key`: whose key asks; `for_account`: the only account it may ask for.
+    The reservation lasts `expires_s`. `key`: whose key asks; `for_account`: the only account it may ask for. `offline`:
+    it is answered already, and told so that what was allowed can be held against what came.
     """
 
     id: str
@@ -61,6 +78,7 @@ class Wanted:
     expires_s: int
     key: str
     for_account: str | None = None
+    offline: Offline | None = None
     dimensions: Mapping[str, Json] = field(default_factory=dict)
     data: Mapping[str, Json] = field(default_factory=dict)
 
@@ -125,10 +143,14 @@ class Authorizer:
                 raise BadInput(message, code="conflict")
             return Answered(authorization=known, repeated=True)
         # Taken behind the lock, so that asks of an account are in the order of their times.
-        at = self._clock()
+        at, offline = self._clock(), wanted.offline
+        if offline is not None:
+            if offline.asked_at > at + OFFLINE_AHEAD_MAX:
+                raise BadInput("`offline.asked_at` lies ahead of the clock; look at the agent's", code="invalid")
+            at = offline.asked_at
         meter = _checked(wanted, facts, at)
         found = None
-        if place.account is not None and place.member is not None:
+        if place.account is not None and place.member is not None and offline is None:
             found = await self._quoted(connection, facts, wanted, place.account, place.member, at)
         new = Authorization(
             id=wanted.id,
@@ -142,13 +164,16 @@ class Authorizer:
             quantity=wanted.quantity,
             dimensions=wanted.dimensions,
             data=wanted.data,
-            allowed=found is not None and found.allowed,
-            answer=answer_of(found, meter),
+            allowed=offline.allowed if offline is not None else found is not None and found.allowed,
+            answer=answer_of(found, meter) if offline is None else _told(offline, meter),
             asked_at=at,
             expires_at=at + timedelta(seconds=wanted.expires_s),
             key=wanted.key,
         )
         await keep_authorization(connection, self._operator, new)
+        if offline is not None:
+            subjects = {identity} if place.account is None else facts.directory.subjects_of(place.account)
+            new = await settle_by_stored(connection, self._operator, new, subjects={identity, *subjects})
         return Answered(authorization=new, repeated=False)
 
     async def _quoted(  # noqa: PLR0917 -- an ask, and whose it is
@@ -218,7 +243,12 @@ def _ask_of(one: Authorization) -> Ask:
 def _text(wanted: Wanted, identity: str) -> str:
     """Return a text equal for equal asks, numbers by value."""
     asked = [identity, wanted.site, wanted.meter, wanted.quantity, wanted.dimensions, wanted.data, wanted.expires_s]
-    return by_value(asked)
+    told = wanted.offline
+    return by_value(asked if told is None else [*asked, told.asked_at.isoformat(), told.allowed, told.reasons])
+
+
+def _told(offline: Offline, meter: Meter) -> dict[str, Any]:
+    return {"reasons": list(offline.reasons), "warnings": [], "unit": meter.unit, "offline": True}
 
 
 def answer_of(found: Quote | None, meter: Meter) -> dict[str, Any]:

@@ -90,6 +90,8 @@ def _row(one: AuthorizationJson) -> tuple[str, ...]:
 
 
 def _answer(one: AuthorizationJson) -> str:
+    if one.offline:
+        return "offline: yes" if one.allowed else f"offline: no, {', '.join(one.reasons)}"
     if not one.allowed:
         rest = "" if one.left is None else f" ({one.left} would go)"
         return f"no: {', '.join(one.reasons)}{rest}"

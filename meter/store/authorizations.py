@@ -9,8 +9,8 @@ refused ──────── an event may name it, too, and is noted
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -102,6 +102,19 @@ _SETTLE: Final = text(
       FROM named AS n JOIN held AS h ON h.id = n.authorization_id
      WHERE a.operator = :operator AND a.id = n.authorization_id AND a.settled_at IS NULL
     RETURNING NOT a.allowed OR a.released_at IS NOT NULL OR a.expires_at <= :at AS late
+    """
+)
+
+
+# Within a day before the answer: an agent's clock may have been wrong.
+_STORED: Final = text(
+    """
+    SELECT e.source, e.id, e.received_at FROM events AS e
+     WHERE e.operator = :operator AND e.subject = ANY(CAST(:subjects AS text[])) AND e.time >= :since
+       AND e.type = :type AND e.site = :site AND e.attributes ->> 'authorization' = :id
+       AND NOT EXISTS (SELECT 1 FROM held_events AS h
+                        WHERE h.operator = e.operator AND h.source = e.source AND h.id = e.id)
+     ORDER BY e.received_at, e.source, e.id LIMIT 1
     """
 )
 
@@ -206,6 +219,23 @@ async def settle(conn: AsyncConnection, operator: str, entries: Sequence[Entry],
     )
     late = [row.late for row in rows]
     return Settled(len(late), sum(late))
+
+
+async def settle_by_stored(
+    conn: AsyncConnection, operator: str, told: Authorization, *, subjects: Collection[str]
+) -> Authorization:
+    """Return one that was answered before it is told, settled where its event came first; `subjects`: whose it is."""
+    given = {"operator": operator, "subjects": sorted(subjects), "since": told.asked_at - timedelta(days=1)}
+    given |= {"type": told.event_type, "site": told.site, "id": told.id}
+    row = (await conn.execute(_STORED, given)).one_or_none()
+    if row is None:
+        return told
+    await conn.execute(
+        update(table)
+        .where(table.c.operator == operator, table.c.id == told.id)
+        .values(settled_at=row.received_at, settled_source=row.source, settled_id=row.id)
+    )
+    return replace(told, settled_at=row.received_at, settled_by=EventKey(row.source, row.id))
 
 
 def digest_of(asked: str) -> bytes:

@@ -31,6 +31,7 @@ async def test_an_answer_says_what_it_would_cost_and_what_is_left(gateway: Gatew
         "reasons": [],
         "warnings": [],
         "state": "open",
+        "offline": False,
         "account": "acme",
         "member": "ada",
         "site": "berlin",
@@ -189,3 +190,29 @@ async def test_data_as_deep_as_no_event_may_be_is_refused(gateway: Gateway) -> N
     for _ in range(40):
         deep = [deep]
     assert (await asked(gateway, 400, data={"x": deep}))["code"] == "too_deep"
+
+
+async def test_what_an_agent_answered_offline_is_held_against_what_came(gateway: Gateway) -> None:
+    """Neither quoted nor refused any more; its event may have come before it is told."""
+    at = "2026-06-01T00:00:00Z"
+    no = {"asked_at": at, "allowed": False, "reasons": ["risk_limit"]}
+    yes = {"asked_at": at, "allowed": True}
+    gateway.space.now += timedelta(seconds=100)
+    await gateway.space.accept([printed("j1", 30, settles="a1")])
+    first = await asked(gateway, offline=yes)
+    assert (first["offline"], first["allowed"], first["cost"], first["asked_at"]) == (True, True, None, at)
+    assert (first["state"], first["settled"]["id"], first["settled"]["late"]) == ("settled", "j1", False)
+    assert await asked(gateway, offline=yes) == first
+    await asked(gateway, 409, offline=no)
+    second = await asked(gateway, id="a2", offline=no, identity="badge:NOBODY")
+    assert (second["state"], second["reasons"], second["account"]) == ("refused", ["risk_limit"], None)
+    # It reserves as any other while its time has not come.
+    await asked(gateway, id="a3", offline=yes, quantity="60")
+    assert (await asked(gateway, id="a4", quantity="60"))["cost"]["covered"] == "10"
+    gateway.space.now += timedelta(seconds=200)
+    assert (await gateway.api.get(f"{PATH}/a3")).json["state"] == "expired"
+    assert (await asked(gateway, id="a5", quantity="60"))["cost"]["covered"] == "10"  # behind a4, which reserves still
+    ahead = {"asked_at": "2026-06-01T00:11:00Z", "allowed": True}
+    assert (await asked(gateway, 422, id="a6", offline=ahead))["code"] == "invalid"
+    counted = await gateway.api.get("/metrics", key=None)
+    assert 'meter_authorizations_total{outcome="offline"} 3.0' in counted.text

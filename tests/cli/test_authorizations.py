@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
+from meter.booking.authorizing import Offline
 from tests.booking.asking import Asking, printed, strict
 from tests.booking.space import CATALOG, open_space
 from tests.cli.command import done, machine, meter
@@ -30,6 +31,7 @@ async def test_asks_are_listed_with_their_answers_the_newest_first(asking: Askin
     await asking.ask("c", 5)
     await asking.ask("d", identity="badge:NOBODY")
     await asking.ask("e", 1, meter="day-passes")
+    await asking.ask("f", offline=Offline(asked_at=asking.space.now, allowed=False, reasons=("risk_limit",)))
     asking.space.now += timedelta(seconds=60)
     await asking.space.accept([printed("j1", 4, settles="a"), printed("j2", 5, settles="c")])
     lines = (await done("authorizations", "list")).splitlines()
@@ -39,6 +41,7 @@ async def test_asks_are_listed_with_their_answers_the_newest_first(asking: Askin
         "b": ("2026-06-01T00:00:01Z", "expired"),
         "c": ("no: no_credit (4 would go)", "refused, but came as berlin/print/hall j2"),
         "d": ("nobody known", "no: unknown_identity", "refused"),
+        "f": ("offline: no, risk_limit", "refused"),
         "e": ("25 EUR", "open until 2026-06-01T00:05:02Z"),
     }.items():
         for fact in facts:
