@@ -126,7 +126,7 @@ class Authorizer:
                     return await self._ask(connection, wanted)
 
     async def _ask(self, connection: AsyncConnection, wanted: Wanted) -> Answered:
-        facts = await self._facts.current(connection)
+        facts = await self._facts.glance(connection)
         if facts is None:
             raise BadInput(NO_CATALOG, code="no_catalog")
         identity = await stored_identity(connection, self._operator, wanted.identity)

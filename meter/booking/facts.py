@@ -10,7 +10,7 @@ from meter.model.catalog import CatalogTimeline
 from meter.model.directory import Directory
 from meter.store.booking import share_facts_version
 from meter.store.catalogs import load_catalogs
-from meter.store.directory import load_directory
+from meter.store.directory import facts_version, load_directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,16 @@ class FactsCache:
 
     async def current(self, connection: AsyncConnection) -> Facts | None:
         """Return the facts, which cannot change until the transaction ends; None before the first catalog."""
-        version = await share_facts_version(connection, self._operator)
+        return await self._of(connection, await share_facts_version(connection, self._operator))
+
+    async def glance(self, connection: AsyncConnection) -> Facts | None:
+        """Return the facts without keeping anyone from changing them: for answers that come without end.
+
+        Loaded while they change they may be a little newer than their version, until the next look.
+        """
+        return await self._of(connection, await facts_version(connection, self._operator))
+
+    async def _of(self, connection: AsyncConnection, version: int | None) -> Facts | None:
         if version is None:
             return None
         if self._facts is None or self._facts.version != version:

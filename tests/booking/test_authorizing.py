@@ -14,6 +14,7 @@ import pytest_asyncio
 from meter.booking import authorizing
 from meter.model.errors import BadInput
 from meter.store.authorizations import Authorization, find_authorization, open_reservations, release_authorization
+from meter.store.directory_write import lock_facts
 from tests.booking.asking import Asking, printed, strict
 from tests.booking.space import CATALOG, Space, entry, open_space, void
 
@@ -78,6 +79,14 @@ async def test_another_account_asks_for_itself(asking: Asking) -> None:
     assert await asking.allowed("adas", 10)
     assert not await asking.allowed("bobs", identity="badge:B0B1")  # of the same account
     assert await asking.allowed("eves", 10, identity="badge:EFE1")
+
+
+async def test_asks_neither_wait_for_who_changes_the_facts_nor_hold_them_up(asking: Asking) -> None:
+    """Asks come without end: whoever applies a catalog would never have its turn between them."""
+    async with asking.space.database.begin() as connection:
+        await lock_facts(connection, "northside")
+        async with asyncio.timeout(20):
+            assert await asking.allowed("a")
 
 
 # --- what counts ------------------------------------------------------------------------------------------------------

@@ -207,6 +207,13 @@ def test_what_nobody_could_bill_is_refused() -> None:
     assert asked(space(plan(use=per_unit("1")), subscriptions=[]), wants(1)).reasons == ("no_plan",)
 
 
+def test_what_credit_covers_goes_where_the_rest_has_no_price() -> None:
+    where = space(plan(grants=[plan_grant("pool", USE, "10", **DENYING)]))
+    assert asked(where, wants(10)).allowed
+    refused = asked(where, wants(12), use("11-02", 3))
+    assert (refused.reasons, refused.left) == (("unpriced", "no_credit"), d(7))
+
+
 def test_a_day_that_counts_already_costs_nothing_and_is_always_allowed() -> None:
     where = space(plan(grants=[plan_grant("days", DAYS, "1", **DENYING)], days=per_unit("25")))
     door = wants(1, "days")

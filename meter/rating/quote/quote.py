@@ -37,7 +37,7 @@ class Quote:
 
     `line` is what its event would be billed as; None: nothing, because the day counts already, or nobody sells it.
     `tax` is what is on or in the line alone, which an invoice rounds together with others. `left`: of what was not
-    allowed, how much would go as far as credit and limits of quantity say; None: they did not refuse it.
+    allowed, how much would go by credit and limits of quantity; None: something else refuses it.
     """
 
     line: Line | None
@@ -163,13 +163,13 @@ def _denies(facts: AccountFacts, ask: Ask, at: datetime) -> bool:
 
 
 def _left(line: Line | None, uses: Sequence[LimitUse], reasons: Sequence[Reason]) -> Decimal | None:
-    """Return how much of what was refused would go; None where something else refuses it than credit and quantity."""
+    """Return how much of what was refused would go; None where nobody sells it, or a limit of money refuses it."""
     money = any(use.exceeded and use.window.limit.of == "money" for use in uses)
-    if line is None or not reasons or money or not set(reasons) <= {"no_credit", "hard_limit"}:
+    if line is None or not reasons or money:
         return None
     found = [use.left for use in uses if use.exceeded and use.left is not None]
-    if "no_credit" in reasons:
-        found.append(line.covered)
+    if set(reasons) - {"hard_limit"}:
+        found.append(line.covered)  # what has no price, or is not sold, is what credit leaves
     return min(found)
 
 
