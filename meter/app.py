@@ -38,6 +38,7 @@ from meter.ingest.role import IngestRole
 from meter.ingest.setups import Sources
 from meter.ingest.status import source_states
 from meter.ingest.webhook import hook_receiver
+from meter.log import log
 from meter.model.errors import BadInput, Unavailable
 from meter.model.hashing import IdentityHasher
 from meter.rundir import Addresses
@@ -48,7 +49,7 @@ from meter.store.hashing import check_key
 from meter.store.hints import ACCEPTED, BOOKED, Hints
 from meter.store.leases import LeaseKeeper
 from meter.store.outbox import OutboxItem
-from meter.telemetry import Telemetry, log
+from meter.telemetry import Telemetry
 
 # How often a gateway without a catalog looks for one.
 _LOOK_S: Final = 0.5

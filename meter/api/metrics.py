@@ -12,9 +12,10 @@ from prometheus_client.exposition import choose_encoder
 from meter.api.routing import Route
 from meter.api.services import Services
 from meter.clock import monotonic_s
+from meter.log import log
 from meter.model.errors import MeterError
 from meter.store.backlog import Backlog, read_backlog
-from meter.telemetry import LABEL_VALUES_MAX, log
+from meter.telemetry import LABEL_VALUES_MAX
 
 # Anyone may ask; so often at most the database is asked in turn.
 CACHE_TTL_S: Final = 5.0

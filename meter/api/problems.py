@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import web
 
 from meter.api.routing import Handler, Model
+from meter.log import log
 from meter.model.errors import BadInput, MeterError, Unavailable
-from meter.telemetry import log
 
 PROBLEM: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 2

@@ -8,9 +8,9 @@ from typing import Final
 from meter.booking.closer import Closer
 from meter.booking.earner import Earner
 from meter.booking.worker import RatingWorker
+from meter.log import log
 from meter.model.errors import Unavailable
 from meter.store.leases import LeaseKeeper
-from meter.telemetry import log
 
 # Without a hint (events accepted by another process, a hint lost) the tail is looked at so often.
 POLL_INTERVAL_S: Final = 0.2

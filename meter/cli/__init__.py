@@ -39,8 +39,8 @@ from meter.cli import (
     unresolved,
 )
 from meter.cli.common import err
+from meter.log import configure_logging
 from meter.model.errors import BadInput, MeterError
-from meter.telemetry import configure_logging
 
 app = typer.Typer(
     name="meter",

@@ -27,6 +27,7 @@ from meter.config import ROLES, Settings, listen_address, load_settings
 from meter.embedded.broker import EmbeddedBroker
 from meter.embedded.postgres import EmbeddedPostgres
 from meter.ingest.setups import Sources
+from meter.log import configure_logging
 from meter.model.errors import BadInput, MeterError, Unavailable
 from meter.rundir import (
     Addresses,
@@ -40,7 +41,6 @@ from meter.store import migrate as schema
 from meter.store.directory import current_operator
 from meter.store.engine import Database, reason_of
 from meter.store.hashing import check_key, unhashed_claims
-from meter.telemetry import configure_logging
 from meter.transport.mqtt_address import broker_address
 
 _CONNECT_TIMEOUT_S: Final = 5.0

@@ -22,13 +22,14 @@ from meter.export.delivery import answered, call_items_max, claim, due_run, foun
 from meter.export.gather.gatherer import Gatherer
 from meter.export.http import overtaken
 from meter.export.streams import stopping
+from meter.log import log
 from meter.model.errors import BadInput, MeterError, Unavailable
 from meter.store.deliveries import backlogs
 from meter.store.engine import Database
 from meter.store.lanes import Change, OpenItem, busy_targets, due_heads, free_lane, hold_lane, record
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 from meter.store.outbox import OutboxItem
-from meter.telemetry import Telemetry, log
+from meter.telemetry import Telemetry
 
 Answer = TypeVar("Answer", Outcome, Finding)
 

@@ -26,10 +26,11 @@ from meter.clock import monotonic_s
 from meter.export.contract import Limits
 from meter.export.http import Channel, Fault
 from meter.export.targets.spec import Means, Setup
+from meter.log import log
 from meter.model.errors import BadInput, Unavailable
 from meter.store.engine import Database
 from meter.store.oauth import Tokens, lock_tokens, read_tokens, write_tokens
-from meter.telemetry import Telemetry, log
+from meter.telemetry import Telemetry
 
 # A token is not taken where it would expire during the call that it is for (a lane's call takes 120 s at most).
 MARGIN_S: Final = 180.0

@@ -11,10 +11,11 @@ from meter.export.dispatcher import Dispatcher
 from meter.export.gather.gatherer import Gatherer
 from meter.export.targets.setups import ConfiguredTarget, Targets
 from meter.export.targets.spec import Means
+from meter.log import log
 from meter.store.engine import Database
 from meter.store.gathering import Begun
 from meter.store.outbox import OutboxItem
-from meter.telemetry import Telemetry, log
+from meter.telemetry import Telemetry
 
 
 def begun_of(target: ConfiguredTarget) -> Begun:

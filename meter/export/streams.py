@@ -11,9 +11,9 @@ from meter.clock import monotonic_s
 from meter.export.breaker import FAILURES_MAX, failed
 from meter.export.contract import Barred, Delivered, Finding, Limits, Outcome, Retry, Uncertain, Untried
 from meter.export.http import Ends, Fault, outcome_of_error, overtaken
+from meter.log import log
 from meter.model.errors import MeterError
 from meter.store.outbox import OutboxItem
-from meter.telemetry import log
 
 # Nothing begins later than this, and nothing goes on longer than that: both below what the lane allows a call, so that
 # what is known of the other items is not lost with one that hangs.

@@ -16,8 +16,8 @@ from typing import Final
 
 from meter.clock import monotonic_s
 from meter.ingest.arrival import Arrival, Outcome, Receipt
+from meter.log import log
 from meter.model.errors import Unavailable
-from meter.telemetry import log
 
 # Measured: 500 rows a transaction cost a tenth of single ones; beyond it little is won and everyone waits longer.
 BATCH_EVENTS_MAX: Final = 500

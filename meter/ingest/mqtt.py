@@ -22,9 +22,10 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from meter.clock import Clock, monotonic_s, now
 from meter.ingest.arrival import Arrival, Outcome, Receipt
 from meter.ingest.batcher import Batcher, QueueFull
+from meter.log import log
 from meter.model.errors import Unavailable
 from meter.model.instant import instant_text
-from meter.telemetry import Telemetry, log
+from meter.telemetry import Telemetry
 from meter.transport.mqtt_address import BrokerAddress, broker_address
 from meter.transport.mqtt_message import read_message
 from meter.transport.mqtt_session import OTHER_VERSION, MqttSession, ProtocolRefused

@@ -21,12 +21,13 @@ from meter.ingest.mqtt import MqttIngest
 from meter.ingest.radius import radius_port
 from meter.ingest.setups import Sources
 from meter.ingest.wifi_sessions import WifiSessions
+from meter.log import log
 from meter.model.errors import Unavailable
 from meter.store.catalogs import load_catalogs
 from meter.store.directory import mqtt_nonce
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
-from meter.telemetry import Telemetry, log
+from meter.telemetry import Telemetry
 from meter.transport.asking.files import FileTransport
 from meter.transport.asking.http import HttpTransport
 from meter.transport.asking.snmp import SnmpTransport

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival, Receipt
+from meter.log import log
 from meter.model.errors import Unavailable
 from meter.model.event import EventKey
 from meter.model.wire import Parsed
@@ -26,7 +27,6 @@ from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
 from meter.store.usage import events_of_sessions, revisions_of
 from meter.store.wifi import DERIVED, Due, doubtful, due_page, expand, restarts_of, settle
-from meter.telemetry import log
 
 Receive = Callable[[Sequence[Arrival]], Awaitable[Sequence[Receipt]]]
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.log import log
 from meter.store.engine import Database, reason_of
-from meter.telemetry import log
 
 _CHANNEL: Final = "meter_hints"
 # What rating has to look at was committed: events, facts, closings.

@@ -18,13 +18,13 @@ from typing import Any, Final, Literal, TypeAlias
 from sqlalchemy import or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.log import log
 from meter.model.event import EXPORT_REFUSED, INVOICE_STATUS
 from meter.model.instant import parse_instant
 from meter.store.bulk import columns_of, insert_many
 from meter.store.entry import Entry
 from meter.store.outbox import FAULT_CHARS_MAX
 from meter.store.tables import accounts, invoices
-from meter.telemetry import log
 
 InvoiceStatus: TypeAlias = Literal["draft", "open", "failed", "paid", "uncollectible", "void", "deleted"]
 # Of two states of one second the later in this order counts.

@@ -22,9 +22,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.clock import monotonic_s
+from meter.log import log
 from meter.model.errors import Unavailable
 from meter.store.engine import Database, reason_of
-from meter.telemetry import log
 
 # A holder that hangs is replaced after this long; one that dies is replaced at once.
 LEASE_TTL_S: Final = 15

@@ -22,6 +22,7 @@ from meter.export.gather.buckets import added, encoded, opened, sent
 from meter.export.gather.shape import Booked, Draft, Known, Shape
 from meter.export.gather.spans import GRACE, local_span
 from meter.export.payload import frozen, operation_of, thawed
+from meter.log import log
 from meter.model.catalog import CatalogTimeline
 from meter.model.charge import Charge
 from meter.model.directory import Account
@@ -49,7 +50,6 @@ from meter.store.leases import Lease, fence
 from meter.store.outbox import OutboxItem, add_items, item_key
 from meter.store.readers import ChargeFilter, ChargePage, charges_after, first_booked
 from meter.store.usage import Cursor
-from meter.telemetry import log
 
 BUCKETS_MAX: Final = 200
 # A cursor is moved where nothing was booked for the target, too, so that a restart does not read far and lag is seen;

@@ -20,9 +20,9 @@ from meter.export.streams import ask_each, one_by_one
 from meter.export.targets.files.datasets import DATASETS, Row, day_of, rows_of
 from meter.export.targets.files.places import Place, PlaceFault, place_of
 from meter.export.targets.spec import Setup
+from meter.log import log
 from meter.model.errors import BadInput, Unavailable
 from meter.store.outbox import OutboxItem
-from meter.telemetry import log
 
 # An object is replaced by the same bytes under the same name: it may be sent again at any time.
 LIMITS: Final = Limits(items_max=64, keys_kept_s=math.inf)

@@ -48,10 +48,10 @@ from meter.export.targets.quickbooks.replies import (
 )
 from meter.export.targets.quickbooks.rules import Reference, Rules
 from meter.export.targets.reading import listing, number_of, word_of
+from meter.log import log
 from meter.model.catalog import Catalog
 from meter.model.errors import BadInput, Broken, Unavailable
 from meter.store.outbox import OutboxItem
-from meter.telemetry import log
 
 # Four fifths of 500 a minute; no second has more than its 10 with the burst, which makes up for what is not asked while
 # the answers of a call are awaited and recorded.

@@ -33,10 +33,10 @@ from meter.export.payload import LineItem, thawed
 from meter.export.streams import ask_each, one_by_one
 from meter.export.targets.reading import listing
 from meter.export.targets.spaces.charges import Json, Listing, Vendor, content_of
+from meter.log import log
 from meter.model.errors import BadInput, Unavailable
 from meter.store.engine import encode_json
 from meter.store.outbox import OutboxItem
-from meter.telemetry import log
 
 # Some ten thousand charges: more of one day, or of a month that is reconciled, is a filter that the vendor passed over.
 PAGES_MAX: Final = 200

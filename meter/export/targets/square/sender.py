@@ -31,8 +31,8 @@ from meter.export.targets.square.wanted import (
     is_taxable,
     order_body,
 )
+from meter.log import log
 from meter.store.outbox import name_of
-from meter.telemetry import log
 
 DRAFT: Final = "DRAFT"
 # Nothing of a billing period is sent before it begins, in whatever zone.

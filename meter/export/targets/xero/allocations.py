@@ -16,9 +16,9 @@ from meter.export.targets.reading import number_of, object_of, objects_of, word_
 from meter.export.targets.xero.api import Api
 from meter.export.targets.xero.documents import allocation, entity_of
 from meter.export.targets.xero.replies import Json, made
+from meter.log import log
 from meter.model.money import ZERO
 from meter.store.outbox import OutboxItem
-from meter.telemetry import log
 
 
 class Allocations:
