@@ -130,9 +130,11 @@ class Pump:
     async def _fill(self, channel: Channel) -> None:
         """Send as long as there is something and room for it."""
         while (lane := self._window.wants()) is not None:
+            # Asked before reading: the gateway's first word may come meanwhile, and what was held back was not read.
+            proven = self._keeper.proven
             found = await self._read(*self._window.span(lane))
-            if not found and not self._keeper.proven:
-                return  # the spool holds back what is newer until the gateway's first word
+            if not found and not proven:
+                return  # the spool holds back what is newer until then
             message = self._window.sent(lane, [stored.place for stored in found], at_s=monotonic_s())
             if message is not None:
                 await self._send(channel, found)

@@ -30,6 +30,7 @@ class RunningAgent:
     def __init__(self, directory: Path, *, env: Mapping[str, str]) -> None:
         self.directory = directory
         self.port = free_port()
+        self.log = directory / "agent.log"
         self._env = {
             **os.environ,
             "METER_EDGE_SITE": "berlin",
@@ -55,15 +56,17 @@ class RunningAgent:
 
     async def start(self) -> None:
         """Start and wait until it hears devices."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "edge", "run", env=self._env, stderr=asyncio.subprocess.DEVNULL
-        )
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "edge", "run", env=self._env, stderr=log
+            )
         async with asyncio.timeout(30):
             while True:
                 try:
                     await self.get("/health")
                 except (aiohttp.ClientError, OSError):
-                    assert self._process.returncode is None, f"the agent ended with {self._process.returncode}"
+                    assert self._process.returncode is None, self.log.read_text()[-4000:]
                     await asyncio.sleep(0.05)
                 else:
                     return
@@ -95,6 +98,8 @@ class RunningAgent:
 
     async def drained(self) -> None:
         """Wait until the gateway has said of everything that it is committed."""
-        async with asyncio.timeout(60):
-            while (await self.get("/v1/status"))["spooled"]:  # noqa: ASYNC110 -- another process tells nobody
-                await asyncio.sleep(0.05)
+        deadline_s = asyncio.get_running_loop().time() + 60
+        while (status := await self.get("/v1/status"))["spooled"]:
+            told = f"{status}\n{self.log.read_text()[-4000:]}"
+            assert asyncio.get_running_loop().time() < deadline_s, f"what is spooled stays there: {told}"
+            await asyncio.sleep(0.05)
