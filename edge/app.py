@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ from edge.uplink.pump import Pump
 from edge.uplink.timekeeper import Timekeeper
 from meter import __version__
 from meter.log import log
+from meter.model.errors import Broken
 from meter.model.instant import instant_text
 from meter.transport.mqtt_address import broker_address
 
@@ -43,12 +45,16 @@ SPOOL_DIR: Final = "spool"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A running agent: where devices reach it, and its parts for whoever looks on."""
+    """A running agent: where devices reach it, and its parts for whoever looks on.
+
+    `broken` is done once a part has ended by itself: what is left of the agent would look well and do half of its work.
+    """
 
     address: tuple[str, int]
     keeper: Keeper
     link: Link
     pump: Pump
+    broken: asyncio.Future[BaseException]
 
 
 def bounds_of(settings: EdgeSettings) -> Bounds:
@@ -67,7 +73,7 @@ def spool_directory(settings: EdgeSettings) -> Path:
 
 
 async def run(settings: EdgeSettings) -> None:
-    """Run until asked to stop (SIGTERM, SIGINT). Raises BadInput, Unavailable, SpoolFailed."""
+    """Run until asked to stop (SIGTERM, SIGINT). Raises BadInput, Unavailable, SpoolFailed, Broken."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -75,11 +81,16 @@ async def run(settings: EdgeSettings) -> None:
     async with agent(settings) as running:
         stopping = asyncio.ensure_future(stop.wait())
         failing = asyncio.ensure_future(running.keeper.failed.wait())
-        await asyncio.wait([stopping, failing], return_when=asyncio.FIRST_COMPLETED)
+        ends: list[asyncio.Future[Any]] = [stopping, failing, running.broken]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         failing.cancel()
         if running.keeper.failure is not None:
             raise running.keeper.failure
+        if running.broken.done():
+            error = running.broken.result()
+            message = f"a part of the agent ended by itself ({error!r}); it is started anew, report the log"
+            raise Broken(message) from error
         log.info("stopping", spooled=running.keeper.depth.events)
 
 
@@ -155,17 +166,18 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
         bound = await stack.enter_async_context(
             http_port(collector, host=host.strip("[]"), port=int(port), setting=variable_of("http"))
         )
+        broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         for work in (pump.let_go(), link.run(), *(one.run() for one in others)):
-            await stack.enter_async_context(_running(work))
+            await stack.enter_async_context(_running(work, broken))
         log.info("edge_running", version=__version__, site=settings.site, edge=settings.id, boot=keeper.boot)
-        yield Running(address=bound, keeper=keeper, link=link, pump=pump)
+        yield Running(address=bound, keeper=keeper, link=link, pump=pump, broken=broken)
 
 
 @asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run something beside; whatever ends it by itself is a fault of ours, and is told."""
+async def _running(work: Coroutine[Any, Any, None], broken: asyncio.Future[BaseException]) -> AsyncIterator[None]:
+    """Run something endless beside; what ends it by itself is told, and breaks the agent."""
     task = asyncio.create_task(work)
-    task.add_done_callback(_told)
+    task.add_done_callback(partial(_ended, broken))
     try:
         yield
     finally:
@@ -173,9 +185,14 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _told(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, SpoolFailed):
+def _ended(broken: asyncio.Future[BaseException], task: asyncio.Task[None]) -> None:
+    if task.cancelled():
+        return
+    error = task.exception() or Broken("it returned")
+    if not isinstance(error, SpoolFailed):
         log.error("part_ended", detail=str(error), exc_info=error)
+    if not broken.done():
+        broken.set_result(error)
 
 
 def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:

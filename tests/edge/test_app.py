@@ -1,0 +1,28 @@
+"""An agent of which a part has ended is none: it ends as a whole, and is started anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge.app import run
+from edge.config import load_settings
+from edge.uplink.pump import Pump
+from meter.model.errors import Broken
+from tests.edge.agent import free_port
+
+
+async def test_a_part_that_ends_by_itself_ends_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def let_go(_pump: Pump) -> None:
+        raise LookupError("planted")
+
+    monkeypatch.setattr(Pump, "let_go", let_go)
+    told = {
+        "METER_EDGE_SITE": "berlin",
+        "METER_EDGE_DATA_DIR": str(tmp_path),
+        "METER_EDGE_HTTP": f"127.0.0.1:{free_port()}",
+        "METER_EDGE_GATEWAY__HTTP_URL": "http://127.0.0.1:9",
+    }
+    with pytest.raises(Broken, match="planted"):
+        await run(load_settings(environment=told))
