@@ -28,6 +28,7 @@ from edge.sources import configured_sources
 from edge.spool.errors import SpoolFailed
 from edge.spool.file import Spool
 from edge.spool.keeper import Keeper
+from edge.spool.opening import Opening
 from edge.spool.records import Bounds
 from edge.uplink.http import HttpUplink
 from edge.uplink.link import Link
@@ -107,7 +108,7 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
         pump = Pump(keeper, edge=settings.id, timekeeper=timekeeper)
 
         def status() -> Mapping[str, Any]:
-            return status_of(settings, keeper, link, intake, collectors())
+            return status_of(settings, keeper, link, intake, collectors()) | {"faults": _faults(spool.opening)}
 
         collector = HttpCollector(intake, sources=sources, tokens=settings.tokens, clock=clock, status=status)
 
@@ -124,6 +125,7 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
             timekeeper=timekeeper,
             clock=clock,
             collectors=collectors,
+            faults=lambda: _faults(spool.opening),
         )
 
         def acknowledged(told: Told) -> None:
@@ -193,6 +195,16 @@ def _ended(broken: asyncio.Future[BaseException], task: asyncio.Task[None]) -> N
         log.error("part_ended", detail=str(error), exc_info=error)
     if not broken.done():
         broken.set_result(error)
+
+
+def _faults(opening: Opening) -> list[str]:
+    """Return what a person should know of how the spool was found."""
+    salvage = opening.salvage
+    if salvage is None:
+        return []
+    lost = "nobody knows how many" if salvage.lost is None else f"at most {salvage.lost}"
+    kept = f"{salvage.kept} events of it are stored again, {lost} could not be read"
+    return [f"the spool was damaged: {kept}; it is kept in {salvage.aside}: {salvage.fault}"]
 
 
 def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:

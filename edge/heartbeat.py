@@ -52,7 +52,7 @@ class Heartbeats:
         timekeeper: Timekeeper,
         clock: Clock,
         collectors: Callable[[], Mapping[str, CollectorState]],
-        faults: Callable[[], Sequence[str]] = tuple,
+        faults: Callable[[], Sequence[str]],
     ) -> None:
         """Make none yet."""
         self._source = f"{site}/edge/{edge}"

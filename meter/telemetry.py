@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from meter import __version__
 from meter.clock import monotonic_s
-from meter.log import configure_logging, log
+from meter.log import log
 
 # From a commit on a fast disk to a site that comes back after days.
 _AGE_BUCKETS_S: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400, 259200, 604800)
@@ -24,8 +24,6 @@ _FAST_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 LABEL_VALUES_MAX: Final = 200
 # What others send must not fill the log's disk: of a kind one line in so long, which counts the others.
 LOG_INTERVAL_S: Final = 5.0
-
-__all__ = ["LABEL_VALUES_MAX", "LOG_INTERVAL_S", "Telemetry", "configure_logging", "log"]
 
 # A `_created` series beside every counter and histogram says nothing that Prometheus reads from this format.
 disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -99,12 +99,18 @@ class Link:
             await channel.close()
 
     async def _serve(self, channel: Channel) -> str:
+        """Send until the connection ends, with heartbeats beside. Raises Unavailable; whatever ended the heartbeats."""
+        serving = asyncio.create_task(self._pump.serve(channel))
         beating = asyncio.create_task(self._heartbeats(channel))
         try:
-            return await self._pump.serve(channel)
+            await asyncio.wait([serving, beating], return_when=asyncio.FIRST_COMPLETED)
+            if beating.done():
+                beating.result()
+            return await serving
         finally:
+            serving.cancel()
             beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
+            await asyncio.gather(serving, beating, return_exceptions=True)
 
     async def _heartbeats(self, channel: Channel) -> None:
         """Have heartbeats stored for as long as there is somebody to hear them, once the time is known."""

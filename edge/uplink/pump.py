@@ -58,11 +58,6 @@ class Pump:
         self._heard = asyncio.Event()
         keeper.on_commit.append(self._committed)
 
-    @property
-    def in_flight(self) -> int:
-        """Return how many messages wait for the gateway's word."""
-        return self._window.messages
-
     def acknowledged(self, boot: int, up_to: int, also: Collection[int]) -> None:
         """Take the gateway's word that these are committed there."""
         self._window.acknowledged(boot, up_to, also)

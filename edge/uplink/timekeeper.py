@@ -90,9 +90,3 @@ class Timekeeper:
         return (
             None if known is None else round((now.wall - true_at(known, now.boottime_ns)) / timedelta(milliseconds=1))
         )
-
-    def true_now(self) -> datetime:
-        """Return the true time as far as it is known, else the wall clock's."""
-        now = self._clock.read()
-        known = self._measurements.get(now.machine_boot)
-        return now.wall if known is None else true_at(known, now.boottime_ns)

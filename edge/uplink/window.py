@@ -62,11 +62,6 @@ class Window:
         """Return how many messages are in flight."""
         return len(self._messages)
 
-    @property
-    def drained(self) -> bool:
-        """Tell whether everything that there is was sent on this connection."""
-        return self._sent >= self._boundary and self._fresh >= self._last
-
     def connected(self, last: Place) -> None:
         """Start over: what was in flight may have been lost, and everything up to `last` is backlog."""
         self.disconnected()

@@ -9,7 +9,7 @@ from typing import Final
 from meter.clock import monotonic_s
 from meter.ingest.arrival import Arrival
 from meter.ingest.batcher import Batcher, QueueFull
-from meter.telemetry import log
+from meter.log import log
 
 SAMPLES_PER_HOUR_MAX: Final = 10
 SAMPLE_BYTES_MAX: Final = 2_048

@@ -22,6 +22,7 @@ from typing import Final
 from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.setups import Sources
+from meter.log import log
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import BODY_BYTES_MAX, Parsed
 from meter.sources.make import refused
@@ -41,7 +42,7 @@ from meter.store.fetching import (
     settle_fetch,
 )
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
-from meter.telemetry import Telemetry, log
+from meter.telemetry import Telemetry
 from meter.transport.asking.transport import Declined, Transport, TryLater
 from meter.transport.reading import Read, guarded
 
