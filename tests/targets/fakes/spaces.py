@@ -185,6 +185,8 @@ class FakeOfficeRnD(_Space):
             if all(one[name] == asked[name] for name in ("member", "company", "source") if name in asked)
             and asked.get("issueDate[$gte]", "") <= one["issueDate"][:10] <= asked.get("issueDate[$lte]", "9999")
         ]  # fmt: skip
+        if not (asked.get("$cursorNext") or "0").isdecimal():
+            raise Refuse(self.fault(400))
         start, most = int(asked.get("$cursorNext") or 0), min(int(asked.get("$limit", 50)), _OFFICERND_PAGE)
         shown = [self._fee(one) for one in wanted[start : start + most]]
         more = {"cursorNext": str(start + most) if start + most < len(wanted) else None}

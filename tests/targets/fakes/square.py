@@ -170,7 +170,10 @@ class FakeSquare(Fake):
 
     def _page(self, name: str, objects: Iterable[Json], asked: Mapping[str, Any]) -> Answer:
         found, limit = list(objects), int(asked.get("limit", _PAGE_DEFAULT[name]))
-        start = int(asked.get("cursor") or 0)
+        cursor = str(asked.get("cursor") or "0")
+        if not cursor.isdecimal():
+            raise _refuse("INVALID_CURSOR", "The pagination cursor is invalid.", "cursor", 400)
+        start = int(cursor)
         content: Json = {name: found[start : start + limit]} if found[start : start + limit] else {}
         return Answer(content=content | ({"cursor": str(start + limit)} if start + limit < len(found) else {}))
 
