@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from edge import app, check
-from edge.config import EdgeSettings, load_settings
+from edge.config.loading import load_settings
+from edge.config.settings import EdgeSettings
 from edge.spool import errors
 from meter import __version__
 from meter.log import configure_logging, log

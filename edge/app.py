@@ -21,7 +21,8 @@ from typing import Any, Final
 from edge.clock import Clock, SystemClock
 from edge.collect.composed import collectors_of
 from edge.collect.http import HttpCollector, http_port
-from edge.config import ConfigFault, EdgeSettings, variable_of
+from edge.config.faults import ConfigFault, variable_of
+from edge.config.settings import EdgeSettings
 from edge.heartbeat import CollectorState, Heartbeats
 from edge.intake import Intake
 from edge.sources import configured_sources

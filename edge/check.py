@@ -14,7 +14,8 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge.app import bounds_of, spool_directory
 from edge.clock import ntp_synchronised
 from edge.collect.tail import files_of
-from edge.config import EdgeSettings, variable_of
+from edge.config.faults import variable_of
+from edge.config.settings import EdgeSettings
 from edge.sources import configured_broker, configured_logs, configured_sources
 from edge.spool.errors import SpoolInUse
 from edge.spool.file import Spool

@@ -5,7 +5,8 @@ from __future__ import annotations
 from glob import has_magic
 from pathlib import Path
 
-from edge.config import ConfigFault, EdgeSettings, variable_of
+from edge.config.faults import ConfigFault, variable_of
+from edge.config.settings import EdgeSettings
 from meter.model.catalog import TopicMap
 from meter.model.errors import BadInput
 from meter.model.instant import EPOCH, zone

@@ -17,7 +17,7 @@ import yaml
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from edge.config import EdgeSettings
+from edge.config.settings import EdgeSettings
 from meter.catalog.load import read_catalog_text
 from meter.cli import app
 from meter.config import Settings

@@ -6,7 +6,7 @@ from edge.clock import Clock
 from edge.collect.collector import Collector
 from edge.collect.mqtt import BrokerCollector
 from edge.collect.tail import Tail
-from edge.config import EdgeSettings
+from edge.config.settings import EdgeSettings
 from edge.intake import Intake
 from edge.sources import configured_broker, configured_logs
 from edge.spool.keeper import Keeper

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.app import run
-from edge.config import load_settings
+from edge.config.loading import load_settings
 from edge.uplink.pump import Pump
 from meter.model.errors import Broken
 from tests.edge.agent import free_port

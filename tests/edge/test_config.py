@@ -10,7 +10,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 import pytest
 
-from edge.config import ConfigFault, EdgeSettings, FileSettings, SourceSettings, load_settings, variable_of
+from edge.config.faults import ConfigFault, variable_of
+from edge.config.loading import load_settings
+from edge.config.settings import EdgeSettings, FileSettings, SourceSettings
 
 FILE = """
 site = "berlin"
@@ -107,6 +109,15 @@ def test_what_cannot_be_meant_is_named(environment: dict[str, str], named: str) 
     told = {name: value for name, value in LEAST.items() if not name.startswith(f"{named}__")} | environment
     with pytest.raises(ConfigFault, match=named):
         load_settings(environment=told)
+
+
+def test_what_is_set_as_a_whole_has_no_parts_set_beside_it() -> None:
+    told = LEAST | {"METER_EDGE_SPOOL": '{"bytes_max": 33554432}'}
+    assert load_settings(environment=told).spool.bytes_max == 33_554_432
+    with pytest.raises(ConfigFault, match="METER_EDGE_SPOOL__KEEP_DAYS: what it is part of is set as a whole"):
+        load_settings(environment=told | {"METER_EDGE_SPOOL__KEEP_DAYS": "7"})
+    with pytest.raises(ConfigFault, match="METER_EDGE_SPOOL__BYTES_MAX: Expected `int`"):
+        load_settings(environment=LEAST | {"METER_EDGE_SPOOL": '{"bytes_max": "many"}'})
 
 
 def test_no_way_to_the_gateway_is_a_fault() -> None:

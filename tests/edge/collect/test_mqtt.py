@@ -15,13 +15,13 @@ import pytest_asyncio
 from edge.clock import monotonic_s
 from edge.collect import mqtt as module
 from edge.collect.mqtt import BrokerCollector
-from edge.config import load_settings
 from edge.sources import configured_broker
 from meter.model.instant import EPOCH
 from tests.edge.agent import RunningAgent
 from tests.edge.clocks import VirtualClock
 from tests.edge.collect.broker import Mosquitto, mosquitto
 from tests.edge.collect.kept import Kept, spooled
+from tests.edge.told import told_settings
 
 TAG = {"action": "disarm", "action_code": "+04A2991B", "action_transaction": 7}
 
@@ -51,14 +51,7 @@ def event(number: int, **more: Any) -> dict[str, Any]:
 
 
 def made(broker: Mosquitto, kept: Kept, *topics: dict[str, Any]) -> BrokerCollector:
-    settings = load_settings(
-        environment={},
-        overrides={
-            "site": "berlin",
-            "gateway": {"http_url": "http://127.0.0.1:9"},
-            "broker": {"url": broker.url, "topics": list(topics)},
-        },
-    )
+    settings = told_settings(broker={"url": broker.url, "topics": list(topics)})
     found = configured_broker(settings)
     assert found is not None
     clock = VirtualClock()

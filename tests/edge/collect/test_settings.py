@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from edge.check import check
-from edge.config import ConfigFault, EdgeSettings, load_settings
+from edge.config.faults import ConfigFault
+from edge.config.settings import EdgeSettings
 from edge.sources import configured_broker, configured_logs
 from meter.model.errors import BadInput
 from tests.edge.collect.broker import mosquitto
-
-LEAST = {"site": "berlin", "gateway": {"http_url": "http://127.0.0.1:9"}, "http": "127.0.0.1:9"}
+from tests.edge.told import told_settings
 
 
 def settings(tmp_path: Path, **more: Any) -> EdgeSettings:
-    return load_settings(environment={}, overrides={**LEAST, "data_dir": str(tmp_path), **more})
+    return told_settings(data_dir=str(tmp_path), **more)
 
 
 def log(**more: Any) -> dict[str, Any]:

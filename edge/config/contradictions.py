@@ -1,0 +1,31 @@
+"""What is wrong with settings that can be read each by itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from edge.config.faults import variable_of
+from edge.config.settings import EdgeSettings
+
+_SITE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}", re.ASCII)
+_EDGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}", re.ASCII)
+
+
+def contradictions(settings: EdgeSettings) -> Iterator[str]:
+    """Give each fault, by the name of the setting to change."""
+    if not _SITE.fullmatch(settings.site):
+        yield f"{variable_of('site')}: {settings.site!r} is no site; send 1 to 64 of A-Z a-z 0-9 . _ ~ -"
+    if not _EDGE.fullmatch(settings.id):
+        yield f"{variable_of('edge')}: {settings.id!r} is no id; send 1 to 128 of A-Z a-z 0-9 . _ ~ : -"
+    if settings.gateway.mqtt_url is None and settings.gateway.http_url is None:
+        yield f"{variable_of('gateway')}: needs mqtt_url or http_url: where events go; enroll writes them"
+    for name, least in (("bytes_max", 16 * 1024 * 1024), ("events_max", 1_000), ("keep_days", 0), ("ballast_bytes", 0)):
+        if getattr(settings.spool, name) < least:
+            yield f"{variable_of('spool', name)}: is {getattr(settings.spool, name)}; at least {least}"
+    if settings.heartbeat_s < 5:
+        yield f"{variable_of('heartbeat_s')}: is {settings.heartbeat_s}; at least 5"
+    _, colon, port = settings.http.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        yield f"{variable_of('http')}: {settings.http!r} is not HOST:PORT, like 127.0.0.1:8490"
