@@ -7,7 +7,8 @@
       a link                  every account that the member ever belonged to     the same
       a subscription          its account; a member's own: the member's          its start; where only its end moved,
                                                                                  the earlier end
-      a given grant           its account                                        its start
+      a given grant           its account; nobody where only its `overage`       its start
+                              differs, which no bill depends on
       an account's terms      the account                                        its first other period; before it was
                                                                                  ever charged: always
       a new walk-in account   the account                                        always
@@ -101,6 +102,8 @@ def _of_the_rest(
         since, reason = _subscription_since(subscription), f"subscription {subscription.after.id}"
         yield from (Touch(account, since, reason, timed=True) for account in _held_by(subscription, belonged))
     for grant in changes.grants:
+        if grant.before is not None and replace(grant.before, overage=grant.after.overage) == grant.after:
+            continue
         given = [one for one in (grant.before, grant.after) if one is not None]
         yield Touch(
             grant.after.account,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Final
 
 from sqlalchemy import select, text
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.catalog.build import read_body
 from meter.catalog.changes import Change, DirectoryChanges, directory_changes, foreign_grants, later_terms
-from meter.catalog.compare import SectionChange, section_changes
+from meter.catalog.compare import SectionChange, billed_part, section_changes
 from meter.catalog.draft import ClaimDraft, DirectoryDraft
 from meter.catalog.issues import CatalogError, Issue
 from meter.catalog.load import LoadedCatalog
@@ -45,7 +46,6 @@ from meter.store.hashing import stored_draft
 from meter.store.tables import accounts, operators, subscriptions
 
 REASON_CHARS_MAX: Final = 500
-# The channel that wakes rating workers; they poll besides.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,7 @@ async def _outcome(
         bodies=[*(v.body for v in versions), loaded.body],
     )
     if version is not None:
-        found += await _everyone(conn, version, changes, operator=catalog.operator, reason=reason)
+        found += await _billed_by(conn, version, versions, changes, operator=catalog.operator, reason=reason)
     until = await last_event_time(conn, catalog.operator)
     outcome = Outcome(
         operator=catalog.operator,
@@ -259,18 +259,34 @@ def _walk_ins(bodies: Sequence[Mapping[str, Json]]) -> dict[str, set[str]]:
     return found
 
 
-async def _everyone(
-    conn: AsyncConnection, version: StoredVersion, changes: DirectoryChanges, *, operator: str, reason: str | None
+async def _billed_by(
+    conn: AsyncConnection,
+    version: StoredVersion,
+    versions: Sequence[StoredVersion],
+    changes: DirectoryChanges,
+    *,
+    operator: str,
+    reason: str | None,
 ) -> list[Touch]:
     """Return a touch of every account from the instant at which the version takes effect.
 
-    It matters without an event where something is due by itself: to those who subscribe or bought credit.
+    It matters without an event where something is due by itself: to those who subscribe or bought credit. It matters to
+    nobody for whom it says what the version that it follows says, but for what no bill depends on.
     """
     names = set((await conn.execute(select(accounts.c.account).where(accounts.c.operator == operator))).scalars())
     names |= {change.after.id for change in changes.accounts}
+    since = version.effective or SINCE_ALWAYS
+    part = body_digest(billed_part(version.body))
+    alone = {one.account for one in versions} - {None}
+
+    @cache
+    def differs(account: str | None) -> bool:
+        before = in_force(versions, since, account=account)
+        return before is None or body_digest(billed_part(before.body)) != part
+
     owing = await owing_accounts(conn, operator)
     why = f"catalog version {version.version}" + (f": {reason}" if reason else "")
-    return [Touch(name, version.effective or SINCE_ALWAYS, why, timed=name in owing) for name in names]
+    return [Touch(n, since, why, timed=n in owing) for n in names if differs(n if n in alone else None)]
 
 
 async def _write(conn: AsyncConnection, outcome: Outcome) -> None:

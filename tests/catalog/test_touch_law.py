@@ -281,7 +281,10 @@ def edits(draw: st.DrawFn) -> DirectoryDraft:
             *({"deposit": Decimal(5)}, {"deposit": None}, {"discounts": ()}, {"discounts": (DISCOUNT,)}),
             *({"plan": "p"}, {"plan": "q"}, {"seats": None}),
         ],
-        "grants": [{"amount": Decimal(1)}, {"bought": None}, {"unit": "credit"}, {"priority": 1}, {"member": "b"}],
+        "grants": [
+            *({"amount": Decimal(1)}, {"bought": None}, {"unit": "credit"}, {"priority": 1}, {"member": "b"}),
+            *({"overage": "deny"}, {"overage": "deny", "amount": Decimal(1)}),
+        ],
     }
     kind = draw(st.sampled_from([*sorted(kinds), "subscriptions", "subscriptions"]))
     dates = st.sampled_from(["start", "end"]).flatmap(lambda end: instants.map(lambda instant: {end: instant}))

@@ -33,6 +33,30 @@ accounts:
   beta: {name: Beta}
 """
 
+# With something of each kind that bills depend on, or do not.
+SET_UP = """
+operator: northside
+currency: EUR
+timezone: UTC
+sites:
+  berlin: {name: Berlin, timezone: UTC}
+taxes:
+  vat: {rate: 0.19, inclusive: true}
+meters:
+  pages: {event: print.job, aggregate: sum, value: impressions, unit: page, where: {color: true}}
+plans:
+  flex:
+    name: Flex
+    limits: [{meter: pages, hard: 5}]
+    grants: [{id: free, unit: page, amount: 20, overage: deny}]
+    prices: {pages: [{id: page, model: per_unit, unit_price: 0.05, tax: vat}]}
+mqtt:
+  - {topic: doors/#, decoder: esphome-tag, site: berlin}
+accounts:
+  acme: {}
+  beta: {}
+"""
+
 
 @dataclass(kw_only=True)
 class Shop:
@@ -161,6 +185,64 @@ async def test_a_version_touches_every_account_from_its_effective_date_if_there_
     await shop.apply(CATALOG.replace("0.05", "0.07") + "effective: 2026-03-01\n", reason="wrong price")
     why = "catalog version 3: wrong price"
     assert await shop.refolds() == [("acme", MARCH, why), ("beta", MARCH, why)]
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        ("hard: 5", "hard: 6"),
+        ("limits: [{meter: pages, hard: 5}]", "limits: []"),
+        ("overage: deny", "overage: bill"),
+        ("name: Flex", "name: Flexible"),
+        ("name: Berlin", "name: The one in Berlin"),
+        ("doors/#", "doors/+/tag"),
+    ],
+)
+async def test_a_version_touches_nobody_where_no_bill_depends_on_what_differs(
+    shop: Shop, written: str, instead: str
+) -> None:
+    assert written in SET_UP
+    await shop.apply(SET_UP)
+    await shop.event_at(NOW + timedelta(hours=1))
+    await shop.refolds()
+    applied = await shop.apply(SET_UP.replace(written, instead))
+    assert (applied.version, applied.touches) == (2, ())
+    assert await shop.refolds() == []
+    # The next one is compared with it, not with the first.
+    assert (await shop.apply(SET_UP.replace(written, instead).replace("0.05", "0.06"))).touches
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        ("unit_price: 0.05", "unit_price: 0.06"),
+        ("amount: 20", "amount: 21"),
+        ("where: {color: true}", "where: {color: 1}"),
+        ("model: per_unit, unit_price", "model: flat, amount"),
+        ("timezone: UTC}", "timezone: Asia/Tokyo}"),
+        ("inclusive: true", "inclusive: false"),
+    ],
+)
+async def test_a_version_that_bills_differently_touches_whatever_else_it_says(
+    shop: Shop, written: str, instead: str
+) -> None:
+    assert written in SET_UP
+    await shop.apply(SET_UP)
+    await shop.event_at(NOW + timedelta(hours=1))
+    await shop.refolds()
+    await shop.apply(SET_UP.replace(written, instead).replace("hard: 5", "hard: 6"))
+    assert [account for account, *_ in await shop.refolds()] == ["acme", "beta"]
+
+
+async def test_a_version_that_says_the_same_touches_whom_another_one_stood_for(shop: Shop) -> None:
+    await shop.apply(CATALOG)
+    body = dict(read_catalog_text([("c", CATALOG.replace("0.05", "0.04"))]).body)
+    own = StoredVersion(version=2, effective=MARCH, body=body, digest=body_digest(body), account="acme")
+    async with shop.database.begin() as conn:
+        await write_version(conn, "northside", own, reason="r")
+    await shop.event_at(NOW + timedelta(hours=1))
+    await shop.apply(CATALOG.replace("prices:", "limits: [{meter: pages, hard: 9}], prices:"))
+    assert [account for account, *_ in await shop.refolds()] == ["acme"]
 
 
 async def test_a_version_touches_subscribers_and_buyers_even_without_usage(shop: Shop) -> None:

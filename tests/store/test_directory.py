@@ -420,6 +420,17 @@ async def test_a_given_grant_touches_its_account_from_the_period_of_its_start(sh
     assert await shop.refolds() == [("tokyo", None)]
 
 
+async def test_what_lies_beyond_a_grant_is_a_matter_of_whoever_asks_and_of_no_bill(shop: Shop) -> None:
+    grant = "grants:\n  - {id: g, account: acme, unit: page, amount: 5, effective: 2026-03-05, bought: {price: 4}}\n"
+    await shop.put(grant)
+    assert await shop.refolds() == [("acme", MARCH_1)]
+    denied = grant.replace("amount: 5", "amount: 5, overage: deny")
+    assert (await shop.put(denied)).changes.grants
+    assert await shop.refolds() == []
+    await shop.put(grant.replace("amount: 5", "amount: 6"))
+    assert await shop.refolds() == [("acme", MARCH_1)]
+
+
 async def test_what_is_due_without_an_event_touches_whenever_it_begins(shop: Shop) -> None:
     await shop.put("accounts:\n  acme: {subscriptions: [{id: s, plan: flex, from: 2026-05-05}]}\n")
     assert await shop.refolds() == [("acme", utc(2026, 4, 30, 22))]
