@@ -1,6 +1,8 @@
 """SNMP over UDP, against a real agent (Net-SNMP) and against none."""
 
+import asyncio
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,17 @@ async def test_an_address_that_leads_nowhere_is_told(host: str) -> None:
 async def test_only_a_few_objects_go_into_one_question() -> None:
     with pytest.raises(Declined, match="0 objects"):
         await SnmpTransport().ask(source(1), Request(over="snmp", url=LOOPBACK))
+
+
+async def test_asking_is_given_up_while_the_printer_is_silent(udp_port: int) -> None:
+    """A program that stops does not wait for it: what cancels a question must not come out as its failure."""
+    configured = source(udp_port)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as printer:
+        printer.setblocking(False)
+        printer.bind((LOOPBACK, udp_port))
+        request = VENDORS["snmp"].feeds["counters"].request(configured, None, RECEIVED)
+        asking = asyncio.create_task(SnmpTransport().ask(configured, request))
+        assert await asyncio.get_running_loop().sock_recv(printer, 4_096)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking

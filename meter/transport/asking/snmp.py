@@ -66,11 +66,15 @@ def _address(url: str) -> tuple[str, int]:
 
 async def _get(host: str, port: int, community: str, oids: list[str]) -> dict[str, int | str | None]:
     asked = [(ObjectIdentifier(oid), Null("")) for oid in oids]
-    with SnmpDispatcher() as dispatcher:
+    dispatcher = SnmpDispatcher()
+    try:
         target = await UdpTransportTarget.create((host, port), timeout=_TIMEOUT_S, retries=_RETRIES)
         silent, status, _index, found = await get_cmd(
             dispatcher, CommunityData(community, mpModel=_VERSION_2C), target, *asked, lookupMib=False
         )
+    finally:
+        # Not its own close(): with a question open that fails (TypeError, pysnmp 7.1) in place of the cancellation.
+        dispatcher.transport_dispatcher.close_dispatcher()
     if silent:
         raise TryLater(f"{host} gives no answer by SNMP ({silent}); check api_base, and api_key (the community)")
     if status:
