@@ -10,7 +10,7 @@ from meter.clock import Clock, now
 from meter.config import listen_address, variable_of
 from meter.ingest.arrival import Arrival, Receipt
 from meter.ingest.batcher import Batcher, QueueFull
-from meter.ingest.samples import Samples, keep_sample
+from meter.ingest.samples import keep_sample
 from meter.ingest.setups import Sources
 from meter.log import log
 from meter.model.wire import Parsed, Refusal
@@ -18,6 +18,7 @@ from meter.sources.spec import Setup
 from meter.telemetry import Telemetry
 from meter.transport.radius import VENDOR, Address, Clients
 from meter.transport.radius import radius_port as port
+from meter.transport.samples import Samples
 
 
 class BatchedIntake:
@@ -30,14 +31,20 @@ class BatchedIntake:
         self._samples = Samples()
 
     def take(
-        self, items: Sequence[Parsed], *, setup: Setup, origin: str, received_at: datetime, kept: Callable[[], None]
+        self,
+        items: Sequence[Parsed],
+        *,
+        setup: Setup,
+        origin: str,
+        received_at: datetime,
+        settled: Callable[[bool], None],
     ) -> bool:
-        """Submit the items; `kept` is called after their commit."""
+        """Submit the items; `settled` is called after their commit."""
         if not items:
             self._telemetry.events_received(channel="radius", outcome="ignored")
 
         def committed(_receipts: Sequence[Receipt]) -> None:
-            kept()
+            settled(True)
 
         arrivals = [
             Arrival(parsed=item, channel="radius", origin=origin, received_at=received_at, site=setup.site)

@@ -11,7 +11,7 @@ from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival
 from meter.ingest.batcher import Batcher
 from meter.ingest.http import OperatorName, arrivals_of, committed, require_operator, results_answer
-from meter.ingest.samples import SAMPLE_BYTES_MAX, Samples, keep_sample
+from meter.ingest.samples import keep_sample
 from meter.ingest.setups import Sources
 from meter.model.errors import BadInput
 from meter.model.wire import Parsed
@@ -21,6 +21,7 @@ from meter.sources.setups import ConfiguredSource
 from meter.sources.spec import Delivery, Hook, Reading, Reply, Setup
 from meter.telemetry import Telemetry
 from meter.transport.reading import guarded
+from meter.transport.samples import SAMPLE_BYTES_MAX, Samples
 
 
 def hook_receiver(

@@ -29,6 +29,7 @@ from meter.sources.spec import Setup
 from meter.sources.wifi import radius
 from meter.transport.radius_packet import Packet, decode
 from meter.transport.reading import guarded
+from meter.transport.samples import SAMPLE_BYTES_MAX
 
 VENDOR: Final = "radius"
 # Packets that wait for their commit: a second of the most that a process takes apart. Beyond it NASes send again.
@@ -37,8 +38,6 @@ PENDING_MAX: Final = 4_096
 _REPETITIONS_MAX: Final = 16
 # A site whose power comes back sends everything at once.
 _SOCKET_BYTES: Final = 4 * 1024 * 1024
-# Enough to see who and what.
-_SAMPLE_BYTES_MAX: Final = 2_048
 
 Address: TypeAlias = tuple[str, int]
 _Network: TypeAlias = IPv4Network | IPv6Network
@@ -49,9 +48,15 @@ class Intake(Protocol):
     """Where what the port read goes, and who counts it."""
 
     def take(
-        self, items: Sequence[Parsed], *, setup: Setup, origin: str, received_at: datetime, kept: Callable[[], None]
+        self,
+        items: Sequence[Parsed],
+        *,
+        setup: Setup,
+        origin: str,
+        received_at: datetime,
+        settled: Callable[[bool], None],
     ) -> bool:
-        """Tell whether there is room; if so, `kept` is called after the commit, at once where there is no item."""
+        """Tell whether there is room; if so, `settled` is told whether all is stored; at once without items."""
 
     def sample(self, refusal: Refusal, *, setup: Setup | None, origin: str, received_at: datetime) -> None:
         """Keep what is not answered for the operator, as far as there is room."""
@@ -156,14 +161,18 @@ class RadiusPort(asyncio.DatagramProtocol):
         except BadInput as error:
             items = [refused(error, packet.body)]  # kept, and answered: it would come again as it is
         self._pending[key] = 1
-        kept = partial(self._kept, packet, secret, address)
-        if not self._intake.take(items, setup=setup, origin=_origin(address), received_at=received_at, kept=kept):
+        settled = partial(self._settled, packet, secret, address)
+        if not self._intake.take(items, setup=setup, origin=_origin(address), received_at=received_at, settled=settled):
             del self._pending[key]
             return "overloaded"
         return None
 
-    def _kept(self, packet: Packet, secret: str, address: Address) -> None:
+    def _settled(self, packet: Packet, secret: str, address: Address, stored: bool) -> None:  # noqa: FBT001 -- a callback's
         times = self._pending.pop((address, packet.mark), 1)
+        if not stored:
+            for _ in range(times):
+                self._intake.count("overloaded")
+            return
         answer = packet.answer(secret)
         for _ in range(times):
             self._intake.count("accepted")
@@ -171,7 +180,7 @@ class RadiusPort(asyncio.DatagramProtocol):
                 self._transport.sendto(answer, address)
 
     def _sample(self, data: bytes, address: Address, error: BadInput, setup: Setup | None) -> None:
-        refusal = refused(error, data[:_SAMPLE_BYTES_MAX])
+        refusal = refused(error, data[:SAMPLE_BYTES_MAX])
         self._intake.sample(refusal, setup=setup, origin=_origin(address), received_at=self._clock())
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from meter.ingest.batcher import Batcher
 from meter.ingest.radius import radius_port
-from meter.ingest.samples import SAMPLE_BYTES_MAX, SAMPLES_PER_HOUR_MAX
 from meter.ingest.setups import Sources
 from meter.model.errors import BadInput
 from meter.sources.wifi import radius as reader
@@ -22,6 +21,7 @@ from meter.telemetry import Telemetry
 from meter.transport import radius as port_module
 from meter.transport.radius import Clients
 from meter.transport.radius_packet import decode
+from meter.transport.samples import SAMPLE_BYTES_MAX, SAMPLES_PER_HOUR_MAX
 from tests.ingest.bodies import NOW, acceptor
 from tests.ingest.gateway import Gate, until
 from tests.ingest.radius_peer import SECRETS, Peer, packet, peer, radius_sources

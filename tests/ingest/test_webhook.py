@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 from square.utils.webhooks_helper import verify_signature
 
-from meter.ingest import samples
 from meter.ingest.batcher import Batcher
 from meter.ingest.webhook import _read as read_posted
 from meter.model.wire import Refusal
@@ -13,6 +12,7 @@ from meter.sources.spec import Delivery, Reading, Setup
 from meter.sources.wifi.meraki import MERAKI
 from meter.store.engine import Database
 from meter.store.tables import events, rejections
+from meter.transport import samples
 from tests.api.conftest import Answer, Api
 from tests.ingest.gateway import until
 from tests.ingest.rows import rows

@@ -43,7 +43,8 @@ from meter.store.fetching import (
 )
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 from meter.telemetry import Telemetry
-from meter.transport.asking.transport import Declined, Transport, TryLater
+from meter.transport.asking.retry import asked, pause_s, wanted_s
+from meter.transport.asking.transport import Declined, Transport
 from meter.transport.reading import Read, guarded
 
 Receive = Callable[[Sequence[Arrival]], Awaitable[Sequence[Receipt]]]
@@ -53,14 +54,6 @@ LOOK_INTERVAL_S: Final = 1.0
 # A source's lane takes so many objects or pages before it looks around; the rest waits for the next turn.
 OBJECTS_A_TURN_MAX: Final = 50
 PAGES_A_TURN_MAX: Final = 50
-# From a moment to an hour; what a person has to mend is asked for every ten minutes at first.
-BACKOFF_FIRST_S: Final = 2.0
-BACKOFF_MAX_S: Final = 3600.0
-DECLINED_FIRST_S: Final = 600.0
-# A source of which nobody answers for so many doublings stays at the longest pause.
-_DOUBLINGS_MAX: Final = 12
-# Longer than any transport's own limit.
-_ASK_TIMEOUT_S: Final = 60.0
 # The list is counted, and the lease looked after, this often.
 _MEASURE_INTERVAL_S: Final = 2.0
 # A database that is away is asked again after so long; a fault of ours is most likely met again.
@@ -277,25 +270,14 @@ class SourceWorker:
 
     # --- both ---------------------------------------------------------------------------------------------------------
 
-    async def _ask(self, source: ConfiguredSource, asked: Callable[[], Request]) -> Answer:
+    async def _ask(self, source: ConfiguredSource, make: Callable[[], Request]) -> Answer:
         """Return the answer. Raises BadInput and Unavailable only: what fails is due later, behind the others."""
-        request = _guarded(source.setup, asked)
+        request = _guarded(source.setup, make)
         transport = self._transports.get(request.over)
         if transport is None:
             message = f"{source.setup.vendor} is asked by {request.over}, which this gateway does not do"
             raise Declined(message)
-        try:
-            async with asyncio.timeout(_ASK_TIMEOUT_S):
-                return await transport.ask(source.setup, request)
-        except TimeoutError as error:
-            message = f"{source.setup.vendor} did not answer within {_ASK_TIMEOUT_S:g} s"
-            raise Unavailable(message, code="vendor_unavailable") from error
-        except (BadInput, Unavailable):
-            raise
-        except Exception as error:
-            log.exception("asking_failed", vendor=source.setup.vendor, source=source.setup.name)
-            message = f"asking {source.setup.vendor} failed ({type(error).__name__}); the log has more: report it"
-            raise Declined(message) from error
+        return await asked(transport, source.setup, request)
 
     async def _store(self, source: ConfiguredSource, items: Sequence[Parsed], *, channel: Channel, origin: str) -> None:
         """Return after the commit. Raises Unavailable, where the same is asked for again."""
@@ -313,14 +295,11 @@ class SourceWorker:
 
     def _later(self, source: ConfiguredSource, error: BadInput | Unavailable, attempts: int) -> datetime:
         """Return when to ask again: doubled pauses, spread, and never before the vendor wants."""
-        first_s = DECLINED_FIRST_S if isinstance(error, BadInput) else BACKOFF_FIRST_S
-        pause_s: float = min(BACKOFF_MAX_S, first_s * 2 ** min(attempts, _DOUBLINGS_MAX))
-        pause_s *= random.uniform(0.75, 1.25)  # noqa: S311 -- spreads retries
-        wanted_s = (error.after_s or 0.0) if isinstance(error, TryLater) else 0.0
-        if wanted_s:
+        wait_s = pause_s(error, attempts, spread=random.uniform(0.75, 1.25))  # noqa: S311 -- spreads retries
+        if wanted := wanted_s(error):
             key = source.setup.vendor, source.setup.name
-            self._not_before[key] = self._clock() + timedelta(seconds=wanted_s)
-        return self._clock() + timedelta(seconds=max(pause_s, wanted_s))
+            self._not_before[key] = self._clock() + timedelta(seconds=wanted)
+        return self._clock() + timedelta(seconds=wait_s)
 
 
 def _guarded(setup: Setup, read: Callable[[], Read]) -> Read:
