@@ -68,7 +68,7 @@ def test_the_dashboard_shows_what_operators_ask_for() -> None:
         "meter_mqtt_connected", "meter_delivery_lag_seconds", "meter_gather_lag_seconds", "meter_target_open",
         "meter_target_throttled_total", "meter_suspense_entries_total", "meter_oauth_refreshes_total",
         "meter_oauth_authorisation_seconds", "meter_edge_up", "meter_edge_spooled_events", "meter_edge_holes",
-        "meter_edge_clock_offset_seconds",
+        "meter_edge_clock_offset_seconds", "meter_authorizations_total", "meter_authorization_seconds",
     ):  # fmt: skip
         assert name in shown, name
 
