@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,9 +72,8 @@ def parse(command: Any, arguments: list[str], context: Any) -> None:
     if not isinstance(command, TyperGroup):
         assert left == [], f"{context.command_path} does not take {left}"
     elif left:
-        below = command.get_command(context, left[0])
-        assert below is not None, f"{context.command_path} has no command {left[0]}"
-        parse(below, left[1:], typer.Context(below, parent=context, info_name=left[0]))
+        name, below, rest = command.resolve_command(context, left)
+        parse(below, rest, typer.Context(below, parent=context, info_name=name))
 
 
 def parse_meter(arguments: list[str]) -> None:
@@ -168,17 +168,35 @@ def test_every_package_says_what_it_owns() -> None:
 
 
 def test_every_command_and_every_option_has_a_help_text() -> None:
-    def silent(command: Any, name: str) -> Iterator[str]:
+    def silent(command: Any, context: Any) -> Iterator[str]:
         if not command.get_short_help_str():
-            yield name
+            yield context.command_path
         for parameter in command.params:
             if not getattr(parameter, "help", None):
-                yield f"{name} {parameter.name}"
-        if isinstance(command, TyperGroup):
-            for below, child in command.commands.items():
-                yield from silent(child, f"{name} {below}")
+                yield f"{context.command_path} {parameter.name}"
+        for below in command.commands if isinstance(command, TyperGroup) else ():
+            _, child, _ = command.resolve_command(context, [below])
+            yield from silent(child, typer.Context(child, parent=context, info_name=below))
 
-    assert list(silent(typer.main.get_command(app), "meter")) == []
+    command = typer.main.get_command(app)
+    assert list(silent(command, typer.Context(command, info_name="meter"))) == []
+
+
+def test_the_list_of_commands_says_of_each_what_its_own_help_begins_with() -> None:
+    command = typer.main.get_command(app)
+    context = typer.Context(command, info_name="meter")
+    for name, listed in command.commands.items():  # type: ignore[attr-defined]
+        found = command.resolve_command(context, [name])[1]  # type: ignore[attr-defined]
+        assert found.name == name
+        assert " ".join(found.help.split("\n\n")[0].split()) == listed.help
+
+
+def test_the_list_of_commands_loads_none_of_them() -> None:
+    code = "import sys; from meter.cli import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "meter.cli" in loaded
+    assert not loaded & {"sqlalchemy", "pydantic", "aiohttp", "stripe", "pysnmp", "meter.config"}
 
 
 def readme_block(*, containing: str) -> str:

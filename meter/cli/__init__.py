@@ -7,44 +7,44 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from meter import __version__
-from meter.cli import (
-    authorizations,
-    catalog,
-    closing,
-    counters,
-    deliveries,
-    doubtful,
-    drafts,
-    edges,
-    gateway,
-    identities,
-    importing,
-    invoices,
-    journal,
-    keys,
-    members,
-    reading,
-    rejections,
-    rerate,
-    simulate,
-    sources,
-    statement,
-    targets,
-    unread,
-    unresolved,
-)
-from meter.cli.common import err
+from meter.cli.commands import COMMANDS
 from meter.log import configure_logging
 from meter.model.errors import BadInput, MeterError
+
+
+class _Commands(TyperGroup):
+    """Loads the command that runs, and no other: all of them take more than a second on a small machine."""
+
+    def __init__(self, **given: Any) -> None:
+        named = {name: TyperCommand(name, help=place.help) for name, place in COMMANDS.items()}
+        super().__init__(**(given | {"commands": named}))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, _, left = super().resolve_command(ctx, args)
+        return name, None if name is None else _loaded(name), left
+
+
+def _loaded(name: str) -> Any:
+    place = COMMANDS[name]
+    found = getattr(import_module(f"meter.cli.{place.module}"), place.attribute)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
+
 
 app = typer.Typer(
     name="meter",
     help="Usage metering gateway for coworking operators.",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -68,38 +68,6 @@ def _root(
     """Usage metering gateway for coworking operators."""
 
 
-app.command()(gateway.up)
-app.command()(gateway.serve)
-app.command()(gateway.migrate)
-app.command()(gateway.check)
-app.command()(catalog.apply)
-app.command()(catalog.plan)
-app.command("import")(importing.import_files)
-app.command()(reading.charges)
-app.command()(reading.balance)
-app.command()(reading.explain)
-app.command()(statement.statement)
-app.command()(closing.close)
-app.command()(rerate.rerate)
-app.add_typer(rejections.app)
-app.add_typer(unresolved.app)
-app.add_typer(drafts.app)
-app.add_typer(identities.app)
-app.add_typer(members.app)
-app.add_typer(authorizations.app)
-app.command()(unread.unread)
-app.command()(doubtful.doubtful)
-app.command()(counters.counters)
-app.add_typer(sources.app)
-app.add_typer(edges.app)
-app.add_typer(journal.app)
-app.add_typer(deliveries.app)
-app.command("reconcile")(targets.show_reconciliation)
-app.command()(invoices.invoices)
-app.add_typer(keys.app)
-app.command()(simulate.simulate)
-
-
 def _run() -> None:
     """Run the command, and have written all that it prints. Raises BrokenPipeError where nobody reads it."""
     try:
@@ -118,13 +86,15 @@ def main() -> None:
         # Whoever read has had enough (`meter charges | head`). What is left unwritten must not be tried again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except BadInput as error:
-        err.print(f"[red]error[/red] ({error.code}): ", end="")
-        err.print(error.detail, markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
     except MeterError as error:
-        err.print(f"[red]error[/red] ({error.code}): ", end="")
-        err.print(error.detail, markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _say(error)
+        sys.exit(2 if isinstance(error, BadInput) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _say(error: MeterError) -> None:
+    from meter.cli.common import err  # noqa: PLC0415 -- the command has loaded it, `meter --help` goes without
+
+    err.print(f"[red]error[/red] ({error.code}): ", end="")
+    err.print(error.detail, markup=False, highlight=False, soft_wrap=True)
