@@ -7,9 +7,11 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from aiohttp import web
 
-from meter.api.routing import ANY, JSON, InstantText, Model, Query, Route, json_answer, principal_of
+from meter.api.routing import ANY, JSON, InstantText, Model, Query, Route, json_answer, principal_of, query_of
 from meter.api.services import Services
+from meter.model.errors import BadInput
 from meter.model.instant import instant_text
+from meter.store.edges import stored_marks
 
 CLOUDEVENT: Final = "application/cloudevents+json"
 CLOUDEVENTS: Final = "application/cloudevents-batch+json"
@@ -49,6 +51,20 @@ class ClockTime(Model, kw_only=True):
     time: InstantText
 
 
+class StoredQuery(Query, kw_only=True):
+    """Which of the agent's spools is meant."""
+
+    boot: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1, description="The number of the agent's spool.")]
+
+
+class StoredSequences(Model, kw_only=True):
+    """Every sequence up to `up_to`, and those of the ranges `beyond`, both ends included."""
+
+    boot: int
+    up_to: int
+    beyond: list[tuple[int, int]]
+
+
 class HookQuery(Query, kw_only=True):
     """A vendor that signs nothing shows the secret here."""
 
@@ -82,21 +98,7 @@ def routes(services: Services) -> list[Route]:
             )
         )
 
-        async def tell_time(_request: web.Request) -> web.StreamResponse:
-            return json_answer(ClockTime(time=instant_text(services.clock())))
-
-        found.append(
-            Route(
-                method="GET",
-                path="/v1/clock",
-                handler=tell_time,
-                tag="events",
-                summary="What time it is here: an agent on site measures its own clock by it",
-                scope=ANY,
-                open_to=frozenset({"site", "account"}),
-                answers={JSON: ClockTime},
-            )
-        )
+        found += _for_agents(services)
     if receive_hook is not None:
         found.append(
             Route(
@@ -112,3 +114,43 @@ def routes(services: Services) -> list[Route]:
             )
         )
     return found
+
+
+def _for_agents(services: Services) -> list[Route]:
+    """Return what an agent on site asks beside handing in events."""
+
+    async def tell_time(_request: web.Request) -> web.StreamResponse:
+        return json_answer(ClockTime(time=instant_text(services.clock())))
+
+    async def show_stored(request: web.Request) -> web.StreamResponse:
+        site, edge = request.match_info["site"], request.match_info["edge"]
+        if principal_of(request).site not in {None, site}:
+            raise BadInput(f"this key is not for site {site[:60]!r}", code="forbidden")
+        operator, boot = await services.require_operator(), query_of(request, StoredQuery).boot
+        async with services.db.begin() as conn:
+            (marks,) = (await stored_marks(conn, operator, [(site, edge, boot)])).values()
+        return json_answer(StoredSequences(boot=boot, up_to=marks.up_to, beyond=[*marks.beyond]))
+
+    return [
+        Route(
+            method="GET",
+            path="/v1/clock",
+            handler=tell_time,
+            tag="events",
+            summary="What time it is here: an agent on site measures its own clock by it",
+            scope=ANY,
+            open_to=frozenset({"site", "account"}),
+            answers={JSON: ClockTime},
+        ),
+        Route(
+            method="GET",
+            path="/v1/edges/{site}/{edge}/stored",
+            handler=show_stored,
+            tag="events",
+            summary="Which of an agent's sequences are stored: it sends again what it was told of and is not there",
+            scope="events:write",
+            open_to=frozenset({"site"}),
+            query=StoredQuery,
+            answers={JSON: StoredSequences},
+        ),
+    ]

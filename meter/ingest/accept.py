@@ -21,7 +21,7 @@ from meter.model.wire import WireEvent
 from meter.store.accept import claim_keys, standing_bodies, standing_hashes, write_events
 from meter.store.authorizations import settle
 from meter.store.directory import NO_CATALOG
-from meter.store.edges import record_progress
+from meter.store.edges import record_progress, stored_marks
 from meter.store.engine import Database, sqlstate
 from meter.store.hashing import check_key
 from meter.store.rejections import record_rejections
@@ -98,6 +98,7 @@ class Acceptor:
             receipts=[*left.receipts, *right.receipts],
             progress=[*left.progress, *right.progress],
             questions=[*left.questions, *right.questions],
+            stored={**left.stored, **right.stored},
             channels=left.channels | right.channels,
             settled=left.settled + right.settled,
             settled_late=left.settled_late + right.settled_late,
@@ -138,10 +139,13 @@ class Acceptor:
         await record_rejections(connection, operator, judgement.refused)
         # Last, because agents' rows are the ones that batches side by side share.
         progress = await record_progress(connection, operator, reports_of(arrivals), at=judgement.now)
+        questions = questions_of(arrivals)
+        stored = await stored_marks(connection, operator, {boot for asked in questions for boot in asked.spools})
         return Outcome(
             receipts=told_again(arrivals, judgement.receipts, progress),
             progress=progress,
-            questions=questions_of(arrivals),
+            questions=questions,
+            stored=stored,
             channels=frozenset(arrival.channel for arrival in arrivals),
             settled=settled.total,
             settled_late=settled.late,

@@ -85,6 +85,7 @@ def questions_of(arrivals: Sequence[Arrival]) -> list[ClockQuestion]:
             edge=arrival.parsed.edge,
             asked=arrival.parsed.data.get("asked"),
             received_at=arrival.received_at,
+            boots=tuple(arrival.parsed.data.get("boots") or ()),
         )
         for arrival in arrivals
         if isinstance(arrival.parsed, WireEvent)

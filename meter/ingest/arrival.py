@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -10,7 +10,8 @@ import msgspec
 
 from meter.model.event import Json
 from meter.model.wire import Parsed
-from meter.store.edges import EdgeProgress
+from meter.store.edges import BootKey, EdgeProgress
+from meter.store.marks import Marks
 
 Channel: TypeAlias = Literal["mqtt", "http", "webhook", "radius", "fetch", "poll", "import", "derived", "edge"]
 Status: TypeAlias = Literal["accepted", "duplicate", "rejected"]
@@ -45,24 +46,34 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
 
 
 class ClockQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """A heartbeat that came over MQTT: whose it is, what its agent's clock said, and when it came."""
+    """A heartbeat that came over MQTT: whose it is, what its agent's clock said, and when it came.
+
+    `boots`: of which of its spools the agent keeps what was acknowledged, to compare it with what is stored here.
+    """
 
     site: str
     edge: str
     asked: Json
     received_at: datetime
+    boots: tuple[int, ...] = ()
+
+    @property
+    def spools(self) -> list[BootKey]:
+        """Return what tells each of the boots from other agents' ones."""
+        return [(self.site, self.edge, boot) for boot in self.boots]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What one transaction did: a receipt for each arrival, in order, and what agents may be told over MQTT.
 
     `settled`: how many authorisations its events have settled, and how many of these when nothing was reserved any
-    more (`settled_late`).
+    more (`settled_late`). `stored`: the marks of each boot that a question names, with what the transaction brought.
     """
 
     receipts: Sequence[Receipt]
     progress: Sequence[EdgeProgress] = ()
     questions: Sequence[ClockQuestion] = ()
+    stored: Mapping[BootKey, Marks] = msgspec.field(default_factory=dict)
     channels: frozenset[Channel] = frozenset()
     settled: int = 0
     settled_late: int = 0

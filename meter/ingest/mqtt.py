@@ -208,8 +208,12 @@ class MqttIngest:
         for asked in outcome.questions:
             # RFC 5905, section 8: with both instants the time spent here is no part of the round trip.
             times = {"received": instant_text(asked.received_at), "sent": instant_text(self._clock())}
-            answer = msgspec.json.encode({"asked": asked.asked, **times})
-            self._session.publish(clock_topic(asked.site, asked.edge), answer)
+            stored = [
+                {"boot": boot[-1], "up_to": outcome.stored[boot].up_to, "beyond": outcome.stored[boot].beyond}
+                for boot in asked.spools
+            ]
+            answer = {"asked": asked.asked, **times, **({"stored": stored} if stored else {})}
+            self._session.publish(clock_topic(asked.site, asked.edge), msgspec.json.encode(answer))
 
     def _on_room(self) -> None:
         waiting, self._overflow = self._overflow, deque()

@@ -26,6 +26,8 @@ REFUSED_BYTES_MAX: Final = 64 * 1024
 # A site has a few devices, not thousands; the row of an agent is written with each of its batches.
 COLLECTORS_MAX: Final = 64
 FAULTS_MAX: Final = 32
+# A spool is numbered anew when it turns out to be an older copy, and when it was damaged.
+BOOTS_MAX: Final = 16
 _BRIEF_CHARS_MAX: Final = 256
 _TOLD_CHARS_MAX: Final = 2_000
 _ORIGIN_CHARS_MAX: Final = 512
@@ -134,6 +136,12 @@ def _faults(value: Json, what: str) -> None:
         raise bad_data(what, value, f"an array of at most {FAULTS_MAX} strings")
     for index, fault in enumerate(value):
         _told(fault, f"{what}[{index}]")
+
+
+def _boots(value: Json, what: str) -> None:
+    good = type(value) is list and len(value) <= BOOTS_MAX
+    if not good or any(type(boot) is not int or not 0 <= boot < 2**63 for boot in value):
+        raise bad_data(what, value, f"an array of at most {BOOTS_MAX} boots")
 
 
 def _collectors(value: Json, what: str) -> None:
@@ -302,6 +310,7 @@ KNOWN_TYPES: Final[Mapping[str, tuple[Field, ...]]] = {
     "edge.heartbeat": (
         Field("complete_until", _instant, required=True),
         Field("asked", _name),  # whatever its clock says; echoed
+        Field("boots", _boots),
         Field("spooled", _whole_number),
         Field("spooled_bytes", _whole_number),
         Field("oldest", _instant),

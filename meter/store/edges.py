@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,6 +21,9 @@ from meter.store.bulk import insert_many
 from meter.store.engine import encode_json
 from meter.store.marks import Marks, advance, joined, marks_of, told
 from meter.store.tables import edges
+
+# An agent's spool: site, edge, boot.
+BootKey: TypeAlias = tuple[str, str, int]
 
 # No boot is known of an agent that marks nothing but its name.
 NO_BOOT: Final = 0
@@ -142,6 +145,16 @@ _EDGES: Final = text(
     f"SELECT * FROM ({_AGENTS}) AS agents WHERE site = ANY(CAST(:sites AS text[])) ORDER BY site, edge"  # noqa: S608 -- SQL of ours
 )
 
+_STORED: Final = text(
+    """
+    SELECT site, edge, boot, up_to, also, beyond
+      FROM edges
+      JOIN unnest(CAST(:sites AS text[]), CAST(:edges AS text[]), CAST(:boots AS bigint[])) AS asked (site, edge, boot)
+           USING (site, edge, boot)
+     WHERE operator = :operator
+    """
+)
+
 
 async def record_progress(
     connection: AsyncConnection, operator: str, reports: Iterable[EdgeReport], *, at: datetime
@@ -237,6 +250,18 @@ def _progressed(row: Row[Any], report: EdgeReport, marks: Marks) -> _Progress:
         None if waiting is None else waiting.sequence,
         None if waiting is None else waiting.until,
     )
+
+
+async def stored_marks(connection: AsyncConnection, operator: str, boots: Collection[BootKey]) -> dict[BootKey, Marks]:
+    """Return which sequences of these boots are stored; of one never heard of none."""
+    if not boots:
+        return {}
+    sites, names, numbers = zip(*sorted(boots), strict=True)
+    rows = await connection.execute(
+        _STORED, {"operator": operator, "sites": [*sites], "edges": [*names], "boots": [*numbers]}
+    )
+    found = {(row.site, row.edge, row.boot): joined(marks_of(row.up_to, row.beyond), row.also) for row in rows}
+    return {key: found.get(key, Marks()) for key in boots}
 
 
 async def site_marks(connection: AsyncConnection, operator: str) -> dict[str, datetime | None]:

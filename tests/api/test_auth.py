@@ -18,6 +18,7 @@ from tests.api.conftest import ADMIN_KEY, Api
 EXPECTED: dict[tuple[str, str], Scope | Literal["any"] | None] = {
     ("POST", "/v1/events"): "events:write",
     ("GET", "/v1/clock"): "any",
+    ("GET", "/v1/edges/{site}/{edge}/stored"): "events:write",
     ("POST", "/hooks/{vendor}/{source}"): None,
     ("GET", "/v1/charges"): "usage:read",
     ("GET", "/v1/charges/{id}/explain"): "usage:read",

@@ -56,6 +56,21 @@ async def test_the_gateways_clock_is_told_to_every_key(api: Api) -> None:
     assert (await api.get("/v1/clock", key=None)).status == 401
 
 
+async def test_an_agent_is_told_what_of_it_is_stored(gateway: Gateway) -> None:
+    await gateway.space.accept([marked(number) for number in (1, 2, 4, 5, 9)])
+
+    async def stored(path: str, **options: Any) -> Any:
+        return (await gateway.api.get(f"/v1/edges/{path}", **options)).json
+
+    own = await gateway.api.key("events:write", site="berlin")
+    told = {"boot": 1, "up_to": 2, "beyond": [[4, 5], [9, 9]]}
+    assert await stored("berlin/edge-1/stored?boot=1", key=own) == told
+    assert await stored("berlin/edge-1/stored?boot=2", key=own) == {"boot": 2, "up_to": 0, "beyond": []}
+    assert await stored("berlin/edge-2/stored?boot=1", key=own) == {"boot": 1, "up_to": 0, "beyond": []}
+    other = await gateway.api.key("events:write", site="hamburg")
+    assert (await stored("berlin/edge-1/stored?boot=1", key=other))["code"] == "forbidden"
+
+
 async def test_an_agent_says_how_it_is(gateway: Gateway) -> None:
     await gateway.space.accept([marked(1), marked(4), saying(heartbeat(LATER, sequence=9), **SAID)])
     (found,) = await edges(gateway)

@@ -351,6 +351,7 @@ async def test_without_the_api_role_only_the_service_and_the_doors_are_there(dat
         assert set((await api.get("/openapi.json")).json["paths"]) == {
             "/v1/events",
             "/v1/clock",
+            "/v1/edges/{site}/{edge}/stored",
             "/hooks/{vendor}/{source}",
             "/health/live",
             "/health/ready",

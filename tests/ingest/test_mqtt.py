@@ -211,6 +211,28 @@ async def test_an_agent_is_told_the_time_after_each_heartbeat(url: str, database
     assert await rows(database, rejections) == []
 
 
+async def test_an_agent_is_told_with_the_time_what_is_stored_of_it(url: str, database: Database) -> None:
+    """All of it, with what came in the same batch, and nothing of a boot of which nothing ever came."""
+    site = new_site()
+
+    def marked(sequence: int, **changes: Any) -> dict[str, Any]:
+        return door(site, sequence, edge="edge-7", boot=3, sequence=sequence, **changes)
+
+    data = {"complete_until": "2026-03-02T08:00:00Z", "asked": "q1", "boots": [3, 4]}
+    heartbeat = marked(900, type="edge.heartbeat", subject=None, data=data)
+    async with acks(url, site) as heard, gateway(url, database, operator=site) as gate:
+        await publish(url, [marked(number) for number in (*range(1, 3), *range(5, 500))])
+        await until(lambda: len(gate.statuses) == 497)
+        await publish(url, [marked(700), heartbeat])
+        clock = f"spaces/{site}/clocks/edge-7"
+        await until(lambda: any(topic == clock for topic, _ in heard))
+        (told,) = [told for topic, told in heard if topic == clock]
+        assert told["stored"] == [
+            {"boot": 3, "up_to": 2, "beyond": [[5, 499], [700, 700], [900, 900]]},
+            {"boot": 4, "up_to": 0, "beyond": []},
+        ]
+
+
 async def test_a_decoder_that_fails_costs_one_message(
     url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
