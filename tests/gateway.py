@@ -34,12 +34,18 @@ _UNSETTLED = """
 
 
 class RunningGateway:
-    """`meter up` on `data_dir`; an async context manager that ends it in order."""
+    """`meter up` on `data_dir`; an async context manager that ends it in order. `program` is one that does the same."""
 
     def __init__(
-        self, data_dir: Path, *, arguments: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+        self,
+        data_dir: Path,
+        *,
+        arguments: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
+        program: str = "meter",
     ) -> None:
         self.data_dir = data_dir
+        self.program = program
         self._arguments = arguments
         self.env = {**os.environ, "METER_HTTP": "127.0.0.1:0", **(env or {})}
         self._process: asyncio.subprocess.Process | None = None
@@ -68,7 +74,7 @@ class RunningGateway:
         """Start it and wait until it serves."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "meter", "up", "--data-dir", str(self.data_dir), *self._arguments,
+                sys.executable, "-m", self.program, "up", "--data-dir", str(self.data_dir), *self._arguments,
                 stdout=asyncio.subprocess.PIPE, stderr=log, env=self.env,
             )  # fmt: skip
         assert self._process.stdout is not None

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,10 +25,11 @@ def free_port() -> int:
 
 
 class RunningAgent:
-    """`meter-edge run` for the site berlin, with its spool below `directory`."""
+    """`meter-edge run` for the site berlin, with its spool below `directory`; `command` runs another program."""
 
-    def __init__(self, directory: Path, *, env: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, *, env: Mapping[str, str], command: Sequence[str] = ("edge", "run")) -> None:
         self.directory = directory
+        self.command = command
         self.port = free_port()
         self.log = directory / "agent.log"
         self._env = {
@@ -59,7 +60,7 @@ class RunningAgent:
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "edge", "run", env=self._env, stderr=log
+                sys.executable, "-m", *self.command, env=self._env, stderr=log
             )
         async with asyncio.timeout(30):
             while True:
@@ -96,9 +97,9 @@ class RunningAgent:
             results: list[dict[str, Any]] = (await answer.json())["results"]
             return results
 
-    async def drained(self) -> None:
+    async def drained(self, *, within_s: float = 60) -> None:
         """Wait until the gateway has said of everything that it is committed."""
-        deadline_s = asyncio.get_running_loop().time() + 60
+        deadline_s = asyncio.get_running_loop().time() + within_s
         while (status := await self.get("/v1/status"))["spooled"]:
             told = f"{status}\n{self.log.read_text()[-4000:]}"
             assert asyncio.get_running_loop().time() < deadline_s, f"what is spooled stays there: {told}"

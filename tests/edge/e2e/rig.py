@@ -1,0 +1,182 @@
+"""From devices to the bill over real processes, each of which is killed, and wires between them that are cut.
+
+devices ─▶ agent ──wire──▶ broker ──wire──▶ gateway ─▶ PostgreSQL
+              └───────────────wire──────────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from meter.embedded.partdir import LOOPBACK
+from meter.rundir import admin_key
+from tests.edge.agent import RunningAgent, free_port
+from tests.edge.e2e.bill import Verdict, catalog, judged
+from tests.edge.e2e.brokers import Broker
+from tests.edge.e2e.devices import DEVICES, Device, Journal
+from tests.edge.e2e.schedule import Fault
+from tests.edge.e2e.wires import Wire
+from tests.gateway import RunningGateway
+
+# What an agent waits at the most before it connects again, and as much for what then drains.
+DRAIN_S: Final = 180
+# A broker loses its data with so many events in it that the gateway has not heard.
+_QUEUED_EVENTS: Final = 40
+_ONLINE_S: Final = 30
+_AT_ONCE: Final = 3
+AGENT: Final = ("edge", "run")
+
+
+@dataclass
+class Rig:
+    """The parts. `done` counts the faults that were."""
+
+    agent: RunningAgent
+    broker: Broker
+    gateway: RunningGateway
+    wires: dict[str, Wire]
+    journal: Journal = field(default_factory=Journal)
+    done: Counter[str] = field(default_factory=Counter)
+    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    def devices(self, *, seed: int, pause_s: float, count: int = DEVICES, part: str = "e") -> list[Device]:
+        url = f"http://{LOOPBACK}:{self.agent.port}"
+        numbers = range(count)
+        return [Device(n, url=url, journal=self.journal, seed=seed, pause_s=pause_s, part=part) for n in numbers]
+
+    @asynccontextmanager
+    async def posting(self, devices: Sequence[Device]) -> AsyncIterator[None]:
+        """Have devices post for as long as the context is open; each hears the answer to its last post."""
+        over = False
+        tasks = [asyncio.create_task(device.run(lambda: over)) for device in devices]
+        try:
+            yield
+        finally:
+            over = True
+            await asyncio.gather(*tasks)
+
+    async def suffer(self, faults: Sequence[Fault]) -> None:
+        """Let one fault come after the other, a few at once; return when all are over."""
+        async with asyncio.TaskGroup() as tasks:
+            for fault in faults:
+                await self.journal.more(fault.after)
+                await self._room.acquire()
+                tasks.create_task(self._suffer(fault))
+
+    async def _suffer(self, fault: Fault) -> None:
+        part = fault.wire if fault.what == "cut" else fault.what.partition("_")[2]
+        try:
+            async with self._locks.setdefault(part, asyncio.Lock()):
+                await getattr(self, f"_{fault.what}")(fault)
+                self.done[f"cut {fault.how}" if fault.what == "cut" else fault.what] += 1
+        finally:
+            self._room.release()
+
+    async def _kill_broker(self, fault: Fault) -> None:
+        await self.broker.kill()
+        await self.journal.more(fault.lasts)
+        await self.broker.start()
+
+    async def _lose_broker(self, _fault: Fault) -> None:
+        """Delete the broker's data while it holds what the gateway has not heard."""
+        await self.online()
+        async with self._locks.setdefault("broker_gateway", asyncio.Lock()):
+            wire = self.wires["broker_gateway"]
+            wire.break_("silent")
+            await self.journal.more(_QUEUED_EVENTS)
+            await self.broker.kill()
+            self.broker.forget()
+            wire.heal()
+            await self.broker.start()
+
+    async def _kill_gateway(self, fault: Fault) -> None:
+        await self.gateway.kill()
+        await self.journal.more(fault.lasts)
+        await self.gateway.start()
+
+    async def _kill_agent(self, _fault: Fault) -> None:
+        await self.agent.kill()
+        await self.agent.start()
+
+    async def _cut(self, fault: Fault) -> None:
+        wire = self.wires[fault.wire]
+        wire.break_(fault.how)
+        await self.journal.more(fault.lasts)
+        wire.heal(lost=fault.lost)
+
+    async def online(self) -> None:
+        """Wait until the agent reaches the gateway, or give up: another fault may keep it from that."""
+        deadline_s = asyncio.get_running_loop().time() + _ONLINE_S
+        while asyncio.get_running_loop().time() < deadline_s:
+            try:
+                if (await self.agent.get("/v1/status"))["online"]:
+                    return
+            except (aiohttp.ClientError, OSError):
+                pass  # it is just being killed
+            await asyncio.sleep(0.1)
+
+    async def verdict(self) -> Verdict:
+        """Let everything arrive that can, and judge."""
+        for wire in self.wires.values():
+            if wire.cut:
+                wire.heal()
+        await self.agent.drained(within_s=DRAIN_S)
+        await self.agent.stop()
+        ((stored,),) = await self.gateway.rows("SELECT count(*) FROM events")
+        await self.gateway.settled(events=stored)
+        return await judged(self.gateway, self.journal)
+
+
+@asynccontextmanager
+async def rigged(
+    directory: Path,
+    *,
+    database_url: str,
+    broker: Callable[[Path], Broker],
+    over: Sequence[str] = ("mqtt",),
+    command: Sequence[str] = AGENT,
+    program: str = "meter",
+) -> AsyncIterator[Rig]:
+    """Run a gateway, a broker and an agent that reaches them `over` MQTT, HTTP or both."""
+    async with AsyncExitStack() as stack:
+        server = broker(directory / "broker")
+        await server.start()
+        stack.push_async_callback(server.kill)
+        port = free_port()
+        targets = {"agent_broker": server.port, "broker_gateway": server.port, "agent_gateway": port}
+        wires = {name: await stack.enter_async_context(Wire(target)) for name, target in targets.items()}
+        gateway = await stack.enter_async_context(
+            RunningGateway(
+                directory,
+                env={
+                    "METER_CATALOG": str(_written(directory)),
+                    "METER_DATABASE_URL": database_url,
+                    "METER_MQTT_URL": f"mqtt://{LOOPBACK}:{wires['broker_gateway'].port}",
+                    "METER_HTTP": f"{LOOPBACK}:{port}",
+                },
+                program=program,
+            )
+        )
+        env = {"METER_EDGE_SPOOL__EVENTS_MAX": "2000"}
+        if "mqtt" in over:
+            env["METER_EDGE_GATEWAY__MQTT_URL"] = f"mqtt://{LOOPBACK}:{wires['agent_broker'].port}"
+        if "http" in over:
+            env["METER_EDGE_GATEWAY__HTTP_URL"] = f"http://{LOOPBACK}:{wires['agent_gateway'].port}"
+            env["METER_EDGE_GATEWAY__API_KEY"] = admin_key(directory)
+        agent = await stack.enter_async_context(RunningAgent(directory / "edge", env=env, command=command))
+        yield Rig(agent=agent, broker=server, gateway=gateway, wires=wires)
+
+
+def _written(directory: Path) -> Path:
+    path = directory / "catalog.yaml"
+    path.write_text(catalog())
+    return path
