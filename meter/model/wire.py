@@ -38,7 +38,7 @@ _OFFSET_MS_MAX: Final = 100 * 366 * 86_400_000
 # RFC 3986 characters of a relative reference; the first segment is the site and a level of an MQTT topic.
 _SOURCE: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._~-]{0,63})(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/?#\[\]-]*)?", re.ASCII)
 _TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]{0,127}", re.ASCII)
-_EDGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}", re.ASCII)
+EDGE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}", re.ASCII)
 _ATTRIBUTE: Final = re.compile(r"[a-z0-9]{1,64}", re.ASCII)
 _CORE: Final = frozenset(
     ("specversion", "id", "source", "type", "subject", "time", "data", "edge", "boot", "sequence", "edgeoffsetms")
@@ -271,7 +271,7 @@ def _marks(envelope: Mapping[str, Json]) -> tuple[str | None, int | None, int | 
     edge = envelope.get("edge")
     if edge is None:
         return None, None, None
-    if type(edge) is not str or not _EDGE.fullmatch(edge):
+    if type(edge) is not str or not EDGE_ID.fullmatch(edge):
         message = f"edge is {repr(edge)[:60]}; send 1 to 128 of A-Z a-z 0-9 . _ ~ : -"
         raise BadInput(message, code="bad_sequence")
     return edge, _count(envelope, "boot", 0), _count(envelope, "sequence", 1)

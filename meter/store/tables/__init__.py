@@ -10,8 +10,18 @@ from meter.store.tables.booked import charges, closes, draws, journal
 from meter.store.tables.books import deferrals, entries, openings
 from meter.store.tables.delivery import lanes, outbox
 from meter.store.tables.directory import accounts, grants, identities, member_accounts, members, subscriptions
+from meter.store.tables.enrolled import edge_authorities, edge_certificates, edge_enrollments
 from meter.store.tables.gathering import export_billers, export_buckets, export_cursors
-from meter.store.tables.incoming import edge_retirements, edges, event_keys, events, held_events, refunds, revisions
+from meter.store.tables.incoming import (
+    edge_retirements,
+    edge_revocations,
+    edges,
+    event_keys,
+    events,
+    held_events,
+    refunds,
+    revisions,
+)
 from meter.store.tables.invoices import invoices
 from meter.store.tables.oauth import oauth_tokens
 from meter.store.tables.progress import checkpoints, leases, rating_cursors, refolds, wakes
@@ -32,7 +42,11 @@ __all__ = [
     "doubtful_times",
     "drafts",
     "draws",
+    "edge_authorities",
+    "edge_certificates",
+    "edge_enrollments",
     "edge_retirements",
+    "edge_revocations",
     "edges",
     "entries",
     "event_keys",

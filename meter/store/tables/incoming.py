@@ -123,3 +123,23 @@ edge_retirements = Table(  # agents that somebody said are gone for good; they c
     Column("by", Text, nullable=False),  # a key's id, or the command line
     PrimaryKeyConstraint("operator", "site", "edge", "heard_at"),
 )
+
+edge_revocations = Table(  # agents that are shut out, until they are enrolled again
+    "edge_revocations",
+    metadata,
+    operator(),
+    Column("site", Id, nullable=False),
+    Column("edge", Id, nullable=False),
+    Column("at", When, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("lifted_at", When),
+    # What came of it since, and how much of that is kept among the rejections.
+    Column("refused", BigInteger, nullable=False, server_default=text("0")),
+    Column("kept", BigInteger, nullable=False, server_default=text("0")),
+    Column("refused_at", When),
+    PrimaryKeyConstraint("operator", "site", "edge", "at"),
+    Index(
+        "edge_revocations_open_idx", "operator", "site", "edge", unique=True, postgresql_where=text("lifted_at IS NULL")
+    ),
+)
