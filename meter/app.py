@@ -24,6 +24,7 @@ from meter.api.app import SERVER_OPTIONS, create_app
 from meter.api.services import Services, Wakeup
 from meter.booking.closer import Closer
 from meter.booking.earner import Earner
+from meter.booking.forgetting import Forgetter
 from meter.booking.runner import RatingRunner
 from meter.booking.worker import RatingWorker
 from meter.clock import monotonic_s, now
@@ -245,7 +246,8 @@ class Gateway:
             clock=now,
             booked=self._booked.notify,
         )
-        runner = RatingRunner(worker, self._leases, closer, earner)
+        forgetter = Forgetter(database=self._database, operator=await self._operator.wait(), clock=now)
+        runner = RatingRunner(worker, self._leases, closer, earner, forgetter)
         async with asyncio.TaskGroup() as group:
             group.create_task(runner.run())
             group.create_task(_pass_on(self._accepted, runner.wake))

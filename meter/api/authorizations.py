@@ -46,6 +46,8 @@ EXPIRES_S_MAX: Final = 86_400
 # What an event says that a price is a percentage of: some numbers, never a document.
 _DATA_BYTES_MAX: Final = 8192
 _PATH: Final = "/v1/authorizations"
+# The answer is an earlier one: what it says of credit was so then.
+REPLAYED: Final = "Idempotent-Replayed"
 
 _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
@@ -83,6 +85,8 @@ class AuthorizationsQuery(Query, kw_only=True):
 
     account: Annotated[str, msgspec.Meta(description="Only this account's.")] = ""
     open: Annotated[bool, msgspec.Meta(description="Only what reserves something now.")] = False
+    unused: Annotated[bool, msgspec.Meta(description="Only what was allowed and expired without an event.")] = False
+    offline: Annotated[bool, msgspec.Meta(description="Only what an agent on site answered by itself.")] = False
     cursor: Annotated[str, msgspec.Meta(description="The `next` of an earlier answer.")] = ""
     limit: Limit = 100
 
@@ -102,7 +106,8 @@ def routes(services: Services) -> list[Route]:
         answered = "allowed" if found.authorization.allowed else "refused"
         outcome = "repeated" if found.repeated else answered if wanted.offline is None else "offline"
         services.telemetry.authorized(outcome, seconds=monotonic_s() - started)
-        return json_answer(authorization_json(found.authorization, at=services.clock()))
+        headers = {REPLAYED: "true"} if found.repeated else None
+        return json_answer(authorization_json(found.authorization, at=services.clock()), headers=headers)
 
     async def show(request: web.Request) -> web.StreamResponse:
         operator = await services.require_operator()
@@ -132,6 +137,8 @@ def routes(services: Services) -> list[Route]:
                 account=principal.account or query.account or None,
                 site=principal.site,
                 open_at=at if query.open else None,
+                unused_at=at if query.unused else None,
+                offline=query.offline,
                 before=_before(query.cursor) if query.cursor else None,
                 limit=query.limit,
             )
@@ -146,7 +153,8 @@ def routes(services: Services) -> list[Route]:
             handler=ask,
             tag="authorizations",
             summary="Ask before acting: may this member have that, and what would it cost?",
-            description="The same ask under the same id is answered as the first time; another one is a conflict.",
+            description="The same ask under the same id is answered as the first time, with the header"
+            " `Idempotent-Replayed: true`; another one is a conflict.",
             scope="authorizations:write",
             open_to=frozenset({"site", "account"}),
             bodies={JSON: AskBody},

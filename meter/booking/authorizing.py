@@ -138,7 +138,7 @@ class Authorizer:
         digest = digest_of(_text(wanted, identity))
         known = await find_authorization(connection, self._operator, wanted.id)
         if known is not None:
-            if known.digest != digest or known.identity != identity:
+            if known.digest != digest or known.identity != identity or _contradicts(wanted.offline, known):
                 message = f"the id {wanted.id[:60]!r} stands for another ask; give each ask an id of its own"
                 raise BadInput(message, code="conflict")
             return Answered(authorization=known, repeated=True)
@@ -241,10 +241,19 @@ def _ask_of(one: Authorization) -> Ask:
 
 
 def _text(wanted: Wanted, identity: str) -> str:
-    """Return a text equal for equal asks, numbers by value."""
-    asked = [identity, wanted.site, wanted.meter, wanted.quantity, wanted.dimensions, wanted.data, wanted.expires_s]
-    told = wanted.offline
-    return by_value(asked if told is None else [*asked, told.asked_at.isoformat(), told.allowed, told.reasons])
+    """Return a text equal for equal asks, numbers by value.
+
+    Who answered is no part of it: an agent that heard nothing in time answers an ask that may have been answered here,
+    too, and of both the first stands.
+    """
+    return by_value(
+        [identity, wanted.site, wanted.meter, wanted.quantity, wanted.dimensions, wanted.data, wanted.expires_s]
+    )
+
+
+def _contradicts(told: Offline | None, known: Authorization) -> bool:
+    """Tell whether an agent tells another answer than it told before."""
+    return told is not None and known.answer.get("offline") is True and known.allowed != told.allowed
 
 
 def _told(offline: Offline, meter: Meter) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from meter.booking.closer import Closer
 from meter.booking.earner import Earner
+from meter.booking.forgetting import Forgetter
 from meter.booking.worker import RatingWorker
 from meter.log import log
 from meter.model.errors import Unavailable
@@ -28,12 +29,18 @@ class RatingRunner:
     """Rates until cancelled; `wake` after events or facts were committed."""
 
     def __init__(
-        self, worker: RatingWorker, leases: LeaseKeeper, closer: Closer | None = None, earner: Earner | None = None
+        self,
+        worker: RatingWorker,
+        leases: LeaseKeeper,
+        closer: Closer | None = None,
+        earner: Earner | None = None,
+        forgetter: Forgetter | None = None,
     ) -> None:
-        """Prepare to drive `worker` under `leases`, and `closer` and `earner` beside it."""
+        """Prepare to drive `worker` under `leases`, and the others beside it."""
         self._worker = worker
-        self._beside: list[tuple[str, Closer | Earner]] = [
-            (fault, one) for fault, one in (("closing_failed", closer), ("earning_failed", earner)) if one is not None
+        beside = (("closing_failed", closer), ("earning_failed", earner), ("forgetting_failed", forgetter))
+        self._beside: list[tuple[str, Closer | Earner | Forgetter]] = [
+            (fault, one) for fault, one in beside if one is not None
         ]
         self._woken = asyncio.Event()
         leases.want(worker.shards.lease_names, gained=self.wake)
@@ -69,13 +76,13 @@ class RatingRunner:
                     pass
 
     async def _go_on_beside(self) -> bool:
-        """Go on with closing and earning; a fault of theirs does not hold up rating. Raises Unavailable."""
+        """Go on with closing, earning and forgetting; a fault of theirs does not hold up rating. Raises Unavailable."""
         more = False
         for fault, one in self._beside:
             try:
                 more = await one.step() or more
             except Unavailable:
                 raise
-            except Exception:  # noqa: BLE001 -- what is not closed or entered stays to be done, and is tried again
+            except Exception:  # noqa: BLE001 -- what is not closed, entered or removed stays to be done, and is tried again
                 log.exception(fault)
         return more

@@ -24,11 +24,13 @@ def show_all(
     account: Annotated[str | None, typer.Option(help="Only of this account.")] = None,
     site: Annotated[str | None, typer.Option(help="Only of this site.")] = None,
     reserving: Annotated[bool, typer.Option("--open", help="Only what reserves something now.")] = False,
+    unused: Annotated[bool, typer.Option(help="Only what was allowed and expired without an event.")] = False,
+    offline: Annotated[bool, typer.Option(help="Only what an agent on site answered by itself.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List what was asked for, the newest first, with the answer and what became of it."""
-    found = run(_listed(account, site, reserving=reserving, limit=limit))
+    found = run(_listed(account, site, reserving=reserving, unused=unused, offline=offline, limit=limit))
     if as_json:
         print_json({"authorizations": msgspec.to_builtins(found)})
         return
@@ -55,12 +57,21 @@ def show(
             out.print(f"{name:>11}  {shown}", markup=False, highlight=False, soft_wrap=True)
 
 
-async def _listed(account: str | None, site: str | None, *, reserving: bool, limit: int) -> list[AuthorizationJson]:
+async def _listed(
+    account: str | None, site: str | None, *, reserving: bool, unused: bool, offline: bool, limit: int
+) -> list[AuthorizationJson]:
     async with connect() as database:
         operator, at = await require_operator(database), now()
         async with database.begin() as connection:
             found = await list_authorizations(
-                connection, operator, account=account, site=site, open_at=at if reserving else None, limit=limit
+                connection,
+                operator,
+                account=account,
+                site=site,
+                open_at=at if reserving else None,
+                unused_at=at if unused else None,
+                offline=offline,
+                limit=limit,
             )
     return [authorization_json(one, at=at) for one in found]
 

@@ -119,6 +119,22 @@ _STORED: Final = text(
 )
 
 
+# A subquery of the DELETE's could be asked for each row anew, and would then find other rows each time. What an event
+# settles meanwhile stays for another while.
+_FORGET: Final = text(
+    """
+    WITH oldest AS MATERIALIZED (
+        SELECT id FROM authorizations
+         WHERE operator = :operator AND asked_at < :before AND expires_at < :before
+           AND (settled_at IS NULL OR settled_at < :before)
+         ORDER BY asked_at, id LIMIT :rows_max
+           FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM authorizations AS a USING oldest WHERE a.operator = :operator AND a.id = oldest.id
+    """
+)
+
+
 async def lock_account(conn: AsyncConnection, operator: str, account: str) -> None:
     """Wait until no other transaction asks for the account, and keep others waiting until this one ends."""
     digest = sha256(repr(("authorizations", operator, account)).encode()).digest()
@@ -176,10 +192,16 @@ async def list_authorizations(
     account: str | None = None,
     site: str | None = None,
     open_at: datetime | None = None,
+    unused_at: datetime | None = None,
+    offline: bool = False,
     before: tuple[datetime, str] | None = None,
     limit: int,
 ) -> list[Authorization]:
-    """Return authorisations, the newest first; `open_at`: those alone that reserve something then."""
+    """Return authorisations, the newest first.
+
+    `open_at`: those alone that reserve something then; `unused_at`: those that had expired by then without an event;
+    `offline`: those that an agent answered by itself.
+    """
     terms: list[ColumnElement[bool]] = [table.c.operator == operator]
     if account is not None:
         terms.append(table.c.account == account)
@@ -187,6 +209,10 @@ async def list_authorizations(
         terms.append(table.c.site == site)
     if open_at is not None:
         terms.append(_open(open_at))
+    if unused_at is not None:
+        terms.append(_unused(unused_at))
+    if offline:
+        terms.append(table.c.answer["offline"].as_boolean())
     if before is not None:
         terms.append(or_(table.c.asked_at < before[0], and_(table.c.asked_at == before[0], table.c.id < before[1])))
     query = select(table).where(*terms).order_by(table.c.asked_at.desc(), table.c.id.desc()).limit(limit)
@@ -248,8 +274,21 @@ def not_known(name: str) -> BadInput:
     return BadInput(f"there is no authorization {name[:60]!r}", code="not_found")
 
 
+async def forget_closed(conn: AsyncConnection, operator: str, *, before: datetime, rows_max: int) -> int:
+    """Remove authorisations, the oldest, that were over before an instant, and return how many it was.
+
+    An ask that comes again after that is a new one, and an event that names one that is gone settles nothing.
+    """
+    gone = await conn.execute(_FORGET, {"operator": operator, "before": before, "rows_max": rows_max})
+    return gone.rowcount
+
+
 def _open(at: datetime) -> ColumnElement[bool]:
     return and_(table.c.allowed, table.c.settled_at.is_(None), table.c.released_at.is_(None), table.c.expires_at > at)
+
+
+def _unused(at: datetime) -> ColumnElement[bool]:
+    return and_(table.c.allowed, table.c.settled_at.is_(None), table.c.released_at.is_(None), table.c.expires_at <= at)
 
 
 _PLAIN: Final = (

@@ -216,3 +216,43 @@ async def test_what_an_agent_answered_offline_is_held_against_what_came(gateway:
     assert (await asked(gateway, 422, id="a6", offline=ahead))["code"] == "invalid"
     counted = await gateway.api.get("/metrics", key=None)
     assert 'meter_authorizations_total{outcome="offline"} 3.0' in counted.text
+
+
+async def test_of_an_ask_that_was_answered_here_and_by_an_agent_the_first_answer_stands(gateway: Gateway) -> None:
+    """The agent waited two seconds and decided by itself; the answer from here was on its way."""
+    at = "2026-06-01T00:00:00Z"
+    here = await asked(gateway, quantity="60")
+    told = await gateway.api.call(
+        "POST", PATH, json={**ASK, "quantity": "60", "offline": {"asked_at": at, "allowed": False}}
+    )
+    assert (told.status, told.json, told.headers["Idempotent-Replayed"]) == (200, here, "true")
+    first = await gateway.api.call("POST", PATH, json={**ASK, "id": "a2", "offline": {"asked_at": at, "allowed": True}})
+    assert "Idempotent-Replayed" not in first.headers
+    assert (await asked(gateway, id="a2"))["offline"]
+    assert len((await gateway.api.get(PATH)).json["authorizations"]) == 2
+    # An agent's clock is measured better by the time it tells once more.
+    later = {"asked_at": "2026-06-01T00:00:01Z", "allowed": True}
+    assert (await asked(gateway, id="a2", offline=later))["asked_at"] == at
+    await asked(gateway, 409, id="a2", quantity="31", offline=later)
+
+
+async def test_what_was_allowed_and_never_came_is_found(gateway: Gateway) -> None:
+    at = "2026-06-01T00:00:00Z"
+    cases: dict[str, dict[str, Any]] = {
+        "came": {},
+        "unused": {},
+        "told": {"offline": {"asked_at": at, "allowed": True}},
+    }
+    for name, more in cases.items():
+        await asked(gateway, id=name, quantity="1", **more)
+    await asked(gateway, id="let-go")
+    await gateway.api.call("DELETE", f"{PATH}/let-go")
+    await gateway.space.accept([printed("j1", 1, settles="came")])
+
+    async def listed(**query: str) -> set[str]:
+        return {one["id"] for one in (await gateway.api.get(PATH, params=query)).json["authorizations"]}
+
+    assert await listed(unused="1") == set()
+    gateway.space.now += timedelta(seconds=301)
+    assert await listed(unused="true") == {"unused", "told"}
+    assert await listed(unused="true", offline="true") == await listed(offline="true") == {"told"}

@@ -48,6 +48,9 @@ async def test_asks_are_listed_with_their_answers_the_newest_first(asking: Askin
             assert fact in shown[name], (name, fact)
     told = await machine("authorizations", "list", "--open", "--account", "acme")
     assert [one["id"] for one in told["authorizations"]] == ["e"]
+    for options, ids in ((["--unused"], ["b"]), (["--offline"], ["f"]), (["--offline", "--unused"], [])):
+        told = await machine("authorizations", "list", *options)
+        assert [one["id"] for one in told["authorizations"]] == ids
     assert (await machine("authorizations", "list", "--site", "hamburg"))["authorizations"] == []
     assert len((await machine("authorizations", "list", "--limit", "2"))["authorizations"]) == 2
 
