@@ -55,19 +55,23 @@ class RunningAgent:
         assert self._process is not None
         return self._process
 
-    async def start(self) -> None:
-        """Start and wait until it hears devices."""
+    async def begin(self) -> None:
+        """Start and wait for nothing."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", *self.command, env=self._env, stderr=log
             )
+
+    async def start(self) -> None:
+        """Start and wait until it hears devices."""
+        await self.begin()
         async with asyncio.timeout(30):
             while True:
                 try:
                     await self.get("/health")
                 except (aiohttp.ClientError, OSError):
-                    assert self._process.returncode is None, self.log.read_text()[-4000:]
+                    assert self.process.returncode is None, self.log.read_text()[-4000:]
                     await asyncio.sleep(0.05)
                 else:
                     return

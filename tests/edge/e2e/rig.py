@@ -132,7 +132,11 @@ class Rig:
         await self.agent.drained(within_s=DRAIN_S)
         await self.agent.stop()
         ((stored,),) = await self.gateway.rows("SELECT count(*) FROM events")
-        await self.gateway.settled(events=stored)
+        try:
+            await self.gateway.settled(events=stored)
+        except TimeoutError:
+            message = f"the gateway does not come to an end:\n{self.gateway.log.read_text()[-4000:]}"
+            raise AssertionError(message) from None
         return await judged(self.gateway, self.journal)
 
 
