@@ -8,7 +8,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.store.bulk import insert_many
@@ -172,16 +172,6 @@ async def mark_rejection(
     )
     row = (await connection.execute(change)).one_or_none()
     return None if row is None else _listed(row)
-
-
-async def count_rejections(connection: AsyncConnection, operator: str) -> dict[str, int]:
-    """Return how many open rejections there are by code."""
-    query = (
-        select(rejections.c.code, func.count().label("number"))
-        .where(rejections.c.operator == operator, rejections.c.status == "open")
-        .group_by(rejections.c.code)
-    )
-    return {row.code: row.number for row in await connection.execute(query)}
 
 
 async def list_held(

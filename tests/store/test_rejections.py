@@ -4,7 +4,6 @@ from typing import Any
 from meter.store.engine import Database
 from meter.store.rejections import (
     Rejection,
-    count_rejections,
     find_rejection,
     list_rejections,
     mark_rejection,
@@ -51,7 +50,6 @@ async def test_lists_are_bounded_filtered_and_go_on(database: Database) -> None:
         assert [item.site for item in await list_rejections(connection, "northside", code="conflict")] == ["hamburg"]
         assert len(await list_rejections(connection, "northside", site="berlin")) == 5
         assert await list_rejections(connection, "southside") == []
-        assert await count_rejections(connection, "northside") == {"not_json": 5, "conflict": 1}
 
 
 async def test_what_is_put_aside_leaves_the_list_and_keeps_its_bytes(database: Database) -> None:
