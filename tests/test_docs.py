@@ -73,7 +73,8 @@ def parse(command: Any, arguments: list[str], context: Any) -> None:
     if not isinstance(command, TyperGroup):
         assert left == [], f"{context.command_path} does not take {left}"
     elif left:
-        name, below, rest = command.resolve_command(context, left)
+        name, found, rest = command.resolve_command(context, left)
+        below: Any = found  # or it has raised
         parse(below, rest, typer.Context(below, parent=context, info_name=name))
 
 
@@ -112,7 +113,7 @@ def test_every_variable_is_a_setting(path: Path) -> None:
     for name in re.findall(r"\bMETER_[A-Z](?:_?[A-Z])*(?:__[A-Z_]+)*", path.read_text(encoding="utf-8")):
         if elsewhere := OTHER_VARIABLES.get(name):
             assert name in (ROOT / elsewhere).read_text(), name
-        elif name.startswith("METER_EDGE"):
+        elif f"{name}_".startswith("METER_EDGE_"):
             setting = name.removeprefix("METER_EDGE").lstrip("_").split("__")[0].removesuffix("_FILE").lower()
             assert setting in {*EdgeSettings.__struct_fields__, "config", ""}, name
         else:

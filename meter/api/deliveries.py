@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
 
-from meter.api.routing import JSON, InstantText, Limit, Model, Query, Route, json_answer, query_of
+from meter.api.routing import JSON, InstantText, Limit, Model, Query, Route, json_answer, principal_of, query_of
 from meter.api.services import Services
 from meter.export.payload import whose
 from meter.model.errors import BadInput
@@ -17,6 +18,8 @@ from meter.model.instant import instant_text
 from meter.store.deliveries import (
     Delivery,
     Make,
+    Renew,
+    Retried,
     TargetSummary,
     list_deliveries,
     retry_dead,
@@ -41,7 +44,8 @@ class DeliveriesQuery(Query, kw_only=True):
 class DeliveryJson(Model, kw_only=True):
     """One item of the outbox. `fault` is the reason of the last failure; `due` when it may be tried next.
 
-    `account` or `site`: whom or where it is about; both null where it is about several, or about nobody.
+    `account` or `site`: whom or where it is about; both null where it is about several, or about nobody. `asked_by`:
+    the key that had it made again by hand (`command line` where it was no key); null where nobody did.
     """
 
     id: str
@@ -61,6 +65,7 @@ class DeliveryJson(Model, kw_only=True):
     delivered: InstantText | None
     remote_id: str | None
     fault: str | None
+    asked_by: str | None
 
 
 class DeliveryShown(DeliveryJson, kw_only=True):
@@ -131,10 +136,10 @@ def routes(services: Services) -> list[Route]:
         return json_answer(delivery_json(made[0]), status=201)
 
     async def retry(request: web.Request) -> web.StreamResponse:
-        return await anew(request, partial(retry_dead, renew=services.renew), left="is dead as before")
+        return await anew(request, _by(request, retry_dead, services.renew), left="is dead as before")
 
     async def resend(request: web.Request) -> web.StreamResponse:
-        return await anew(request, partial(resend_delivered, renew=services.resend), left="is not sent again")
+        return await anew(request, _by(request, resend_delivered, services.resend), left="is not sent again")
 
     async def summary(_request: web.Request) -> web.StreamResponse:
         operator = await services.require_operator()
@@ -197,6 +202,10 @@ def routes(services: Services) -> list[Route]:
     ]
 
 
+def _by(request: web.Request, make: Callable[..., Awaitable[Retried]], renew: Renew | None) -> Make:
+    return partial(make, by=principal_of(request).key, renew=renew)
+
+
 def delivery_json(delivery: Delivery) -> DeliveryJson:
     """Return a delivery as it leaves."""
     return DeliveryJson(**_fields(delivery))
@@ -250,6 +259,7 @@ def _fields(delivery: Delivery) -> dict[str, Any]:
         "delivered": None if delivery.delivered_at is None else instant_text(delivery.delivered_at),
         "remote_id": delivery.remote_id,
         "fault": delivery.fault,
+        "asked_by": delivery.asked_by,
     }
 
 

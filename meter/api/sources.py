@@ -1,4 +1,4 @@
-"""Where usage comes from: every configured source, what it still has to fetch, how its polls went."""
+"""Where usage comes from: every configured source, when it last told something, what it still has to fetch."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ class PollJson(Model, kw_only=True):
 
 
 class SourceJson(Model, kw_only=True):
-    """One source. `faults` keep it from working; `pending` objects are to be fetched, of which `failing` failed."""
+    """One source. `faults` keep it from working; `pending` objects are to be fetched, of which `failing` failed.
+
+    `received`: when it last told something, by its hook or when it was asked, to within seconds; null: never.
+    """
 
     vendor: str
     name: str
     site: str | None
     faults: list[str]
+    received: InstantText | None
     pending: int
     failing: int
     fault: str | None
@@ -72,7 +76,7 @@ def routes(services: Services) -> list[Route]:
             path="/v1/sources",
             handler=show,
             tag="sites",
-            summary="Configured sources: what keeps them from working, what is still to be fetched, how polls went",
+            summary="Configured sources: what keeps them from working, when they last told something, what waits",
             scope="usage:read",
             answers={JSON: SourcesAnswer},
         ),
@@ -96,6 +100,7 @@ def source_json(state: SourceState) -> SourceJson:
         name=state.name,
         site=state.site,
         faults=list(state.faults),
+        received=None if state.received_at is None else instant_text(state.received_at),
         pending=0 if waiting is None else waiting.objects,
         failing=0 if waiting is None else waiting.failing,
         fault=None if waiting is None else waiting.fault,

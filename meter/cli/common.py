@@ -45,6 +45,8 @@ class SafeConsole(Console):
 
 out: Final = SafeConsole()
 err: Final = SafeConsole(stderr=True)
+# Whom what is kept of an act names, where no key asked for it.
+COMMAND_LINE: Final = "command line"
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from meter.api.deliveries import TargetDeliveries, delivery_json, shown_json, target_json
-from meter.cli.common import AsJson, by_default, connect, err, out, print_json, require_operator, run
+from meter.cli.common import COMMAND_LINE, AsJson, by_default, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
 from meter.cli.targets import reconciled
 from meter.clock import monotonic_s, now
@@ -252,14 +252,16 @@ async def _retried(numbers: list[int], *, every: bool, target: str | None, reaso
             async with database.begin() as conn:
                 numbers = await dead_deliveries(conn, operator, target=target, reason=reason)
         renew = Renewer(_targets(operator), database, clock=now)
-        return await _again(database, operator, numbers, partial(retry_dead, renew=renew), wait=wait)
+        return await _again(database, operator, numbers, partial(retry_dead, by=COMMAND_LINE, renew=renew), wait=wait)
 
 
 async def _resent(numbers: list[int], *, wait: bool) -> _Again:
     async with connect() as database:
         operator = await require_operator(database)
         renew = Resender(_targets(operator), database, clock=now)
-        return await _again(database, operator, numbers, partial(resend_delivered, renew=renew), wait=wait)
+        return await _again(
+            database, operator, numbers, partial(resend_delivered, by=COMMAND_LINE, renew=renew), wait=wait
+        )
 
 
 def _targets(operator: str) -> Targets:

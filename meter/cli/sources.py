@@ -24,18 +24,19 @@ app = typer.Typer(name="sources", help="Vendors' webhooks and polls.")
 @by_default(app)
 @app.command("list")
 def show(*, as_json: AsJson = False) -> None:
-    """List configured sources: what keeps them from working, what is still to be fetched, how polls went."""
+    """List configured sources: when they last told something, what is to be fetched, what keeps them from working."""
     found = run(_states())
     if as_json:
         print_json({"sources": msgspec.to_builtins(found)})
         return
-    table = listing("source", "site", "to fetch", "polled", "fault", unbroken=("polled",))
+    table = listing("source", "site", "received", "to fetch", "polled", "fault", unbroken=("received", "polled"))
     for source in found:
         failing = f" ({source.failing} failing)" if source.failing else ""
         faults = [*source.faults, *filter(None, [source.fault, *(poll.fault for poll in source.polls)])]
         table.add_row(
             escape(f"{source.vendor}/{source.name}"),
             escape(source.site or ""),
+            source.received or "never",
             f"{source.pending}{failing}",
             escape("\n".join(f"{poll.feed} {poll.polled or 'never'}" for poll in source.polls)),
             escape("\n".join(faults)),

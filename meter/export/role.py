@@ -21,7 +21,18 @@ from meter.telemetry import Telemetry
 def begun_of(target: ConfiguredTarget) -> Begun:
     """Return as what a target would begin, by its settings of today."""
     setup = target.setup
-    return Begun(kind=setup.kind, mode=setup.mode, reads=target.kind.shape(setup).reads, start=setup.start)
+    return Begun(
+        kind=setup.kind,
+        mode=setup.mode,
+        reads=target.kind.shape(setup).reads,
+        start=setup.start,
+        company=_company(target),
+    )
+
+
+def _company(target: ConfiguredTarget) -> str | None:
+    """Return whose books or customers the target's are; None where its kind is sent to whoever its key is of."""
+    return target.setup.company if "company" in target.kind.needs else None
 
 
 def gatherer_of(target: ConfiguredTarget, database: Database, *, clock: Clock) -> Gatherer:
@@ -35,6 +46,7 @@ def gatherer_of(target: ConfiguredTarget, database: Database, *, clock: Clock) -
         clock=clock,
         kind=setup.kind,
         mode=setup.mode,
+        company=_company(target),
         past=kind.past,
         start=setup.start,
         late_wait=timedelta(seconds=setup.late_s),

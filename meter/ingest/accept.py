@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
@@ -23,6 +23,7 @@ from meter.store.authorizations import settle
 from meter.store.directory import NO_CATALOG
 from meter.store.edges import record_progress, stored_marks
 from meter.store.engine import Database, sqlstate
+from meter.store.fetching import record_receipts
 from meter.store.hashing import check_key
 from meter.store.rejections import record_rejections
 from meter.telemetry import Telemetry
@@ -30,6 +31,8 @@ from meter.telemetry import Telemetry
 # A deadlock or a lost connection is over at once or not soon; then the caller waits and asks again.
 ATTEMPTS_MAX: Final = 3
 _RETRY_S: Final = 0.05
+# When a source last told something is for people to see: a row that all of its batches wait for, seldom written.
+_TOLD_STEP: Final = timedelta(seconds=10)
 # 40001 serialization failure, 40P01 deadlock (PostgreSQL, appendix A).
 _TRANSIENT: Final = frozenset(("40001", "40P01"))
 # Data exception, integrity violation, program limit: the fault of a row, not of the server.
@@ -55,6 +58,8 @@ class Acceptor:
         self._max_age = timedelta(days=max_age_days)
         self._clock = clock
         self._key_checked = False
+        # When each source last told something, as far as it is stored.
+        self._told: dict[tuple[str, str], datetime] = {}
 
     async def accept(self, arrivals: Sequence[Arrival]) -> Outcome:
         """Return the receipts of `arrivals`, in order, after their commit.
@@ -71,6 +76,7 @@ class Acceptor:
         outcome = await self._halved(operator, arrivals)
         self._telemetry.ingest_committed(monotonic_s() - started)
         self._telemetry.authorizations_settled(outcome.settled, late=outcome.settled_late)
+        self._told |= self._news(arrivals)
         self._observe(arrivals, outcome.receipts)
         return outcome
 
@@ -137,7 +143,8 @@ class Acceptor:
         await write_events(connection, operator, entries)
         settled = await settle(connection, operator, entries, at=judgement.now)
         await record_rejections(connection, operator, judgement.refused)
-        # Last, because agents' rows are the ones that batches side by side share.
+        # Last, because these rows are the ones that batches side by side share.
+        await record_receipts(connection, operator, self._news(arrivals))
         progress = await record_progress(connection, operator, reports_of(arrivals), at=judgement.now)
         questions = questions_of(arrivals)
         stored = await stored_marks(connection, operator, {boot for asked in questions for boot in asked.spools})
@@ -150,6 +157,18 @@ class Acceptor:
             settled=settled.total,
             settled_late=settled.late,
         )
+
+    def _news(self, arrivals: Sequence[Arrival]) -> dict[tuple[str, str], datetime]:
+        """Return when sources told something, of those of which it is to be stored again."""
+        last: dict[tuple[str, str], datetime] = {}
+        for arrival in arrivals:
+            if arrival.told_by is not None:
+                last[arrival.told_by] = max(arrival.received_at, last.get(arrival.told_by, arrival.received_at))
+        return {
+            source: at
+            for source, at in last.items()
+            if source not in self._told or at >= self._told[source] + _TOLD_STEP
+        }
 
     def _observe(self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt]) -> None:
         outcomes: dict[tuple[Channel, str], int] = {}

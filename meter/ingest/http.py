@@ -69,6 +69,7 @@ def arrivals_of(
     received_at: datetime,
     site: str | None,
     query: Mapping[str, str] | None = None,
+    told_by: tuple[str, str] | None = None,
 ) -> list[Arrival]:
     """Return what came in by one request, each item as an arrival; `query` is what of the address belongs to it."""
     origin = f"{request.method} {request.path}" + (f"?{urlencode(query)}" if query else "")
@@ -81,6 +82,7 @@ def arrivals_of(
             received_at=received_at,
             content_type=content_type,
             site=site,
+            told_by=told_by,
         )
         for item in items
     ]

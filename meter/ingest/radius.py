@@ -47,7 +47,14 @@ class BatchedIntake:
             settled(True)
 
         arrivals = [
-            Arrival(parsed=item, channel="radius", origin=origin, received_at=received_at, site=setup.site)
+            Arrival(
+                parsed=item,
+                channel="radius",
+                origin=origin,
+                received_at=received_at,
+                site=setup.site,
+                told_by=(setup.vendor, setup.name),
+            )
             for item in items
         ]
         try:

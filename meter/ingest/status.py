@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.ingest.setups import Sources
 from meter.sources.setups import ConfiguredSource
-from meter.store.fetching import Backlog, FeedRow, SourceState, backlogs, feed_rows
+from meter.store.fetching import Backlog, FeedRow, SourceState, backlogs, feed_rows, last_receipts
 
 
 async def source_states(conn: AsyncConnection, operator: str, sources: Sources) -> list[SourceState]:
-    """Return every configured source, by vendor and name, with what it still has to fetch and how its polls went.
+    """Return every configured source, by vendor and name: its last receipt, what it still has to fetch, its polls.
 
     What is to be fetched for a source that is configured no more is listed too, for it waits.
     """
@@ -18,15 +20,20 @@ async def source_states(conn: AsyncConnection, operator: str, sources: Sources) 
     polls: dict[tuple[str, str], list[FeedRow]] = {}
     for row in await feed_rows(conn, operator):
         polls.setdefault((row.vendor, row.name), []).append(row)
+    received = await last_receipts(conn, operator)
     configured = {(source.setup.vendor, source.setup.name): source for source in sources.all}
     return [
-        _state(key, configured.get(key), waiting.get(key), polls.get(key, []))
+        _state(key, configured.get(key), received.get(key), waiting.get(key), polls.get(key, []))
         for key in sorted(configured.keys() | waiting.keys())
     ]
 
 
 def _state(
-    key: tuple[str, str], source: ConfiguredSource | None, waiting: Backlog | None, polls: list[FeedRow]
+    key: tuple[str, str],
+    source: ConfiguredSource | None,
+    received_at: datetime | None,
+    waiting: Backlog | None,
+    polls: list[FeedRow],
 ) -> SourceState:
     gone = (f"{key[0]} {key[1]} is not in the settings any more; what it still has to fetch waits",)
     return SourceState(
@@ -34,6 +41,7 @@ def _state(
         name=key[1],
         site=None if source is None else source.setup.site or None,
         faults=gone if source is None else source.faults,
+        received_at=received_at,
         waiting=waiting,
         polls=tuple(polls),
     )

@@ -49,7 +49,7 @@ def hook_receiver(
 
         read_query = {name: delivery.query[name] for name in hook.reads_query if name in delivery.query}
 
-        def arrivals(items: Sequence[Parsed]) -> list[Arrival]:
+        def arrivals(items: Sequence[Parsed], *, told_by: tuple[str, str] | None = None) -> list[Arrival]:
             return arrivals_of(
                 request,
                 items,
@@ -57,6 +57,7 @@ def hook_receiver(
                 received_at=delivery.received_at,
                 site=setup.site,
                 query=read_query,
+                told_by=told_by,
             )
 
         greeting = hook.greet(setup, delivery)
@@ -72,7 +73,7 @@ def hook_receiver(
         reading = _read(hook, setup, delivery)
         if not reading.items:
             telemetry.events_received(channel="webhook", outcome="ignored")
-        receipts = await committed(batcher, arrivals(reading.items))
+        receipts = await committed(batcher, arrivals(reading.items, told_by=(setup.vendor, setup.name)))
         return results_answer(receipts) if reading.reply is None else _answer(reading.reply)
 
     return receive

@@ -41,7 +41,10 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One outbox item for its readers; `payload` only where one item is shown."""
+    """One outbox item for its readers; `payload` only where one item is shown.
+
+    `asked_by` had it made again by hand, at `created_at`: a key's id, or the command line.
+    """
 
     id: int
     target: str
@@ -58,6 +61,7 @@ class Delivery:
     delivered_at: datetime | None
     remote_id: str | None
     fault: str | None
+    asked_by: str | None
     payload: bytes | None = None
 
 
@@ -125,9 +129,11 @@ Make: TypeAlias = Callable[[AsyncConnection, str, Sequence[int]], Awaitable[Retr
 
 
 async def retry_dead(
-    conn: AsyncConnection, operator: str, deliveries: Sequence[int], *, renew: Renew | None = None
+    conn: AsyncConnection, operator: str, deliveries: Sequence[int], *, by: str, renew: Renew | None = None
 ) -> Retried:
     """Make a new revision of each of the dead deliveries, pending under a new key; the old ones are superseded.
+
+    The new ones say that it was asked for `by` a key (its id) or the command line.
 
     The payload is what `renew` makes of it (None: the same bytes); what it cannot resolve stays as it is, with the
     reason. Raises BadInput: `not_found`; `conflict` where one is not dead, so that nothing is ever sent twice.
@@ -146,7 +152,7 @@ async def retry_dead(
     for id, reason in left.items():
         await conn.execute(_of(operator, [id]).values(fault=reason))
     await conn.execute(_of(operator, [row.id for row in rows if row.id not in left]).values(state="superseded"))
-    return Retried(made=await add_revisions(conn, operator, items), left=left)
+    return Retried(made=await add_revisions(conn, operator, items, by=by), left=left)
 
 
 def _of(operator: str, ids: Sequence[int]) -> Update:
@@ -180,8 +186,11 @@ def _require_dead(states: Mapping[int, State]) -> None:
             raise BadInput(message, code="conflict")
 
 
-async def add_revisions(conn: AsyncConnection, operator: str, items: Sequence[OutboxItem]) -> list[int]:
-    """Add each of the items once more, as a revision that is free, under a key of its own; return their ids."""
+async def add_revisions(conn: AsyncConnection, operator: str, items: Sequence[OutboxItem], *, by: str) -> list[int]:
+    """Add each of the items once more, asked for `by`, as a revision that is free, under a key of its own.
+
+    Returns their ids.
+    """
     free: dict[str, dict[str, int]] = {}
     for target in {item.target for item in items}:
         batches = {item.batch for item in items if item.target == target}
@@ -190,7 +199,7 @@ async def add_revisions(conn: AsyncConnection, operator: str, items: Sequence[Ou
     for item in items:
         revision = free[item.target][item.batch]
         free[item.target][item.batch] = revision + 1
-        made.append(revised(item, revision))
+        made.append(replace(revised(item, revision), asked_by=by))
     await add_items(conn, made)
     keys = [item.key for item in made]
     ids = await conn.execute(select(outbox.c.id).where(outbox.c.operator == operator, outbox.c.key.in_(keys)))

@@ -18,10 +18,18 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.event import Json
-from meter.store.tables import feeds, fetches
+from meter.store.bulk import columns_of, insert_many
+from meter.store.tables import feeds, fetches, source_receipts
 
 # A fault is shown to people: its first words tell.
 FAULT_CHARS_MAX: Final = 500
+
+_RECEIPTS: Final = insert_many(
+    source_receipts,
+    ("operator", "vendor", "name", "received_at"),
+    "ON CONFLICT (operator, vendor, name) DO UPDATE"
+    " SET received_at = greatest(source_receipts.received_at, excluded.received_at)",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +71,16 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceState:
-    """How one source is doing. `faults` keep it from working; `waiting`: None where nothing is to be fetched."""
+    """How one source is doing. `faults` keep it from working; `waiting`: None where nothing is to be fetched.
+
+    `received_at`: when it last told something, by its hook or when it was asked; None: never.
+    """
 
     vendor: str
     name: str
     site: str | None
     faults: tuple[str, ...]
+    received_at: datetime | None
     waiting: Backlog | None
     polls: tuple[FeedRow, ...]
 
@@ -149,6 +161,24 @@ async def hasten(conn: AsyncConnection, operator: str, vendor: str, name: str, *
     )
     polled = await conn.execute(update(feeds).where(_of(feeds, operator, vendor, name)).values(due_at=now))
     return asked.rowcount + polled.rowcount
+
+
+async def record_receipts(conn: AsyncConnection, operator: str, received: Mapping[tuple[str, str], datetime]) -> None:
+    """Write when sources (vendor, name) told something; of several instants the latest stays."""
+    if not received:
+        return
+    # Sorted, so that two batches never wait for each other in a ring.
+    rows = [
+        {"operator": operator, "vendor": vendor, "name": name, "received_at": at}
+        for (vendor, name), at in sorted(received.items())
+    ]
+    await conn.execute(_RECEIPTS, columns_of(source_receipts, rows))
+
+
+async def last_receipts(conn: AsyncConnection, operator: str) -> dict[tuple[str, str], datetime]:
+    """Return when each source (vendor, name) last told something."""
+    rows = await conn.execute(select(source_receipts).where(source_receipts.c.operator == operator))
+    return {(row.vendor, row.name): row.received_at for row in rows}
 
 
 async def backlogs(conn: AsyncConnection, operator: str) -> Sequence[Backlog]:

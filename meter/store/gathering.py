@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ARRAY, Text, any_, cast, select, text
+from sqlalchemy import ARRAY, Text, any_, cast, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -52,12 +52,16 @@ _SHOWN: Final = [export_buckets.c[name] for name in _COLUMNS]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """As what a target began: its kind and mode, the table whose places its cursor counts, and its `start`."""
+    """As what a target began: its kind and mode, the table whose places its cursor counts, and its `start`.
+
+    `company` is the account at the vendor; None: the kind has none, or an older version began it, which kept none.
+    """
 
     kind: str
     mode: str | None
     reads: str
     start: date | None
+    company: str | None = None
 
 
 class ExportCursor(NamedTuple):
@@ -74,7 +78,7 @@ async def read_export_cursor(conn: AsyncConnection, operator: str, target: str) 
     row = (await conn.execute(query)).one_or_none()
     if row is None:
         return None
-    begun = Begun(kind=row.kind, mode=row.mode, reads=row.reads, start=row.start)
+    begun = Begun(kind=row.kind, mode=row.mode, reads=row.reads, start=row.start, company=row.company)
     return ExportCursor(Cursor(int(row.xid), row.seq), row.since, begun)
 
 
@@ -89,14 +93,18 @@ async def first_export_cursor(conn: AsyncConnection, *, past: bool) -> Cursor:
 async def write_export_cursor(
     conn: AsyncConnection, operator: str, target: str, cursor: Cursor, *, begun: Begun
 ) -> None:
-    """Say that the target has read up to `cursor`; as what it `begun` is kept of the first time."""
+    """Say that the target has read up to `cursor`; as what it `begun` is kept of the first time it is known."""
     statement = insert(export_cursors).values(
         operator=operator, target=target, xid=cursor.xid, seq=cursor.seq, **asdict(begun)
     )
     await conn.execute(
         statement.on_conflict_do_update(
             constraint=export_cursors.primary_key,
-            set_={"xid": statement.excluded.xid, "seq": statement.excluded.seq},
+            set_={
+                "xid": statement.excluded.xid,
+                "seq": statement.excluded.seq,
+                "company": func.coalesce(export_cursors.c.company, statement.excluded.company),
+            },
         )
     )
 

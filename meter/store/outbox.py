@@ -38,7 +38,8 @@ class OutboxItem:
 
     Items of one `stream` are sent in the order in which they were made. `known_id` is what the target called the newest
     delivered item of the batch, for one that replaces. `booked_at`: when the oldest of its content was booked (None:
-    when the item was made). `dead_because` is why it can never be sent, for an item that is added dead.
+    when the item was made). `dead_because` is why it can never be sent, for an item that is added dead. `asked_by`: who
+    had it made again by hand, a key's id or the command line.
     """
 
     operator: str
@@ -52,6 +53,7 @@ class OutboxItem:
     known_id: str | None = None
     booked_at: datetime | None = None
     dead_because: str | None = None
+    asked_by: str | None = None
 
 
 def item_key(*, operator: str, target: str, operation: str, batch: str, revision: int) -> str:
@@ -83,6 +85,7 @@ async def add_items(connection: AsyncConnection, items: Sequence[OutboxItem]) ->
                 "booked_at": item.booked_at,
                 "state": "pending" if item.dead_because is None else "dead",
                 "fault": told(item.dead_because, FAULT_CHARS_MAX),
+                "asked_by": item.asked_by,
             }
             for item in items
         ],

@@ -25,13 +25,14 @@ _WHY: Final = "to be sent again by hand; the target is asked for it first"
 
 
 async def resend(
-    conn: AsyncConnection, operator: str, deliveries: Sequence[int], *, renew: Renew | None = None
+    conn: AsyncConnection, operator: str, deliveries: Sequence[int], *, by: str, renew: Renew | None = None
 ) -> Retried:
     """Have the targets asked for each of the deliveries, and those that they do not hold sent again.
 
-    The payload is what `renew` makes of it (None: the same bytes); what it cannot resolve, or must not be sent again,
-    is left, with the reason. Raises BadInput: `not_found`; `conflict` where one is not delivered, or another revision
-    of its batch says by now what the target shall hold.
+    The new revisions say that it was asked for `by` a key (its id) or the command line. The payload is what `renew`
+    makes of it (None: the same bytes); what it cannot resolve, or must not be sent again, is left, with the reason.
+    Raises BadInput: `not_found`; `conflict` where one is not delivered, or another revision of its batch says by now
+    what the target shall hold.
     """
     rows = await locked(conn, operator, deliveries)
     newest = await _newest(conn, operator, rows)
@@ -46,7 +47,7 @@ async def resend(
             items.append(replace(item, payload=payload, booked_at=None))
         else:
             left[row.id] = unmet
-    made = await add_revisions(conn, operator, items)
+    made = await add_revisions(conn, operator, items, by=by)
     asked = outbox.update().where(outbox.c.operator == operator, outbox.c.id.in_(made))
     await conn.execute(asked.values(state="uncertain", burned=True, fault=_WHY))
     return Retried(made=made, left=left)

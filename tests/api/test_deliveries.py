@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.store.deliveries import retry_dead
 from meter.store.lanes import Change, free_lane, hold_lane, record
 from meter.store.outbox import OutboxItem, add_items
+from meter.store.tables import api_keys
 from tests.api.conftest import Api
 from tests.booked import OPERATOR
 from tests.export.books import entry, items_of
@@ -23,6 +26,12 @@ async def fill(api: Api) -> None:
                 Change(id=2, state="dead", fault="no such customer"),
             ],
         )
+
+
+async def asked_by(api: Api) -> dict[str, str]:
+    """Return who had deliveries made again by hand, as the list tells it."""
+    found = (await api.get("/v1/deliveries")).json["deliveries"]
+    return {one["id"]: one["asked_by"] for one in found if one["asked_by"] is not None}
 
 
 async def test_the_list_is_paged_newest_first_and_can_be_narrowed(api: Api) -> None:
@@ -73,12 +82,12 @@ async def test_a_dead_one_is_made_anew_and_stays_dead_while_something_is_unresol
 
     with_renew = replace(api.services, renew=renew)
     async with api.db.begin() as conn:
-        left = await retry_dead(conn, OPERATOR, [2], renew=with_renew.renew)
+        left = await retry_dead(conn, OPERATOR, [2], by="command line", renew=with_renew.renew)
     assert (left.made, left.left) == ([], {2: "acme has no customer"})
     assert (await api.get("/v1/deliveries/2")).json["fault"] == "acme has no customer"
     unmet[0] = None
     async with api.db.begin() as conn:
-        [made] = (await retry_dead(conn, OPERATOR, [2], renew=with_renew.renew)).made
+        [made] = (await retry_dead(conn, OPERATOR, [2], by="command line", renew=with_renew.renew)).made
     assert (await api.get(f"/v1/deliveries/{made}")).json["payload"] == {"entries": []}
 
 
@@ -113,6 +122,17 @@ async def test_only_whole_keys_read_and_only_admin_sends_again(api: Api) -> None
     assert (await api.get("/v1/deliveries", key=restricted)).status == 403
     assert (await api.get("/v1/deliveries/1", key=restricted)).status == 403
     assert (await api.call("POST", "/v1/deliveries/2/retry", key=reader)).status == 403
+
+
+@pytest.mark.parametrize("path", ["/v1/deliveries/2/retry", "/v1/deliveries/1/resend"])
+async def test_whose_key_had_it_sent_again_is_kept(api: Api, path: str) -> None:
+    await fill(api)
+    key = await api.key("admin")
+    made = (await api.call("POST", path, key=key)).json
+    async with api.db.begin() as conn:
+        whose = (await conn.execute(select(api_keys.c.id))).scalar_one()
+    assert made["asked_by"] == whose
+    assert await asked_by(api) == {made["id"]: whose}
 
 
 async def test_what_was_lost_is_asked_for_before_it_is_sent_again(api: Api) -> None:

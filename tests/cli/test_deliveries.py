@@ -68,7 +68,8 @@ async def test_one_is_shown_with_its_payload(space: Space) -> None:
 
 
 async def test_the_dead_are_sent_again_one_or_all(space: Space) -> None:
-    assert json.loads(await done("retry", "3", "--no-wait", "--json"))["deliveries"][0]["revision"] == 1
+    [made] = json.loads(await done("retry", "3", "--no-wait", "--json"))["deliveries"]
+    assert (made["revision"], made["asked_by"]) == (1, "command line")
     assert await done("retry", "--all", "--target", "xero") == ""
     assert await done("retry", "--all", "--reason", "unknown") == ""
     assert "1 to be sent again: 6" in await done("retry", "--all", "--reason", "No Such", "--no-wait")
@@ -189,7 +190,7 @@ async def test_what_was_lost_is_sent_again_once_somebody_says_so(space: Space, l
         assert (await meter("resend", *missing)).exit_code == 1  # nobody says yes
         assert "nothing is dead" not in await done("resend", *missing, "--yes", "--no-wait")
         [asked] = json.loads(await done("list", "--state", "uncertain", "--json"))["deliveries"]
-        assert (asked["revision"], asked["attempts"]) == (1, 0)
+        assert (asked["revision"], asked["attempts"], asked["asked_by"]) == (1, 0, "command line")
         await lane.drain()
         assert first.read_bytes() == written
         assert parts(lake) == [first, *rest]

@@ -19,7 +19,7 @@ from meter.export.gather.invoicing import Codes
 from meter.export.gather.lines import Lines
 from meter.export.gather.shape import Shape
 from meter.export.gather.spans import Grain
-from meter.export.role import dispatcher_of
+from meter.export.role import begun_of, dispatcher_of
 from meter.export.targets.setups import Targets
 from meter.model.errors import BadInput
 from meter.store.gathering import read_export_cursor
@@ -46,6 +46,7 @@ def gatherer(
     *,
     kind: str = "stripe",
     mode: str | None = "invoices",
+    company: str | None = None,
     start: date | None = None,
 ) -> Gatherer:
     return Gatherer(
@@ -56,6 +57,7 @@ def gatherer(
         clock=lambda: space.now,
         kind=kind,
         mode=mode,
+        company=company,
         past=True,
         start=start,
     )
@@ -97,6 +99,41 @@ async def test_what_counts_otherwise_is_refused_and_moves_nothing(
     assert said in refused.value.detail
     assert await gather(space, gatherer(space, lines("day"))) == 1
     assert await sent(space) == await owed(space)
+
+
+async def test_another_company_is_refused_and_the_first_one_goes_on(space: Space) -> None:
+    """What one company was told would be passed over in the other's books, and credited where it never was."""
+    await space.take(pages("p1", "02T10:00", 150))
+    await gather(space, gatherer(space, lines("day"), company="realm-1"))
+    await space.take(pages("p2", "03T10:00", 20))
+    with pytest.raises(BadInput) as refused:
+        await gather(space, gatherer(space, lines("day"), company="realm-2"))
+    assert refused.value.code == "target_changed"
+    assert "company realm-1, fed with charges and is set to" in refused.value.detail
+    assert "company realm-2" in refused.value.detail
+    assert await gather(space, gatherer(space, lines("day"), company="realm-1")) == 1
+    assert await sent(space) == await owed(space)
+
+
+async def test_a_target_that_an_older_version_began_is_of_the_company_that_it_is_next_set_to(space: Space) -> None:
+    await space.take(pages("p1", "02T10:00", 150))
+    await gather(space, gatherer(space, lines("day")))
+    await space.take(pages("p2", "03T10:00", 20))
+    assert await gather(space, gatherer(space, lines("day"), company="realm-1")) == 1
+    await space.take(pages("p3", "04T10:00", 20))
+    with pytest.raises(BadInput, match="company realm-1"):
+        await gather(space, gatherer(space, lines("day"), company="realm-2"))
+
+
+def test_only_a_kind_that_is_sent_to_a_company_goes_by_it(tmp_path: Path) -> None:
+    given = {
+        "books": {"kind": "xero", "client_id": "c", "client_secret": "s", "company": "tenant-1"},
+        "cards": {"kind": "stripe", "api_key": "sk_test_1", "company": "whatever"},
+    }
+    found = Targets(
+        {name: TargetSettings.model_validate(one) for name, one in given.items()}, operator="o", data_dir=tmp_path
+    )
+    assert {target.setup.name: begun_of(target).company for target in found} == {"books": "tenant-1", "cards": None}
 
 
 async def test_a_start_that_comes_later_is_told_once_and_the_first_one_kept(space: Space) -> None:

@@ -313,7 +313,7 @@ async def test_who_lacks_a_customer_is_dead_until_the_catalog_names_one(space: S
     assert "accounts.solo.stripe" in fault
     await space.apply(BOTH)
     async with space.database.begin() as conn:
-        await retry_dead(conn, "northside", [number], renew=working.renew)
+        await retry_dead(conn, "northside", [number], by="command line", renew=working.renew)
     [[payload]] = await space.rows("SELECT payload FROM outbox WHERE state = 'pending'")
     item = thawed("line", payload)
     assert isinstance(item, LineItem)
@@ -363,7 +363,9 @@ async def test_what_is_for_a_target_that_is_not_enabled_here_stays_dead(space: S
     [[number]] = await space.rows("SELECT id FROM outbox WHERE state = 'dead'")
     none = Targets({}, operator="northside", data_dir=Path("data"))
     async with space.database.begin() as conn:
-        await retry_dead(conn, "northside", [number], renew=Renewer(none, space.database, clock=lambda: space.now))
+        await retry_dead(
+            conn, "northside", [number], by="command line", renew=Renewer(none, space.database, clock=lambda: space.now)
+        )
     [[state, fault]] = await space.rows("SELECT state, fault FROM outbox")
     assert state == "dead"
     assert "stripe is not enabled here" in fault

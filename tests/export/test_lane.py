@@ -78,7 +78,7 @@ async def test_a_refused_item_is_dead_with_its_reason_and_lives_again_as_a_revis
         dead, delivered = await deliveries(database)
         assert (dead.state, dead.fault, delivered.state) == ("dead", "no such customer", "delivered")
         async with database.begin() as conn:
-            [made] = (await retry_dead(conn, OPERATOR, [dead.id])).made
+            [made] = (await retry_dead(conn, OPERATOR, [dead.id], by="command line")).made
             revised = await show_delivery(conn, OPERATOR, made)
         assert (revised.revision, revised.state, revised.batch) == (1, "pending", dead.batch)
         assert revised.key not in {bad, good}

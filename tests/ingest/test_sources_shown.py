@@ -1,9 +1,13 @@
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from msgspec import structs
+
+from meter.ingest.accept import Acceptor
 from meter.ingest.status import source_states
 from meter.store.engine import Database
-from meter.store.tables import events, fetches, rejections
+from meter.store.fetching import last_receipts
+from meter.store.tables import events, fetches, rejections, source_receipts
 from tests.api.conftest import Api
 from tests.ingest.bodies import NOW, acceptor, arrival
 from tests.ingest.rows import rows
@@ -34,6 +38,44 @@ async def test_a_sources_faults_and_what_it_has_to_fetch_are_shown(door: Api, da
     assert (await door.call("POST", "/v1/sources/doors/other/poll")).status == 404
 
 
+async def test_when_a_source_last_told_something_is_shown(door: Api, database: Database) -> None:
+    async def received() -> dict[str, str | None]:
+        answer = await door.get("/v1/sources")
+        return {"/".join([one["vendor"], one["name"]]): one["received"] for one in answer.json["sources"]}
+
+    async def post(body: bytes, signed: str) -> int:
+        headers = {HEADER: signed}
+        return (await door.call("POST", "/hooks/square/till", key=None, data=body, headers=headers)).status
+
+    assert (await received())["square/till"] is None
+    body = webhook()
+    assert await post(body, "forged") == 401
+    assert (await received())["square/till"] is None
+    assert await post(body, signature(body)) == 200
+    told = (await received())["square/till"]
+    assert told is not None
+    assert (await received())["nexudus/main"] is None
+    # What is refused, and what is known already, was received as well; within seconds it is not written again.
+    async with database.begin() as conn:
+        await conn.execute(source_receipts.delete())
+    assert await post(body, signature(body)) == 200
+    assert (await received())["square/till"] is None
+
+
+async def test_a_receipt_is_written_seldom_and_never_set_back(database: Database) -> None:
+    async def at(arrived: datetime, acceptor: Acceptor) -> datetime:
+        told = arrival(notice(1), channel="webhook", received_at=arrived)
+        await acceptor.accept([structs.replace(told, told_by=("square", "till"))])
+        async with database.begin() as conn:
+            return (await last_receipts(conn, "northside"))["square", "till"]
+
+    one, other = acceptor(database), acceptor(database)
+    assert await at(NOW, one) == NOW
+    assert await at(NOW + timedelta(seconds=9), one) == NOW
+    assert await at(NOW + timedelta(seconds=10), one) == NOW + timedelta(seconds=10)
+    assert await at(NOW + timedelta(seconds=5), other) == NOW + timedelta(seconds=10)
+
+
 async def test_polls_are_shown_with_when_and_why_not(door: Api, database: Database) -> None:
     async with api() as vendor, asking(database, vendor.base) as told:
         vendor.log = ["1"]
@@ -43,6 +85,7 @@ async def test_polls_are_shown_with_when_and_why_not(door: Api, database: Databa
         await told.turn()
     async with database.begin() as conn:
         (state,) = await source_states(conn, "northside", told.sources)
+    assert state.received_at is not None
     (poll,) = state.polls
     assert (poll.feed, poll.failures) == ("log", 1)
     assert poll.polled_at is not None

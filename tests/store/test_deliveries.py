@@ -97,9 +97,9 @@ async def test_only_what_is_dead_is_sent_again_by_hand_and_only_once(db: Databas
     [a, *_] = await ids(db)
     async with db.begin() as conn:
         with pytest.raises(BadInput, match=f"delivery {a} is pending"):
-            await retry_dead(conn, "northside", [a])
+            await retry_dead(conn, "northside", [a], by="command line")
         await record(conn, "northside", [Change(id=a, state="dead", fault="refused")])
-        retried = await retry_dead(conn, "northside", [a])
+        retried = await retry_dead(conn, "northside", [a], by="command line")
         [made] = retried.made
         revised = await show_delivery(conn, "northside", made)
         assert (revised.batch, revised.revision, revised.state, revised.payload) == (
@@ -109,7 +109,7 @@ async def test_only_what_is_dead_is_sent_again_by_hand_and_only_once(db: Databas
             b"\x00payload",
         )
         with pytest.raises(BadInput, match=f"delivery {a} is superseded"):
-            await retry_dead(conn, "northside", [a])
+            await retry_dead(conn, "northside", [a], by="command line")
         assert (await due_heads(conn, "northside", "ledger", items_max=10)).items[-1].id == revised.id
 
 
@@ -118,7 +118,7 @@ async def test_another_operators_deliveries_are_not_there(db: Database) -> None:
         [foreign] = await list_deliveries(conn, "southside", deliveries_max=10)
         for read in (
             show_delivery(conn, "northside", foreign.id),
-            retry_dead(conn, "northside", [foreign.id]),
+            retry_dead(conn, "northside", [foreign.id], by="command line"),
         ):
             with pytest.raises(BadInput, match="there is no delivery") as raised:
                 await read

@@ -125,7 +125,7 @@ async def test_what_was_lost_is_there_once_more_and_nothing_twice(
             numbers = await missing(means, exporter, given.name)
             assert sorted(numbers) == sorted(number for number, _ in lost)
             async with means.database.begin() as conn:
-                resent = await resend(conn, OPERATOR, [*numbers, there[0]])
+                resent = await resend(conn, OPERATOR, [*numbers, there[0]], by="command line")
             assert (len(resent.made), resent.left) == (3, {})
             await lane.drain()
             assert case.books(vendor) == before
@@ -156,7 +156,7 @@ async def test_only_the_newest_that_was_delivered_is_sent_again(means: Means) ->
 
 async def asked(means: Means, number: int, renew: Renew | None = None) -> Retried:
     async with means.database.begin() as conn:
-        return await resend(conn, OPERATOR, [number], renew=renew)
+        return await resend(conn, OPERATOR, [number], by="command line", renew=renew)
 
 
 @pytest.mark.parametrize(("kind", "says"), [("ledger", "move the ledger's directory"), ("stripe-meters", "twice")])

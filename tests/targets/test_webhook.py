@@ -281,7 +281,7 @@ async def test_what_was_taken_and_refused_when_it_came_again_keeps_its_id(databa
             [dead] = await lane.deliveries()
             assert (dead.state, dead.key != item.key) == ("dead", True)
             async with database.begin() as conn:
-                await retry_dead(conn, OPERATOR, [dead.id])
+                await retry_dead(conn, OPERATOR, [dead.id], by="command line")
             await lane.drain()
         assert list(fake.taken) == [webhook_id(item)] == [item.key]
         assert (fake.repeats, fake.changed) == (1, [])

@@ -10,11 +10,11 @@ def changed(target: str, cursor: ExportCursor, given: Begun) -> str | None:
     """Return why a target that began as something else cannot go on as what is `given`; None where it can.
 
     Its cursor counts charges or entries, its sums wait for documents of its mode, and what it replaces is named by
-    ids of its kind: read as another's, revenue would be passed over or told twice. A grain may change: sums that were
-    begun are sent as they are, and what is booked from then on is summed anew.
+    ids of its kind, in the books of its company: read as another's, revenue would be passed over or told twice. A grain
+    may change: sums that were begun are sent as they are, and what is booked from then on is summed anew.
     """
     begun = cursor.begun
-    then, now = _said(begun), _said(given)
+    then, now = _said(begun, given), _said(given, begun)
     if then == now:
         return None
     return (
@@ -24,9 +24,11 @@ def changed(target: str, cursor: ExportCursor, given: Begun) -> str | None:
     )
 
 
-def _said(begun: Begun) -> str:
+def _said(begun: Begun, other: Begun) -> str:
+    """Return as what it began; its company where the other one's is known, too."""
     mode = f", mode {begun.mode}" if begun.mode else ""
-    return f"kind {begun.kind}{mode}, fed with {begun.reads}"
+    company = f", company {begun.company}" if begun.company and other.company else ""
+    return f"kind {begun.kind}{mode}{company}, fed with {begun.reads}"
 
 
 def ignored_start(target: str, cursor: ExportCursor, given: Begun) -> str | None:

@@ -110,20 +110,21 @@ class Gatherer:
         clock: Clock,
         kind: str = "",
         mode: str | None = None,
+        company: str | None = None,
         past: bool = False,
         start: date | None = None,
         late_wait: timedelta = timedelta(0),
     ) -> None:
         """Prepare; `past` and `start` say where a target begins, `late_wait` for how long lateness is collected.
 
-        `kind` and `mode` are the target's: it goes on only as what it began.
+        `kind`, `mode` and `company` are the target's: it goes on only as what it began.
         """
         self._database = database
         self._operator = operator
         self._target = target
         self._shape = shape
         self._clock = clock
-        self._began = Begun(kind=kind, mode=mode, reads=shape.reads, start=start)
+        self._began = Begun(kind=kind, mode=mode, reads=shape.reads, start=start, company=company)
         self._past = past
         self._start = start
         self._late_wait = late_wait

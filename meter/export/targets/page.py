@@ -49,12 +49,14 @@ what to do instead.
 
 A new target is sent what is booked from its first start on. With `start = 2026-11-01` when it first runs it is also
 sent what was booked before, of days and billing periods from that day on; a `start` that is given later sends nothing
-of the past, and `meter check` says so. A target goes on only as what it began: with another kind, mode or `dataset` it
-is refused and sends nothing until they are set back, for it would count its place among charges as one among entries.
-What it shall be from now on is a target under another name, with `start` on the first day that is not told yet; let the
-old one deliver what waits first. A grain may change: sums that were begun are sent as they are. A target under another
-name is a new one that has sent nothing: with a `start` it would send again, and
-bill twice, what one before it sent to the same account there.
+of the past, and `meter check` says so.
+
+A target goes on only as what it began: with another kind, mode, `company` or `dataset` it is refused and sends nothing
+until they are set back, for it would count its place among charges as one among entries, or credit in one company's
+books what it told another's. What it shall be from now on is a target under another name, with `start` on the first day
+that is not told yet; let the old one deliver what waits first. A grain may change: sums that were begun are sent as
+they are. A target under another name is a new one that has sent nothing: with a `start` it would send again, and bill
+twice, what one before it sent to the same account there.
 
 | kind | what it is | modes | grains | needs |
 | --- | --- | --- | --- | --- |

@@ -283,9 +283,19 @@ class SourceWorker:
         """Return after the commit. Raises Unavailable, where the same is asked for again."""
         if not items:
             return
-        received_at, site = self._clock(), source.setup.site
+        setup, received_at = source.setup, self._clock()
         await self._receive(
-            [Arrival(parsed=item, channel=channel, origin=origin, received_at=received_at, site=site) for item in items]
+            [
+                Arrival(
+                    parsed=item,
+                    channel=channel,
+                    origin=origin,
+                    received_at=received_at,
+                    site=setup.site,
+                    told_by=(setup.vendor, setup.name),
+                )
+                for item in items
+            ]
         )
 
     def _rests(self, source: ConfiguredSource) -> bool:

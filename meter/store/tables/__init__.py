@@ -26,7 +26,7 @@ from meter.store.tables.invoices import invoices
 from meter.store.tables.oauth import oauth_tokens
 from meter.store.tables.progress import checkpoints, leases, rating_cursors, refolds, wakes
 from meter.store.tables.schema import metadata
-from meter.store.tables.sources import drafts, feeds, fetches, wifi_due, wifi_readings
+from meter.store.tables.sources import drafts, feeds, fetches, source_receipts, wifi_due, wifi_readings
 from meter.store.tables.tenant import api_keys, catalogs, operators
 from meter.store.tables.worklists import doubtful_times, rejections, unread, unresolved
 
@@ -75,6 +75,7 @@ __all__ = [
     "refunds",
     "rejections",
     "revisions",
+    "source_receipts",
     "subscriptions",
     "unread",
     "unresolved",

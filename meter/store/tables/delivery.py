@@ -43,6 +43,7 @@ outbox = Table(
     Column("stream", Id, nullable=False, server_default=text("''")),
     Column("burned", Boolean, nullable=False, server_default=text("false")),  # the key would only repeat an answer
     Column("rejected", Text),  # why the target threw away what it took under the key
+    Column("asked_by", Text),  # who had it made again by hand: a key's id, or the command line
     PrimaryKeyConstraint("operator", "id"),
     UniqueConstraint("operator", "key"),
     CheckConstraint(

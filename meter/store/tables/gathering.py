@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, Index, Integer, PrimaryKeyConstraint, Table, text
+from sqlalchemy import BigInteger, Boolean, Column, Date, Index, Integer, PrimaryKeyConstraint, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from meter.store.tables.schema import NOW, Id, When, metadata, operator
@@ -20,6 +20,7 @@ export_cursors = Table(
     Column("mode", Id),
     Column("reads", Id, nullable=False),  # whose `seq` the cursor is: of charges or of entries
     Column("start", Date),  # the setting as it was when the target began
+    Column("company", Text),  # the account at the vendor; NULL: the kind has none, or an older version began it
     PrimaryKeyConstraint("operator", "target"),
 )
 

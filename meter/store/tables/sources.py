@@ -51,6 +51,16 @@ feeds = Table(  # how far each poll has come
     PrimaryKeyConstraint("operator", "vendor", "name", "feed"),
 )
 
+source_receipts = Table(  # when each configured source last told something, to within seconds
+    "source_receipts",
+    metadata,
+    operator(),
+    Column("vendor", Id, nullable=False),
+    Column("name", Id, nullable=False),
+    Column("received_at", When, nullable=False),
+    PrimaryKeyConstraint("operator", "vendor", "name"),
+)
+
 wifi_readings = Table(  # the events of each Wi-Fi session, whoever they name; restarts of a NAS in the session ""
     "wifi_readings",
     metadata,
