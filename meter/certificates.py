@@ -35,6 +35,11 @@ class Authority:
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
 
+    @property
+    def pem(self) -> str:
+        """Return the certificate, PEM."""
+        return _pem(self.certificate)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
@@ -47,8 +52,8 @@ class Issued:
 
 
 def common_name(site: str, edge: str) -> str:
-    """Return what an agent is called in its certificate, and so by a broker."""
-    return f"{site}/{edge}"
+    """Return what an agent is called in its certificate, and so by a broker: no site has a colon in its name."""
+    return f"{site}:{edge}"
 
 
 def new_key() -> bytes:
@@ -116,7 +121,7 @@ def issue(authority: Authority, public_key: bytes, *, site: str, edge: str, at: 
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"meter:{name}")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"meter:{site}/{edge}")]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing), critical=False)
         .sign(authority.key, hashes.SHA256())
     )

@@ -123,6 +123,38 @@ class TargetSettings(_Strict):
     """The kind's own settings."""
 
 
+class EdgesSettings(_Strict):
+    """What agents on site are told when they enrol, and with what their certificates are signed."""
+
+    http_url: str | None = None
+    """Where agents reach the gateway's HTTP interface; unset: where they enrolled."""
+    mqtt_url: str | None = None
+    """Where agents reach the broker with their certificates; unset: they send over HTTP."""
+    trust: str | None = None
+    """Whom agents trust at both addresses, PEM; unset: the authorities of their system."""
+    ca_key: SecretStr | None = None
+    """The key (PEM, P-256) that signs agents' certificates; unset: made once and kept in the data directory."""
+
+    @field_validator("http_url", "mqtt_url", mode="after")
+    @classmethod
+    def _public(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Refuse what names no server of the kind, or holds credentials: every agent is told it."""
+        schemes = ("https", "http") if info.field_name == "http_url" else ("mqtts", "mqtt")
+        if value is not None and (not _names_server(value, schemes) or "@" in urlsplit(value).netloc):
+            message = f"is no address that agents can be told; write {schemes[0]}://meter.example, without credentials"
+            raise ValueError(message)
+        return value
+
+    @field_validator("trust", mode="after")
+    @classmethod
+    def _certificates(cls, value: str | None) -> str | None:
+        """Refuse what holds no certificate."""
+        if value is not None and "-----BEGIN CERTIFICATE-----" not in value:
+            message = "holds no certificate (PEM); METER_EDGES__TRUST_FILE reads it from a file"
+            raise ValueError(message)
+        return value
+
+
 class Settings(BaseSettings):
     """Everything that can be set, with its default and unit."""
 
@@ -162,6 +194,8 @@ class Settings(BaseSettings):
     """Days after which an event is `too_old`."""
     offline_after_s: Annotated[int, Field(ge=30, le=86400)] = 300
     """Seconds without a heartbeat after which an agent on site counts as offline."""
+    edges: EdgesSettings = Field(default_factory=EdgesSettings)
+    """How agents on site are enrolled."""
     rating_shards: Annotated[int, Field(ge=1, le=1024)] = 8
     """Shards among which accounts are divided; the same for every gateway of a database."""
     webhooks: dict[str, dict[str, WebhookSettings]] = Field(default_factory=dict)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from meter.certificates import new_key
 from meter.model.errors import BadInput
 
 _ADDRESSES: Final = "gateway.json"
 _ADMIN_KEY: Final = "admin.key"
 _KEY_PREFIX: Final = "mk_"
 _IDENTITY_KEY: Final = "identity.key"
+_EDGE_CA_KEY: Final = "edge-ca.key"
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,12 +53,17 @@ def read_addresses(data_dir: Path) -> Addresses | None:
 
 def admin_key(data_dir: Path) -> str:
     """Return the administrator's key of this data directory; made once, readable by its owner only."""
-    return _made_once(data_dir / _ADMIN_KEY, prefix=_KEY_PREFIX, setting="METER_ADMIN_KEY")
+    return _made_once(data_dir / _ADMIN_KEY, make=lambda: _random(_KEY_PREFIX), setting="METER_ADMIN_KEY")
 
 
 def identity_key(data_dir: Path) -> str:
     """Return the key with which identities are hashed; made once, readable by its owner only."""
-    return _made_once(data_dir / _IDENTITY_KEY, prefix="", setting="METER_IDENTITY_KEY")
+    return _made_once(data_dir / _IDENTITY_KEY, make=_random, setting="METER_IDENTITY_KEY")
+
+
+def edge_ca_key(data_dir: Path) -> str:
+    """Return the key that signs agents' certificates (PEM); made once, readable by its owner only."""
+    return _made_once(data_dir / _EDGE_CA_KEY, make=new_key, setting="METER_EDGES__CA_KEY")
 
 
 def has_identity_key(data_dir: Path) -> bool:
@@ -63,11 +71,15 @@ def has_identity_key(data_dir: Path) -> bool:
     return (data_dir / _IDENTITY_KEY).exists()
 
 
-def _made_once(path: Path, *, prefix: str, setting: str) -> str:
+def _random(prefix: str = "") -> bytes:
+    return (prefix + secrets.token_urlsafe(32)).encode()
+
+
+def _made_once(path: Path, *, make: Callable[[], bytes], setting: str) -> str:
     try:
         if not path.exists():
             made = path.with_suffix(f".{os.getpid()}.new")
-            _write_private(made, (prefix + secrets.token_urlsafe(32)).encode())
+            _write_private(made, make())
             # Of two processes that make one at once, both take the first's.
             with suppress(FileExistsError):
                 os.link(made, path)

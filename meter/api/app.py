@@ -18,6 +18,7 @@ from meter.api import (
     doubtful,
     drafts,
     edges,
+    enrolment,
     events,
     explain,
     health,
@@ -111,6 +112,7 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += doubtful.routes(services)
         table += rejections.routes(services)
         table += edges.routes(services, facts)
+        table += enrolment.routes(services, authenticator)
         table += sources.routes(services)
         table += journal.routes(services)
         table += deliveries.routes(services)

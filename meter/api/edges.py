@@ -14,8 +14,10 @@ from meter.api.services import Services
 from meter.booking.closing import look
 from meter.booking.held import HeldClosings, held_closings
 from meter.model.instant import instant_text
+from meter.store.edge_revocations import Revocation
 from meter.store.edge_states import EdgeState, list_edges, retire_edge
 from meter.store.edges import edge_marks
+from meter.store.enrolment import Enrollment, list_enrollments
 
 # Of a boot that is full of them, the others are in `missing`.
 _HOLES_SHOWN_MAX: Final = 100
@@ -35,6 +37,31 @@ class RetirementJson(Model, kw_only=True):
     at: InstantText
     reason: str
     by: str
+
+
+class RevocationJson(Model, kw_only=True):
+    """Somebody's word that an agent is shut out, until it is enrolled again; what came of it since is not stored.
+
+    Of the `refused` events `kept` stand among the rejections, as `edge_revoked`.
+    """
+
+    at: InstantText
+    reason: str
+    by: str
+    refused: int
+    kept: int
+    refused_at: InstantText | None
+
+
+class EnrollmentJson(Model, kw_only=True):
+    """How an agent has its keys. `used` null: its code is open until `expires`."""
+
+    site: str
+    edge: str
+    opened: InstantText
+    expires: InstantText
+    used: InstantText | None
+    certificate_expires: InstantText | None
 
 
 class EdgeJson(Model, kw_only=True):
@@ -61,6 +88,7 @@ class EdgeJson(Model, kw_only=True):
     heartbeat: InstantText | None
     offline_since: InstantText | None
     retired: RetirementJson | None
+    revoked: RevocationJson | None
     spooled: int | None
     spooled_bytes: int | None
     oldest: InstantText | None
@@ -88,9 +116,10 @@ class SiteJson(Model, kw_only=True):
 
 
 class Edges(Model, kw_only=True):
-    """Every agent, each boot by itself, the newest first; and their sites."""
+    """Every agent that was heard of, each boot by itself, the newest first; those enrolled; and their sites."""
 
     edges: list[EdgeJson]
+    enrollments: list[EnrollmentJson]
     sites: list[SiteJson]
 
 
@@ -118,9 +147,10 @@ def routes(services: Services, facts: FactsReader) -> list[Route]:
             found = await list_edges(conn, operator, site=site)
             marks = await edge_marks(conn, operator, looked.marks)
             held = await held_closings(conn, operator, known, looked)
+            enrolled = await list_enrollments(conn, operator, site=site)
         sites = [site_json(name, marks[name], held.get(name)) for name in looked.marks if site in {None, name}]
         listed = [edge_json(state, at=looked.at, silence=silence) for state in found]
-        return json_answer(Edges(edges=listed, sites=sites))
+        return json_answer(Edges(edges=listed, enrollments=list(map(enrollment_json, enrolled)), sites=sites))
 
     async def retire(request: web.Request) -> web.StreamResponse:
         operator, body, at = await services.require_operator(), await body_of(request, RetireBody), services.clock()
@@ -182,6 +212,7 @@ def edge_json(state: EdgeState, *, at: datetime, silence: timedelta) -> EdgeJson
         retired=None
         if state.retired is None
         else RetirementJson(at=instant_text(state.retired.at), reason=state.retired.reason, by=state.retired.by),
+        revoked=None if state.revoked is None else revocation_json(state.revoked),
         spooled=_count(said.get("spooled")),
         spooled_bytes=_count(said.get("spooled_bytes")),
         oldest=said.get("oldest"),
@@ -190,6 +221,30 @@ def edge_json(state: EdgeState, *, at: datetime, silence: timedelta) -> EdgeJson
         version=said.get("version"),
         collectors={name: CollectorJson(**one) for name, one in said.get("collectors", {}).items()},
         faults=said.get("faults", []),
+    )
+
+
+def revocation_json(revocation: Revocation) -> RevocationJson:
+    """Return a revocation as it leaves."""
+    return RevocationJson(
+        at=instant_text(revocation.at),
+        reason=revocation.reason,
+        by=revocation.by,
+        refused=revocation.refused,
+        kept=revocation.kept,
+        refused_at=_text(revocation.refused_at),
+    )
+
+
+def enrollment_json(enrollment: Enrollment) -> EnrollmentJson:
+    """Return an enrolment as it leaves: without its code, which nobody has."""
+    return EnrollmentJson(
+        site=enrollment.site,
+        edge=enrollment.edge,
+        opened=instant_text(enrollment.opened_at),
+        expires=instant_text(enrollment.expires_at),
+        used=_text(enrollment.used_at),
+        certificate_expires=_text(enrollment.certificate_expires_at),
     )
 
 

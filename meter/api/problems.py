@@ -21,6 +21,9 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "unauthorized": 401,
     "bad_signature": 401,
     "forbidden": 403,
+    "unknown_code": 403,
+    "code_expired": 403,
+    "edge_revoked": 403,
     "not_found": 404,
     "not_acceptable": 406,
     "no_catalog": 409,
@@ -34,6 +37,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "invalid": 422,
     "unknown_meter": 422,
     "too_many_waiting": 429,
+    "too_many_attempts": 429,
 }
 # Codes of Unavailable whose detail speaks of the caller's own request and of no part of ours.
 _TOLD: Final = frozenset({"no_catalog", "no_ingest", "overloaded", "commit_pending"})

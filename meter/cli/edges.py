@@ -10,21 +10,23 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from meter.api.edges import EdgeJson, Edges, SiteJson, edge_json, site_json
+from meter.api.edges import EdgeJson, Edges, EnrollmentJson, SiteJson, edge_json, enrollment_json, site_json
 from meter.booking.closing import look
 from meter.booking.held import held_closings
 from meter.booking.preview import facts_now
-from meter.cli.common import AsJson, by_default, connect, err, out, print_json, require_operator, run
+from meter.cli import enrolment
+from meter.cli.common import COMMAND_LINE, AsJson, by_default, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
 from meter.clock import now
 from meter.config import load_settings
 from meter.model.errors import BadInput
 from meter.store.edge_states import list_edges, retire_edge
 from meter.store.edges import edge_marks
+from meter.store.enrolment import list_enrollments
 
 app = typer.Typer(name="edges", help="The agents on site.")
-Site = Annotated[str, typer.Argument(help="The site.")]
-Edge = Annotated[str, typer.Argument(help="The agent's id.")]
+for command in (enrolment.enroll, enrolment.revoke, enrolment.ca, enrolment.crl, enrolment.acl):
+    app.command()(command)
 
 
 @by_default(app)
@@ -35,17 +37,23 @@ def show_all(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json(msgspec.to_builtins(found))
         return
-    table = listing("site", "edge", "last seen", "complete until", "missing", "spooled", "clock", "version", "state")
+    columns = ("site", "edge", "last seen", "complete until", "missing", "spooled", "clock", "version")
+    table = listing(*columns, "certificate", "state")
+    certificates = {(one.site, one.edge): one.certificate_expires for one in found.enrollments if one.used}
     for edge in found.edges:
-        if edge.current or (edge.missing and edge.retired is None):
-            table.add_row(*map(escape, _row(edge)))
+        if edge.current or (edge.missing and edge.retired is None and edge.revoked is None):
+            table.add_row(*map(escape, _row(edge, certificates.get((edge.site, edge.edge)))))
+    heard = {(edge.site, edge.edge) for edge in found.edges}
+    for one in found.enrollments:
+        if (one.site, one.edge) not in heard or one.used is None:
+            table.add_row(*map(escape, (one.site, one.edge, *[""] * 6, _day(one.certificate_expires), _awaited(one))))
     show_listing(table, nothing="no agent was heard of")
     for told in (*_doubts(found.edges), *_held(found.sites)):
         out.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
-def show(site: Site, edge: Edge, *, as_json: AsJson = False) -> None:
+def show(site: enrolment.Site, edge: enrolment.Edge, *, as_json: AsJson = False) -> None:
     """Show everything that is known of one agent, each boot of it, the newest first."""
     boots = [one for one in run(_all()).edges if (one.site, one.edge) == (site, edge)]
     if not boots:
@@ -66,8 +74,8 @@ def show(site: Site, edge: Edge, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def retire(
-    site: Site,
-    edge: Edge,
+    site: enrolment.Site,
+    edge: enrolment.Edge,
     *,
     reason: Annotated[str, typer.Option("--reason", metavar="R", help="Why; kept with the agent.")],
     yes: Annotated[bool, typer.Option("--yes", help="Although it was heard of within the hour.")] = False,
@@ -91,10 +99,12 @@ async def _all() -> Edges:
             known = await look(connection, operator, at=at)
             found = await list_edges(connection, operator)
             marks = await edge_marks(connection, operator, known.marks)
+            enrolled = await list_enrollments(connection, operator)
             facts = await facts_now(connection, operator)
             held = await held_closings(connection, operator, facts, known)
     return Edges(
         edges=[edge_json(state, at=at, silence=_silence()) for state in found],
+        enrollments=[enrollment_json(one) for one in enrolled],
         sites=[site_json(site, marks[site], held.get(site)) for site in known.marks],
     )
 
@@ -104,7 +114,7 @@ async def _retire(site: str, edge: str, *, reason: str, force: bool) -> list[Edg
         operator, at = await require_operator(database), now()
         async with database.begin() as connection:
             found = await retire_edge(
-                connection, operator, site=site, edge=edge, reason=reason, by="command line", at=at, force=force
+                connection, operator, site=site, edge=edge, reason=reason, by=COMMAND_LINE, at=at, force=force
             )
     return [edge_json(state, at=at, silence=_silence()) for state in found]
 
@@ -113,7 +123,7 @@ def _silence() -> timedelta:
     return timedelta(seconds=load_settings().offline_after_s)
 
 
-def _row(edge: EdgeJson) -> tuple[str, ...]:
+def _row(edge: EdgeJson, certificate: str | None) -> tuple[str, ...]:
     older = "" if edge.current else f" (boot {edge.boot})"
     clock = "" if edge.clock_offset_ms is None else f"{edge.clock_offset_ms / 1000:+.3f} s"
     return (
@@ -125,12 +135,15 @@ def _row(edge: EdgeJson) -> tuple[str, ...]:
         "" if edge.spooled is None else str(edge.spooled),
         clock,
         edge.version or "",
+        _day(certificate),
         _state(edge),
     )
 
 
 def _state(edge: EdgeJson) -> str:
     """Return in a few words how an agent is: gone, faulty, or which of its collectors are in which state."""
+    if edge.revoked is not None:
+        return f"revoked at {edge.revoked.at}: {edge.revoked.reason} ({edge.revoked.refused} events refused since)"
     if edge.retired is not None:
         return f"retired at {edge.retired.at}: {edge.retired.reason}"
     if not edge.current:
@@ -138,6 +151,17 @@ def _state(edge: EdgeJson) -> str:
     gone = [] if edge.offline_since is None else [f"offline since {edge.offline_since}"]
     collectors = [f"{name} {one.state}" for name, one in sorted(edge.collectors.items())]
     return "; ".join([*gone, *edge.faults, *collectors])
+
+
+def _awaited(enrollment: EnrollmentJson) -> str:
+    """Return what an enrolment waits for: its agent's first word, or somebody with its code."""
+    if enrollment.used is not None:
+        return f"enrolled at {enrollment.used}, not heard of yet"
+    return f"its code is open until {enrollment.expires}"
+
+
+def _day(instant: str | None) -> str:
+    return (instant or "").partition("T")[0]
 
 
 def _holes(edge: EdgeJson) -> str:

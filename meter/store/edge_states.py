@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import instant_text
+from meter.store.edge_revocations import Agent, Revocation, revocations
 from meter.store.marks import Marks, joined, marks_of
 from meter.store.tables import edge_retirements, edges
 
@@ -37,7 +38,7 @@ class EdgeState:
     """One agent's boot. `current`: of the agent's boots the one that was heard of last.
 
     `said` is the data of its latest heartbeat, but for the mark. `clock_offset_ms`: the device's clock minus the true
-    time. `retired`: nothing was heard of the agent since.
+    time. `retired`: nothing was heard of the agent since. `revoked`: it is shut out.
     """
 
     site: str
@@ -51,6 +52,7 @@ class EdgeState:
     heartbeat_at: datetime | None
     said: Mapping[str, Json]
     retired: Retirement | None
+    revoked: Revocation | None
 
     @property
     def drifts(self) -> bool:
@@ -58,12 +60,12 @@ class EdgeState:
         return self.clock_offset_ms is not None and abs(self.clock_offset_ms) > DRIFT_WARN_MS
 
     def offline_since(self, at: datetime, *, after: timedelta) -> datetime | None:
-        """Return its last sign of life where that is longer ago than `after`; None for one that is there or retired.
+        """Return its last sign of life where that is longer ago than `after`; None for one that is there, or shall not.
 
         What an agent that sends no heartbeats sends is its sign of life. An older boot is neither there nor gone.
         """
         heard_at = self.heartbeat_at or self.last_at
-        gone = self.current and self.retired is None and heard_at + after <= at
+        gone = self.current and self.retired is None and self.revoked is None and heard_at + after <= at
         return heard_at if gone else None
 
 
@@ -101,6 +103,9 @@ _SITES: Final = text(
      WHERE NOT EXISTS (SELECT 1 FROM edge_retirements AS r
                         WHERE (r.operator, r.site, r.edge) = (:operator, newest.site, newest.edge)
                           AND r.heard_at >= newest.last_at)
+       AND NOT EXISTS (SELECT 1 FROM edge_revocations AS v
+                        WHERE (v.operator, v.site, v.edge) = (:operator, newest.site, newest.edge)
+                          AND v.lifted_at IS NULL)
      GROUP BY site
      ORDER BY site
     """
@@ -119,13 +124,19 @@ async def list_edges(
     query = query.order_by(edges.c.site, edges.c.edge, edges.c.boot.desc()).limit(EDGES_LISTED_MAX)
     rows = (await connection.execute(query)).all()
     retired = await _retirements(connection, operator)
+    revoked = await revocations(connection, operator)
     current: dict[tuple[str, str], Row[Any]] = {}
     for row in rows:
         known = current.setdefault((row.site, row.edge), row)
         if _heard(row) > _heard(known):
             current[row.site, row.edge] = row
     return [
-        _state(row, current=current[row.site, row.edge] is row, retired=retired.get((row.site, row.edge)))
+        _state(
+            row,
+            current=current[row.site, row.edge] is row,
+            retired=retired.get((row.site, row.edge)),
+            revoked=revoked.get(Agent(row.site, row.edge)),
+        )
         for row in rows
     ]
 
@@ -152,7 +163,7 @@ async def _retirements(connection: AsyncConnection, operator: str) -> dict[tuple
     return {(row.site, row.edge): Retirement(at=row.at, reason=row.reason, by=row.by) for row in rows}
 
 
-def _state(row: Row[Any], *, current: bool, retired: Retirement | None) -> EdgeState:
+def _state(row: Row[Any], *, current: bool, retired: Retirement | None, revoked: Revocation | None) -> EdgeState:
     said = row.said or {}
     return EdgeState(
         site=row.site,
@@ -167,11 +178,12 @@ def _state(row: Row[Any], *, current: bool, retired: Retirement | None) -> EdgeS
         heartbeat_at=row.heartbeat_at,
         said=said,
         retired=retired,
+        revoked=revoked,
     )
 
 
 async def site_edges(connection: AsyncConnection, operator: str) -> list[SiteEdges]:
-    """Return how the agents of each site are doing, each by its current boot; sites of retired ones are left out."""
+    """Return how the agents of each site are doing, each by its current boot; without those retired or revoked."""
     rows = await connection.execute(_SITES, {"operator": operator})
     return [
         SiteEdges(

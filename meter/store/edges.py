@@ -124,7 +124,8 @@ _ADVANCE: Final = text(
     """
 )
 # Of each agent whichever boot has come furthest: a fresh spool begins where the lost one ended, or before. An agent
-# that was retired counts again with the first thing that is heard of it.
+# that was retired counts again with the first thing that is heard of it, one that was revoked once it is
+# enrolled again.
 _AGENTS: Final = """
     SELECT e.site, e.edge, max(e.complete_until) AS complete_until
       FROM edges AS e
@@ -132,6 +133,8 @@ _AGENTS: Final = """
      WHERE e.operator = :operator
      GROUP BY e.site, e.edge
     HAVING coalesce(max(e.last_at) > max(r.heard_at), true)
+       AND NOT EXISTS (SELECT 1 FROM edge_revocations AS v
+                        WHERE (v.operator, v.site, v.edge) = (:operator, e.site, e.edge) AND v.lifted_at IS NULL)
 """
 _SITES: Final = text(
     f"""

@@ -23,6 +23,7 @@ Decoder: TypeAlias = Callable[[sources.Setup, sources.Message], sources.Reading]
 _ROOT: Final = "spaces"
 _ACKS: Final = "acks"
 _CLOCKS: Final = "clocks"
+_AGENT: Final = "edge"
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._~-]+")
 
 
@@ -34,6 +35,17 @@ def ack_topic(site: str, edge: str) -> str:
 def clock_topic(site: str, edge: str) -> str:
     """Return the topic on which the agent is told what time it is here."""
     return f"{_ROOT}/{site}/{_CLOCKS}/{edge}"
+
+
+def agent_topic(site: str, edge: str) -> str:
+    """Return the topic on which an agent sends, and nobody else may."""
+    return f"{_ROOT}/{site}/{_AGENT}/{edge}"
+
+
+def agent_of(topic: str) -> tuple[str, str] | None:
+    """Return site and id of the agent whose topic this is; None where it is no agent's."""
+    levels = topic.split("/")
+    return (levels[1], levels[3]) if len(levels) == 4 and levels[::2] == [_ROOT, _AGENT] else None
 
 
 @dataclass(frozen=True, slots=True)

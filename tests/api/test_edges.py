@@ -90,6 +90,7 @@ async def test_an_agent_says_how_it_is(gateway: Gateway) -> None:
         "heartbeat": instant_text(LATER),
         "offline_since": None,
         "retired": None,
+        "revoked": None,
         **{name: value for name, value in SAID.items() if name != "clock_offset_ms"},
         "collectors": {name: {"detail": None, "last": None} | one for name, one in COLLECTORS.items()},
     }
