@@ -11,7 +11,7 @@ import asyncio
 import signal
 import ssl
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.clock import Clock, SystemClock
-from edge.collect.composed import collectors_of
+from edge.collect.composed import collectors_of, radius_of
 from edge.collect.http import HttpCollector, http_port
+from edge.collect.poll import Transports
+from edge.config.contradictions import host_and_port
 from edge.config.faults import ConfigFault, variable_of
 from edge.config.settings import EdgeSettings
 from edge.heartbeat import CollectorState, Heartbeats
@@ -113,10 +115,15 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
 
         collector = HttpCollector(intake, sources=sources, tokens=settings.tokens, clock=clock, status=status)
 
-        others = collectors_of(settings, keeper=keeper, intake=intake, clock=clock)
+        transports = await stack.enter_async_context(aclosing(Transports(clock)))
+        others = collectors_of(
+            settings, sources=sources, transports=transports, keeper=keeper, intake=intake, clock=clock
+        )
+        radius = radius_of(settings, sources=sources, intake=intake, clock=clock)
 
         def collectors() -> dict[str, CollectorState]:
-            return {"http": collector.state, **{one.name: one.state for one in others}}
+            found = {"http": collector.state, **{one.name: one.state for one in others}}
+            return found if radius is None else {**found, "radius": radius.state}
 
         beats = Heartbeats(
             site=settings.site,
@@ -165,10 +172,10 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
                 known=timekeeper.known.is_set,
             )
         link = Link(pump, mqtt=mqtt, http=http, beat=beats.beat, beat_s=settings.heartbeat_s)
-        host, _, port = settings.http.rpartition(":")
-        bound = await stack.enter_async_context(
-            http_port(collector, host=host.strip("[]"), port=int(port), setting=variable_of("http"))
-        )
+        host, port = host_and_port(settings.http)
+        bound = await stack.enter_async_context(http_port(collector, host=host, port=port, setting=variable_of("http")))
+        if radius is not None:
+            await stack.enter_async_context(radius.listening())
         broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         for work in (pump.let_go(), link.run(), *(one.run() for one in others)):
             await stack.enter_async_context(_running(work, broken))
@@ -248,4 +255,14 @@ def status_of(
             }
             for name, one in collectors.items()
         },
+        "devices": [
+            {
+                "origin": device.origin,
+                "source": device.source,
+                "last": instant_text(device.last),
+                "taken": device.taken,
+                "refused": device.refused,
+            }
+            for device in intake.devices.all()
+        ],
     }

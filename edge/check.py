@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -13,10 +11,11 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.app import bounds_of, spool_directory
 from edge.clock import ntp_synchronised
-from edge.collect.tail import files_of
+from edge.collect.check import devices_found
 from edge.config.faults import variable_of
 from edge.config.settings import EdgeSettings
-from edge.sources import configured_broker, configured_logs, configured_sources
+from edge.finding import Finding, judged
+from edge.sources import configured_broker, configured_sources
 from edge.spool.errors import SpoolInUse
 from edge.spool.file import Spool
 from meter.model.errors import MeterError
@@ -27,23 +26,14 @@ _ANSWER_S: Final = 5.0
 _CLOCK: Final = {True: "NTP holds the clock", False: "nothing sets the clock: times are measured at the gateway"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing looked at."""
-
-    about: str
-    good: bool
-    detail: str
-
-
 async def check(settings: EdgeSettings) -> list[Finding]:
     """Return what was found, in the order of an event's way. Nothing is raised for what is wrong."""
-    findings = [Finding(about="settings", good=True, detail=f"site {settings.site}, edge {settings.id}")]
-    findings.append(_judged("sources", lambda: ", ".join(_names(settings)) or "none is set: devices post CloudEvents"))
-    findings.extend(await asyncio.to_thread(_logs, settings))
+    findings = [Finding(about="settings", detail=f"site {settings.site}, edge {settings.id}")]
+    findings.append(judged("sources", lambda: ", ".join(_names(settings)) or "none is set: devices post CloudEvents"))
+    findings.extend(await devices_found(settings, await _running(settings)))
     findings.extend(await _broker("site's broker", settings, _site_broker))
     findings.append(await _spool(settings))
-    findings.append(Finding(about="clock", good=True, detail=_CLOCK.get(ntp_synchronised() is True, "")))
+    findings.append(Finding(about="clock", detail=_CLOCK.get(ntp_synchronised() is True, "")))
     if settings.gateway.mqtt_url is not None:
         findings.extend(await _broker("broker", settings, _gateway_broker))
     if settings.gateway.http_url is not None:
@@ -74,34 +64,6 @@ def _names(settings: EdgeSettings) -> list[str]:
     return [f"{source.setup.vendor}/{source.setup.name}" for source in configured_sources(settings)]
 
 
-def _logs(settings: EdgeSettings) -> list[Finding]:
-    """Look whether each log's files are there and may be read; a log that is not there yet is no fault."""
-    try:
-        logs = configured_logs(settings)
-    except MeterError as error:
-        return [Finding(about="logs", good=False, detail=error.detail)]
-    return [_log(path, source.setup.name) for path, source in logs]
-
-
-def _log(path: Path, name: str) -> Finding:
-    try:
-        files = files_of(path)
-        for file in files:
-            with file.path.open("rb"):
-                pass
-    except OSError as error:
-        message = f"{error.filename or path}: {error.strerror or error}; the agent's user must be able to read it"
-        return Finding(about=f"log {name}", good=False, detail=message)
-    return Finding(about=f"log {name}", good=True, detail=f"{path}: {len(files)} files")
-
-
-def _judged(about: str, look: Callable[[], str]) -> Finding:
-    try:
-        return Finding(about=about, good=True, detail=look())
-    except MeterError as error:
-        return Finding(about=about, good=False, detail=error.detail)
-
-
 async def _spool(settings: EdgeSettings) -> Finding:
     try:
         figures = await spool_figures(settings)
@@ -111,7 +73,7 @@ async def _spool(settings: EdgeSettings) -> Finding:
     except MeterError as error:
         return Finding(about="spool", good=False, detail=error.detail)
     where = "kept by the running agent" if "online" in figures else str(spool_directory(settings))
-    return Finding(about="spool", good=True, detail=f"{figures['spooled']} events wait, {where}")
+    return Finding(about="spool", detail=f"{figures['spooled']} events wait, {where}")
 
 
 async def _running(settings: EdgeSettings) -> dict[str, Any] | None:
@@ -167,7 +129,7 @@ async def _broker(
         session.close()
     except MeterError as error:
         return [Finding(about=about, good=False, detail=error.detail)]
-    return [Finding(about=about, good=True, detail=f"{address.shown} lets us in")]
+    return [Finding(about=about, detail=f"{address.shown} lets us in")]
 
 
 async def _gateway(settings: EdgeSettings) -> Finding:
@@ -187,4 +149,4 @@ async def _gateway(settings: EdgeSettings) -> Finding:
     if status != 200:
         remedy = variable_of("gateway", "api_key" if status in {401, 403} else "http_url")
         return Finding(about="gateway", good=False, detail=f"{url} answered {status}; check {remedy}")
-    return Finding(about="gateway", good=True, detail=f"{settings.gateway.http_url} answers")
+    return Finding(about="gateway", detail=f"{settings.gateway.http_url} answers")

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from edge.clock import Clock, Reading
+from edge.devices import Devices
 from edge.spool.errors import Full
 from edge.spool.keeper import Keeper
 from edge.spool.records import BODY_BYTES_MAX, Item
@@ -58,7 +59,7 @@ class Origin:
 
 
 class Intake:
-    """Puts what collectors read into the spool. `refused` counts what the spool had no room for."""
+    """Puts what collectors read into the spool. `refused` counts what had no room, `devices` are who was heard."""
 
     def __init__(self, keeper: Keeper, *, site: str, edge: str, clock: Clock) -> None:
         """Take nothing yet."""
@@ -70,6 +71,7 @@ class Intake:
         self._known_refusals: OrderedDict[bytes, None] = OrderedDict()
         self._refusing_since: datetime | None = None
         self.refused = 0
+        self.devices = Devices()
 
     async def keep(
         self, items: Sequence[Parsed], *, origin: Origin, positions: Mapping[str, str] | None = None
@@ -97,6 +99,8 @@ class Intake:
             self._known_refusals[digest] = None
             if len(self._known_refusals) > _KNOWN_REFUSALS_MAX:
                 self._known_refusals.popitem(last=False)
+        for item in judged:
+            self.devices.heard(origin.name, item.source, at=heard.wall, readable=isinstance(item, WireEvent))
         return [_result(item) for item in judged]
 
     async def _put(self, made: Sequence[Item], positions: Mapping[str, str] | None, heard: Reading) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from glob import has_magic
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from edge.config.faults import ConfigFault, variable_of
 from edge.config.settings import EdgeSettings
@@ -15,7 +19,22 @@ from meter.sources.registry import DECODERS, VENDORS, vendor_of_decoder
 from meter.sources.setups import ConfiguredSource, configured
 from meter.sources.spec import Lines, Setup
 from meter.transport.mqtt_address import BrokerAddress, broker_address
+from meter.transport.radius import VENDOR as RADIUS
+from meter.transport.radius import Clients
+from meter.transport.reading import guarded
 from meter.transport.topics import Topics
+
+# A device that is asked more often does little else.
+POLL_S_MIN: Final = 5
+# What is asked for in the gateway's own way stays with the gateway.
+_WAYS: Final = ("http", "file", "snmp")
+
+
+def polled_feeds(source: ConfiguredSource) -> list[str]:
+    """Return the feeds of a source that are to be polled, as it is set."""
+    if not source.setup.fetched and not source.vendor.polls_without_key:
+        return []
+    return [name for name, feed in source.vendor.feeds.items() if feed.polled(source.setup)]
 
 
 def configured_sources(settings: EdgeSettings) -> list[ConfiguredSource]:
@@ -35,16 +54,42 @@ def configured_sources(settings: EdgeSettings) -> list[ConfiguredSource]:
                 secrets=tuple(given.secrets),
                 url=given.url,
                 timezone=given.timezone,
+                api_base=given.api_base,
+                api_key=given.api_key,
             )
             place = variable_of("sources", vendor_name, name)
-            source = configured(vendor, setup, given.options, place=place)
+            source = configured(vendor, setup, given.options, place=place, every_s=given.every_s)
             faults.extend(source.faults)
-            if vendor.hook is None and vendor.lines is None:
-                faults.append(f"{place}: this vendor posts nothing, and nothing else is heard on site")
+            if not source.faults:
+                faults.extend(_unheard(settings, source, place))
+            if given.every_s is not None and given.every_s < POLL_S_MIN:
+                faults.append(f"{place}__EVERY_S: is {given.every_s}; at least {POLL_S_MIN}")
             found.append(source)
     if faults:
         raise ConfigFault("\n".join(faults))
     return found
+
+
+def _unheard(settings: EdgeSettings, source: ConfiguredSource, place: str) -> Iterator[str]:
+    """Give why nothing of a source could ever be heard here."""
+    feeds = polled_feeds(source)
+    if source.setup.vendor == RADIUS:
+        if settings.radius is None:
+            yield f"{place}: needs the port that its packets come to; set {variable_of('radius')}"
+        yield from (f"{place}__OPTIONS: {fault}" for _, fault in Clients([source.setup]).faults)
+    elif source.vendor.hook is None and source.vendor.lines is None and not feeds:
+        yield f"{place}: this vendor posts nothing; set what it is asked with, see docs/sources.md"
+    for feed in feeds:
+        first = partial(source.vendor.feeds[feed].request, source.setup, None, EPOCH)
+        try:
+            way = guarded(first, vendor=source.setup.vendor, source=source.setup.name).over
+        except BadInput as error:
+            yield f"{place}: {error.detail}"
+            continue
+        if way not in _WAYS:
+            yield f"{place}: it is asked by {way}, which the gateway does; set it there"
+        elif way == "snmp" and find_spec("pysnmp") is None:
+            yield f"{place}: asking by SNMP needs more than the agent brings: pip install '.[edge,edge-snmp]'"
 
 
 def configured_broker(settings: EdgeSettings) -> tuple[BrokerAddress, Topics] | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import termios
 from collections.abc import Iterator
 from typing import Final
 
 from edge.config.faults import variable_of
-from edge.config.settings import EdgeSettings
+from edge.config.settings import EdgeSettings, ReaderSettings
+from meter.model.credential import BADGE_BYTES_MAX
+from meter.model.identity import is_kind
 
 _SITE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}", re.ASCII)
 _EDGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}", re.ASCII)
@@ -26,6 +29,26 @@ def contradictions(settings: EdgeSettings) -> Iterator[str]:
             yield f"{variable_of('spool', name)}: is {getattr(settings.spool, name)}; at least {least}"
     if settings.heartbeat_s < 5:
         yield f"{variable_of('heartbeat_s')}: is {settings.heartbeat_s}; at least 5"
-    _, colon, port = settings.http.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        yield f"{variable_of('http')}: {settings.http!r} is not HOST:PORT, like 127.0.0.1:8490"
+    for name, address in (("http", settings.http), ("radius", settings.radius)):
+        _, colon, port = (":0" if address is None else address).rpartition(":")
+        if not colon or not port.isdecimal() or int(port) > 65535:
+            yield f"{variable_of(name)}: {address!r} is not HOST:PORT, like 127.0.0.1:8490"
+    for name, reader in settings.readers.items():
+        yield from _reader_faults(name, reader)
+
+
+def _reader_faults(name: str, reader: ReaderSettings) -> Iterator[str]:
+    if not reader.device.startswith("/"):
+        yield f"{variable_of('readers', name, 'device')}: {reader.device!r} is no full path, like /dev/input/..."
+    if not is_kind(reader.kind):
+        yield f"{variable_of('readers', name, 'kind')}: {reader.kind!r} is no kind of identity, like badge"
+    if not hasattr(termios, f"B{reader.baud}"):
+        yield f"{variable_of('readers', name, 'baud')}: is {reader.baud}; serial ports have 9600, 19200, 115200..."
+    if not 0 <= reader.bytes <= BADGE_BYTES_MAX:
+        yield f"{variable_of('readers', name, 'bytes')}: is {reader.bytes}; 0 to {BADGE_BYTES_MAX}"
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the parts of HOST:PORT (IPv6 in brackets), which was looked at before."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)

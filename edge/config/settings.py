@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from meter.model.credential import BadgeForm
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings that belong together."""
@@ -42,7 +44,7 @@ class SpoolSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class SourceSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One source of a vendor's whose webhooks come here, as the gateway has them."""
+    """One source of a vendor's as the gateway has it: its webhooks come here, or it is asked from here."""
 
     secrets: list[str] = []
     """The signing keys; two may be active while one is being replaced."""
@@ -50,6 +52,12 @@ class SourceSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The URL as registered with the vendor, where the vendor signs it."""
     timezone: str = "UTC"
     """The IANA zone of the vendor's times that name none."""
+    api_base: str | None = None
+    """Where the device or the vendor is asked."""
+    api_key: str | None = None
+    """With what it is asked; of SNMP the community."""
+    every_s: int | None = None
+    """Seconds between two polls; unset: as the vendor bears it."""
     options: dict[str, Any] = {}
     """The vendor's own settings."""
 
@@ -93,6 +101,25 @@ class BrokerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What is read besides CloudEvents on `spaces/SITE/KIND/DEVICE`."""
 
 
+class ReaderSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A card reader at a USB or serial port that types what it reads."""
+
+    device: str
+    """`/dev/input/by-id/...-event-kbd` of a reader that is a keyboard, or `/dev/serial/by-id/...`."""
+    door: str
+    """The door, or whatever the card is shown to."""
+    direction: Literal["in", "out"] | None = None
+    """Which way that leads; unset: not known."""
+    kind: str = "badge"
+    """The kind of identity that its numbers are."""
+    form: BadgeForm = "text"
+    """How it spells badges: text, hex, hex_reversed, decimal, decimal_reversed, facility_card, wiegand26, wiegand34."""
+    bytes: int = 0
+    """How many bytes a badge has that is typed as a number; 0: as few as hold it."""
+    baud: int = 9600
+    """Of a serial port."""
+
+
 class EdgeSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, with its default and unit."""
 
@@ -106,6 +133,8 @@ class EdgeSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """HOST:PORT for devices on the site's network."""
     tokens: list[str] = []
     """What devices show as a bearer token; none: only devices on this machine are heard."""
+    radius: str | None = None
+    """HOST:PORT (UDP) of the RADIUS accounting port, for `sources.radius.NAME`; unset: closed."""
     heartbeat_s: int = 30
     """Seconds between two heartbeats."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -118,6 +147,8 @@ class EdgeSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The site's own broker."""
     files: dict[str, FileSettings] = {}
     """Logs by name."""
+    readers: dict[str, ReaderSettings] = {}
+    """Card readers by name."""
 
     @property
     def id(self) -> str:

@@ -29,7 +29,7 @@ BadgeForm: TypeAlias = Literal[
 ]
 BADGE_FORMS: Final[tuple[str, ...]] = get_args(BadgeForm)
 # ISO/IEC 14443-3 knows UIDs of 4, 7 and 10 bytes; no reader reports more than a FASC-N's 25.
-_BYTES_MAX: Final = 32
+BADGE_BYTES_MAX: Final = 32
 _UID_BYTES: Final = (4, 7, 10)
 _WIEGAND_26_BYTES: Final = 3
 # EM4100 fobs at 125 kHz: a version byte, and four more, of which the number printed on them is made.
@@ -135,21 +135,21 @@ def _whole_bytes(digits: str) -> str:
 
 def _hex(spelled: str, text: str, form: str) -> bytes:
     digits = re.sub(r"[-:. ]", "", spelled.removeprefix("0X"))
-    if not _HEX.fullmatch(digits) or len(digits) > 2 * _BYTES_MAX:
-        raise _bad(text, f"{form} is 1 to {_BYTES_MAX} bytes of two hexadecimal digits each")
+    if not _HEX.fullmatch(digits) or len(digits) > 2 * BADGE_BYTES_MAX:
+        raise _bad(text, f"{form} is 1 to {BADGE_BYTES_MAX} bytes of two hexadecimal digits each")
     return bytes.fromhex(digits)
 
 
 def _decimal(spelled: str, text: str, length: int) -> bytes:
-    if not 0 <= length <= _BYTES_MAX:
-        raise _bad(text, f"a card has 0 (as few as hold the number) to {_BYTES_MAX} bytes, not {length}")
+    if not 0 <= length <= BADGE_BYTES_MAX:
+        raise _bad(text, f"a card has 0 (as few as hold the number) to {BADGE_BYTES_MAX} bytes, not {length}")
     # As many digits as 32 bytes have, so that no text becomes a number of any size.
-    if not (spelled.isascii() and spelled.isdecimal()) or len(spelled) > len(str(1 << 8 * _BYTES_MAX)):
+    if not (spelled.isascii() and spelled.isdecimal()) or len(spelled) > len(str(1 << 8 * BADGE_BYTES_MAX)):
         raise _bad(text, "a decimal number is digits only")
     number = int(spelled)
     size = length or max(1, (number.bit_length() + 7) // 8)
-    if size > _BYTES_MAX or number >= 1 << 8 * size:
-        raise _bad(text, f"the number does not fit {length or _BYTES_MAX} bytes")
+    if size > BADGE_BYTES_MAX or number >= 1 << 8 * size:
+        raise _bad(text, f"the number does not fit {length or BADGE_BYTES_MAX} bytes")
     return number.to_bytes(size, "big")
 
 

@@ -181,13 +181,14 @@ class Feed:
     """How a vendor is polled, every `every_s` seconds unless the source is set otherwise.
 
     `request` gets the cursor of the page before (None at first) and the time; `read` the same cursor and the answer.
-    `polled` tells whether the source is set to be polled at all.
+    `polled` tells whether the source is set to be polled at all; `billed` whether a bill can depend on what it brings.
     """
 
     every_s: int
     request: Callable[[Setup, Json, datetime], Request]
     read: Callable[[Setup, Json, Answer], Page]
     polled: Callable[[Setup], bool] = lambda _setup: True
+    billed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import pytest
 
 from edge.config.faults import ConfigFault, variable_of
 from edge.config.loading import load_settings
-from edge.config.settings import EdgeSettings, FileSettings, SourceSettings
+from edge.config.settings import EdgeSettings, FileSettings, ReaderSettings, SourceSettings
 
 FILE = """
 site = "berlin"
@@ -142,8 +142,8 @@ def variables(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str
             yield from variables(sections[0], below)
         elif field.name == "sources":
             yield from variables(SourceSettings, (*below, "VENDOR", "NAME"))
-        elif field.name == "files":
-            yield from variables(FileSettings, (*below, "NAME"))
+        elif field.name in {"files", "readers"}:
+            yield from variables(FileSettings if field.name == "files" else ReaderSettings, (*below, "NAME"))
         elif field.required:
             yield variable_of(*below), "needed"
         else:

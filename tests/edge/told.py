@@ -13,11 +13,14 @@ from edge.config.settings import EdgeSettings
 _LEAST: Final = {"site": "berlin", "gateway": {"http_url": "http://127.0.0.1:9"}, "http": "127.0.0.1:9"}
 
 
+def environment_of(**told: Any) -> dict[str, str]:
+    """Return the variables of settings for the site berlin, with what is told besides."""
+    return {
+        f"METER_EDGE_{name.upper()}": value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        for name, value in (_LEAST | told).items()
+    }
+
+
 def told_settings(**told: Any) -> EdgeSettings:
     """Return settings for the site berlin, with what is told besides. Raises ConfigFault."""
-    return load_settings(
-        environment={
-            f"METER_EDGE_{name.upper()}": value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            for name, value in (_LEAST | told).items()
-        }
-    )
+    return load_settings(environment=environment_of(**told))

@@ -91,7 +91,7 @@ SNMP: Final = Vendor(
     title="Printer counters (SNMP)",
     area="printers",
     needs=frozenset({"site", "api_base"}),
-    feeds={"counters": Feed(every_s=900, request=request, read=read)},
+    feeds={"counters": Feed(every_s=900, request=request, read=read, billed=False)},
     polls_without_key=True,
     options={
         "printer": Option(default="", about="The printer's name as its jobs have it; the source's own unless set."),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.check import check
+from edge.collect import check as looking
 from edge.config.faults import ConfigFault
 from edge.config.settings import EdgeSettings
 from edge.sources import configured_broker, configured_logs
 from meter.model.errors import BadInput
+from tests.edge.agent import RunningAgent
 from tests.edge.collect.broker import mosquitto
 from tests.edge.told import told_settings
 
@@ -86,3 +89,61 @@ async def test_the_site_s_broker_is_looked_at(tmp_path: Path) -> None:
     async with mosquitto(tmp_path / "mosquitto") as running:
         told = settings(tmp_path, broker={"url": running.url})
         assert (await findings(told))["site's broker"] == (True, f"{running.url} lets us in")
+
+
+async def test_a_radius_port_for_nobody_is_told(tmp_path: Path) -> None:
+    good, detail = (await findings(settings(tmp_path, radius="127.0.0.1:1813")))["radius"]
+    assert (good, "METER_EDGE_SOURCES__RADIUS__NAME__SECRETS" in detail) == (False, True)
+    told = settings(tmp_path, radius="127.0.0.1:1813", sources={"radius": {"aps": {"secrets": ["s"]}}})
+    assert (await findings(told))["radius"] == (True, "127.0.0.1:1813 (UDP), aps")
+
+
+async def test_a_reader_that_is_not_there_is_told(tmp_path: Path) -> None:
+    device = tmp_path / "event-kbd"
+    told = settings(tmp_path, readers={"front": {"device": str(device), "door": "main"}})
+    assert (await findings(told))["reader front"][0] is False
+    device.touch()
+    assert (await findings(told))["reader front"] == (True, str(device))
+
+
+async def test_what_is_attached_is_listed_with_whose_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by its maker, and set by whatever name: they are one device."""
+    by_id, device = tmp_path / "by-id", tmp_path / "ttyUSB0"
+    by_id.mkdir()
+    device.touch()
+    (by_id / "usb-ACME_Reader").symlink_to(device)
+    monkeypatch.setattr(looking, "_ATTACHED", ((str(by_id), "*"), (str(tmp_path / "none"), "*")))
+    about = f"attached {by_id / 'usb-ACME_Reader'}"
+    assert (await findings(settings(tmp_path)))[about] == (
+        True,
+        "nothing reads it; METER_EDGE_READERS__NAME__DEVICE would",
+    )
+    told = settings(tmp_path, readers={"front": {"device": str(device), "door": "main"}})
+    assert (await findings(told))[about] == (True, "reader front")
+
+
+async def test_a_port_that_somebody_else_has_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        good, detail = (await findings(settings(tmp_path, http=address)))["port http"]
+    assert (good, "METER_EDGE_HTTP" in detail) == (False, True)
+    assert (await findings(settings(tmp_path, http=address)))["port http"] == (True, f"{address} is free")
+
+
+async def test_a_running_agent_tells_which_devices_it_hears(tmp_path: Path) -> None:
+    directory = tmp_path / "edge"
+    async with RunningAgent(directory, env={"METER_EDGE_GATEWAY__HTTP_URL": "http://127.0.0.1:9"}) as agent:
+        told = told_settings(data_dir=str(directory), http=f"127.0.0.1:{agent.port}")
+        assert (await findings(told))["collector http"] == (True, "running; nothing heard yet")
+        door = {"specversion": "1.0", "id": "1", "source": "berlin/door/main", "type": "door.access"}
+        elsewhere = door | {"source": "munich/door/main"}
+        await agent.post([door | {"data": {"door": "main", "granted": True}}, elsewhere])
+        found = await findings(told)
+    good, detail = found["device berlin/door/main"]
+    assert good
+    assert detail.startswith("1 events over POST /v1/events, last 20")
+    good, detail = found["device munich/door/main"]
+    assert not good
+    assert "1 that cannot be read" in detail
+    assert found["collector http"][1].startswith("running; last 20")
+    assert "port http" not in found
