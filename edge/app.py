@@ -177,7 +177,8 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
         if radius is not None:
             await stack.enter_async_context(radius.listening())
         broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        for work in (pump.let_go(), link.run(), *(one.run() for one in others)):
+        keeper.on_commit.append(timekeeper.look.set)
+        for work in (pump.let_go(), link.run(), timekeeper.watch_ntp(), *(one.run() for one in others)):
             await stack.enter_async_context(_running(work, broken))
         log.info("edge_running", version=__version__, site=settings.site, edge=settings.id, boot=keeper.boot)
         yield Running(address=bound, keeper=keeper, link=link, pump=pump, broken=broken)
