@@ -37,6 +37,7 @@ from edge.uplink.http import HttpUplink
 from edge.uplink.link import Link
 from edge.uplink.mqtt import ClockTold, MqttUplink, Told
 from edge.uplink.pump import Pump
+from edge.uplink.recall import Recall
 from edge.uplink.timekeeper import Timekeeper
 from meter import __version__
 from meter.log import log
@@ -109,9 +110,13 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
         timekeeper = Timekeeper(await keeper.measurements(), clock=clock, keep=keeper.measure)
         intake = Intake(keeper, site=settings.site, edge=settings.id, clock=clock)
         pump = Pump(keeper, edge=settings.id, timekeeper=timekeeper)
+        recall = Recall(keeper, clock=clock, replayed=pump.start_over)
+
+        def faults() -> list[str]:
+            return [*_faults(spool.opening), *recall.faults]
 
         def status() -> Mapping[str, Any]:
-            return status_of(settings, keeper, link, intake, collectors()) | {"faults": _faults(spool.opening)}
+            return status_of(settings, keeper, link, intake, collectors()) | {"faults": faults()}
 
         collector = HttpCollector(intake, sources=sources, tokens=settings.tokens, clock=clock, status=status)
 
@@ -131,9 +136,10 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
             keeper=keeper,
             intake=intake,
             timekeeper=timekeeper,
+            recall=recall,
             clock=clock,
             collectors=collectors,
-            faults=lambda: _faults(spool.opening),
+            faults=faults,
         )
 
         def acknowledged(told: Told) -> None:
@@ -141,6 +147,7 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
 
         async def time_told(told: ClockTold) -> None:
             await timekeeper.answered(told.asked, received=told.received, sent=told.sent)
+            await recall.answered(told.asked, told.stored)
 
         tls = _tls(settings)
         http = None
@@ -151,6 +158,8 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
                 tls=tls,
                 acknowledged=acknowledged,
                 timekeeper=timekeeper,
+                agent=f"{settings.site}/{settings.id}",
+                recall=recall,
             )
             stack.push_async_callback(http.close)
         mqtt = None

@@ -17,6 +17,7 @@ from edge.clock import Clock
 from edge.intake import Intake
 from edge.spool.keeper import Keeper
 from edge.spool.records import Item
+from edge.uplink.recall import Recall
 from edge.uplink.timekeeper import Timekeeper
 from meter import __version__
 from meter.model.event import HEARTBEAT
@@ -50,6 +51,7 @@ class Heartbeats:
         keeper: Keeper,
         intake: Intake,
         timekeeper: Timekeeper,
+        recall: Recall,
         clock: Clock,
         collectors: Callable[[], Mapping[str, CollectorState]],
         faults: Callable[[], Sequence[str]],
@@ -60,6 +62,7 @@ class Heartbeats:
         self._keeper = keeper
         self._intake = intake
         self._timekeeper = timekeeper
+        self._recall = recall
         self._clock = clock
         self._collectors = collectors
         self._faults = faults
@@ -70,9 +73,11 @@ class Heartbeats:
         states = self._collectors()
         depth = self._keeper.depth
         offset_ms = self._timekeeper.offset_ms()
+        asked = self._timekeeper.ask()
         data: dict[str, Any] = {
             "complete_until": instant_text(self._complete_until(states.values(), offset_ms)),
-            "asked": self._timekeeper.ask(),
+            "asked": asked,
+            "boots": self._recall.asking(asked) or None,
             "spooled": depth.events,
             "spooled_bytes": depth.bytes,
             "oldest": None if oldest is None else instant_text(oldest.heard.wall),

@@ -25,7 +25,7 @@ from edge.spool.errors import Fault, Full, SpoolFailed, failed, fault_of
 from edge.spool.files import SpoolFiles
 from edge.spool.opening import Opening
 from edge.spool.reading import Reader
-from edge.spool.records import Acknowledgement, Bounds, Depth, Item, Measurement, Place, Put, Stored
+from edge.spool.records import Acknowledgement, Bounds, Depth, Item, Measurement, Place, Put, Stored, Stretch
 from edge.spool.schema import connect
 from edge.spool.spans import REMOVED, Run
 from edge.spool.transaction import Transaction
@@ -111,6 +111,11 @@ class Spool:
     def waiting_boots(self) -> list[int]:
         """Return the boots of which something waits, older first: others than the one in use after a replay only."""
         return self._writer.state.waiting_boots()
+
+    @property
+    def kept(self) -> dict[int, list[Run]]:
+        """Return which sequences of each boot the gateway has acknowledged, as far as they are still here."""
+        return self._writer.state.kept()
 
     @property
     def proven(self) -> bool:
@@ -244,18 +249,16 @@ class Spool:
             work.allow(min(work.state.mark + FIRST_EVENTS, work.state.last_sequence))
         self._allowed_boot = self.boot
 
-    def replay(self, *, since: datetime | None = None, start: Place | None = None) -> int:
+    def replay(self, *, since: datetime | None = None, stretches: Iterable[Stretch] = ()) -> int:
         """Let what is kept wait for the gateway again, under its old numbers, and return how many events it is.
 
-        Those acknowledged since an instant (an hour's worth more), or those from a number on; both: what is in either.
+        Those acknowledged since an instant (an hour's worth more), and those of the stretches.
         """
         state = self._writer.state
-        runs = []
+        runs = [run for stretch in stretches for run in state.places(*stretch)]
         if since is not None:
             hour = int(since.timestamp()) // 3600
-            runs = [Run(span.first, span.last) for span in state.spans if span.hour != REMOVED and span.hour >= hour]
-        if start is not None:
-            runs += [Run(at.first, state.last_place) for at in state.places(*start, state.next_place)[:1]]
+            runs += [Run(span.first, span.last) for span in state.spans if span.hour != REMOVED and span.hour >= hour]
         with self._writer.transaction() as work:
             return work.reopen(runs)
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, TypeVar
@@ -23,7 +24,8 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 from edge import failpoints
 from edge.spool.errors import SpoolFailed
 from edge.spool.file import Batch, Committed, Spool
-from edge.spool.records import PUT_BYTES_MAX, Acknowledgement, Depth, Item, Measurement, Place, Put, Stored
+from edge.spool.records import PUT_BYTES_MAX, Acknowledgement, Depth, Item, Measurement, Place, Put, Stored, Stretch
+from edge.spool.spans import Run
 from meter.model.errors import MeterError, Unavailable
 
 T = TypeVar("T")
@@ -126,6 +128,11 @@ class Keeper:
         return self._spool.waiting_boots
 
     @property
+    def kept(self) -> Mapping[int, Sequence[Run]]:
+        """Return which sequences of each boot the gateway has acknowledged, as far as they are still here."""
+        return self._spool.kept
+
+    @property
     def proven(self) -> bool:
         """Return whether the gateway has acknowledged something to this process; until then not all is sent."""
         return self._spool.proven
@@ -186,9 +193,9 @@ class Keeper:
         """Keep what an instant of a machine's boot truly was."""
         await self._enqueue(self._job(measurement))
 
-    async def replay(self, **since: Any) -> int:
+    async def replay(self, *, since: datetime | None = None, stretches: Iterable[Stretch] = ()) -> int:
         """Let what is kept wait for the gateway again (see `Spool.replay`), and return how many events it is."""
-        return await self._chore(lambda: self._spool.replay(**since))
+        return await self._chore(partial(self._spool.replay, since=since, stretches=stretches))
 
     async def upkeep(self) -> None:
         """Remove what was kept long enough and look at some more of a file that was not closed, in slices."""

@@ -28,6 +28,14 @@ class Place(NamedTuple):
     sequence: int
 
 
+class Stretch(NamedTuple):
+    """Sequences `first` to `last` of a boot, both included, as far as there are such."""
+
+    boot: int
+    first: int
+    last: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """An event to keep: one JSON object without marks.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edge.spool.records import Acknowledgement, Depth, Place
-from edge.spool.spans import Run, Spans, runs, waiting
+from edge.spool.spans import Run, Spans, kept, runs, waiting
 
 
 class Segment(NamedTuple):
@@ -93,6 +93,15 @@ class State:
         """Return the boots of which something waits, older first: more than one after a replay only."""
         boots = {segment.boot for segment, run in self.pieces() if next(waiting(self.spans, *run), None) is not None}
         return sorted(boots)
+
+    def kept(self) -> dict[int, list[Run]]:
+        """Return which sequences of each boot are acknowledged and still there, in order."""
+        found: dict[int, list[Run]] = {}
+        for segment, run in self.pieces():
+            shift = segment.base - segment.first
+            for within in kept(self.spans, *run):
+                found.setdefault(segment.boot, []).append(Run(within.first + shift, within.last + shift))
+        return found
 
 
 def acknowledged_runs(state: State, acknowledgement: Acknowledgement) -> list[Run]:

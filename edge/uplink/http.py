@@ -13,7 +13,9 @@ import aiohttp
 import msgspec
 
 from edge.spool.records import Place
+from edge.uplink.lost import Held
 from edge.uplink.mqtt import Told
+from edge.uplink.recall import Recall
 from edge.uplink.timekeeper import Timekeeper
 from meter.log import log
 from meter.model.errors import Unavailable
@@ -42,6 +44,7 @@ class _Time(msgspec.Struct, frozen=True):
 
 _RESULTS: Final = msgspec.json.Decoder(_Results)
 _TIME: Final = msgspec.json.Decoder(_Time)
+_HELD: Final = msgspec.json.Decoder(Held)
 
 
 class HttpUplink:
@@ -55,9 +58,13 @@ class HttpUplink:
         tls: ssl.SSLContext | None,
         acknowledged: Callable[[Told], None],
         timekeeper: Timekeeper,
+        agent: str,
+        recall: Recall,
     ) -> None:
-        """Call nothing yet. Make it inside a running loop."""
+        """Call nothing yet. Make it inside a running loop. `agent`: its site and name, as in the gateway's paths."""
         self._url = url.rstrip("/")
+        self._agent = agent
+        self._recall = recall
         self._acknowledged = acknowledged
         self._timekeeper = timekeeper
         self._tls: ssl.SSLContext | bool = True if tls is None else tls
@@ -85,6 +92,18 @@ class HttpUplink:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._odd("/v1/clock", error) from error
         await self._timekeeper.answered(mark, received=told.time)
+
+    async def ask_stored(self) -> None:
+        """Ask what the gateway holds of what it has acknowledged. Raises Unavailable."""
+        told, held = self._recall.told(), []
+        for boot in told:
+            path = f"/v1/edges/{self._agent}/stored?boot={boot}"
+            answer = await self._call("GET", path)
+            try:
+                held.append(_HELD.decode(answer))
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise self._odd(path, error) from error
+        await self._recall.compare(told, held)
 
     async def post(self, body: bytes, places: Sequence[Place]) -> None:
         """Post a batch and take its results. Raises Unavailable; it may have been committed all the same."""
@@ -162,8 +181,12 @@ class HttpChannel:
             self._ended.set_result(reason)
 
     async def ask_time(self) -> None:
-        """Ask what time it is. Raises Unavailable."""
+        """Ask what time it is, and what the gateway holds. Raises Unavailable where it does not know the time."""
         await self._uplink.ask_time()
+        try:
+            await self._uplink.ask_stored()
+        except Unavailable as error:
+            log.warning("stored_not_known", code=error.code, detail=error.detail)
 
     async def ended(self) -> str:
         """Wait until a call failed and return why."""

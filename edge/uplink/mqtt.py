@@ -2,7 +2,7 @@
 
 spaces/{site}/edge/{edge}     ─▶ batches of events, QoS 1
 spaces/{site}/acks/{edge}     ◀─ {"boot", "up_to", "also"}: committed
-spaces/{site}/clocks/{edge}   ◀─ {"asked", "received", "sent"}: the answer to a heartbeat
+spaces/{site}/clocks/{edge}   ◀─ {"asked", "received", "sent", "stored"}: the answer to a heartbeat
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from paho.mqtt.client import MQTTMessage
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.spool.records import Place
+from edge.uplink.lost import Held
 from meter.log import log
 from meter.model.errors import Unavailable
 from meter.transport.mqtt_address import BrokerAddress
@@ -34,11 +35,12 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class ClockTold(msgspec.Struct, frozen=True):
-    """The gateway's times around a heartbeat."""
+    """The gateway's times around a heartbeat, and what it holds of the boots that the heartbeat named."""
 
     asked: str
     received: datetime
     sent: datetime
+    stored: list[Held] = []
 
 
 _TOLD: Final = msgspec.json.Decoder(Told)

@@ -37,7 +37,7 @@ class Channel(Protocol):
         """Hand a message on; that it was handed on says nothing about the gateway."""
 
     async def ask_time(self) -> None:
-        """Have the gateway asked what time it is; the answer comes to the timekeeper."""
+        """Have the gateway asked what time it is, and what it holds, unless heartbeats ask along."""
 
     async def ended(self) -> str:
         """Wait for the connection's end and return its reason."""
@@ -56,6 +56,7 @@ class Pump:
         self.ready = asyncio.Event()  # the time is known, so that events may go
         self._acknowledged: dict[int, tuple[int, set[int]]] = {}
         self._heard = asyncio.Event()
+        self._start_over = False
         keeper.on_commit.append(self._committed)
 
     def acknowledged(self, boot: int, up_to: int, also: Collection[int]) -> None:
@@ -64,6 +65,11 @@ class Pump:
         before, more = self._acknowledged.get(boot, (0, set()))
         self._acknowledged[boot] = (max(before, up_to), more | set(also))
         self._heard.set()
+        self._wake.set()
+
+    def start_over(self) -> None:
+        """Go through all that waits from its beginning: something waits again that was passed."""
+        self._start_over = True
         self._wake.set()
 
     async def let_go(self) -> None:
@@ -112,6 +118,10 @@ class Pump:
         self.ready.set()
         while True:
             self._wake.clear()
+            if self._start_over:
+                # Here, and not where it is asked for: a message that is being read would pass what waits again.
+                self._start_over = False
+                self._window.connected(self._keeper.last or Place(self._keeper.boot, 0))
             await self._fill(channel)
             await self._again(channel)
             due_s = self._window.next_due_s()

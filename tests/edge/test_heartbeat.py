@@ -9,6 +9,7 @@ from edge.heartbeat import CollectorState, Heartbeats
 from edge.intake import Intake
 from edge.spool.file import Spool
 from edge.spool.keeper import Keeper
+from edge.uplink.recall import Recall
 from edge.uplink.timekeeper import Timekeeper
 from meter.model.instant import instant_text
 from meter.model.wire import WireEvent, read_event
@@ -26,6 +27,7 @@ async def test_it_is_an_event_of_ours_and_says_all_of_that(tmp_path: Path) -> No
             keeper=keeper,
             intake=Intake(keeper, site="berlin", edge="hut", clock=clock),
             timekeeper=Timekeeper({}, clock=clock, keep=keeper.measure),
+            recall=Recall(keeper, clock=clock, replayed=lambda: None),
             clock=clock,
             collectors=lambda: {"log": CollectorState(state="waiting", detail="no file", complete_until=behind)},
             faults=lambda: ["the spool was damaged", "x" * 5_000],

@@ -16,7 +16,8 @@ from edge import failpoints
 from edge.spool import keeper as keepers
 from edge.spool.errors import Full, SpoolFailed
 from edge.spool.keeper import Keeper
-from edge.spool.records import BODY_BYTES_MAX, PUT_EVENTS_MAX, Bounds, Item, Measurement, Place
+from edge.spool.records import BODY_BYTES_MAX, PUT_EVENTS_MAX, Bounds, Item, Measurement, Place, Stretch
+from edge.spool.spans import Run
 from meter.model.errors import BadInput, Unavailable
 from tests.edge.clocks import START, VirtualClock
 from tests.edge.spool.making import HEARD, SMALL, ids, item, items, open_spool, rows
@@ -334,5 +335,7 @@ async def test_replay_brings_back_what_the_gateway_lost(tmp_path: Path) -> None:
             clock.advance(timedelta(hours=2))
         assert await keeper.replay(since=START + timedelta(hours=4)) == 2
         assert await stored(keeper) == ["e-2", "e-3"]
-        assert await keeper.replay(start=Place(keeper.boot, 2)) == 1
+        assert keeper.kept == {keeper.boot: [Run(1, 1), Run(2, 2)]}, "each in an hour of its own"
+        assert await keeper.replay(stretches=[Stretch(keeper.boot, 2, 9), Stretch(keeper.boot - 1, 1, 9)]) == 1
+        assert await keeper.replay(stretches=[Stretch(keeper.boot, 2, 9)]) == 0
         assert await stored(keeper) == ["e-1", "e-2", "e-3"]

@@ -17,7 +17,7 @@ from edge import failpoints
 from edge.spool import file
 from edge.spool.errors import Full
 from edge.spool.file import Batch
-from edge.spool.records import Acknowledgement, Bounds, Depth, Item, Place, Put
+from edge.spool.records import Acknowledgement, Bounds, Depth, Item, Place, Put, Stretch
 from edge.spool.rows import load_state
 from tests.edge.clocks import VirtualClock
 from tests.edge.spool.making import item, open_spool, unsent
@@ -204,10 +204,20 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.events)
     @rule(data=st.data())
-    def replay_from(self, data: st.DataObject) -> None:
-        index = data.draw(st.integers(0, len(self.events) - 1))
-        again = [event for event in self.events[index:] if event.state == "kept"]
-        assert self.spool.replay(start=self.events[index].number) == len(again)
+    def replay_stretches(self, data: st.DataObject) -> None:
+        drawn = st.tuples(st.sampled_from(self.events), st.integers(0, 5))
+        stretches = [
+            Stretch(event.number.boot, event.number.sequence, event.number.sequence + more)
+            for event, more in data.draw(st.lists(drawn, max_size=3))
+        ]
+        again = [
+            event
+            for event in self.of("kept")
+            if any(
+                one.boot == event.number.boot and one.first <= event.number.sequence <= one.last for one in stretches
+            )
+        ]
+        assert self.spool.replay(stretches=stretches) == len(again)
         for event in again:
             event.state = "waiting"
 

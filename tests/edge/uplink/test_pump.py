@@ -13,7 +13,7 @@ import pytest
 
 from edge.spool.file import Spool
 from edge.spool.keeper import Keeper
-from edge.spool.records import Item, Measurement, Place, Stored
+from edge.spool.records import Item, Measurement, Place, Stored, Stretch
 from edge.uplink.pump import Pump
 from edge.uplink.timekeeper import Timekeeper
 from tests.edge.clocks import VirtualClock
@@ -124,3 +124,22 @@ async def test_what_is_held_back_until_the_first_word_is_not_passed_over(
         await site.until_drained()
         assert raced
         assert {sequence for _, sequence in site.gateway.got} == {2, 3, 4}
+
+
+async def test_what_waits_again_goes_over_the_connection_that_is_there(tmp_path: Path, clock: VirtualClock) -> None:
+    async with Keeper(Spool.open(tmp_path / "spool", clock=clock)) as keeper:
+        await keeper.put([door(number, clock) for number in range(250)])
+        site = Site(keeper, clock)
+        serving = asyncio.create_task(site.pump.serve(site.gateway))
+        letting = asyncio.create_task(site.pump.let_go())
+        try:
+            await drained(keeper)
+            site.gateway.got.clear()
+            assert await keeper.replay(stretches=[Stretch(keeper.boot, 3, 4)]) == 2
+            site.pump.start_over()
+            await drained(keeper)
+        finally:
+            for task in (serving, letting):
+                task.cancel()
+            await asyncio.gather(serving, letting, return_exceptions=True)
+        assert set(site.gateway.got) == {(keeper.boot, 3), (keeper.boot, 4)}
