@@ -15,12 +15,15 @@ from meter.clock import Clock, monotonic_s, now
 from meter.ingest.agents import questions_of, reports_of, told_again
 from meter.ingest.arrival import Arrival, Channel, Outcome, Receipt
 from meter.ingest.judge import Judgement, unstorable
+from meter.ingest.shut_out import ShutOut, agents_of
 from meter.model.doubt import FUTURE, OTHER, REASONS, time_flag
 from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import WireEvent
 from meter.store.accept import claim_keys, standing_bodies, standing_hashes, write_events
 from meter.store.authorizations import settle
 from meter.store.directory import NO_CATALOG
+from meter.store.edge_revocations import count as count_refused
+from meter.store.edge_revocations import revocations
 from meter.store.edges import record_progress, stored_marks
 from meter.store.engine import Database, sqlstate
 from meter.store.fetching import record_receipts
@@ -132,8 +135,15 @@ class Acceptor:
             attempt += 1
 
     async def _write(self, connection: AsyncConnection, operator: str, arrivals: Sequence[Arrival]) -> Outcome:
+        agents = agents_of(arrivals)
+        revoked = await revocations(connection, operator, agents, lock=True) if agents else {}
+        shut_out = ShutOut.of(arrivals, revoked)
         judgement = Judgement(
-            arrivals=arrivals, now=self._clock(), max_age=self._max_age, as_stored=self._db.hasher.event
+            arrivals=arrivals,
+            now=self._clock(),
+            max_age=self._max_age,
+            as_stored=self._db.hasher.event,
+            shut_out=shut_out,
         )
         judgement.sort_out()
         new = await claim_keys(connection, operator, judgement.candidates())
@@ -142,11 +152,15 @@ class Acceptor:
         entries = judgement.new_entries(new)
         await write_events(connection, operator, entries)
         settled = await settle(connection, operator, entries, at=judgement.now)
-        await record_rejections(connection, operator, judgement.refused)
+        rejections = await record_rejections(connection, operator, judgement.refused)
+        if shut_out.refused:
+            kept = shut_out.newly_kept(rejections)
+            await count_refused(connection, operator, shut_out.refused, kept, at=judgement.now)
+        heard = shut_out.heard(arrivals)
         # Last, because these rows are the ones that batches side by side share.
         await record_receipts(connection, operator, self._news(arrivals))
-        progress = await record_progress(connection, operator, reports_of(arrivals), at=judgement.now)
-        questions = questions_of(arrivals)
+        progress = await record_progress(connection, operator, reports_of(heard), at=judgement.now)
+        questions = questions_of(heard)
         stored = await stored_marks(connection, operator, {boot for asked in questions for boot in asked.spools})
         return Outcome(
             receipts=told_again(arrivals, judgement.receipts, progress),

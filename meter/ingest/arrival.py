@@ -21,7 +21,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event (or what should have been one) as it came in by a channel at an origin: an MQTT topic, an HTTP route.
 
     `site`: the only one that the sender may speak for (of the topic, of the key); None: any. `told_by`: vendor and name
-    of the configured source that told it; None: none did.
+    of the configured source that told it; None: none did. `by_hand`: a person has looked at it and hands it in.
     """
 
     parsed: Parsed
@@ -30,13 +30,14 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     received_at: datetime
     content_type: str | None = None
     site: str | None = None
+    by_hand: bool = False
     told_by: tuple[str, str] | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What became of one arrival, said only after the commit. `code` and `detail` where there is something to say.
 
-    `unmarked`: stored, but its sequence is not, so the agent must not let it go; it sends it again.
+    `unmarked`: its sequence is not stored, so the agent must not let it go; it sends it again.
     """
 
     id: str | None

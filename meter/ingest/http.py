@@ -14,7 +14,8 @@ from aiohttp import web
 from meter.clock import Clock, now
 from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.batcher import Batcher
-from meter.model.errors import Unavailable
+from meter.ingest.shut_out import REVOKED
+from meter.model.errors import BadInput, Unavailable
 from meter.model.wire import Parsed
 from meter.store.directory import NO_CATALOG
 from meter.store.keys import Principal
@@ -33,8 +34,8 @@ def event_receiver(
     """Return the handler behind `POST /v1/events`.
 
     It raises BadInput for a body that cannot be read as a whole (`not_json` and the like, `unsupported_media_type`),
-    which is kept among the rejections all the same, and Unavailable under pressure, or where an agent must not take
-    the results for an acknowledgement.
+    which is kept among the rejections all the same, and Unavailable under pressure. Where an agent must not take the
+    results for an acknowledgement there are none: BadInput (`edge_revoked`), Unavailable.
     """
 
     async def receive(request: web.Request, principal: Principal) -> web.StreamResponse:
@@ -45,6 +46,9 @@ def event_receiver(
         receipts = await committed(batcher, arrivals)
         if unreadable is not None:
             raise unreadable
+        shut_out = next((receipt for receipt in receipts if receipt.code == REVOKED), None)
+        if shut_out is not None:
+            raise BadInput(shut_out.detail or "", code=REVOKED)
         if any(receipt.unmarked for receipt in receipts):
             message = (
                 "the events are stored, but their agent has too many holes before them; send what is missing first"

@@ -1,6 +1,6 @@
 """What becomes of a batch, decided without I/O; `accept` asks the store in between (decision 0002).
 
-arrival ──sort_out──▶ refusal (wire, wrong site) ────────────────────────────────────────────┐
+arrival ──sort_out──▶ refusal (wire, wrong site, shut out) ──────────────────────────────────┐
              └──────▶ event ──▶ first of its key ──claim──▶ new ──▶ accepted (or held)       │
                                       │              └────▶ taken ─┬─ same content ──▶ duplicate
                                       └─ too old ──▶ never claimed ┼─ other content ──▶ conflict ─┤
@@ -19,6 +19,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from meter.ingest.arrival import Arrival, Receipt
+from meter.ingest.shut_out import ShutOut
 from meter.model.doubt import FUTURE
 from meter.model.errors import BadInput
 from meter.model.event import AMENDED, DRAFT, EDGE_REFUSAL, VOIDED, EventKey
@@ -39,7 +40,8 @@ _REVISIONS: Final = frozenset((VOIDED, AMENDED))
 class Judgement:
     """One batch on its way: `sort_out`, claim `candidates`, `settle`, `close`; then every arrival has its receipt.
 
-    `now` decides what is too old (by `max_age`) or ahead of the clock; `as_stored` hides identities (decision 0012).
+    `now` decides what is too old (by `max_age`) or ahead of the clock; `as_stored` hides identities (decision 0012);
+    `shut_out` knows which agents are revoked.
     Nothing here changes `arrivals`.
     """
 
@@ -47,6 +49,7 @@ class Judgement:
     now: datetime
     max_age: timedelta
     as_stored: Callable[[WireEvent], WireEvent]
+    shut_out: ShutOut
     refused: list[Rejection] = field(default_factory=list)
     _receipts: dict[int, Receipt] = field(default_factory=dict)
     _entries: dict[EventKey, tuple[int, Entry]] = field(default_factory=dict)
@@ -62,7 +65,9 @@ class Judgement:
         """Refuse what needs no look at the store, and find the first of each key."""
         for index, arrival in enumerate(self.arrivals):
             parsed = arrival.parsed
-            if isinstance(parsed, Refusal):
+            if (shut := self.shut_out.refusal(index, arrival)) is not None:
+                self._shut(index, arrival, shut)
+            elif isinstance(parsed, Refusal):
                 self._refuse(index, BadInput(parsed.detail, code=parsed.code))
             elif arrival.site is not None and parsed.site != arrival.site:
                 self._refuse(index, _wrong_site(parsed.source, parsed.site, arrival))
@@ -156,25 +161,15 @@ class Judgement:
 
     def _refuse(self, index: int, error: BadInput, stands: bytes | None = None) -> None:
         arrival = self.arrivals[index]
-        parsed = arrival.parsed
-        self._receipts[index] = Receipt(
-            id=parsed.id, source=parsed.source, status="rejected", code=error.code, detail=error.detail
-        )
-        self.refused.append(
-            Rejection(
-                code=error.code,
-                detail=error.detail[:_DETAIL_CHARS_MAX],
-                channel=arrival.channel,
-                origin=arrival.origin[:ORIGIN_CHARS_MAX],
-                content_type=arrival.content_type,
-                site=arrival.site or parsed.site,
-                source=parsed.source,
-                event_id=parsed.id,
-                body=parsed.body,
-                stands=stands,
-                at=arrival.received_at,
-            )
-        )
+        self._receipts[index] = _rejected(arrival, error)
+        self.refused.append(_rejection(arrival, error, stands=stands))
+
+    def _shut(self, index: int, arrival: Arrival, error: BadInput) -> None:
+        """Refuse what a revoked agent sends: it is told of nothing, and holds on to it."""
+        self._receipts[index] = replace(_rejected(arrival, error), unmarked=True)
+        rejection = _rejection(arrival, error)
+        if self.shut_out.keeps(index, arrival, rejection.digest):
+            self.refused.append(rejection)
 
     def _pass_on(self, index: int, arrival: Arrival, event: WireEvent) -> None:
         """Keep what an agent could not read of a device, as if it had been refused here when the agent heard it."""
@@ -197,6 +192,28 @@ class Judgement:
                 at=min(_time(arrival, event), arrival.received_at),
             )
         )
+
+
+def _rejected(arrival: Arrival, error: BadInput) -> Receipt:
+    parsed = arrival.parsed
+    return Receipt(id=parsed.id, source=parsed.source, status="rejected", code=error.code, detail=error.detail)
+
+
+def _rejection(arrival: Arrival, error: BadInput, *, stands: bytes | None = None) -> Rejection:
+    parsed = arrival.parsed
+    return Rejection(
+        code=error.code,
+        detail=error.detail[:_DETAIL_CHARS_MAX],
+        channel=arrival.channel,
+        origin=arrival.origin[:ORIGIN_CHARS_MAX],
+        content_type=arrival.content_type,
+        site=arrival.site or parsed.site,
+        source=parsed.source,
+        event_id=parsed.id,
+        body=parsed.body,
+        stands=stands,
+        at=arrival.received_at,
+    )
 
 
 def _time(arrival: Arrival, event: WireEvent) -> datetime:

@@ -50,6 +50,7 @@ async def retry_rejection(
             received_at=rejection.first_at,
             content_type=rejection.content_type,
             site=site,
+            by_hand=True,
         )
         for parsed in read
     ]

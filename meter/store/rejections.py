@@ -94,17 +94,18 @@ _RECORD: Final = insert_many(
     rejections,
     _COLUMNS,
     """ON CONFLICT (operator, digest) DO UPDATE
-          SET count = rejections.count + excluded.count, last_at = greatest(rejections.last_at, excluded.last_at)""",
+          SET count = rejections.count + excluded.count, last_at = greatest(rejections.last_at, excluded.last_at)
+       RETURNING rejections.digest, rejections.count""",
 )
 
 
-async def record_rejections(connection: AsyncConnection, operator: str, refused: Sequence[Rejection]) -> None:
-    """Keep `refused`; one that is known already is counted."""
+async def record_rejections(connection: AsyncConnection, operator: str, refused: Sequence[Rejection]) -> set[bytes]:
+    """Keep `refused`; one that is known already is counted. Return the digests of those that were not."""
     counted: dict[bytes, list[Rejection]] = {}
     for rejection in refused:
         counted.setdefault(rejection.digest, []).append(rejection)
     if not counted:
-        return
+        return set()
     # In the order of the unique key, so that batches side by side never wait for each other in a ring.
     rows = [
         (
@@ -126,7 +127,8 @@ async def record_rejections(connection: AsyncConnection, operator: str, refused:
         )
         for digest, same in sorted(counted.items())
     ]
-    await connection.execute(_RECORD, dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+    kept = await connection.execute(_RECORD, dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+    return {bytes(row[0]) for row in kept if row[1] == len(counted[bytes(row[0])])}
 
 
 async def list_rejections(

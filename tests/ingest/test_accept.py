@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.judge import Judgement
+from meter.ingest.shut_out import ShutOut
 from meter.model.errors import Unavailable
 from meter.model.event import EventKey
 from meter.model.hashing import PLAIN
@@ -263,7 +264,9 @@ class Shelf:
     taken: dict[EventKey, bytes] = field(default_factory=dict)
 
     def accept(self, arrivals: list[Arrival]) -> list[Receipt]:
-        judgement = Judgement(arrivals=arrivals, now=NOW, max_age=timedelta(days=400), as_stored=PLAIN.event)
+        judgement = Judgement(
+            arrivals=arrivals, now=NOW, max_age=timedelta(days=400), as_stored=PLAIN.event, shut_out=ShutOut.of((), {})
+        )
         judgement.sort_out()
         new = {entry.key for entry in judgement.candidates() if entry.key not in self.taken}
         judgement.settle(new, {key: self.taken[key] for key in judgement.keys - new if key in self.taken})
