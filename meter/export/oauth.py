@@ -22,7 +22,7 @@ from urllib.parse import quote_plus, urlencode
 import msgspec
 from yarl import URL
 
-from meter.clock import monotonic_s
+from meter.clock import Ticks, monotonic_s
 from meter.export.contract import Limits
 from meter.export.http import Channel, Fault
 from meter.export.targets.spec import Means, Setup
@@ -118,8 +118,12 @@ class TokenKeeper:
         client_secret: str,
         refresh_token: str | None = None,
         telemetry: Telemetry | None = None,
+        clock: Ticks = monotonic_s,
     ) -> None:
-        """Ask nobody yet. `refresh_token` is the configured first one; another has a row of its own."""
+        """Ask nobody yet. `refresh_token` is the configured first one; another has a row of its own.
+
+        `clock` gives seconds that never go backwards.
+        """
         self._database = database
         self._operator = operator
         self._target = target
@@ -129,6 +133,7 @@ class TokenKeeper:
         self._configured = refresh_token
         self._seed = sha256(json.dumps([endpoint.url, endpoint.scope, client_id, refresh_token]).encode()).hexdigest()
         self._telemetry = telemetry
+        self._clock = clock
         self._channel: Channel | None = None
         self._held = ""
         self._held_until_s = 0.0
@@ -145,7 +150,7 @@ class TokenKeeper:
             message = f"{self._target}: no catalog was ever applied, so nobody owns its tokens yet; apply one first"
             raise BadInput(message, code="no_operator")
         for _ in range(2):  # a flight that had begun before a token was refused may bring that very one
-            if self._held and self._held != self._refused and monotonic_s() < self._held_until_s:
+            if self._held and self._held != self._refused and self._clock() < self._held_until_s:
                 return self._held
             if self._flight is None:
                 self._flight = asyncio.create_task(self._fetched())
@@ -185,7 +190,7 @@ class TokenKeeper:
                     await write_tokens(connection, self._operator, self._target, tokens)
         if tokens is None:
             raise Unavailable(f"{self._target}: no access token", code="no_access_token")
-        self._held, self._held_until_s = tokens.access_token, monotonic_s() + tokens.lasts_s - MARGIN_S
+        self._held, self._held_until_s = tokens.access_token, self._clock() + tokens.lasts_s - MARGIN_S
         if self._telemetry is not None and tokens.refresh_lasts_s is not None:
             self._telemetry.authorisation_lasts(target=self._target, seconds=tokens.refresh_lasts_s)
         return self._held
@@ -239,7 +244,7 @@ class TokenKeeper:
             form["scope"] = self._endpoint.scope
         if self._channel is None:
             limits = Limits(items_max=1)
-            self._channel = Channel(str(self._url.origin()), limits, timeout_s=TIMEOUT_S)
+            self._channel = Channel(str(self._url.origin()), limits, timeout_s=TIMEOUT_S, clock=self._clock)
         try:
             answer = await self._channel.request(
                 "POST",
@@ -273,7 +278,7 @@ class TokenKeeper:
             self._telemetry.token_refreshed(target=self._target, outcome=outcome)
 
 
-def keeper_of(setup: Setup, means: Means, endpoint: Endpoint) -> TokenKeeper:
+def keeper_of(setup: Setup, means: Means, endpoint: Endpoint, *, clock: Ticks = monotonic_s) -> TokenKeeper:
     """Return the keeper of a configured target's token."""
     return TokenKeeper(
         means.database,
@@ -284,4 +289,5 @@ def keeper_of(setup: Setup, means: Means, endpoint: Endpoint) -> TokenKeeper:
         client_secret=setup.client_secret or "",
         refresh_token=setup.refresh_token,
         telemetry=means.telemetry,
+        clock=clock,
     )

@@ -84,7 +84,7 @@ def open_target(
     base_url = setup.base_url or (SANDBOX if setup.options["sandbox"] else PRODUCTION)
     # Whoever stands in for QuickBooks stands in for its tokens.
     tokens = TOKENS if setup.base_url is None else setup.base_url.rstrip("/") + TOKENS_PATH
-    keeper = keeper_of(setup, means, Endpoint(url=tokens, remedy=REMEDY))
+    keeper = keeper_of(setup, means, Endpoint(url=tokens, remedy=REMEDY), clock=clock)
     return QuickBooksTarget(
         Authorised(Channel(base_url, limits, secrets=setup.known_secrets, timeout_s=timeout_s, clock=clock), keeper),
         realm=setup.company or "",

@@ -216,7 +216,7 @@ def open_target(
         untaxed=taxes.get(UNTAXED),
         whole_team=bool(setup.options["whole_team"]),
     )
-    keeper = keeper_of(setup, means, endpoint)
+    keeper = keeper_of(setup, means, endpoint, clock=clock)
     return target_of(
         vendor, base_url, limits=limits, timeout_s=timeout_s, clock=clock, keeper=keeper, secrets=setup.known_secrets
     )

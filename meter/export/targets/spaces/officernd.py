@@ -177,7 +177,7 @@ def open_target(
         whose=str(setup.options["customers"]),
         sourced=setup.options["reference"] == "source",
     )
-    keeper = keeper_of(setup, means, endpoint)
+    keeper = keeper_of(setup, means, endpoint, clock=clock)
     return target_of(
         vendor,
         setup.base_url or BASE,

@@ -101,7 +101,7 @@ def open_target(
         setup.base_url or PRODUCTION, limits, secrets=setup.known_secrets, timeout_s=timeout_s, clock=clock
     )
     return XeroTarget(
-        Api(Authorised(channel, keeper_of(setup, means, endpoint)), setup.company or ""),
+        Api(Authorised(channel, keeper_of(setup, means, endpoint, clock=clock)), setup.company or ""),
         mode=setup.mode or "journals",
         rules=rules_of(setup),
         create_tracking=options["create_tracking"],
