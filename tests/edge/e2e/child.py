@@ -2,7 +2,7 @@
 
 The JSON: `release_on_puback` (the broker's acknowledgement is taken for the gateway's); `no_resend` (what was not
 acknowledged is sent again on another connection only); `kill` and `at` (as in tests.edge.spool.child, together with
-`full_after_syncs`).
+`full_after_syncs`); `clock` (the machine's, as tests.edge.e2e.machines says).
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
+from edge import app
 from edge.__main__ import main
 from edge.spool.records import Place
 from edge.uplink.mqtt import MqttChannel, MqttUplink, Told
 from edge.uplink.window import Message, Window
+from tests.edge.e2e.machines import WrongClock
 from tests.edge.spool.child import arm, spoiler_of
 from tests.edge.spool.vfs import watched
 
@@ -59,6 +62,8 @@ def run(plan: dict[str, Any]) -> int:
         release_on_puback()
     if plan.get("no_resend"):
         no_resend()
+    if "clock" in plan:
+        vars(app)["SystemClock"] = partial(WrongClock, **plan["clock"])
     if "kill" in plan:
         arm(plan)
     with watched(spoiler_of(plan)) if "full_after_syncs" in plan else nullcontext():

@@ -140,6 +140,38 @@ class Rig:
         return await judged(self.gateway, self.journal)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A gateway and its broker, with a wire between them; `port` is the gateway's own."""
+
+    gateway: RunningGateway
+    broker: Broker
+    wire: Wire
+    port: int
+
+
+@asynccontextmanager
+async def served(
+    directory: Path, *, database_url: str, broker: Callable[[Path], Broker], space: str, program: str = "meter"
+) -> AsyncIterator[Served]:
+    """Run a gateway with the catalog `space`."""
+    catalog_file = directory / "catalog.yaml"
+    catalog_file.write_text(space)
+    server = broker(directory / "broker")
+    await server.start()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(server.kill)
+        port, wire = free_port(), await stack.enter_async_context(Wire(server.port))
+        env = {
+            "METER_CATALOG": str(catalog_file),
+            "METER_DATABASE_URL": database_url,
+            "METER_MQTT_URL": f"mqtt://{LOOPBACK}:{wire.port}",
+            "METER_HTTP": f"{LOOPBACK}:{port}",
+        }
+        gateway = await stack.enter_async_context(RunningGateway(directory, env=env, program=program))
+        yield Served(gateway=gateway, broker=server, wire=wire, port=port)
+
+
 @asynccontextmanager
 async def rigged(
     directory: Path,
@@ -152,35 +184,17 @@ async def rigged(
 ) -> AsyncIterator[Rig]:
     """Run a gateway, a broker and an agent that reaches them `over` MQTT, HTTP or both."""
     async with AsyncExitStack() as stack:
-        server = broker(directory / "broker")
-        await server.start()
-        stack.push_async_callback(server.kill)
-        port = free_port()
-        targets = {"agent_broker": server.port, "broker_gateway": server.port, "agent_gateway": port}
-        wires = {name: await stack.enter_async_context(Wire(target)) for name, target in targets.items()}
-        gateway = await stack.enter_async_context(
-            RunningGateway(
-                directory,
-                env={
-                    "METER_CATALOG": str(_written(directory)),
-                    "METER_DATABASE_URL": database_url,
-                    "METER_MQTT_URL": f"mqtt://{LOOPBACK}:{wires['broker_gateway'].port}",
-                    "METER_HTTP": f"{LOOPBACK}:{port}",
-                },
-                program=program,
-            )
+        there = await stack.enter_async_context(
+            served(directory, database_url=database_url, broker=broker, space=catalog(), program=program)
         )
+        mqtt = await stack.enter_async_context(Wire(there.broker.port))
+        http = await stack.enter_async_context(Wire(there.port))
         env = {"METER_EDGE_SPOOL__EVENTS_MAX": "2000"}
         if "mqtt" in over:
-            env["METER_EDGE_GATEWAY__MQTT_URL"] = f"mqtt://{LOOPBACK}:{wires['agent_broker'].port}"
+            env["METER_EDGE_GATEWAY__MQTT_URL"] = f"mqtt://{LOOPBACK}:{mqtt.port}"
         if "http" in over:
-            env["METER_EDGE_GATEWAY__HTTP_URL"] = f"http://{LOOPBACK}:{wires['agent_gateway'].port}"
+            env["METER_EDGE_GATEWAY__HTTP_URL"] = f"http://{LOOPBACK}:{http.port}"
             env["METER_EDGE_GATEWAY__API_KEY"] = admin_key(directory)
         agent = await stack.enter_async_context(RunningAgent(directory / "edge", env=env, command=command))
-        yield Rig(agent=agent, broker=server, gateway=gateway, wires=wires)
-
-
-def _written(directory: Path) -> Path:
-    path = directory / "catalog.yaml"
-    path.write_text(catalog())
-    return path
+        wires = {"agent_broker": mqtt, "broker_gateway": there.wire, "agent_gateway": http}
+        yield Rig(agent=agent, broker=there.broker, gateway=there.gateway, wires=wires)
