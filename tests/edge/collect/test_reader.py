@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import os
 import pty
 from collections.abc import AsyncIterator, Callable
@@ -18,8 +19,9 @@ from edge.collect.keys import Characters
 from edge.collect.reader import ReaderCollector
 from edge.config.faults import ConfigFault
 from edge.config.settings import ReaderSettings
+from tests.edge.agent import RunningAgent
 from tests.edge.clocks import VirtualClock
-from tests.edge.collect.kept import Kept
+from tests.edge.collect.kept import Kept, spooled
 from tests.edge.collect.keyboard import keys
 from tests.edge.told import told_settings
 
@@ -137,6 +139,50 @@ async def test_half_a_number_is_dropped_after_a_while(tmp_path: Path, monkeypatc
         port.type(b"04A2991B\n")
         await until(lambda: len(kept.events) == 1)
     assert kept.events[0]["subject"] == "badge:04A2991B"
+    port.pull_out()
+
+
+async def test_the_rest_of_a_number_is_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is typed right after the start may have begun before it."""
+    monkeypatch.setattr(module, "SETTLED_S", 3600.0)
+    kept, port = Kept(), Port(tmp_path / "reader")
+    port.plug_in()
+    async with running(made(kept, port.name)) as collector:
+        await until(opened(collector))
+        port.type(b"991B\r\n04A2991C\r\n")
+        await until(lambda: len(kept.events) == 1)
+    assert kept.events[0]["subject"] == "badge:04A2991C"
+    port.pull_out()
+
+
+async def test_half_a_number_at_a_kill_is_no_event(tmp_path: Path) -> None:
+    card = "04A2991B"
+    port = Port(tmp_path / "reader")
+    port.plug_in()
+    reader = {"front": {"device": str(port.name), "door": "main"}}
+    env = {"METER_EDGE_GATEWAY__HTTP_URL": "http://127.0.0.1:9", "METER_EDGE_READERS": json.dumps(reader)}
+    agent = RunningAgent(tmp_path / "edge", env=env)
+
+    async def spooled_events() -> int:
+        found: int = (await agent.get("/v1/status"))["spooled"]
+        return found
+
+    async def a_card_is_heard() -> None:
+        before = await spooled_events()
+        async with asyncio.timeout(30):
+            while await spooled_events() == before:
+                port.type(f"{card}\n".encode())  # the first ones come before the reader has settled
+                await asyncio.sleep(0.2)
+
+    async with agent:
+        for _ in range(2):
+            await a_card_is_heard()
+            port.type(card[:4].encode())
+            await agent.kill()
+            port.type(f"{card[4:]}\n".encode())
+            await agent.start()
+        await a_card_is_heard()
+    assert {event["subject"] for event in spooled(tmp_path / "edge")} == {f"badge:{card}"}
     port.pull_out()
 
 
