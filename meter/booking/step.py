@@ -38,7 +38,15 @@ class Change:
     @property
     def start(self) -> Position:
         """Return the first place in the order that differs."""
-        return min([*self.withdrawn.values(), *(placed.event.position for placed in self.added.values())])
+        return min(self._places())
+
+    @property
+    def end(self) -> Position:
+        """Return the last place that differs by itself."""
+        return max(self._places())
+
+    def _places(self) -> list[Position]:
+        return [*self.withdrawn.values(), *(placed.event.position for placed in self.added.values())]
 
 
 @dataclass(slots=True, kw_only=True)

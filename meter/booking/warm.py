@@ -112,7 +112,9 @@ class WarmAccount:
         # The first state that can be wrong; with no event to fold there is none.
         rung = bisect_left(self.ladder, work.start, key=_position) if work else len(self.ladder)
         late = work.start if rung < len(self.ladder) else None
-        folded, rung, earlier = self._climb(facts, recent, rung - 1, until)
+        # What is late is often followed by more of it: a site's backlog, behind what happened there since.
+        behind = None if late is None else work.end
+        folded, rung, earlier = self._climb(facts, recent, rung - 1, until, behind)
         self.recent = recent
         self.recent_keys -= work.withdrawn.keys()
         self.recent_keys |= work.added.keys()
@@ -130,9 +132,10 @@ class WarmAccount:
         if work.withdrawn:
             kept = [placed for placed in kept if placed.event.key not in work.withdrawn]
         added = sorted(work.added.values(), key=_place_of)
-        if not kept or not added or _place_of(kept[-1]) < _place_of(added[0]):
-            return [*kept, *added]
-        return sorted([*kept, *added], key=_place_of)
+        if not added:
+            return [*kept]
+        place = bisect_left(kept, _place_of(added[0]), key=_place_of)
+        return [*kept[:place], *sorted([*kept[place:], *added], key=_place_of)]
 
     def rebuild(self, facts: AccountFacts, events: Sequence[PlacedEvent], *, until: datetime) -> Taken:
         """Fold everything after the base, just read from the log; return what differs from what stands.
@@ -149,7 +152,7 @@ class WarmAccount:
         return Taken(folded, found, self._list(folded, _position(base)))
 
     def _climb(
-        self, facts: AccountFacts, recent: Sequence[PlacedEvent], rung: int, until: datetime
+        self, facts: AccountFacts, recent: Sequence[PlacedEvent], rung: int, until: datetime, behind: Position | None
     ) -> tuple[Folded, int, Position | None]:
         """Fold `recent` from a rung on, or from an earlier one where the fold asks for it: return with the rung why."""
         earlier: Position | None = None
@@ -157,7 +160,7 @@ class WarmAccount:
             base = self.ladder[rung]
             events = recent[bisect_right(recent, _position(base), key=_place_of) :]
             try:
-                return fold(facts, base, events, until=until, stride=_stride(len(events))), rung, earlier
+                return fold(facts, base, events, until=until, stride=_stride(len(events)), behind=behind), rung, earlier
             except TooLate as error:
                 earlier = error.position
                 rung = bisect_left(self.ladder, error.position, key=_position) - 1

@@ -64,18 +64,20 @@ def fold(
     *,
     until: datetime | None = None,
     stride: int | None = None,
+    behind: Position | None = None,
     trace: bool = False,
 ) -> Folded:
     """Return the lines of what comes after `state.position`; `state` itself stays as it is.
 
     `events` are all that count after that place, in order. `until` is the clock: what is due by then without an event
     is billed, and sessions that have run out are estimated (None: only up to the last event, and none is). `stride`:
-    keep a state after every so many events. The same events give the same lines however they are divided among calls.
-    Raises Broken (`fold_order`) for events out of order, TooLate where `state` cannot be gone on from.
+    keep a state after every so many events, and one behind the event at `behind`. The same events give the same lines
+    however they are divided among calls. Raises Broken (`fold_order`) for events out of order, TooLate where `state`
+    cannot be gone on from.
     """
     run = _Run(facts, state, until=until, trace=trace)
     with localcontext(EXACT):
-        run.items.take(events, stride=stride, until=until)
+        run.items.take(events, stride=stride, behind=behind, until=until)
         run.items.settle()
         run.rate()
     return Folded(

@@ -75,7 +75,9 @@ class Items:
         self._outcomes: dict[SessionKey, Contribution] = {}
         self._period: Period | None = None
 
-    def take(self, events: Sequence[PlacedEvent], *, stride: int | None, until: datetime | None) -> None:
+    def take(
+        self, events: Sequence[PlacedEvent], *, stride: int | None, behind: Position | None, until: datetime | None
+    ) -> None:
         """Turn events into items at their places, and remember what the memory was along the way."""
         self.till.expect(events)
         last = self.base.position
@@ -97,7 +99,8 @@ class Items:
                 )
             last = position
             self._take(placed)
-            if stride is not None and number % stride == 0 and number < len(events):
+            wanted = position == behind or (stride is not None and number % stride == 0)
+            if wanted and number < len(events):
                 self.marks.append(Mark(position, self.memory.copy()))
         self._run_out(until)
 

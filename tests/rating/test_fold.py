@@ -295,6 +295,10 @@ class TestStatesAlongTheWay:
         folded = fold(where.facts, AccountState(), placed, stride=1)
         assert [rung.position for rung in folded.rungs] == [one.event.position for one in placed[:2]]
         assert len(fold(where.facts, AccountState(), placed, stride=2).rungs) == 1
+        behind = [fold(where.facts, AccountState(), placed, behind=one.event.position).rungs for one in placed]
+        assert [[rung.position for rung in rungs] for rungs in behind] == [
+            [placed[0].event.position], [placed[1].event.position], [],
+        ]  # fmt: skip
         first = where.placed([self.NOISE, later, use("11-20", 1)])
         assert len(fold(where.facts, AccountState(), first, stride=1).rungs) == 2
 

@@ -115,11 +115,12 @@ def test_order_and_repetition_change_nothing(known: Facts, history: History, ran
 
 
 @laws
-@given(facts(till=True), histories() | histories(till=True), st.integers(1, 4))
-def test_a_rung_is_a_state_to_go_on_from(known: Facts, history: History, stride: int) -> None:
+@given(facts(till=True), histories() | histories(till=True), st.integers(1, 4), st.integers(0, 20))
+def test_a_rung_is_a_state_to_go_on_from(known: Facts, history: History, stride: int, behind: int) -> None:
     where = final(known)
     placed = where.placed(history.events, history.revisions)
-    expected = whole(where, history, stride=stride)
+    wanted = placed[behind % len(placed)].event.position if placed else None
+    expected = whole(where, history, stride=stride, behind=wanted)
     assert expected.lines == whole(where, history).lines
     for rung in expected.rungs:
         position = rung.position
