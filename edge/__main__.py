@@ -7,10 +7,11 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from edge import app, check
-from edge.config.loading import load_settings
+from edge.config.loading import data_directory, load_settings
 from edge.config.settings import EdgeSettings
 from edge.spool import errors
 from meter import __version__
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, or as sysexits.h names what is wrong."""
     asked = _parser().parse_args(arguments)
     try:
+        if "url" in asked:  # enroll makes the settings that the others need
+            return _enroll(asked)
         settings = load_settings()
         configure_logging(settings.log_level)
         return int(asked.action(settings, asked))
@@ -48,9 +51,33 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(action=_run)
     look = commands.add_parser("check", help="look at settings, spool and the way to the gateway")
     look.set_defaults(action=_check)
+    enroll = commands.add_parser("enroll", help="become an agent of the gateway, with a code from meter edges enroll")
+    enroll.add_argument("url", metavar="URL", help="where the gateway is: https://meter.example")
+    enroll.add_argument("code", metavar="CODE", help="what meter edges enroll has printed")
+    enroll.add_argument("--ca-file", metavar="F", type=Path, help="whom to trust there (PEM), beside nobody else")
+    enroll.add_argument("--force", action="store_true", help="although this machine is enrolled already")
+    enroll.add_argument("--insecure", action="store_true", help="over http, where everyone on the way reads the keys")
     spool = commands.add_parser("spool", help="what is kept here, and what of it the gateway has")
     spool.set_defaults(action=_spool)
     return parser
+
+
+def _enroll(asked: argparse.Namespace) -> int:
+    from edge.enrolment.enroll import enroll  # noqa: PLC0415 -- loads cryptography, which the agent has no room for
+
+    data_dir = data_directory()
+    work = enroll(
+        asked.url,
+        asked.code,
+        data_dir=data_dir,
+        ca_file=asked.ca_file,
+        insecure=asked.insecure,
+        force=asked.force,
+    )
+    enrolled = asyncio.run(work)
+    sys.stdout.write(f"{enrolled.edge} of {enrolled.site} is enrolled; its keys are in {data_dir}\n")
+    load_settings()
+    return 0
 
 
 def _run(settings: EdgeSettings, _asked: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ from edge.collect.poll import Transports
 from edge.config.contradictions import host_and_port
 from edge.config.faults import ConfigFault, variable_of
 from edge.config.settings import EdgeSettings
+from edge.enrolment.renewal import CertificateKeeper
 from edge.heartbeat import CollectorState, Heartbeats
 from edge.intake import Intake
 from edge.sources import configured_sources
@@ -113,7 +114,7 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
         recall = Recall(keeper, clock=clock, replayed=pump.start_over)
 
         def faults() -> list[str]:
-            return [*_faults(spool.opening), *recall.faults]
+            return [*_faults(spool.opening), *recall.faults, *(fault for one in certificates for fault in one.faults())]
 
         def status() -> Mapping[str, Any]:
             return status_of(settings, keeper, link, intake, collectors()) | {"faults": faults()}
@@ -149,7 +150,7 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
             await timekeeper.answered(told.asked, received=told.received, sent=told.sent)
             await recall.answered(told.asked, told.stored)
 
-        tls = _tls(settings)
+        tls = tls_of(settings)
         http = None
         if settings.gateway.http_url is not None:
             http = HttpUplink(
@@ -162,6 +163,7 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
                 recall=recall,
             )
             stack.push_async_callback(http.close)
+        certificates = _certificates(settings, http, clock)
         mqtt = None
         if settings.gateway.mqtt_url is not None:
             address = broker_address(
@@ -187,7 +189,8 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
             await stack.enter_async_context(radius.listening())
         broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         keeper.on_commit.append(timekeeper.look.set)
-        for work in (pump.let_go(), link.run(), timekeeper.watch_ntp(), *(one.run() for one in others)):
+        beside = [*(one.run() for one in others), *(one.run() for one in certificates)]
+        for work in (pump.let_go(), link.run(), timekeeper.watch_ntp(), *beside):
             await stack.enter_async_context(_running(work, broken))
         log.info("edge_running", version=__version__, site=settings.site, edge=settings.id, boot=keeper.boot)
         yield Running(address=bound, keeper=keeper, link=link, pump=pump, broken=broken)
@@ -215,6 +218,13 @@ def _ended(broken: asyncio.Future[BaseException], task: asyncio.Task[None]) -> N
         broken.set_result(error)
 
 
+def _certificates(settings: EdgeSettings, http: HttpUplink | None, clock: Clock) -> list[CertificateKeeper]:
+    """Return who keeps the agent's certificate good, where it has one and a gateway to ask."""
+    if http is None or settings.gateway.cert_file is None:
+        return []
+    return [CertificateKeeper(Path(settings.gateway.cert_file), ask=http.certificate, clock=clock)]
+
+
 def _faults(opening: Opening) -> list[str]:
     """Return what a person should know of how the spool was found."""
     salvage = opening.salvage
@@ -225,7 +235,7 @@ def _faults(opening: Opening) -> list[str]:
     return [f"the spool was damaged: {kept}; it is kept in {salvage.aside}: {salvage.fault}"]
 
 
-def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:
+def tls_of(settings: EdgeSettings) -> ssl.SSLContext | None:
     """Return whom to trust and who we are; None: as the system does. Raises ConfigFault."""
     gateway = settings.gateway
     if gateway.ca_file is None and gateway.cert_file is None:

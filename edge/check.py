@@ -9,7 +9,7 @@ from typing import Any, Final
 import aiohttp
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from edge.app import bounds_of, spool_directory
+from edge.app import bounds_of, spool_directory, tls_of
 from edge.clock import ntp_synchronised
 from edge.collect.check import devices_found
 from edge.config.faults import variable_of
@@ -139,9 +139,11 @@ async def _gateway(settings: EdgeSettings) -> Finding:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S), headers=headers) as client,
-            client.get(url, allow_redirects=False) as answer,
+            client.get(url, allow_redirects=False, ssl=tls_of(settings) or True) as answer,
         ):
             status = answer.status
+    except MeterError as error:
+        return Finding(about="gateway", good=False, detail=error.detail)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         said, place = str(error) or type(error).__name__, variable_of("gateway", "http_url")
         message = f"{url} does not answer: {said}; check {place}"

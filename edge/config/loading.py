@@ -1,7 +1,8 @@
 """The only place that reads the environment and the configuration file.
 
 Sources, strongest first: `METER_EDGE_*` variables (`__` for nesting, JSON for lists and tables), files named by
-`..._FILE` (secrets), `meter-edge.toml` in the working directory (or where `METER_EDGE_CONFIG` says), the defaults.
+`..._FILE` (secrets), `meter-edge.toml` in the working directory (or where `METER_EDGE_CONFIG` says), what `meter-edge
+enroll` has left in the data directory, the defaults.
 Every fault is reported at once, by name.
 """
 
@@ -19,6 +20,7 @@ import msgspec
 from edge.config.contradictions import contradictions
 from edge.config.faults import PREFIX, ConfigFault, variable_of
 from edge.config.settings import EdgeSettings, Section
+from edge.enrolment.files import enrolled_in
 from meter.model.event import Json
 
 _FILE_SUFFIX: Final = "_FILE"
@@ -28,12 +30,8 @@ _SECRET_BYTES_MAX: Final = 64 * 1024
 
 def load_settings(*, environment: Mapping[str, str] | None = None) -> EdgeSettings:
     """Return the settings. Raises ConfigFault with every fault."""
-    environment = os.environ if environment is None else environment
-    tree = _file(environment)
-    faults: list[str] = []
-    for path, value in _variables(environment, faults):
-        if not _put(tree, path, value):
-            faults.append(f"{variable_of(*path)}: what it is part of is set as a whole; set it there")
+    tree, faults = _told(os.environ if environment is None else environment)
+    faults.extend(_enrolled(tree))
     settings = _section(EdgeSettings, tree, (), faults)
     if not faults:
         faults.extend(contradictions(settings))
@@ -41,6 +39,42 @@ def load_settings(*, environment: Mapping[str, str] | None = None) -> EdgeSettin
         raise ConfigFault("\n".join(faults))
     found: EdgeSettings = settings
     return found
+
+
+def data_directory() -> Path:
+    """Return where what is told about this machine alone is kept, whether the other settings hold or not."""
+    return _data_dir(_told(os.environ)[0])
+
+
+def _data_dir(tree: Mapping[str, Json]) -> Path:
+    told = tree.get("data_dir")
+    if not isinstance(told, str):
+        told = next(field.default for field in msgspec.structs.fields(EdgeSettings) if field.name == "data_dir")
+    return Path(told)
+
+
+def _told(environment: Mapping[str, str]) -> tuple[dict[str, Json], list[str]]:
+    """Return what the file and the environment say, and what of it cannot be."""
+    tree = _file(environment)
+    faults: list[str] = []
+    for path, value in _variables(environment, faults):
+        if not _put(tree, path, value):
+            faults.append(f"{variable_of(*path)}: what it is part of is set as a whole; set it there")
+    return tree, faults
+
+
+def _enrolled(tree: dict[str, Json]) -> Iterator[str]:
+    """Add to what is told what this machine was given when it was enrolled; give what contradicts that."""
+    enrolled = enrolled_in(_data_dir(tree))
+    if enrolled is None:
+        return
+    for name, given in (("site", enrolled.site), ("edge", enrolled.edge)):
+        if tree.setdefault(name, given) != given:
+            yield f"{variable_of(name)}: is {tree[name]!r}, and this machine is enrolled as {given!r}; enroll it anew"
+    gateway = tree.setdefault("gateway", {})
+    if isinstance(gateway, dict):
+        for name, given in msgspec.to_builtins(enrolled.gateway).items():
+            gateway.setdefault(name, given)
 
 
 def _file(environment: Mapping[str, str]) -> dict[str, Json]:

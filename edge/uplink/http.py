@@ -119,6 +119,10 @@ class HttpUplink:
             settled = [place.sequence for place in places if place.boot == boot]
             self._acknowledged(Told(boot=boot, up_to=0, also=settled))
 
+    async def certificate(self) -> bytes:
+        """Return the gateway's answer to a request for another certificate. Raises Unavailable."""
+        return await self._call("POST", f"/v1/edges/{self._agent}/certificate")
+
     async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
         headers = {} if body is None else {"Content-Type": _BATCH}
         try:

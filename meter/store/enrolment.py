@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.certificates import NAME_CHARS_MAX, Authority, Issued, authority_of, common_name, issue, self_signed
+from meter.model.code import ALPHABET, as_drawn
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text
 from meter.model.wire import EDGE_ID
@@ -30,9 +31,7 @@ EXPIRES_DEFAULT: Final = timedelta(hours=24)
 EXPIRES_MAX: Final = timedelta(days=31)
 # What an agent does over HTTP.
 _SCOPES: Final[frozenset[Scope]] = frozenset({"events:write", "authorizations:write"})
-# Crockford's base 32: none of I, L, O, U, so nothing is misread; 20 of them are 100 bits.
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_MISREAD: Final = str.maketrans("ILO", "110", " -")
+# 100 bits: nobody guesses that in a month.
 _CODE_CHARS: Final = 20
 _GROUP_CHARS: Final = 5
 
@@ -62,13 +61,13 @@ class Enrolled:
 
 def new_code() -> str:
     """Return a code that can be read out over the telephone."""
-    drawn = "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_CHARS))
+    drawn = "".join(secrets.choice(ALPHABET) for _ in range(_CODE_CHARS))
     return "-".join(drawn[at : at + _GROUP_CHARS] for at in range(0, _CODE_CHARS, _GROUP_CHARS))
 
 
 def code_hash(code: str) -> bytes:
     """Return what is kept of a code, however it was typed."""
-    return secret_hash(code.upper().translate(_MISREAD))
+    return secret_hash(as_drawn(code))
 
 
 async def authority(conn: AsyncConnection, operator: str, key_pem: str, *, at: datetime) -> Authority:

@@ -1,0 +1,1 @@
+"""How this machine gets its keys, and keeps its certificate good (decision 0017)."""
