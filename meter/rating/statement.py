@@ -227,14 +227,6 @@ class StatementSums:
         )
 
 
-def statement_of(charges: Iterable[Charge]) -> Statement:
-    """Return the statement that charges of one account and one invoice period make."""
-    sums = StatementSums()
-    for charge in charges:
-        sums.add(charge)
-    return sums.statement()
-
-
 def charge_net(charge: Charge) -> Decimal:
     """Return the rounded amount of a charge without its tax, also where that is in the amount."""
     inclusive = charge.line.tax is not None and charge.line.tax.inclusive

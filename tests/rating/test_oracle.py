@@ -29,8 +29,8 @@ from meter.model.directory import GivenGrant
 from meter.model.event import UsageEvent
 from meter.model.money import rounded_minor
 from meter.rating.grants import balances
-from meter.rating.statement import statement_of
 from tests.rating.booker import Booker
+from tests.rating.summed import statement_of
 from tests.rating.world import (
     CAFE,
     DAYS,

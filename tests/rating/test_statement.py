@@ -15,8 +15,9 @@ from meter.model.charge import Charge, LineTax
 from meter.model.money import ZERO
 from meter.model.period import Period
 from meter.rating.corrections import reversed_line
-from meter.rating.statement import Statement, StatementLine, charge_net, statement_of
+from meter.rating.statement import Statement, StatementLine, charge_net
 from tests.booked import MARCH, NOON, a_charge, a_fee, a_line
+from tests.rating.summed import statement_of
 
 FEBRUARY = Period(datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
 VAT = LineTax(name="vat19", rate=Decimal("0.19"), inclusive=False)

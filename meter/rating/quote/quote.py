@@ -27,8 +27,6 @@ from meter.rating.state import AccountState
 Reason: TypeAlias = Literal["unknown_identity", "no_plan", "unpriced", "no_credit", "hard_limit"]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 UNKNOWN_IDENTITY: Final = "unknown_identity"
-NO_PLAN: Final = "no_plan"
-UNPRICED: Final = "unpriced"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

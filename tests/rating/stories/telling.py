@@ -23,7 +23,8 @@ from meter.model.instant import zone
 from meter.model.money import ZERO, plain
 from meter.model.period import Replaced
 from meter.rating.grants import balances
-from meter.rating.statement import Statement, StatementLine, statement_of
+from meter.rating.statement import Statement, StatementLine
+from tests.rating.summed import statement_of
 from tests.rating.world import Ledger, Space
 
 
