@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,12 @@ from aiohttp import web
 from edge.check import check
 from edge.collect import poll as module
 from edge.collect.composed import collectors_of
-from edge.collect.poll import Poller, Transports
+from edge.collect.poll import HOLD, Poller, Transports
 from edge.config.faults import ConfigFault
 from edge.config.settings import EdgeSettings
 from edge.sources import configured_sources
 from meter.embedded.partdir import LOOPBACK
-from meter.model.instant import EPOCH
+from meter.model.instant import EPOCH, instant_text
 from tests.edge.agent import RunningAgent
 from tests.edge.clocks import VirtualClock
 from tests.edge.collect.kept import Kept, spooled
@@ -160,6 +162,88 @@ async def test_a_printer_is_asked_by_snmp(data_dir: Path, tmp_path: Path, transp
                 pass
     (event,) = spooled(tmp_path / "edge")
     assert event["source"] == "berlin/print/snmp-lounge"
+
+
+@asynccontextmanager
+async def silent_printer(port: int) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+    """Hears questions, which are given, and answers none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as printer:
+        printer.setblocking(False)
+        printer.bind((LOOPBACK, port))
+        yield partial(asyncio.get_running_loop().sock_recv, printer, 4_096)
+
+
+async def test_an_agent_that_asks_a_silent_printer_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    port = free_udp_port()
+    source = {"snmp": {"lounge": {"api_base": f"snmp://{LOOPBACK}:{port}", "api_key": COMMUNITY}}}
+    env = {"METER_EDGE_GATEWAY__HTTP_URL": "http://127.0.0.1:9", "METER_EDGE_SOURCES": json.dumps(source)}
+    async with silent_printer(port) as asked, RunningAgent(tmp_path / "edge", env=env) as agent:
+        assert await asyncio.wait_for(asked(), 30)
+        assert await agent.stop() == 0
+
+
+def unanswered(kept: Kept, transports: Transports, clock: VirtualClock) -> Poller:
+    return poller(kept, transports, clock, nexudus={"main": {**NEXUDUS, "api_base": "http://127.0.0.1:9"}})
+
+
+async def test_a_month_waits_for_who_is_silent_for_a_while(transports: Transports) -> None:
+    """Named from the first on, also by an agent that was started anew meanwhile."""
+    kept, clock = Kept(), VirtualClock()
+    first = clock.wall
+    one = unanswered(kept, transports, clock)
+    await one.poll()
+    assert (one.state.state, one.state.complete_until) == ("failing", EPOCH)
+    assert str(one.state.detail).startswith(f"no answer since {instant_text(first)}: ")
+    clock.advance(HOLD - timedelta(seconds=1))
+    await one.poll()
+    assert one.state.complete_until == EPOCH
+    anew = unanswered(kept, transports, clock)
+    await anew.remember()
+    await anew.poll()
+    assert (anew.state.state, anew.state.complete_until) == ("failing", EPOCH)
+    clock.advance(timedelta(seconds=1))
+    for waited in (one, anew):
+        assert (waited.state.state, waited.state.complete_until) == ("failing", None)
+        assert instant_text(first) in str(waited.state.detail)
+
+
+async def test_who_answers_again_is_waited_for_again(tmp_path: Path, transports: Transports) -> None:
+    kept, clock = Kept(), VirtualClock()
+    path = tmp_path / "page_log"
+    one = poller(kept, transports, clock, **files(path))
+    await one.poll()
+    assert one.state.state == "failing"
+    clock.advance(HOLD)
+    assert one.state.complete_until is None
+    path.write_bytes(line(1))
+    await one.poll()
+    assert (one.state.state, one.state.complete_until) == ("running", clock.wall)
+    path.unlink()
+    await one.poll()
+    assert one.state.complete_until == clock.wall, "silent from now on, not since then"
+
+
+async def test_what_no_bill_depends_on_holds_no_month(transports: Transports) -> None:
+    one = poller(Kept(), transports, snmp={"lounge": {"api_base": "snmp://"}})
+    await one.poll()
+    assert (one.state.state, one.state.complete_until) == ("failing", None)
+
+
+async def test_a_poll_that_is_answered_twice_is_one_sample(data_dir: Path, transports: Transports) -> None:
+    """By the agent, and by the one that is started after a kill; nothing is written where nothing has changed."""
+    port, kept = free_udp_port(), Kept()
+    source = {"snmp": {"lounge": {"api_base": f"snmp://{LOOPBACK}:{port}", "api_key": COMMUNITY}}}
+    async with printer_agent(data_dir, port, count=41):
+        one = poller(kept, transports, **source)
+        await one.poll()
+        stored = dict(kept.stored)
+        kept.full = True  # whatever is written now fails
+        await one.poll()
+        anew = poller(kept, transports, **source)
+        await anew.remember()
+        await anew.poll()
+    assert (one.state.state, anew.state.state) == ("running", "running")
+    assert (len(kept.events), kept.stored) == (1, stored)
 
 
 def test_snmp_without_its_library_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
