@@ -12,13 +12,11 @@ from __future__ import annotations
 from meter.rating.quote.allowance import Allowance
 from meter.rating.quote.ask import Ask
 from meter.rating.quote.limits import LimitUse, Window, limits_on
-from meter.rating.quote.quote import NO_PLAN, REASONS, UNKNOWN_IDENTITY, UNPRICED, Quote, Reason, quote
+from meter.rating.quote.quote import REASONS, UNKNOWN_IDENTITY, Quote, Reason, quote
 
 __all__ = [
-    "NO_PLAN",
     "REASONS",
     "UNKNOWN_IDENTITY",
-    "UNPRICED",
     "Allowance",
     "Ask",
     "LimitUse",
