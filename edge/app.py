@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from edge.authorizing.composed import asking_of
 from edge.clock import Clock, SystemClock
 from edge.collect.composed import collectors_of, radius_of
 from edge.collect.http import HttpCollector, http_port
@@ -110,16 +111,29 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
         keeper = await stack.enter_async_context(Keeper(spool))
         timekeeper = Timekeeper(await keeper.measurements(), clock=clock, keep=keeper.measure)
         intake = Intake(keeper, site=settings.site, edge=settings.id, clock=clock)
-        pump = Pump(keeper, edge=settings.id, timekeeper=timekeeper)
+        tls = tls_of(settings)
+        asking = asking_of(settings, keeper=keeper, timekeeper=timekeeper, clock=clock, tls=tls)
+        stack.push_async_callback(asking.close)
+        pump = Pump(keeper, edge=settings.id, timekeeper=timekeeper, before=asking.catch_up)
         recall = Recall(keeper, clock=clock, replayed=pump.start_over)
 
         def faults() -> list[str]:
-            return [*_faults(spool.opening), *recall.faults, *(fault for one in certificates for fault in one.faults())]
+            return [
+                *_faults(spool.opening),
+                *recall.faults,
+                *(fault for one in certificates for fault in one.faults()),
+                *asking.faults(),
+            ]
 
         def status() -> Mapping[str, Any]:
-            return status_of(settings, keeper, link, intake, collectors()) | {"faults": faults()}
+            return status_of(settings, keeper, link, intake, collectors()) | {
+                "authorizations": asking.status(),
+                "faults": faults(),
+            }
 
-        collector = HttpCollector(intake, sources=sources, tokens=settings.tokens, clock=clock, status=status)
+        collector = HttpCollector(
+            intake, sources=sources, tokens=settings.tokens, clock=clock, status=status, desk=asking.desk
+        )
 
         transports = await stack.enter_async_context(aclosing(Transports(clock)))
         others = collectors_of(
@@ -141,6 +155,7 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
             clock=clock,
             collectors=collectors,
             faults=faults,
+            asking=asking.status,
         )
 
         def acknowledged(told: Told) -> None:
@@ -150,7 +165,6 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
             await timekeeper.answered(told.asked, received=told.received, sent=told.sent)
             await recall.answered(told.asked, told.stored)
 
-        tls = tls_of(settings)
         http = None
         if settings.gateway.http_url is not None:
             http = HttpUplink(
@@ -189,7 +203,8 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
             await stack.enter_async_context(radius.listening())
         broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         keeper.on_commit.append(timekeeper.look.set)
-        beside = [*(one.run() for one in others), *(one.run() for one in certificates)]
+        beside = [*(one.run() for one in others), *(one.run() for one in asking.work)]
+        beside += [one.run() for one in certificates]
         for work in (pump.let_go(), link.run(), timekeeper.watch_ntp(), *beside):
             await stack.enter_async_context(_running(work, broken))
         log.info("edge_running", version=__version__, site=settings.site, edge=settings.id, boot=keeper.boot)

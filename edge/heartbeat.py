@@ -41,7 +41,10 @@ class CollectorState:
 
 
 class Heartbeats:
-    """Makes heartbeats. `collectors` tells how each is, `faults` what a person should look at."""
+    """Makes heartbeats.
+
+    `collectors` tells how each is, `faults` what a person should look at, `asking` how the answers of the agent stand.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Heartbeats:
         clock: Clock,
         collectors: Callable[[], Mapping[str, CollectorState]],
         faults: Callable[[], Sequence[str]],
+        asking: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         """Make none yet."""
         self._source = f"{site}/edge/{edge}"
@@ -66,6 +70,7 @@ class Heartbeats:
         self._clock = clock
         self._collectors = collectors
         self._faults = faults
+        self._asking = asking
 
     async def beat(self) -> None:
         """Store a heartbeat. Raises Full, Unavailable, SpoolFailed."""
@@ -84,6 +89,7 @@ class Heartbeats:
             "refused": self._intake.refused,
             "clock_offset_ms": offset_ms,
             "ntp": self._clock.read().synchronised,
+            "authorizations": self._asking() or None,
             "version": __version__,
             "collectors": {name: _told(state) for name, state in states.items()},
             "faults": [fault[:_FAULT_CHARS_MAX] for fault in self._faults()][:_FAULTS_MAX],

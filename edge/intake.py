@@ -21,7 +21,7 @@ from edge.clock import Clock, Reading
 from edge.devices import Devices
 from edge.spool.errors import Full
 from edge.spool.keeper import Keeper
-from edge.spool.records import BODY_BYTES_MAX, Item
+from edge.spool.records import BODY_BYTES_MAX, Item, Settles
 from meter.model.errors import BadInput
 from meter.model.wire import EDGE_TIME, Parsed, Refusal, WireEvent
 from meter.sources.make import refused
@@ -87,7 +87,7 @@ class Intake:
         for item in judged:
             if isinstance(item, WireEvent):
                 stamped = origin.same_clock or item.time is None
-                made.append(Item(body=item.body.strip(), heard=heard, stamped=stamped))
+                made.append(Item(body=item.body.strip(), heard=heard, stamped=stamped, settles=_settles(item)))
                 continue
             digest = sha256(f"{item.code} {origin.name} ".encode() + item.body).digest()
             if digest not in self._known_refusals and digest not in digests:
@@ -154,6 +154,12 @@ class Intake:
             "data": data,
         }
         return Item(body=msgspec.json.encode(envelope), heard=heard, stamped=True)
+
+
+def _settles(item: WireEvent) -> Settles | None:
+    """Return the authorization that the event names (docs/api.md)."""
+    name = (item.attributes or {}).get("authorization")
+    return None if name is None else Settles(str(name), item.source, item.id)
 
 
 def _result(item: Parsed) -> Result:

@@ -2,6 +2,7 @@
 
 POST /v1/events                 one event, a batch, or binary mode: a result for each, after the commit
 POST /hooks/{vendor}/{source}   as the gateway takes them: the vendor's signature decides
+POST /v1/authorizations         may somebody have something? (edge/authorizing)
 GET  /health, /v1/status        whether it takes events; what it holds
 """
 
@@ -18,6 +19,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from edge.authorizing.desk import Desk
+from edge.authorizing.http import AskRoutes
 from edge.clock import Clock
 from edge.heartbeat import CollectorState
 from edge.intake import Intake, Origin, Result
@@ -39,8 +42,12 @@ _STATUS: Final[Mapping[str, int]] = {
     "bad_signature": 401,
     "stale": 401,
     "not_found": 404,
+    "conflict": 409,
+    "forbidden": 403,
     "body_too_large": 413,
     "unsupported_media_type": 415,
+    "bad_body": 422,
+    "invalid": 422,
 }
 _STOP_S: Final = 5.0
 
@@ -56,6 +63,7 @@ class HttpCollector:
         tokens: Sequence[str],
         clock: Clock,
         status: Callable[[], Mapping[str, Any]],
+        desk: Desk,
     ) -> None:
         """Hear nothing yet. Without `tokens` only devices on this machine are heard; `status` is shown to them."""
         self._intake = intake
@@ -63,6 +71,7 @@ class HttpCollector:
         self._tokens = [token.encode() for token in tokens]
         self._clock = clock
         self._status = status
+        self._asks = AskRoutes(desk, authorise=self._authorise)
         self.state = CollectorState()
 
     def app(self) -> web.Application:
@@ -70,6 +79,7 @@ class HttpCollector:
         app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_problems])
         app.router.add_post("/v1/events", self._events)
         app.router.add_post("/hooks/{vendor}/{source}", self._hook)
+        self._asks.add_to(app.router)
         app.router.add_get("/health", self._health)
         app.router.add_get("/v1/status", self._show)
         return app

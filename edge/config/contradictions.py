@@ -11,6 +11,7 @@ from edge.config.faults import variable_of
 from edge.config.settings import EdgeSettings, ReaderSettings
 from meter.model.credential import BADGE_BYTES_MAX
 from meter.model.identity import is_kind
+from meter.model.money import DIGITS_MAX
 
 _SITE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}", re.ASCII)
 _EDGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}", re.ASCII)
@@ -27,6 +28,7 @@ def contradictions(settings: EdgeSettings) -> Iterator[str]:
     for name, least in (("bytes_max", 16 * 1024 * 1024), ("events_max", 1_000), ("keep_days", 0), ("ballast_bytes", 0)):
         if getattr(settings.spool, name) < least:
             yield f"{variable_of('spool', name)}: is {getattr(settings.spool, name)}; at least {least}"
+    yield from _offline(settings)
     if settings.heartbeat_s < 5:
         yield f"{variable_of('heartbeat_s')}: is {settings.heartbeat_s}; at least 5"
     for name, address in (("http", settings.http), ("radius", settings.radius)):
@@ -52,3 +54,17 @@ def host_and_port(address: str) -> tuple[str, int]:
     """Return the parts of HOST:PORT (IPv6 in brackets), which was looked at before."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def _offline(settings: EdgeSettings) -> Iterator[str]:
+    offline = settings.offline
+    for name in ("account_risk", "site_risk"):
+        risk = getattr(offline, name)
+        if not risk.is_finite() or not 0 <= risk < 10**DIGITS_MAX:
+            yield f"{variable_of('offline', name)}: is {risk}; an amount of money, 0 or more"
+        elif risk and settings.gateway.http_url is None:
+            yield f"{variable_of('offline', name)}: needs {variable_of('gateway', 'http_url')}: whom to ask first"
+    if offline.known_for_s < 0:
+        yield f"{variable_of('offline', 'known_for_s')}: is {offline.known_for_s}; at least 0"
+    if not 0.1 <= offline.answer_within_s <= 30:
+        yield f"{variable_of('offline', 'answer_within_s')}: is {offline.answer_within_s}; from 0.1 to 30"

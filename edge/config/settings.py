@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -19,7 +20,7 @@ class GatewaySettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     mqtt_url: str | None = None
     """`mqtt://user:password@host:port` or `mqtts://`; unset: over HTTP only."""
     http_url: str | None = None
-    """`https://host`: where MQTT is barred."""
+    """`https://host`: where MQTT is barred, and for asking before acting."""
     api_key: str | None = None
     """With what HTTP is asked."""
     ca_file: str | None = None
@@ -41,6 +42,19 @@ class SpoolSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Days for which acknowledged events are kept for replay."""
     ballast_bytes: int = 16 * 1024 * 1024
     """Bytes that are given up when the disk is full, so that what is acknowledged can still be let go."""
+
+
+class OfflineSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What devices that ask before they act may be allowed while the gateway does not answer."""
+
+    account_risk: Decimal = Decimal(0)
+    """What one account may be allowed, in its currency; 0: only what costs nothing."""
+    site_risk: Decimal = Decimal(0)
+    """What all accounts together may be allowed, in each currency."""
+    known_for_s: int = 7 * 86_400
+    """Seconds for which the gateway's last word counts."""
+    answer_within_s: float = 2.0
+    """Seconds in which the gateway has to answer before the agent does."""
 
 
 class SourceSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,6 +155,7 @@ class EdgeSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The least that is logged."""
     gateway: GatewaySettings = GatewaySettings()
     spool: SpoolSettings = SpoolSettings()
+    offline: OfflineSettings = OfflineSettings()
     sources: dict[str, dict[str, SourceSettings]] = {}
     """Sources by vendor and name."""
     broker: BrokerSettings | None = None

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from edge import failpoints
 from edge.clock import Clock, SystemClock
@@ -28,6 +29,7 @@ from edge.spool.reading import Reader
 from edge.spool.records import Acknowledgement, Bounds, Depth, Item, Measurement, Place, Put, Stored, Stretch
 from edge.spool.schema import connect
 from edge.spool.spans import REMOVED, Run
+from edge.spool.state import State
 from edge.spool.transaction import Transaction
 from edge.spool.writer import Writer
 from meter.model.errors import BadInput, Unavailable
@@ -37,23 +39,36 @@ FIRST_EVENTS: Final = 100
 # A slice of removing, so that devices get their turn.
 _EXPIRED_AT_ONCE: Final = 1_000
 
+T = TypeVar("T")
 Outcome: TypeAlias = tuple[Place, ...] | BadInput | Unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Something else that is written, by itself all or nothing; what `action` returns is told after the commit."""
+
+    action: Callable[[Transaction], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What is committed together. Each put stands or falls by itself."""
+    """What is committed together. Each put and each act stands or falls by itself."""
 
     puts: tuple[Put, ...] = ()
+    acts: tuple[Act, ...] = ()
     acknowledgements: tuple[Acknowledgement, ...] = ()
     measurements: tuple[Measurement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """What became of a batch: of each put its numbers or why it was refused; how many events were let go."""
+    """What became of a batch: of each put its numbers, of each act its result, or why it was refused.
+
+    `released`: how many events were let go.
+    """
 
     outcomes: tuple[Outcome, ...]
+    results: tuple[Any, ...]
     released: int
 
 
@@ -161,6 +176,11 @@ class Spool:
         with self._reading() as reader:
             return reader.measurements()
 
+    def read(self, action: Callable[[sqlite3.Connection, State], T]) -> T:
+        """Return what `action` reads beside the events, by the numbers as committed."""
+        with self._reading() as reader:
+            return action(reader.connection, self._writer.state)
+
     def check(self, after: int) -> int | None:
         """Look at some hundred rows after a place, from 0 on; return where to go on, None at the end."""
         with self._reading() as reader:
@@ -204,7 +224,7 @@ class Spool:
         Raises SpoolFailed; Full or Unavailable where not even the acknowledgements could be written. A device may be
         told what its put's outcome says, and `tend` is to be called after that.
         """
-        refusal: Full | Unavailable | None = self._writer.refusal() if batch.puts else None
+        refusal: Full | Unavailable | None = self._writer.refusal() if batch.puts or batch.acts else None
         if refusal is None:
             try:
                 return self._commit(batch)
@@ -213,9 +233,10 @@ class Spool:
                 refusal = full
             except Unavailable as busy:
                 refusal = busy
-        outcomes = (refusal,) * len(batch.puts)
-        rest = replace(batch, puts=())
-        return Committed(outcomes=outcomes, released=0 if rest == Batch() else self._commit(rest).released)
+        outcomes, results = (refusal,) * len(batch.puts), (refusal,) * len(batch.acts)
+        rest = replace(batch, puts=(), acts=())
+        released = 0 if rest == Batch() else self._commit(rest).released
+        return Committed(outcomes=outcomes, results=results, released=released)
 
     def _commit(self, batch: Batch) -> Committed:
         handed = self._handed
@@ -224,9 +245,10 @@ class Spool:
             released = sum(work.acknowledge(acknowledgement) for acknowledgement in batch.acknowledgements)
             for measurement in batch.measurements:
                 work.measure(measurement)
-            outcomes = tuple(_store(work, put) for put in batch.puts)
+            outcomes = tuple(_alone(work, partial(work.store, put)) for put in batch.puts)
+            results = tuple(_alone(work, partial(act.action, work)) for act in batch.acts)
         failpoints.reach("after_commit_before_told")
-        return Committed(outcomes=outcomes, released=released)
+        return Committed(outcomes=outcomes, results=results, released=released)
 
     def tend(self) -> None:
         """Copy the log into the file where it is long enough: after devices were told, for it takes its time."""
@@ -269,14 +291,14 @@ class Spool:
         self._files.unlock()
 
 
-def _store(work: Transaction, put: Put) -> Outcome:
-    """Return the put's numbers, or why nothing of it is stored."""
+def _alone(work: Transaction, action: Callable[[], Any]) -> Any:
+    """Return the action's result, or why nothing of it is stored."""
     try:
         with work.alone():
-            return work.store(put)
+            return action()
     except (BadInput, Full) as refusal:
         return refusal
-    except (sqlite3.Error, ValueError, OverflowError, struct.error) as error:
+    except (sqlite3.Error, ValueError, ArithmeticError, struct.error) as error:
         if fault_of(error) is not Fault.ITEM:
             raise
         return BadInput(f"the event cannot be stored ({error})", code="item_unusable")

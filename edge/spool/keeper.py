@@ -12,6 +12,7 @@ event costs one fsync, a hundred that came during one cost one as well.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +24,11 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from edge import failpoints
 from edge.spool.errors import SpoolFailed
-from edge.spool.file import Batch, Committed, Spool
+from edge.spool.file import Act, Batch, Committed, Spool
 from edge.spool.records import PUT_BYTES_MAX, Acknowledgement, Depth, Item, Measurement, Place, Put, Stored, Stretch
 from edge.spool.spans import Run
+from edge.spool.state import State
+from edge.spool.transaction import Transaction
 from meter.model.errors import MeterError, Unavailable
 
 T = TypeVar("T")
@@ -45,12 +48,12 @@ _UPKEEP_S: Final = 60.0
 class _Job:
     """One caller and what is to be written for it."""
 
-    work: Put | Acknowledgement | Measurement
+    work: Put | Act | Acknowledgement | Measurement
     done: asyncio.Future[Any]
 
     @property
     def events(self) -> int:
-        return len(self.work.items) if isinstance(self.work, Put) else 0
+        return len(self.work.items) if isinstance(self.work, Put) else int(isinstance(self.work, Act))
 
     @property
     def bytes(self) -> int:
@@ -165,6 +168,10 @@ class Keeper:
         """Return how far each collector has read, as stored with its last events."""
         return await self._read(self._spool.positions)
 
+    async def read(self, action: Callable[[sqlite3.Connection, State], T]) -> T:
+        """Return what `action` reads beside the events."""
+        return await self._read(partial(self._spool.read, action))
+
     async def measurements(self) -> Mapping[str, Measurement]:
         """Return what was measured of machines' boots, by their names."""
         return await self._read(self._spool.measurements)
@@ -178,12 +185,19 @@ class Keeper:
         nobody knows. Cancelled, it is stored or not, as a whole.
         """
         job = self._job(Put(items=tuple(items), positions=positions or {}))
-        while not self._fits(job):
-            room = asyncio.get_running_loop().create_future()
-            self._room.append(room)
-            await room
+        await self._await_room(job)
         places: tuple[Place, ...] = await self._enqueue(job)
         return places
+
+    async def act(self, action: Callable[[Transaction], T]) -> T:
+        """Write something beside the events, all or nothing, and return the result: it is on the disk then.
+
+        Waits and raises as `put` does.
+        """
+        job = self._job(Act(action=action))
+        await self._await_room(job)
+        result: T = await self._enqueue(job)
+        return result
 
     async def acknowledge(self, boot: int, up_to: int, also: Iterable[int] = ()) -> None:
         """Let go of what the gateway has committed. Raises Full or Unavailable where that could not be written."""
@@ -222,8 +236,14 @@ class Keeper:
 
     # --- the writing thread -------------------------------------------------------------------------------------------
 
-    def _job(self, work: Put | Acknowledgement | Measurement) -> _Job:
+    def _job(self, work: Put | Act | Acknowledgement | Measurement) -> _Job:
         return _Job(work=work, done=asyncio.get_running_loop().create_future())
+
+    async def _await_room(self, job: _Job) -> None:
+        while not self._fits(job):
+            room = asyncio.get_running_loop().create_future()
+            self._room.append(room)
+            await room
 
     def _fits(self, job: _Job) -> bool:
         if not self._queue or self._failure is not None or self._closing:
@@ -304,6 +324,7 @@ class Keeper:
             return
         batch = Batch(
             puts=tuple(job.work for job in jobs if isinstance(job.work, Put)),
+            acts=tuple(job.work for job in jobs if isinstance(job.work, Act)),
             acknowledgements=tuple(job.work for job in jobs if isinstance(job.work, Acknowledgement)),
             measurements=tuple(job.work for job in jobs if isinstance(job.work, Measurement)),
         )
@@ -322,9 +343,10 @@ class Keeper:
         await self._tend()
 
     def _tell(self, jobs: list[_Job], committed: Committed) -> None:
-        outcomes = iter(committed.outcomes)
+        outcomes, results = iter(committed.outcomes), iter(committed.results)
         for job in jobs:
-            _answer(job.done, next(outcomes) if isinstance(job.work, Put) else None)
+            kind = type(job.work)
+            _answer(job.done, next(outcomes) if kind is Put else next(results) if kind is Act else None)
         self._hint()
 
     def _hint(self) -> None:

@@ -31,6 +31,11 @@ class Reader:
         self._connection = connection
         self._machine_boots: dict[int, str] = {}
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """Return what to read on beside the events."""
+        return self._connection
+
     def unsent(
         self, state: State, boot: int, first: int, last: int, *, events_max: int, bytes_max: int
     ) -> list[Stored]:

@@ -36,18 +36,27 @@ class Stretch(NamedTuple):
     last: int
 
 
+class Settles(NamedTuple):
+    """Which authorization an event names, and which event it is."""
+
+    authorization: str
+    source: str
+    id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """An event to keep: one JSON object without marks.
 
     `named`: it has its `id`; otherwise the spool gives one. `stamped`: its `time` is the agent's, so that the clock's
-    error is to be told. `heard`: what the clocks said when it came.
+    error is to be told. `heard`: what the clocks said when it came. `settles`: what it names.
     """
 
     body: bytes
     heard: Reading
     named: bool = True
     stamped: bool = False
+    settles: Settles | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,26 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
         "INSERT INTO meta VALUES ('next_place', 1), ('total', 0), ('mark', 0), ('proven', 0)",
     ),
+    (
+        # What devices asked before they acted, and were answered (edge/authorizing). `body` never changes, and `crc` is
+        # of it; the rest is what became of the answer. `known`: from which word of the gateway's on that counts it.
+        # `owes`: what the gateway is still to be told. `event_place`: of the first event that names it.
+        """CREATE TABLE authorizations (
+             number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, account TEXT, meter TEXT NOT NULL,
+             allowed INTEGER NOT NULL, offline INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL,
+             known INTEGER, owes INTEGER NOT NULL, refusal TEXT, released_us INTEGER,
+             event_place INTEGER, settled TEXT, closed INTEGER NOT NULL) STRICT""",
+        "CREATE INDEX authorizations_account ON authorizations (account, meter) WHERE allowed",
+        "CREATE INDEX authorizations_risk ON authorizations (number) WHERE allowed AND offline AND NOT closed",
+        "CREATE INDEX authorizations_owed ON authorizations (number) WHERE owes > 0",
+        "CREATE INDEX authorizations_refused ON authorizations (number) WHERE refusal IS NOT NULL",
+        # The gateway's last word on who may have what; `heard` orders words and tellings.
+        """CREATE TABLE words (
+             about TEXT PRIMARY KEY, account TEXT NOT NULL, meter TEXT NOT NULL, heard INTEGER NOT NULL,
+             crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX words_heard ON words (heard)",
+        "INSERT INTO meta VALUES ('heard', 0)",
+    ),
 )
 
 

@@ -31,6 +31,8 @@ from edge.spool.schema import PAGE_BYTES
 from edge.spool.spans import Run, Spans, kept, remove, reopen, settle
 from edge.spool.state import State, acknowledged_runs, renumbered
 from meter.model.errors import BadInput
+from meter.model.instant import instant_text
+from meter.model.strict_json import exact_json
 
 # Random bits of a boot beside its seconds: two spools made in one second still differ.
 _BOOT_BITS: Final = 20
@@ -71,6 +73,16 @@ class Transaction:
         self._free = 0
 
     @property
+    def connection(self) -> sqlite3.Connection:
+        """Return what to write on beside the events."""
+        return self._connection
+
+    @property
+    def now(self) -> Reading:
+        """Return what the clocks say."""
+        return self._now
+
+    @property
     def _hour(self) -> int:
         hour = int(self._now.wall.timestamp()) // 3600
         if self._now.synchronised is not False:
@@ -99,12 +111,25 @@ class Transaction:
                 "INSERT INTO positions VALUES (?, ?) ON CONFLICT DO UPDATE SET position = excluded.position",
                 sorted(put.positions.items()),
             )
+        self._settle(put.items)
         places = tuple(self.state.number(row.place) for row in rows)
         if rows:
             added = rows[-1].total - self.state.total
             self._change(events=len(rows), size=added)
             self.state = replace(self.state, next_place=rows[-1].place + 1, total=rows[-1].total)
         return places
+
+    def _settle(self, items: tuple[Item, ...]) -> None:
+        """Note of each authorization that is named here for the first time which event it was."""
+        settled = []
+        for place, item in enumerate(items, self.state.next_place):
+            if (named := item.settles) is not None:
+                event = {"source": named.source, "id": named.id, "at": instant_text(item.heard.wall)}
+                settled.append((place, exact_json(event), named.authorization))
+        self._connection.executemany(
+            "UPDATE authorizations SET event_place = ?, settled = ?, closed = 0 WHERE id = ? AND settled IS NULL",
+            settled,
+        )
 
     def _rows(self, items: tuple[Item, ...]) -> list[Row]:
         rows, total, place = [], self.state.total, self.state.next_place
@@ -158,7 +183,13 @@ class Transaction:
                 "or raise the bound",
                 bound="events",
             )
-        pages = _pages(put)
+        self._reserve(_pages(put))
+
+    def make_room(self, size: int) -> None:
+        """Remove acknowledged events until a row of so many bytes fits beside the events. Raises Full."""
+        self._reserve(2 + size // _SMALL_A_PAGE)
+
+    def _reserve(self, pages: int) -> None:
         self.pages += pages
         # Counted once, and less what was asked for since: to count for each put would be most of its cost.
         self._free -= pages
@@ -167,8 +198,9 @@ class Transaction:
         while (free := self._pages_free() - PAGES_RESERVED) < pages:
             if not self.evict(_REMOVED_AT_ONCE):
                 raise Full(
-                    f"the spool holds {held.bytes} bytes of events that the gateway has not acknowledged, and may take "
-                    f"{bounds.bytes_max} on the disk; {max(free, 0) * PAGE_BYTES} are free, {pages * PAGE_BYTES} asked "
+                    f"the spool holds {self.state.depth.bytes} bytes of events that the gateway has not acknowledged, "
+                    f"and may take {self._bounds.bytes_max} on the disk; {max(free, 0) * PAGE_BYTES} are free, "
+                    f"{pages * PAGE_BYTES} asked "
                     "for: restore the way to the gateway, or raise the bound",
                     bound="bytes",
                 )

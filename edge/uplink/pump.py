@@ -8,7 +8,8 @@ spool ─▶ window says what ─▶ marked, together ─▶ channel ─▶ gate
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 from edge.clock import monotonic_s
@@ -26,6 +27,8 @@ _TIME_WAIT_S: Final = 60.0
 # Nothing is due: look around all the same, for what a hook may have missed.
 _IDLE_S: Final = 5.0
 _RETRY_S: Final = 1.0
+# Events do not wait longer for what had better come before them.
+_BEFORE_S: Final = 5.0
 # What is sent before its boot was ever measured, because nobody says what time it is.
 UNMEASURED: Final = Correction(flag=UNSYNCHRONISED)
 
@@ -46,12 +49,21 @@ class Channel(Protocol):
 class Pump:
     """Moves events from one spool; `serve` it with one channel at a time."""
 
-    def __init__(self, keeper: Keeper, *, edge: str, timekeeper: Timekeeper, window: Window | None = None) -> None:
-        """Send nothing yet."""
+    def __init__(
+        self,
+        keeper: Keeper,
+        *,
+        edge: str,
+        timekeeper: Timekeeper,
+        window: Window | None = None,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Send nothing yet. `before`: what had better reach the gateway before events do, over each connection."""
         self._keeper = keeper
         self._edge = edge
         self._timekeeper = timekeeper
         self._window = window or Window()
+        self._before = before
         self._wake = asyncio.Event()
         self.ready = asyncio.Event()  # the time is known, so that events may go
         self._acknowledged: dict[int, tuple[int, set[int]]] = {}
@@ -116,6 +128,10 @@ class Pump:
         except TimeoutError:
             log.warning("time_unknown", detail="the gateway does not say what time it is; events are sent flagged")
         self.ready.set()
+        if self._before is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_BEFORE_S):
+                    await self._before()
         while True:
             self._wake.clear()
             if self._start_over:
