@@ -56,6 +56,14 @@ def collectors_of(
     if broker is not None:
         address, topics = broker
         collectors.append(
-            BrokerCollector(address, topics=topics, site=settings.site, edge=settings.id, intake=intake, clock=clock)
+            BrokerCollector(
+                address,
+                topics=topics,
+                site=settings.site,
+                edge=settings.id,
+                keeper=keeper,
+                intake=intake,
+                clock=clock,
+            )
         )
     return collectors

@@ -2,8 +2,10 @@
 
 message ─▶ its topic's decoder ─▶ intake ─▶ commit ─▶ PUBACK on the same connection, if that still lives
 
-The session is persistent: what comes while the agent is away waits at the broker. A full spool ends the connection, so
-that everything stays there; what a device sent without asking for an acknowledgement (QoS 0) is held until it is kept.
+The session is persistent: what comes while the agent is away waits at the broker, and what was subscribed stays so.
+The spool keeps what that was, so that a topic that is no longer wanted is unsubscribed. A full spool ends the
+connection, so that everything stays at the broker; what a device sent without asking for an acknowledgement (QoS 0) is
+held until it is kept.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+import msgspec
 from paho.mqtt.client import MQTTMessage
 from paho.mqtt.enums import MQTTProtocolVersion
 
@@ -21,6 +24,7 @@ from edge.clock import Clock, monotonic_s
 from edge.heartbeat import CollectorState
 from edge.intake import Intake, Origin
 from edge.spool.errors import SpoolFailed
+from edge.spool.keeper import Keeper
 from meter.log import log
 from meter.model.errors import Unavailable
 from meter.model.instant import EPOCH
@@ -52,13 +56,22 @@ class BrokerCollector:
     name = "broker"
 
     def __init__(
-        self, address: BrokerAddress, *, topics: Topics, site: str, edge: str, intake: Intake, clock: Clock
+        self,
+        address: BrokerAddress,
+        *,
+        topics: Topics,
+        site: str,
+        edge: str,
+        keeper: Keeper,
+        intake: Intake,
+        clock: Clock,
     ) -> None:
         """Connect to nothing yet."""
         self._address = address
         self._topics = topics
         self._client_id = f"meter-edge-devices-{site}-{edge}"
         self._own = f"spaces/{site}/{_AGENTS}/"
+        self._keeper = keeper
         self._intake = intake
         self._clock = clock
         self._protocol = MQTTProtocolVersion.MQTTv5
@@ -117,7 +130,7 @@ class BrokerCollector:
         )
         try:
             self._heard_s = monotonic_s()
-            await session.open(self._topics.subscriptions)
+            await self._subscribe(session)
             if session.alive:
                 self._session = session
             log.info("site_broker_connected", broker=self._address.shown)
@@ -133,6 +146,24 @@ class BrokerCollector:
             self._mark()
             self._session = None
             session.close()
+
+    async def _subscribe(self, session: MqttSession) -> None:
+        """Open the session with the filters that are wanted and no others. Raises Unavailable and SpoolFailed."""
+        wanted = self._topics.subscriptions
+        stored = (await self._keeper.positions()).get(self.name)
+        known: list[str] = [] if stored is None else msgspec.json.decode(stored, type=list[str])
+        # Kept before the broker hears of them: of what a kill comes between it is known that it may be subscribed.
+        if not set(wanted) <= set(known):
+            await self._remember([*known, *wanted])
+        leave = [name for name in known if name not in wanted]
+        await session.open(wanted, leave=leave)
+        if leave:
+            log.info("site_broker_unsubscribed", topics=leave)
+            await self._remember(wanted)
+
+    async def _remember(self, filters: Sequence[str]) -> None:
+        names = list(dict.fromkeys(filters))
+        await self._keeper.put([], {self.name: msgspec.json.encode(names).decode()})
 
     def _is_busy(self) -> bool:
         return len(self._pending) >= PENDING_MAX or self._pending_bytes >= PENDING_BYTES_MAX

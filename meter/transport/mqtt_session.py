@@ -108,6 +108,8 @@ class _Client(Client):
 class MqttSession:
     """One connection. `on_message` is called for each message; `full` tells when to stop reading.
 
+    `refused` is what the broker said where it would not take something published (MQTT 5; an older one is silent); with
+    `must_publish` that ends the connection.
     `ack` and `publish` do nothing once the connection is gone.
     """
 
@@ -119,6 +121,7 @@ class MqttSession:
         protocol: MQTTProtocolVersion,
         on_message: Callable[[MqttSession, MQTTMessage], None],
         full: Callable[[], bool],
+        must_publish: bool = False,
     ) -> None:
         """Prepare a connection with a persistent session under `client_id`."""
         self._address = address
@@ -128,6 +131,9 @@ class MqttSession:
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._connected: asyncio.Future[None] = self._loop.create_future()
         self._subscribed: asyncio.Future[None] = self._loop.create_future()
+        self._unsubscribed: asyncio.Future[None] = self._loop.create_future()
+        self.refused: str | None = None
+        self._must_publish = must_publish
         self._paused = False
         self._socket: _Socket | None = None
         self._v5 = protocol == MQTTProtocolVersion.MQTTv5
@@ -143,14 +149,19 @@ class MqttSession:
         client.max_queued_messages_set(_PUBLISHES_MAX)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
+        client.on_publish = self._on_publish
         client.on_socket_register_write = self._on_register_write
         client.on_socket_unregister_write = self._on_unregister_write
         client.on_socket_close = self._on_socket_close
 
-    async def open(self, filters: Sequence[str]) -> None:
-        """Connect and subscribe. Raises Unavailable, ProtocolRefused."""
+    async def open(self, filters: Sequence[str], *, leave: Sequence[str] = ()) -> None:
+        """Connect, subscribe, and unsubscribe what an earlier connection of the session was subscribed to (`leave`).
+
+        Raises Unavailable, ProtocolRefused.
+        """
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 self._socket = self._client.given = _Socket(await self._open_socket())
@@ -158,6 +169,9 @@ class MqttSession:
                 await self._connected
                 self._subscribe(filters)
                 await self._subscribed
+                if leave:
+                    self._client.unsubscribe(list(leave))
+                    await self._unsubscribed
         except (OSError, TimeoutError) as error:
             self.close()
             reason = str(error) or "no answer in time"
@@ -242,8 +256,9 @@ class MqttSession:
             # Some brokers hang up on a version of MQTT that they do not know, without a word.
             message = f"the MQTT broker {self._address.shown} hung up before it answered: {reason}"
             _fail(self._connected, ProtocolRefused(message) if self._socket is not None else ConnectionError(reason))
-        if not self._subscribed.done():
-            _fail(self._subscribed, ConnectionError(reason))
+        for answer in (self._subscribed, self._unsubscribed):
+            if not answer.done():
+                _fail(answer, ConnectionError(reason))
         self._detach()
 
     def _detach(self) -> None:
@@ -314,6 +329,22 @@ class MqttSession:
             self._subscribed.set_exception(Unavailable(message, code="mqtt_refused"))
         else:
             self._subscribed.set_result(None)
+
+    def _on_unsubscribe(
+        self, _client: Client, _data: Any, _mid: int, _reasons: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        # A broker that refuses was not subscribed to it, or is asked again with the next connection's filters.
+        if not self._unsubscribed.done():
+            self._unsubscribed.set_result(None)
+
+    def _on_publish(
+        self, _client: Client, _data: Any, _mid: int, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        if reason.is_failure and self.refused is None:
+            self.refused = str(reason)
+            log.warning("mqtt_publish_refused", broker=self._address.shown, reason=self.refused)
+            if self._must_publish:
+                self._end(f"the broker takes nothing from us ({reason}); its ACL must name this agent")
 
     def _on_disconnect(
         self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None

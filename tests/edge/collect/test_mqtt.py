@@ -56,7 +56,13 @@ def made(broker: Mosquitto, kept: Kept, *topics: dict[str, Any]) -> BrokerCollec
     assert found is not None
     clock = VirtualClock()
     return BrokerCollector(
-        found[0], topics=found[1], site="berlin", edge="berlin-edge", intake=kept.intake(clock), clock=clock
+        found[0],
+        topics=found[1],
+        site="berlin",
+        edge="berlin-edge",
+        keeper=kept.keeper,
+        intake=kept.intake(clock),
+        clock=clock,
     )
 
 
@@ -105,6 +111,7 @@ async def test_nothing_is_acknowledged_before_the_commit(broker: Mosquitto) -> N
         await until(lambda: kept.waiting == 1)
         # An agent that ends here has told nobody anything.
         first = Kept()
+        first.stored = dict(kept.stored)
         first.shut()
     assert kept.items == []
     async with hearing(broker, first):
@@ -116,6 +123,40 @@ async def test_nothing_is_acknowledged_before_the_commit(broker: Mosquitto) -> N
         await broker.publish([event(2)])
         await until(lambda: len(after.items) > 0)
     assert ids(after) == ["d-2"]
+
+
+async def test_a_topic_that_is_no_longer_wanted_is_left(broker: Mosquitto) -> None:
+    """The broker's session outlives the agent that subscribed to it."""
+    kept = Kept()
+    keypad = {"topic": "zigbee2mqtt/front", "decoder": "zigbee2mqtt", "name": "front"}
+    told = {"topic": "zigbee2mqtt/front", "payload": json.dumps(TAG)}
+    async with hearing(broker, kept, keypad):
+        await broker.publish([told])
+        await until(lambda: len(kept.events) == 1)
+    async with hearing(broker, kept):
+        await broker.publish([told, event(1)])
+        await until(lambda: "d-1" in ids(kept))
+    assert (len(kept.events), kept.refusals) == (2, [])
+    assert json.loads(kept.stored["broker"]) == ["spaces/berlin/+/+"]
+    async with hearing(broker, kept, keypad):
+        await broker.publish([told | {"payload": json.dumps(TAG | {"action_transaction": 8})}])
+        await until(lambda: len(kept.events) == 3)
+
+
+async def test_what_may_be_subscribed_is_kept_before_it_is(broker: Mosquitto) -> None:
+    """A kill right after the subscription leaves it known."""
+    kept = Kept()
+    keypad = {"topic": "zigbee2mqtt/front", "decoder": "zigbee2mqtt", "name": "front"}
+    kept.shut()
+    collector = made(broker, kept, keypad)
+    running = asyncio.create_task(collector.run())
+    await until(lambda: kept.waiting == 1)
+    assert collector.state.state == "failing", "connected before it was kept"
+    kept.open()
+    await until(lambda: collector.state.state == "running")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert json.loads(kept.stored["broker"]) == ["spaces/berlin/+/+", "zigbee2mqtt/front"]
 
 
 async def test_retained_messages_are_counted_and_ignored(broker: Mosquitto) -> None:

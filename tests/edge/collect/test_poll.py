@@ -175,7 +175,7 @@ async def silent_printer(port: int) -> AsyncIterator[Callable[[], Awaitable[byte
 
 async def test_an_agent_that_asks_a_silent_printer_ends_when_it_is_told_to(tmp_path: Path) -> None:
     port = free_udp_port()
-    source = {"snmp": {"lounge": {"api_base": f"snmp://{LOOPBACK}:{port}", "api_key": COMMUNITY}}}
+    source: dict[str, Any] = {"snmp": {"lounge": {"api_base": f"snmp://{LOOPBACK}:{port}", "api_key": COMMUNITY}}}
     env = {"METER_EDGE_GATEWAY__HTTP_URL": "http://127.0.0.1:9", "METER_EDGE_SOURCES": json.dumps(source)}
     async with silent_printer(port) as asked, RunningAgent(tmp_path / "edge", env=env) as agent:
         assert await asyncio.wait_for(asked(), 30)
@@ -232,7 +232,7 @@ async def test_what_no_bill_depends_on_holds_no_month(transports: Transports) ->
 async def test_a_poll_that_is_answered_twice_is_one_sample(data_dir: Path, transports: Transports) -> None:
     """By the agent, and by the one that is started after a kill; nothing is written where nothing has changed."""
     port, kept = free_udp_port(), Kept()
-    source = {"snmp": {"lounge": {"api_base": f"snmp://{LOOPBACK}:{port}", "api_key": COMMUNITY}}}
+    source: dict[str, Any] = {"snmp": {"lounge": {"api_base": f"snmp://{LOOPBACK}:{port}", "api_key": COMMUNITY}}}
     async with printer_agent(data_dir, port, count=41):
         one = poller(kept, transports, **source)
         await one.poll()
