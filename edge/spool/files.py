@@ -12,7 +12,6 @@ The file has a directory of its own so that it and its log are moved by one rena
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Final
 
 from edge import failpoints
 from edge.spool.errors import SpoolInUse
+from meter.lockfile import Locked, take
 from meter.model.errors import BadInput
 
 # Older ones go when another comes: a disk that damages a file a week must not be filled by them.
@@ -55,26 +55,16 @@ class SpoolFiles:
         """
         try:
             make_private(self.directory)
-            descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            self._lock_fd = take(self.directory / "lock")
         except OSError as error:
             raise BadInput(
                 f"cannot use {self.directory}: {error.strerror}; choose a directory that this user can write",
                 code="spool_directory",
             ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
+        except Locked as error:
             raise SpoolInUse(
-                f"the spool in {self.directory} is in use by process {holder}: stop that agent first"
+                f"the spool in {self.directory} is in use by process {error.holder}: stop that agent first"
             ) from None
-        self._lock_fd = descriptor
-        try:
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        except OSError:
-            pass  # a full disk has no room for the number, and the lock holds without it
 
     def unlock(self) -> None:
         """Let go; harmless when not held."""

@@ -9,7 +9,6 @@ They are apart because the child may be another user, whose links the gateway mu
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -17,6 +16,7 @@ import socket
 from pathlib import Path
 from typing import Any, Final
 
+from meter.lockfile import Locked, take
 from meter.model.errors import BadInput, Unavailable
 
 LOOPBACK: Final = "127.0.0.1"
@@ -41,24 +41,17 @@ class PartDir:
             self.path.parent.mkdir(mode=mode, parents=True, exist_ok=True)
             self.path.mkdir(mode=mode, exist_ok=True)
             self.home.mkdir(mode=0o700, exist_ok=True)
-            fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            self._lock_fd = take(self.path / "lock")
         except OSError as error:
             raise BadInput(
                 f"cannot use {self.path}: {error.strerror}. Choose a data directory that this user can write",
                 code="data_directory",
             ) from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
-            os.close(fd)
+        except Locked as error:
             raise Unavailable(
-                f"{self.path} is in use by process {holder}: stop that gateway, or choose another data directory",
+                f"{self.path} is in use by process {error.holder}: stop that gateway, or choose another data directory",
                 code="data_directory_in_use",
             ) from None
-        os.truncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
-        self._lock_fd = fd
 
     def unlock(self) -> None:
         """Let go; harmless when not held."""
