@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -45,6 +46,30 @@ async def charges(gateway: RunningGateway) -> list[tuple[str, str, str]]:
     ]
 
 
+async def assert_agent_lost_nothing(gateway: RunningGateway, said: str) -> None:
+    """Every door went through the agent, which was cut off and killed; its events are there without a hole, once."""
+    before, after = re.findall(r"(\d+) events waited with it when it was killed .* it has (\d+)$", said, re.MULTILINE)[
+        0
+    ]
+    assert int(before) <= int(after)
+    (told,) = re.findall(r"agent: what doors told it while it was cut off, (\d+) events, is stored", said)
+    assert int(told) > 0
+    (edge,) = (await gateway.get("/v1/edges"))["edges"]
+    assert (edge["site"], edge["edge"], edge["holes"]) == ("berlin", "berlin-edge", [])
+    counts = (
+        "SELECT type, count(*) FROM events WHERE source LIKE 'berlin/door/%' OR type = 'edge.heartbeat' GROUP BY type"
+    )
+    stored = {row[0]: row[1] for row in await gateway.rows(counts)}
+    assert stored["door.access"] + stored["edge.heartbeat"] <= edge["up_to"] == edge["last_sequence"]
+    lines = [
+        (charge["event"]["id"], charge["meter"], charge["role"])
+        for charge in (await gateway.get("/v1/charges", limit="1000"))["charges"]
+        if charge["event"] and charge["event"]["type"] == "door.access" and charge["role"] == "original"
+    ]
+    assert lines
+    assert len(lines) == len(set(lines))
+
+
 def processes_in(directory: Path) -> list[int]:
     """The processes that work below `directory`. Linux only."""
     found = []
@@ -78,6 +103,8 @@ async def test_a_demo_bills_every_kind_of_event_and_the_next_one_goes_on(data_di
         booked = await charges(first)
         assert {channel for _, _, channel in booked} == {"mqtt", "http", "webhook"}
         assert Counter(channel for _, _, channel in booked)["webhook"] == 1
+        assert Counter(event_type for _, event_type, channel in booked if channel == "mqtt")["door.access"]
+        await assert_agent_lost_nothing(first, said)
         assert processes_in(data_dir)
         assert await first.stop() == 0
     assert processes_in(data_dir) == []
@@ -91,7 +118,9 @@ async def test_a_demo_bills_every_kind_of_event_and_the_next_one_goes_on(data_di
         assert {charge for charge, _, _ in booked} < {charge for charge, _, _ in again}
         assert len({charge for charge, _, _ in again}) == len(again)
         assert Counter(channel for _, _, channel in again)["webhook"] == 2
-        days = await second.rows("SELECT DISTINCT date(time AT TIME ZONE 'Europe/Berlin') FROM events")
+        days = await second.rows(
+            "SELECT DISTINCT date(time AT TIME ZONE 'Europe/Berlin') FROM events WHERE type <> 'edge.heartbeat'"
+        )
         assert len(days) == 2
         assert await second.stop() == 0
 
@@ -108,8 +137,31 @@ async def test_ctrl_c_while_it_plays_ends_everything_in_order_and_the_day_is_pla
     assert "Traceback" not in broken_off.log.read_text()
     async with demo(data_dir) as again:
         await played(again)
-        assert len(await again.rows("SELECT DISTINCT date(time AT TIME ZONE 'Europe/Berlin') FROM events")) == 1
+        assert (
+            len(
+                await again.rows(
+                    "SELECT DISTINCT date(time AT TIME ZONE 'Europe/Berlin') FROM events WHERE type <> 'edge.heartbeat'"
+                )
+            )
+            == 1
+        )
         assert {event_type for _, event_type, _ in await charges(again)} == KINDS
+
+
+async def test_a_kill_of_the_gateway_ends_its_agent_too(data_dir: Path) -> None:
+    async with RunningGateway(data_dir, arguments=("--demo", "--demo-seconds", "600")) as gateway:
+        async with asyncio.timeout(END_TIMEOUT_S):
+            while not (await gateway.rows("SELECT count(*) FROM edges"))[0][0]:  # noqa: ASYNC110 -- another process
+                await asyncio.sleep(0.05)
+        await gateway.kill()
+        async with asyncio.timeout(END_TIMEOUT_S):
+            while processes_in(data_dir / "agent"):  # noqa: ASYNC110 -- it stops in order
+                await asyncio.sleep(0.05)
+
+
+async def test_without_a_demo_no_agent_runs(data_dir: Path) -> None:
+    async with RunningGateway(data_dir):
+        assert not (data_dir / "agent").exists()
 
 
 async def test_it_does_not_play_into_the_books_of_another_operator(data_dir: Path) -> None:

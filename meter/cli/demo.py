@@ -1,7 +1,7 @@
 """`meter up --demo`: plays a working day of the example space into the gateway, and shows what comes of it.
 
-Everything goes the way that devices, a till's vendor and a billing system go: MQTT, HTTP, a signed webhook, and charges
-pulled with the cursor. Only the choice of the day looks into the database.
+Everything goes the way that devices, a till's vendor and a billing system go: through an agent on site, MQTT, HTTP, a
+signed webhook, and charges pulled with the cursor. Only what was stored of the day is looked up in the database.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.live import Live
 
+from meter.cli.demo_agent import DemoAgent
 from meter.cli.demo_day import (
     SIGNATURE_HEADER,
     SITE,
@@ -30,8 +32,10 @@ from meter.cli.demo_day import (
     demo_catalog,
     square_payment,
     square_signature,
+    unfinished,
 )
 from meter.cli.demo_play import SHOWN_ACCOUNT, Playing
+from meter.cli.demo_site import DemoSite, demo_site
 from meter.cli.demo_view import Progress, money, tally_table
 from meter.clock import now
 from meter.config import Settings, WebhookSettings
@@ -81,38 +85,59 @@ class Demo:
         Raises MeterError where the gateway does not take the day.
         """
         addresses = await self._ready
-        playing = asyncio.create_task(self._play(addresses))
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait([playing, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if playing.done() and not stop.is_set():
-                playing.result()
-        finally:
-            playing.cancel()
-            stopping.cancel()
-            await asyncio.wait([playing, stopping])
-        await asyncio.get_running_loop().create_future()
+        async with demo_site(self.settings.data_dir, site=SITE, mqtt_url=addresses.mqtt) as site:
+            playing = asyncio.create_task(self._play(addresses, site))
+            stopping = asyncio.create_task(stop.wait())
+            try:
+                await asyncio.wait([playing, stopping], return_when=asyncio.FIRST_COMPLETED)
+                if playing.done() and not stop.is_set():
+                    playing.result()
+            finally:
+                playing.cancel()
+                stopping.cancel()
+                await asyncio.wait([playing, stopping])
+            if site is not None and not stop.is_set():
+                await site.agent.watch()
+            await asyncio.get_running_loop().create_future()
 
-    async def _play(self, addresses: Addresses) -> None:
-        day = await _choose_day(addresses.database)
+    async def _play(self, addresses: Addresses, site: DemoSite | None) -> None:
+        database = Database(addresses.database)
+        try:
+            async with database.begin() as connection:
+                day = await choose_day(connection, today=_today())
+            await self._play_day(day, database, addresses, site)
+        finally:
+            await database.dispose()
+
+    async def _play_day(self, day: DemoDay, database: Database, addresses: Addresses, site: DemoSite | None) -> None:
         speed = (day.end - day.start).total_seconds() / self._seconds
-        self._console.print(f"demo: {day.day:%A %d %B %Y} at {SITE}, played in {self._seconds:g} s", highlight=False)
+        self._say(f"demo: {day.day:%A %d %B %Y} at {SITE}, played in {self._seconds:g} s")
+        if site is not None:
+            self._say(
+                f"agent: meter-edge runs on site, process {site.agent.pid}; doors post to {site.agent.url}/v1/events"
+            )
         headers = {"Authorization": f"Bearer {self._key}"}
         try:
             async with aiohttp.ClientSession(addresses.http, headers=headers) as http:
-                playing = Playing(day, addresses, http, key=self._key, speed=speed)
+                playing = Playing(day, addresses, http, key=self._key, speed=speed, site=site)
                 body = square_payment(day)
                 signature = square_signature(body, key=self._secret, url=_WEBHOOK_URL)
                 webhook = playing.post_webhook(
                     _WEBHOOK_PATH, body, {SIGNATURE_HEADER: signature}, after_s=self._seconds / 2
                 )
+                works = [webhook]
+                if site is not None:
+                    works.append(site.play_outage(self._seconds, self._say))
                 async with self._shown(playing.progress):
-                    await playing.run(webhook)
+                    await playing.run(works, unfinished=partial(unfinished, database, day))
         except ExceptionGroup as faults:
             raise _first(faults) from faults
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"the demo lost the gateway at {addresses.http}: {error!r}") from error
-        self._summary(playing, addresses)
+        self._summary(playing, addresses, site)
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     @asynccontextmanager
     async def _shown(self, progress: Progress) -> AsyncIterator[None]:
@@ -133,34 +158,31 @@ class Demo:
             await asyncio.sleep(_LINE_INTERVAL_S)
             self._console.print(progress.text(), highlight=False, soft_wrap=True)
 
-    def _summary(self, playing: Playing, addresses: Addresses) -> None:
+    def _summary(self, playing: Playing, addresses: Addresses, site: DemoSite | None) -> None:
         progress, show = playing.progress, self._console
         if playing.before or not show.is_terminal:  # else the live view stands there already
             show.print(tally_table(progress.sent, progress.tallies, before=playing.before))
-        for line in _where_to_look(self.settings, addresses, playing.explained):
-            show.print(line, highlight=False, markup=False, soft_wrap=True)
-        show.print(
+        if held := progress.held:
+            lines = sum(progress.original_lines[key] for key in held)
+            self._say(
+                f"agent: what doors told it while it was cut off, {len(held)} events, is stored, each once; "
+                f"{lines} lines come of it"
+            )
+        for line in _where_to_look(self.settings, addresses, playing.explained, site):
+            self._say(line)
+        self._say(
             f"demo finished: {progress.sent.total()} events, {progress.lines} lines, "
-            f"{money(progress.invoiced)} EUR to invoice before tax. The gateway goes on serving until Ctrl-C.",
-            highlight=False,
-            soft_wrap=True,
+            f"{money(progress.invoiced)} EUR to invoice before tax. The gateway goes on serving until Ctrl-C."
         )
-
-
-async def _choose_day(database_url: str) -> DemoDay:
-    database = Database(database_url)
-    try:
-        async with database.begin() as connection:
-            return await choose_day(connection, today=_today())
-    finally:
-        await database.dispose()
 
 
 def _today() -> date:
     return now().astimezone(ZONE).date()
 
 
-def _where_to_look(settings: Settings, addresses: Addresses, explained: Mapping[str, str]) -> list[str]:
+def _where_to_look(
+    settings: Settings, addresses: Addresses, explained: Mapping[str, str], site: DemoSite | None
+) -> list[str]:
     key_file = admin_key_path(settings.data_dir)
     meter = _program(settings.data_dir)
     catalogs = [path for path in [settings.data_dir / _CATALOG] if path.is_file()]
@@ -177,7 +199,15 @@ def _where_to_look(settings: Settings, addresses: Addresses, explained: Mapping[
         f"               {meter} charges --account {SHOWN_ACCOUNT}",
         *(f"               {meter} explain {charge}  # {_WORDS[about]}" for about, charge in sorted(explained.items())),
         *(f"               {meter} plan {catalog}  # once a price in it is changed" for catalog in catalogs),
+        *([] if site is None else _of_agent(meter, site.agent)),
         *(f"ledger         {path}" for path in _main_files(settings.data_dir / "ledger")),
+    ]
+
+
+def _of_agent(meter: str, agent: DemoAgent) -> list[str]:
+    return [
+        f"agent          {meter} edges list",
+        f"               {agent.config}  # its settings, with the token that doors show",
     ]
 
 

@@ -22,7 +22,9 @@ from meter.model.event import EventKey
 from meter.model.instant import instant_text
 from meter.simulate import Delivery, Faults, TrueEvent, deliver, directory_text, population, simulate
 from meter.store.accept import standing_hashes
+from meter.store.backlog import is_all_rated
 from meter.store.directory import current_operator
+from meter.store.engine import Database
 
 # What `meter/examples/northside.yaml` knows.
 EXAMPLE_OPERATOR: Final = "northside"
@@ -123,11 +125,24 @@ async def choose_day(connection: AsyncConnection, *, today: date) -> DemoDay:
         raise BadInput(message, code="not_the_example")
     for seed, day in itertools.product(range(1, _SEEDS_MAX + 1), _working_days_before(today)):
         candidate = DemoDay(day=day, seed=seed, events=_events_of(day, seed))
-        keys = {EventKey(event.source, event.id) for event in candidate.events}
-        if len(await standing_hashes(connection, operator, keys)) < len(keys):
+        if await _missing(connection, operator, candidate):
             return candidate
     message = f"{_SEEDS_MAX} weeks have been played here; take another data directory"
     raise BadInput(message, code="demo_over")
+
+
+async def unfinished(database: Database, day: DemoDay) -> str | None:
+    """Return what of the day is not stored or not rated yet; None: nothing is left."""
+    async with database.begin() as connection:
+        missing = await _missing(connection, EXAMPLE_OPERATOR, day)
+        if missing:
+            return f"{missing} are not stored"
+        return None if await is_all_rated(connection, EXAMPLE_OPERATOR) else "not all are rated"
+
+
+async def _missing(connection: AsyncConnection, operator: str, day: DemoDay) -> int:
+    keys = {EventKey(event.source, event.id) for event in day.events}
+    return len(keys) - len(await standing_hashes(connection, operator, keys))
 
 
 def _events_of(day: date, seed: int) -> tuple[TrueEvent, ...]:

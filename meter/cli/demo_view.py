@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ _KINDS: Final = (
     ("(fees, passes)", "", ""),
 )
 _BAR_CELLS: Final = 40
+# What was sent so shortly before the line was cut may have been lost on it.
+_ON_THE_WAY: Final = timedelta(seconds=1)
 _CREDIT_SHOWN_MAX: Final = 6
 
 
@@ -68,27 +70,43 @@ def event_type_of(charge: Mapping[str, Any]) -> str:
     return str(event["type"]) if event else ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """When a site's line was cut and mended, and when all that had waited there was at the gateway; None: not yet."""
+
+    cut: datetime
+    mended: datetime | None = None
+    drained: datetime | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """Everything that the demo has seen so far."""
+    """Everything that the demo has seen so far. `on_site` are the events that go through the site's agent."""
 
     clock: datetime
     ends: datetime
     starts: datetime
     published: dict[EventKey, datetime] = field(default_factory=dict)
+    on_site: set[EventKey] = field(default_factory=set)
+    outage: Outage | None = None
+    waiting: int | None = None
+    original_lines: Counter[EventKey] = field(default_factory=Counter)
     sent: Counter[str] = field(default_factory=Counter)
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     corrections: int = 0
     lags_s: list[float] = field(default_factory=list)
     credit: Sequence[Credit] = ()
     outcomes: Counter[str] = field(default_factory=Counter)
-    rated: int = 0
     pending: int = 0
     delivered: int = 0
 
-    def count(self, delivery: Delivery) -> None:
-        """Count a delivery as sent."""
+    def publish(self, delivery: Delivery, due: datetime, *, on_site: bool) -> None:
+        """Count a delivery as sent when it is due."""
         for event in delivery.events:
+            key = EventKey(event.source, event.id)
+            self.published.setdefault(key, due)
+            if on_site:
+                self.on_site.add(key)
             self.sent[event.kind] += 1
 
     def book(self, charge: Mapping[str, Any]) -> None:
@@ -98,10 +116,29 @@ class Progress:
             self.corrections += 1
             return
         event = charge["event"]
-        published = self.published.get(EventKey(event["source"], event["id"])) if event else None
-        if published is not None:
+        if not event:
+            return
+        key = EventKey(event["source"], event["id"])
+        self.original_lines[key] += 1
+        published = self.published.get(key)
+        if published is not None and not self._waited(key, published):
             lag_s = (datetime.fromisoformat(charge["booked_at"]) - published).total_seconds()
             self.lags_s.append(max(lag_s, 0.0))
+
+    def _waited(self, key: EventKey, published: datetime) -> bool:
+        """Tell whether it waited on site for the line: that says nothing of how fast the gateway is."""
+        outage = self.outage
+        if key not in self.on_site or outage is None or published + _ON_THE_WAY < outage.cut:
+            return False
+        return outage.drained is None or published < outage.drained
+
+    @property
+    def held(self) -> list[EventKey]:
+        """Return what devices told the agent while its line was cut."""
+        outage = self.outage
+        if outage is None or outage.mended is None:
+            return []
+        return [key for key in self.on_site if outage.cut <= self.published[key] < outage.mended]
 
     @property
     def lines(self) -> int:
@@ -142,7 +179,11 @@ class Progress:
     def _facts(self) -> RenderableType:
         grid = Table.grid(padding=(0, 2))
         seen = self.outcomes
-        grid.add_row("stored", f"{seen['accepted']} once, {seen['duplicate']} repeats, {seen['rejected']} refused")
+        heartbeats = "" if self.waiting is None else ", the agent's heartbeats among them"
+        stored = f"{seen['accepted']} once, {seen['duplicate']} repeats, {seen['rejected']} refused"
+        grid.add_row("stored", stored + heartbeats)
+        if self.waiting is not None:
+            grid.add_row("agent on site", f"{self.waiting} events wait for the gateway")
         grid.add_row("publish to booked", f"p50 / p99  {self.lag_text()}")
         grid.add_row("ledger", f"{self.delivered} batches delivered, {self.pending} pending")
         grid.add_row("credit left", Text("\n").join(_credit(one) for one in self.credit[:_CREDIT_SHOWN_MAX]))

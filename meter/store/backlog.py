@@ -37,6 +37,16 @@ _UNREAD: Final = text(
     """
 )
 
+_UNRATED: Final = text(
+    """
+    SELECT EXISTS (SELECT 1 FROM refolds WHERE operator = :operator)
+        OR EXISTS (SELECT 1 FROM events
+                    WHERE operator = :operator
+                      AND (xid, seq) > (SELECT xid, seq FROM rating_cursors
+                                         WHERE operator = :operator ORDER BY xid, seq LIMIT 1))
+    """
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
@@ -74,3 +84,8 @@ async def read_backlog(conn: AsyncConnection, operator: str) -> Backlog:
     complete_until = {site: until for site, until in marks.items() if until is not None}
     edges = tuple(await site_edges(conn, operator))
     return Backlog(unresolved=unresolved, outbox=outbox, unread=unread, complete_until=complete_until, edges=edges)
+
+
+async def is_all_rated(conn: AsyncConnection, operator: str) -> bool:
+    """Return whether no stored event waits to be rated, and no account to be folded again. Once rating has begun."""
+    return not (await conn.execute(_UNRATED, {"operator": operator})).scalar_one()
