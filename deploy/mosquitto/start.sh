@@ -13,6 +13,8 @@ health=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 mosquitto_passwd -U auth/passwd
 # Options of mosquitto_sub for the health check, in a file because a command line is open to everyone on the machine.
 printf '%s\n' '-h 127.0.0.1' '-u health' "-P $health" >auth/mosquitto_sub
-# Mosquitto warns of rules that others can read, and announces that it will refuse them: a copy of its own.
-cp config/acl auth/acl
+# Mosquitto warns of rules that others can read, and announces that it will refuse them: a copy of its own. With what
+# agents.sh has written of agents on site.
+cat config/acl >auth/acl
+[ ! -f certs/agents.acl ] || cat certs/agents.acl >>auth/acl
 exec mosquitto -c config/mosquitto.conf

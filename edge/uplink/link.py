@@ -79,12 +79,12 @@ class Link:
         except Unavailable:
             self._mqtt_failures += 1
             raise
-        self._mqtt_failures = 0
         self._begun()
         try:
             return await self._serve(channel)
         finally:
             channel.close()
+            self._mqtt_failures = self._mqtt_failures + 1 if channel.refused else 0
 
     async def _over_http(self, uplink: HttpUplink) -> str:
         self.over = "http"

@@ -80,6 +80,7 @@ class MqttUplink:
             protocol=self._protocol,
             on_message=self._on_message,
             full=lambda: False,
+            must_publish=True,
         )
         try:
             await session.open([self._topics["acks"], self._topics["clocks"]])
@@ -124,6 +125,11 @@ class MqttChannel:
         """Publish a heartbeat that only asks, unless the time is known: those that follow ask as well."""
         if not self._known():
             await self.send(self._probe(), ())
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether the broker lets us in and takes nothing: it does not know this agent yet, or any more."""
+        return self._session.refused is not None
 
     async def ended(self) -> str:
         """Wait for the connection's end and return its reason."""

@@ -1,5 +1,6 @@
 """A client on its own thread that waits for what the broker answers. Acknowledges by hand, as the gateway does."""
 
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
@@ -27,6 +28,8 @@ class Peer:
     keep: bool = False  # the session, for an hour
     version_5: bool = True
     authority: Path | None = None  # speak TLS, and trust this certificate only
+    host: str = "127.0.0.1"
+    context: ssl.SSLContext | None = None  # speak TLS, with a certificate of one's own
     refused: str | None = None
     messages: "Queue[MQTTMessage]" = field(default_factory=Queue)
     disconnects: "Queue[str]" = field(default_factory=Queue)
@@ -46,6 +49,8 @@ class Peer:
         client.username_pw_set(self.user, self.password)
         if self.authority is not None:
             client.tls_set(str(self.authority))
+        if self.context is not None:
+            client.tls_set_context(self.context)
         client.max_inflight_messages_set(1000)
         client.on_connect = lambda _c, _u, _f, reason, _p: self._connects.put(reason)
         client.on_publish = lambda _c, _u, _m, reason, _p: self._answers.put(str(reason))
@@ -55,9 +60,9 @@ class Peer:
         if self.version_5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho has no type for it
             properties.SessionExpiryInterval = 3600 if self.keep else 0
-            client.connect("127.0.0.1", self.port, clean_start=not self.keep, properties=properties)
+            client.connect(self.host, self.port, clean_start=not self.keep, properties=properties)
         else:
-            client.connect("127.0.0.1", self.port)
+            client.connect(self.host, self.port)
         client.loop_start()
         reason = self._connects.get(timeout=_ANSWER_S)
         self.refused = str(reason) if reason.is_failure else None

@@ -197,7 +197,7 @@ async def test_the_documented_listener_speaks_tls(
     stopped_mosquitto.append("certs/server.key", key.read_text())
     stopped_mosquitto.append("certs/server.crt", certificate.read_text())
     port = choose_port(LOOPBACK, given=None, remembered=None)
-    listener = block("conf", containing="certfile").replace("listener 8883", f"listener {port} {LOOPBACK}")
+    listener = block("conf", containing="listener 8883").replace("listener 8883", f"listener {port} {LOOPBACK}")
     stopped_mosquitto.append("config/listeners/tls.conf", listener)
     async with stopped_mosquitto as broker:
         for reached, authority in ((broker.port, None), (port, certificate)):
