@@ -197,10 +197,11 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
                 known=timekeeper.known.is_set,
             )
         link = Link(pump, mqtt=mqtt, http=http, beat=beats.beat, beat_s=settings.heartbeat_s)
-        host, port = host_and_port(settings.http)
-        bound = await stack.enter_async_context(http_port(collector, host=host, port=port, setting=variable_of("http")))
+        # Before the port that says whether the agent is well.
         if radius is not None:
             await stack.enter_async_context(radius.listening())
+        host, port = host_and_port(settings.http)
+        bound = await stack.enter_async_context(http_port(collector, host=host, port=port, setting=variable_of("http")))
         broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         keeper.on_commit.append(timekeeper.look.set)
         beside = [*(one.run() for one in others), *(one.run() for one in asking.work)]
