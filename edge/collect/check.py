@@ -10,7 +10,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,16 +112,14 @@ def _log(path: Path, name: str) -> Finding:
 
 
 async def _polled(settings: EdgeSettings) -> list[Finding]:
-    """Ask each device and vendor that is polled once; nothing of the answers is kept."""
-    with suppress(MeterError):  # told with the sources
-        clock = SystemClock()
-        async with aclosing(Transports(clock)) as transports:
-            return [
-                await _answered(source, feed, transports, clock)
-                for source in configured_sources(settings)
-                for feed in polled_feeds(source)
-            ]
-    return []
+    """Ask each device and vendor that is polled once, all at once; nothing of the answers is kept."""
+    try:
+        asked_of = [(source, feed) for source in configured_sources(settings) for feed in polled_feeds(source)]
+    except MeterError:
+        return []  # told with the sources
+    clock = SystemClock()
+    async with aclosing(Transports(clock)) as transports:
+        return await asyncio.gather(*(_answered(source, feed, transports, clock) for source, feed in asked_of))
 
 
 async def _answered(source: ConfiguredSource, feed_name: str, transports: Transports, clock: Clock) -> Finding:

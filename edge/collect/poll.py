@@ -48,7 +48,7 @@ _SNMP: Final = "meter.transport.asking.snmp"
 
 
 class Transports:
-    """The ways to ask, each made when it is first needed: SNMP's library is as large as the agent."""
+    """The ways to ask, each made when it is first needed: SNMP's library is 4 MB."""
 
     def __init__(self, clock: Clock) -> None:
         """Connect to nothing yet."""
