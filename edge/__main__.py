@@ -7,21 +7,27 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from edge import app, check
+from edge import app, check, spooled
 from edge.config.loading import data_directory, load_settings
 from edge.config.settings import EdgeSettings
 from edge.spool import errors
+from edge.spool.records import Stretch
+from edge.uplink.recall import Wanted
 from meter import __version__
 from meter.log import configure_logging, log
 from meter.model.errors import BadInput, MeterError, Unavailable
+from meter.model.instant import EPOCH, parse_instant
 
 # sysexits.h: a setting is wrong; something that was needed is not there; a fault of ours.
 _BAD_SETTINGS: Final = os.EX_CONFIG
 _UNAVAILABLE: Final = os.EX_UNAVAILABLE
 _BROKEN: Final = os.EX_SOFTWARE
+# As far as SQLite counts.
+_SEQUENCE_MAX: Final = 2**63 - 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +65,22 @@ def _parser() -> argparse.ArgumentParser:
     enroll.add_argument("--insecure", action="store_true", help="over http, where everyone on the way reads the keys")
     spool = commands.add_parser("spool", help="what is kept here, and what of it the gateway has")
     spool.set_defaults(action=_spool)
+    replay = spool.add_subparsers(metavar="COMMAND").add_parser(
+        "replay", help="send again what the gateway acknowledged and lost: all that is kept here, or some of it"
+    )
+    replay.set_defaults(action=_replay, parser=replay)
+    replay.add_argument("--since", metavar="TIME", type=_instant, help="acknowledged since (RFC 3339, with an offset)")
+    replay.add_argument("--boot", metavar="B", type=int, help="of this boot")
+    replay.add_argument("--from", metavar="N", type=int, dest="first", help="from this sequence of the boot on")
+    replay.add_argument("--to", metavar="M", type=int, dest="last", help="up to this one")
     return parser
+
+
+def _instant(given: str) -> datetime:
+    try:
+        return parse_instant(given, what="TIME")
+    except BadInput as error:
+        raise argparse.ArgumentTypeError(error.detail) from error
 
 
 def _enroll(asked: argparse.Namespace) -> int:
@@ -93,8 +114,26 @@ def _check(settings: EdgeSettings, _asked: argparse.Namespace) -> int:
 
 
 def _spool(settings: EdgeSettings, _asked: argparse.Namespace) -> int:
-    for name, value in asyncio.run(check.spool_figures(settings)).items():
+    for name, value in asyncio.run(spooled.spool_figures(settings)).items():
         sys.stdout.write(f"{name:<12} {value}\n")
+    return 0
+
+
+def _replay(settings: EdgeSettings, asked: argparse.Namespace) -> int:
+    if asked.boot is None and (asked.first is not None or asked.last is not None):
+        asked.parser.error("--from and --to are sequences of a boot: name it with --boot")
+    if asked.boot is not None and asked.since is not None:
+        asked.parser.error("--since and --boot are two ways to say what: give one of them")
+    if asked.boot is None:
+        wanted = Wanted(since=asked.since or EPOCH)
+    else:
+        wanted = Wanted(stretches=[Stretch(asked.boot, asked.first or 1, asked.last or _SEQUENCE_MAX)])
+    found = asyncio.run(spooled.replay(settings, wanted))
+    when = "now" if found.running else "when the agent runs"
+    sys.stdout.write(
+        f"{found.replayed.events} events are sent again {when}; {found.replayed.spooled} wait in all. "
+        "What the gateway has of them stays as it is.\n"
+    )
     return 0
 
 

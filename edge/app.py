@@ -132,7 +132,13 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
             }
 
         collector = HttpCollector(
-            intake, sources=sources, tokens=settings.tokens, clock=clock, status=status, desk=asking.desk
+            intake,
+            sources=sources,
+            tokens=settings.tokens,
+            clock=clock,
+            status=status,
+            desk=asking.desk,
+            replay=recall.again,
         )
 
         transports = await stack.enter_async_context(aclosing(Transports(clock)))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from edge.app import bounds_of, spool_directory, tls_of
+from edge.app import spool_directory, tls_of
 from edge.clock import ntp_synchronised
 from edge.collect.check import devices_found
 from edge.config.faults import variable_of
 from edge.config.settings import EdgeSettings
 from edge.finding import Finding, judged
+from edge.local import running_agent
 from edge.sources import configured_broker, configured_sources
 from edge.spool.errors import SpoolInUse
-from edge.spool.file import Spool
+from edge.spooled import spool_figures
 from meter.model.errors import MeterError
 from meter.transport.mqtt_address import BrokerAddress, broker_address
 from meter.transport.mqtt_session import MqttSession
@@ -30,7 +30,7 @@ async def check(settings: EdgeSettings) -> list[Finding]:
     """Return what was found, in the order of an event's way. Nothing is raised for what is wrong."""
     findings = [Finding(about="settings", detail=f"site {settings.site}, edge {settings.id}")]
     findings.append(judged("sources", lambda: ", ".join(_names(settings)) or "none is set: devices post CloudEvents"))
-    findings.extend(await devices_found(settings, await _running(settings)))
+    findings.extend(await devices_found(settings, await running_agent(settings)))
     findings.extend(await _broker("site's broker", settings, _site_broker))
     findings.append(await _spool(settings))
     findings.append(Finding(about="clock", detail=_CLOCK.get(ntp_synchronised() is True, "")))
@@ -39,25 +39,6 @@ async def check(settings: EdgeSettings) -> list[Finding]:
     if settings.gateway.http_url is not None:
         findings.append(await _gateway(settings))
     return findings
-
-
-async def spool_figures(settings: EdgeSettings) -> dict[str, Any]:
-    """Return what the spool holds: of the running agent, or of the file. Raises MeterError."""
-    running = await _running(settings)
-    if running is not None:
-        return {name: running[name] for name in ("boot", "spooled", "spooled_bytes", "kept", "refused", "online")}
-    spool = await asyncio.to_thread(Spool.open, spool_directory(settings), bounds=bounds_of(settings))
-    try:
-        depth = spool.depth
-        return {
-            "boot": spool.boot,
-            "spooled": depth.events,
-            "spooled_bytes": depth.bytes,
-            "kept": depth.kept_events,
-            "running": False,
-        }
-    finally:
-        await asyncio.to_thread(spool.close)
 
 
 def _names(settings: EdgeSettings) -> list[str]:
@@ -74,21 +55,6 @@ async def _spool(settings: EdgeSettings) -> Finding:
         return Finding(about="spool", good=False, detail=error.detail)
     where = "kept by the running agent" if "online" in figures else str(spool_directory(settings))
     return Finding(about="spool", detail=f"{figures['spooled']} events wait, {where}")
-
-
-async def _running(settings: EdgeSettings) -> dict[str, Any] | None:
-    """Return what the running agent says of itself; None where none answers."""
-    headers = {"Authorization": f"Bearer {settings.tokens[0]}"} if settings.tokens else {}
-    timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, headers=headers) as client,
-            client.get(f"http://{settings.http}/v1/status") as answer,
-        ):
-            told = await answer.json() if answer.status == 200 else None
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-        return None
-    return told if isinstance(told, dict) and told.get("edge") == settings.id else None
 
 
 def _gateway_broker(settings: EdgeSettings) -> BrokerAddress:

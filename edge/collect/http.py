@@ -3,13 +3,14 @@
 POST /v1/events                 one event, a batch, or binary mode: a result for each, after the commit
 POST /hooks/{vendor}/{source}   as the gateway takes them: the vendor's signature decides
 POST /v1/authorizations         may somebody have something? (edge/authorizing)
+POST /v1/replay                 what the gateway lost goes again
 GET  /health, /v1/status        whether it takes events; what it holds
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from ipaddress import ip_address
@@ -22,8 +23,10 @@ from aiohttp.typedefs import Handler
 from edge.authorizing.desk import Desk
 from edge.authorizing.http import AskRoutes
 from edge.clock import Clock
+from edge.collect.replay import ReplayRoute
 from edge.heartbeat import CollectorState
 from edge.intake import Intake, Origin, Result
+from edge.uplink.recall import Replayed, Wanted
 from meter.log import log
 from meter.model.errors import BadInput, MeterError, Unavailable
 from meter.model.wire import BODY_BYTES_MAX, Parsed
@@ -64,6 +67,7 @@ class HttpCollector:
         clock: Clock,
         status: Callable[[], Mapping[str, Any]],
         desk: Desk,
+        replay: Callable[[Wanted], Awaitable[Replayed]],
     ) -> None:
         """Hear nothing yet. Without `tokens` only devices on this machine are heard; `status` is shown to them."""
         self._intake = intake
@@ -72,6 +76,7 @@ class HttpCollector:
         self._clock = clock
         self._status = status
         self._asks = AskRoutes(desk, authorise=self._authorise)
+        self._replay = ReplayRoute(replay, authorise=self._authorise)
         self.state = CollectorState()
 
     def app(self) -> web.Application:
@@ -80,6 +85,7 @@ class HttpCollector:
         app.router.add_post("/v1/events", self._events)
         app.router.add_post("/hooks/{vendor}/{source}", self._hook)
         self._asks.add_to(app.router)
+        self._replay.add_to(app.router)
         app.router.add_get("/health", self._health)
         app.router.add_get("/v1/status", self._show)
         return app

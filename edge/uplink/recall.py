@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from datetime import datetime
+from typing import Annotated, Final
+
+import msgspec
 
 from edge.clock import Clock, monotonic_s
 from edge.spool.keeper import Keeper
@@ -29,6 +32,20 @@ _BOOTS_MAX: Final = 16
 # A gateway that goes on losing, or that answers from a copy which lags, is not sent everything with each heartbeat.
 _PAUSE_FIRST_S: Final = 600.0
 _PAUSE_MAX_S: Final = 86_400.0
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is to go again: what was acknowledged since an instant (an hour's worth more), stretches of sequences."""
+
+    since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    stretches: Annotated[list[Stretch], msgspec.Meta(max_length=100)] = []
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """How many events wait again that did not, and how many wait in all."""
+
+    events: int
+    spooled: int
 
 
 class Recall:
@@ -81,6 +98,13 @@ class Recall:
         if events:
             self._tell(events, missing)
             self._replayed()
+
+    async def again(self, wanted: Wanted) -> Replayed:
+        """Have sent again what somebody asks for, whatever the gateway says it holds. Raises Unavailable."""
+        events = await self._keeper.replay(since=wanted.since, stretches=wanted.stretches)
+        log.info("replay_asked", events=events)
+        self._replayed()
+        return Replayed(events=events, spooled=self._keeper.depth.events)
 
     def _tell(self, events: int, missing: Sequence[Stretch]) -> None:
         self._lost += events

@@ -35,7 +35,7 @@ class RunningAgent:
         self.command = command
         self.port = free_port()
         self.log = directory / "agent.log"
-        self._env = {
+        self.env = {
             **os.environ,
             "METER_EDGE_SITE": "berlin",
             "METER_EDGE_DATA_DIR": str(directory),
@@ -63,7 +63,7 @@ class RunningAgent:
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", *self.command, env=self._env, stderr=log
+                sys.executable, "-m", *self.command, env=self.env, stderr=log
             )
 
     async def start(self) -> None:

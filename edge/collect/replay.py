@@ -1,0 +1,34 @@
+"""POST /v1/replay: what the gateway acknowledged and lost is to go again. For who runs the site, and repeatable."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from edge.uplink.recall import Replayed, Wanted
+from meter.model.errors import BadInput
+
+
+class ReplayRoute:
+    """The route, for whoever `authorise` lets through; `replay` does it."""
+
+    def __init__(
+        self, replay: Callable[[Wanted], Awaitable[Replayed]], *, authorise: Callable[[web.Request], None]
+    ) -> None:
+        """Serve nothing yet."""
+        self._replay = replay
+        self._authorise = authorise
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve it."""
+        router.add_post("/v1/replay", self._post)
+
+    async def _post(self, request: web.Request) -> web.StreamResponse:
+        self._authorise(request)
+        try:
+            wanted = msgspec.json.decode(await request.read(), type=Wanted)
+        except msgspec.MsgspecError as error:
+            raise BadInput(f"{error}; send since, stretches or both", code="bad_body") from error
+        return web.Response(body=msgspec.json.encode(await self._replay(wanted)), content_type="application/json")
