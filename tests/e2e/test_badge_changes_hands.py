@@ -73,10 +73,8 @@ async def billed(gateway: RunningGateway) -> dict[str, dict[str, Decimal]]:
 async def test_the_old_holder_pays_until_the_10th_and_the_new_one_after(data_dir: Path) -> None:
     catalog = data_dir / "catalog.yaml"
     catalog.write_text(CATALOG)
-    # These days stay the same while the years go by.
-    env = {"METER_CATALOG": str(catalog), "METER_MAX_AGE_DAYS": "36500"}
     ada, bob = Decimal("3.00"), Decimal("5.00")
-    async with RunningGateway(data_dir, env=env) as gateway:
+    async with RunningGateway(data_dir, env={"METER_CATALOG": str(catalog)}) as gateway:
         mqtt = gateway.addresses.mqtt
         assert mqtt is not None
         await post(gateway, visit("03rd", "03T09:00:00"), visit("last", "09T23:59:59.999999"))

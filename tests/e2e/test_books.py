@@ -189,7 +189,6 @@ async def test_a_pack_a_deposit_a_till_and_a_landlord_in_every_set_of_books(tmp_
         env = {
             "METER_TARGETS": json.dumps(targets),
             "METER_CATALOG": str(tmp_path / "catalog.yaml"),
-            "METER_MAX_AGE_DAYS": "36500",  # the days of these books stay where they are
         }
         gateway = await stack.enter_async_context(RunningGateway(tmp_path, env=env))
         headers = {"Content-Type": "application/cloudevents-batch+json"}

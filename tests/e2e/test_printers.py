@@ -59,7 +59,6 @@ async def test_what_was_printed_is_billed_and_compared_with_the_printers_own_cou
         env = {
             "METER_DATA_DIR": str(data_dir / "gateway"),
             "METER_WEBHOOKS": json.dumps(webhooks),
-            "METER_MAX_AGE_DAYS": "36500",
             "METER_CATALOG": str(write_catalog(data_dir, catalog(members, []))),
         }
         (data_dir / "gateway").mkdir(mode=0o711)

@@ -69,7 +69,6 @@ async def site(session_dir: Path) -> AsyncIterator[Site]:
     env = {
         "METER_DATA_DIR": str(path),
         "METER_WEBHOOKS": json.dumps(webhooks),
-        "METER_MAX_AGE_DAYS": "36500",  # these days stay the same while the years go by
         "METER_CATALOG": str(write_catalog(path, catalog(MEMBERS, MQTT))),
         "METER_HASH_IDENTITIES": "[]",
     }
