@@ -1,4 +1,4 @@
-"""What can be read of a damaged file, stored again in a new one: events that wait, positions, measurements.
+"""What can be read of a damaged file, stored again in a new one: events that wait, positions, measurements, answers.
 
 What is acknowledged stays behind in the damaged file. Where it cannot be read what is, everything waits again: the
 gateway takes an event once.
@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from zlib import crc32
 
 from edge import failpoints
 from edge.spool.rows import COLUMNS, INSERT, Row, is_whole, lost_boot, moved
@@ -62,10 +63,17 @@ def copy_readable(damaged: Path, target: sqlite3.Connection) -> Salvage:
         )
         _boot_after(source, target)
         _copy_beside(source, target)
+        _copy_answers(source, target)
         kept = _copy_events(source, target, known)
     failpoints.reach("before_salvage_moved")
     lost = sum(run.length for run in waiting(known.spans, 1, known.last)) - kept
     return Salvage(kept=kept, lost=max(lost, 0))
+
+
+# Its event has another place in the new file.
+_SELECT_ANSWER: Final = """SELECT number, id, account, meter, allowed, offline, crc, body, known, owes, refusal,
+    released_us, NULL, settled, closed FROM authorizations WHERE number = ?"""
+_INSERT_ANSWER: Final = "INSERT OR IGNORE INTO authorizations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class _Known(NamedTuple):
@@ -101,6 +109,35 @@ def _copy_beside(source: sqlite3.Connection, target: sqlite3.Connection) -> None
         target.execute("BEGIN IMMEDIATE")
         target.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)  # noqa: S608  the same
         target.execute("COMMIT")
+
+
+def _copy_answers(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Copy what devices were answered before they acted, and the gateway's words unless an answer cannot be read.
+
+    Without all answers nobody knows what was allowed since a word: then nothing is, until the gateway has spoken again.
+    """
+    target.execute("BEGIN IMMEDIATE")
+    whole = True
+    try:
+        numbers = [number for (number,) in source.execute("SELECT number FROM authorizations ORDER BY number")]
+    except sqlite3.DatabaseError:
+        numbers, whole = [], False
+    for number in numbers:
+        found = _read(source, _SELECT_ANSWER, number)
+        kept = [row for row in found if isinstance(row[7], bytes) and crc32(row[7]) == row[6]]
+        whole = whole and bool(kept)
+        for row in kept:
+            try:
+                target.execute(_INSERT_ANSWER, row)
+            except sqlite3.IntegrityError:  # a damaged file answers with other types than it was given
+                whole = False
+    if whole:
+        words = _read(source, "SELECT about, account, meter, heard, crc, body FROM words")
+        sound = [row for row in words if isinstance(row[5], bytes) and crc32(row[5]) == row[4]]
+        target.executemany("INSERT OR IGNORE INTO words VALUES (?, ?, ?, ?, ?, ?)", sound)
+    for (heard,) in _read(source, "SELECT value FROM meta WHERE name = 'heard'"):
+        target.execute("UPDATE meta SET value = ? WHERE name = 'heard'", (heard,))
+    target.execute("COMMIT")
 
 
 def _copy_events(source: sqlite3.Connection, target: sqlite3.Connection, known: _Known) -> int:
