@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +42,7 @@ async def devices_found(settings: EdgeSettings, running: Mapping[str, Any] | Non
         findings += await _polled(settings)
     else:
         findings += _told(running)
+        findings += _unposted(settings, {device["origin"] for device in running.get("devices", ())})
     return [*findings, *_attached(settings)]
 
 
@@ -56,6 +57,23 @@ def _told(running: Mapping[str, Any]) -> Iterator[Finding]:
         detail = f"{device['taken']} events{unread} over {device['origin']}, last {device['last']}"
         good = device["taken"] > 0 or not device["refused"]
         yield Finding(about=f"device {device['source'] or device['origin']}", good=good, detail=detail)
+
+
+def _unposted(settings: EdgeSettings, origins: Collection[str]) -> Iterator[Finding]:
+    """Give the sources whose vendor has posted nothing yet, and where it would have to."""
+    for source in _sources(settings):
+        path = f"/hooks/{source.setup.vendor}/{source.setup.name}"
+        posts = source.vendor.hook is not None or source.vendor.lines is not None
+        if posts and not polled_feeds(source) and f"POST {path}" not in origins:
+            detail = f"nothing was posted to {path} since the agent started"
+            yield Finding(about=f"webhook {source.setup.vendor}/{source.setup.name}", detail=detail)
+
+
+def _sources(settings: EdgeSettings) -> list[ConfiguredSource]:
+    try:
+        return configured_sources(settings)
+    except MeterError:
+        return []  # told with the sources
 
 
 def _radius(settings: EdgeSettings) -> Iterator[Finding]:
@@ -113,13 +131,12 @@ def _log(path: Path, name: str) -> Finding:
 
 async def _polled(settings: EdgeSettings) -> list[Finding]:
     """Ask each device and vendor that is polled once, all at once; nothing of the answers is kept."""
-    try:
-        asked_of = [(source, feed) for source in configured_sources(settings) for feed in polled_feeds(source)]
-    except MeterError:
-        return []  # told with the sources
     clock = SystemClock()
     async with aclosing(Transports(clock)) as transports:
-        return await asyncio.gather(*(_answered(source, feed, transports, clock) for source, feed in asked_of))
+        answers = [
+            _answered(source, feed, transports, clock) for source in _sources(settings) for feed in polled_feeds(source)
+        ]
+        return await asyncio.gather(*answers)
 
 
 async def _answered(source: ConfiguredSource, feed_name: str, transports: Transports, clock: Clock) -> Finding:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from edge.check import check
@@ -16,6 +18,7 @@ from edge.sources import configured_broker, configured_logs
 from meter.model.errors import BadInput
 from tests.edge.agent import RunningAgent
 from tests.edge.collect.broker import mosquitto
+from tests.edge.collect.logs import FORMAT, line
 from tests.edge.told import told_settings
 
 
@@ -132,12 +135,18 @@ async def test_a_port_that_somebody_else_has_is_told(tmp_path: Path) -> None:
 
 async def test_a_running_agent_tells_which_devices_it_hears(tmp_path: Path) -> None:
     directory = tmp_path / "edge"
-    async with RunningAgent(directory, env={"METER_EDGE_GATEWAY__HTTP_URL": "http://127.0.0.1:9"}) as agent:
-        told = told_settings(data_dir=str(directory), http=f"127.0.0.1:{agent.port}")
+    cups = {"hall": {"secrets": ["s"], "options": {"format": FORMAT}}, "attic": {"secrets": ["s"]}}
+    env = {"METER_EDGE_GATEWAY__HTTP_URL": "http://127.0.0.1:9", "METER_EDGE_SOURCES": json.dumps({"cups": cups})}
+    async with RunningAgent(directory, env=env) as agent:
+        told = told_settings(data_dir=str(directory), http=f"127.0.0.1:{agent.port}", sources={"cups": cups})
         assert (await findings(told))["collector http"] == (True, "running; nothing heard yet")
         door = {"specversion": "1.0", "id": "1", "source": "berlin/door/main", "type": "door.access"}
         elsewhere = door | {"source": "munich/door/main"}
         await agent.post([door | {"data": {"door": "main", "granted": True}}, elsewhere])
+        url = f"http://127.0.0.1:{agent.port}/hooks/cups/hall"
+        headers = {"Authorization": "Bearer s"}
+        async with aiohttp.ClientSession(headers=headers) as client, client.post(url, data=line(1)) as answer:
+            assert answer.status == 200, await answer.text()
         found = await findings(told)
     good, detail = found["device berlin/door/main"]
     assert good
@@ -147,3 +156,6 @@ async def test_a_running_agent_tells_which_devices_it_hears(tmp_path: Path) -> N
     assert "1 that cannot be read" in detail
     assert found["collector http"][1].startswith("running; last 20")
     assert "port http" not in found
+    assert found["device berlin/print/cups-hall"][1].startswith("1 events over POST /hooks/cups/hall, last 20")
+    assert "webhook cups/hall" not in found
+    assert found["webhook cups/attic"][1] == "nothing was posted to /hooks/cups/attic since the agent started"
