@@ -300,7 +300,9 @@ class Gateway:
             source_states=partial(source_states, sources=self._sources),
             renew=self._renew,
             resend=self._resend,
-            receive_events=None if ingest is None else event_receiver(ingest.batcher, operator=self._operator),
+            receive_events=None
+            if ingest is None
+            else event_receiver(ingest.batcher, operator=self._operator, pace=ingest.pace.keep),
             receive_hook=None
             if ingest is None
             else hook_receiver(

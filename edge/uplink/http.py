@@ -17,6 +17,7 @@ from edge.uplink.lost import Held
 from edge.uplink.mqtt import Told
 from edge.uplink.recall import Recall
 from edge.uplink.timekeeper import Timekeeper
+from edge.uplink.window import Limits
 from meter.log import log
 from meter.model.errors import Unavailable
 
@@ -24,8 +25,9 @@ _BATCH: Final = "application/cloudevents-batch+json"
 # A commit takes milliseconds; a gateway without its database answers 503 after fifteen seconds.
 _TIMEOUT_S: Final = 30.0
 _ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
-# More at once would only wait for the same commits; one is left for what is fresh while three carry a backlog.
-CALLS_MAX: Final = 4
+# As many events in flight as over MQTT, or a gateway commits and rates little pieces: four times the work for each. In
+# few calls, of which half carry a backlog at most: a call is one commit, and answered when it is rated.
+LIMITS: Final = Limits(messages_max=6, events_max=500, kept_messages=3)
 
 
 class _Result(msgspec.Struct, frozen=True):
@@ -152,12 +154,14 @@ class HttpUplink:
 class HttpChannel:
     """Calls as one connection: it ends with the first that fails, and the pause is the caller's."""
 
+    limits = LIMITS
+
     def __init__(self, uplink: HttpUplink) -> None:
         """Call through `uplink`."""
         self._uplink = uplink
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._calls: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Semaphore(CALLS_MAX)
+        self._room = asyncio.Semaphore(LIMITS.messages_max)
 
     async def send(self, body: bytes, places: Sequence[Place]) -> None:
         """Post a message, beside others. Raises Unavailable once one has failed."""

@@ -13,8 +13,7 @@ from meter.model.doubt import TIME_FLAG
 from meter.model.instant import instant_text
 from meter.model.wire import EDGE_TIME
 
-# A message holds so much: an event may have 256 KiB, brokers are set to take 2 MiB.
-MESSAGE_EVENTS_MAX: Final = 100
+# A message holds so much: an event may have 256 KiB, brokers are set to take 2 MiB and gateways to take 1 MiB.
 MESSAGE_BYTES_MAX: Final = 512 * 1024
 
 NO_CORRECTION: Final = Correction()

@@ -18,12 +18,15 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.spool.records import Place
 from edge.uplink.lost import Held
+from edge.uplink.window import Limits
 from meter.log import log
 from meter.model.errors import Unavailable
 from meter.transport.mqtt_address import BrokerAddress
 from meter.transport.mqtt_session import OTHER_VERSION, MqttSession, ProtocolRefused
 
 _ACK_BYTES_MAX: Final = 1024 * 1024
+# Two thousand events: a second of the most that a gateway takes, and far below a broker's queue.
+LIMITS: Final = Limits(messages_max=20, events_max=100, kept_messages=5)
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -105,6 +108,8 @@ class MqttUplink:
 
 class MqttChannel:
     """One connection."""
+
+    limits = LIMITS
 
     def __init__(
         self, session: MqttSession, *, topic: str, probe: Callable[[], bytes], known: Callable[[], bool]

@@ -16,9 +16,9 @@ from edge.clock import monotonic_s
 from edge.spool.keeper import Keeper
 from edge.spool.records import Place, Stored
 from edge.uplink.clocks import UNSYNCHRONISED, Correction
-from edge.uplink.marks import MESSAGE_BYTES_MAX, MESSAGE_EVENTS_MAX, NO_CORRECTION, marked, together
+from edge.uplink.marks import MESSAGE_BYTES_MAX, NO_CORRECTION, marked, together
 from edge.uplink.timekeeper import Timekeeper
-from edge.uplink.window import NOWHERE, Message, Window
+from edge.uplink.window import NOWHERE, Limits, Message, Window
 from meter.log import log
 from meter.model.errors import Unavailable
 
@@ -35,6 +35,10 @@ UNMEASURED: Final = Correction(flag=UNSYNCHRONISED)
 
 class Channel(Protocol):
     """One connection to the gateway. Raises Unavailable once it is gone."""
+
+    @property
+    def limits(self) -> Limits:
+        """Return how much may be in flight."""
 
     async def send(self, body: bytes, places: Sequence[Place]) -> None:
         """Hand a message on; that it was handed on says nothing about the gateway."""
@@ -62,7 +66,7 @@ class Pump:
         self._keeper = keeper
         self._edge = edge
         self._timekeeper = timekeeper
-        self._window = window or Window()
+        self._window = window or Window(last=keeper.last or Place(keeper.boot, 0))
         self._before = before
         self._wake = asyncio.Event()
         self.ready = asyncio.Event()  # the time is known, so that events may go
@@ -100,7 +104,7 @@ class Pump:
 
     async def serve(self, channel: Channel) -> str:
         """Send over `channel` until it ends, and return why."""
-        self._window.connected(self._keeper.last or Place(self._keeper.boot, 0))
+        self._begin(channel)
         ended = asyncio.create_task(channel.ended())
         sending = asyncio.create_task(self._send_on(channel))
         try:
@@ -113,6 +117,9 @@ class Pump:
             for task in (ended, sending):
                 task.cancel()
             await asyncio.gather(ended, sending, return_exceptions=True)
+
+    def _begin(self, channel: Channel) -> None:
+        self._window.connected(self._keeper.last or Place(self._keeper.boot, 0), channel.limits)
 
     def _committed(self) -> None:
         self._window.committed(self._keeper.last or NOWHERE)
@@ -137,7 +144,7 @@ class Pump:
             if self._start_over:
                 # Here, and not where it is asked for: a message that is being read would pass what waits again.
                 self._start_over = False
-                self._window.connected(self._keeper.last or Place(self._keeper.boot, 0))
+                self._begin(channel)
             await self._fill(channel)
             await self._again(channel)
             due_s = self._window.next_due_s()
@@ -150,12 +157,16 @@ class Pump:
 
     async def _fill(self, channel: Channel) -> None:
         """Send as long as there is something and room for it."""
-        while (lane := self._window.wants()) is not None:
+        held = False
+        while (lane := self._window.wants(held=held)) is not None:
             # Asked before reading: the gateway's first word may come meanwhile, and what was held back was not read.
             proven = self._keeper.proven
-            found = await self._read(*self._window.span(lane))
+            found = await self._read(*self._window.span(lane), events_max=channel.limits.events_max)
             if not found and not proven:
-                return  # the spool holds back what is newer until then
+                if held or lane == "backlog":
+                    return
+                held = True  # the spool holds back what is newer until then; what it had before goes
+                continue
             message = self._window.sent(lane, [stored.place for stored in found], at_s=monotonic_s())
             if message is not None:
                 await self._send(channel, found)
@@ -180,13 +191,13 @@ class Pump:
             found += [stored for stored in span if stored.place in message.left]
         return found
 
-    async def _read(self, after: Place, up_to: Place) -> list[Stored]:
+    async def _read(self, after: Place, up_to: Place, *, events_max: int) -> list[Stored]:
         """Return the next events between two places that wait, of one boot and for one message."""
         for boot in sorted({*self._keeper.waiting_boots, self._keeper.boot}):
             if not after.boot <= boot <= up_to.boot:
                 continue
             first = after.sequence if boot == after.boot else 0
-            found = await self._keeper.unsent(boot, first, events_max=MESSAGE_EVENTS_MAX, bytes_max=MESSAGE_BYTES_MAX)
+            found = await self._keeper.unsent(boot, first, events_max=events_max, bytes_max=MESSAGE_BYTES_MAX)
             within = [stored for stored in found if stored.place <= up_to]
             if within:
                 return within

@@ -1,6 +1,6 @@
 """What goes next, what waits for its acknowledgement, and when it goes again. Pure (decision 0015).
 
-    spool:   1 2 3 ────────────── backlog ────────────── last at connection │ fresh ─────▶
+    spool:   1 2 3 ─────────────────── backlog ─────────────────── boundary │ fresh ─────▶
                    ▲ backlog's cursor                                       │        ▲ fresh cursor
     in flight: messages of both, each until the gateway has acknowledged every sequence in it
 
@@ -19,15 +19,26 @@ from edge.spool.records import Place
 
 Lane: TypeAlias = Literal["fresh", "backlog"]
 
-# Twenty messages of a hundred events: two seconds of the most that a gateway takes, and far below a broker's queue.
-MESSAGES_MAX: Final = 20
-# Kept for each of the two while a backlog drains: a door's event does not wait behind a week of them, and that week
-# goes on though the gateway should have no room for marks of what lies ahead of it.
-KEPT_MESSAGES: Final = 5
+# What came since the boundary stays fresh over connections: half a window. More of it would be a backlog of its own,
+# and a door's event would wait behind it.
+FRESH_EVENTS_MAX: Final = 1_000
 NOWHERE: Final = Place(0, 0)
 # A commit takes milliseconds; what has not come back after this was lost on the way, or the gateway is away.
 RESEND_FIRST_S: Final = 10.0
 RESEND_MAX_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much is in flight on one way to the gateway.
+
+    `kept_messages` are kept for each lane beside the other: a door's event does not wait behind a week of them, and
+    that week goes on though the gateway should have no room for marks of what lies ahead of it.
+    """
+
+    messages_max: int
+    events_max: int
+    kept_messages: int
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -40,19 +51,21 @@ class Message:
     tries: int = 1
 
 
+_NOTHING: Final = Limits(messages_max=0, events_max=0, kept_messages=0)
+
+
 class Window:
     """The sending side of one spool. Every method leaves it whole, whatever order they are called in."""
 
-    def __init__(self, *, messages_max: int = MESSAGES_MAX, kept_messages: int = KEPT_MESSAGES) -> None:
-        """Begin without a connection: nothing may be sent."""
-        self._messages_max = messages_max
-        self._kept_messages = kept_messages
+    def __init__(self, *, last: Place = NOWHERE) -> None:
+        """Begin without a connection: nothing may be sent. What comes after `last` is fresh."""
+        self._limits = _NOTHING
         self._messages: list[Message] = []
         self._message_of: dict[Place, Message] = {}
         self._connected = False
         # Both ends of the backlog: what was sent of it, and where what is fresh begins.
         self._sent = NOWHERE
-        self._boundary = NOWHERE
+        self._boundary = last
         # What is fresh: what was sent of it, and the last that there is.
         self._fresh = NOWHERE
         self._last = NOWHERE
@@ -62,12 +75,19 @@ class Window:
         """Return how many messages are in flight."""
         return len(self._messages)
 
-    def connected(self, last: Place) -> None:
-        """Start over: what was in flight may have been lost, and everything up to `last` is backlog."""
+    def connected(self, last: Place, limits: Limits) -> None:
+        """Start over, up to `last`: what was in flight may have been lost.
+
+        The little that is newer than the backlog of before still overtakes it; otherwise all of it is backlog.
+        """
         self.disconnected()
         self._connected = True
+        self._limits = limits
         self._sent = NOWHERE
-        self._boundary = self._fresh = self._last = last
+        newer = last.sequence - self._boundary.sequence
+        if last.boot != self._boundary.boot or not 0 <= newer <= FRESH_EVENTS_MAX:
+            self._boundary = last
+        self._fresh, self._last = self._boundary, last
 
     def disconnected(self) -> None:
         """Send nothing more; what was in flight is not forgotten by the spool."""
@@ -79,11 +99,14 @@ class Window:
         """Take note that the spool holds events up to `last`."""
         self._last = max(self._last, last)
 
-    def wants(self) -> Lane | None:
-        """Return from where the next message is to be filled; None: there is nothing to send or no room."""
-        if not self._connected or len(self._messages) >= self._messages_max:
+    def wants(self, *, held: bool = False) -> Lane | None:
+        """Return from where the next message is to be filled; None: there is nothing to send or no room.
+
+        `held`: what is fresh may not be sent yet.
+        """
+        if not self._connected or len(self._messages) >= self._limits.messages_max:
             return None
-        if self._fresh < self._last and (self._sent >= self._boundary or self._room_in("fresh")):
+        if not held and self._fresh < self._last and (self._sent >= self._boundary or self._room_in("fresh")):
             return "fresh"
         if self._sent < self._boundary and self._room_in("backlog"):
             return "backlog"
@@ -91,7 +114,8 @@ class Window:
 
     def _room_in(self, lane: Lane) -> bool:
         """Tell whether a lane may take more of the window beside the other."""
-        return sum(message.lane == lane for message in self._messages) < self._messages_max - self._kept_messages
+        room = self._limits.messages_max - self._limits.kept_messages
+        return sum(message.lane == lane for message in self._messages) < room
 
     def span(self, lane: Lane) -> tuple[Place, Place]:
         """Return between which places the lane goes on: after the first, up to the second."""

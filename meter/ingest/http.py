@@ -29,12 +29,13 @@ OperatorName: TypeAlias = Callable[[], Awaitable[str | None]]
 
 
 def event_receiver(
-    batcher: Batcher, *, operator: OperatorName, clock: Clock = now
+    batcher: Batcher, *, operator: OperatorName, pace: Callable[[], Awaitable[None]] | None = None, clock: Clock = now
 ) -> Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]:
     """Return the handler behind `POST /v1/events`.
 
     It raises BadInput for a body that cannot be read as a whole (`not_json` and the like, `unsupported_media_type`),
-    which is kept among the rejections all the same, and Unavailable under pressure. Where an agent must not take the
+    which is kept among the rejections all the same, and Unavailable under pressure. Agents are answered after `pace`.
+    Where an agent must not take the
     results for an acknowledgement there are none: BadInput (`edge_revoked`), Unavailable.
     """
 
@@ -44,6 +45,8 @@ def event_receiver(
         parsed, unreadable = read_request(request, body)
         arrivals = arrivals_of(request, parsed, channel="http", received_at=clock(), site=principal.site)
         receipts = await committed(batcher, arrivals)
+        if pace is not None and any(item.edge is not None for item in parsed):
+            await pace()
         if unreadable is not None:
             raise unreadable
         shut_out = next((receipt for receipt in receipts if receipt.code == REVOKED), None)

@@ -11,7 +11,7 @@ import asyncio
 import random
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -25,6 +25,7 @@ from meter.ingest.batcher import Batcher, QueueFull
 from meter.log import log
 from meter.model.errors import Unavailable
 from meter.model.instant import instant_text
+from meter.store.edges import EdgeProgress
 from meter.telemetry import Telemetry
 from meter.transport.mqtt_address import BrokerAddress, broker_address
 from meter.transport.mqtt_message import read_message
@@ -65,9 +66,13 @@ class MqttIngest:
         topics: Callable[[], Topics],
         batcher: Batcher,
         telemetry: Telemetry,
+        pace: Callable[[], Awaitable[None]] | None = None,
         clock: Clock = now,
     ) -> None:
-        """Connect to nothing yet. `topics` is asked at each connection. Raises BadInput for a wrong `url`."""
+        """Connect to nothing yet. `topics` is asked at each connection, agents are told after `pace`.
+
+        Raises BadInput for a wrong `url`.
+        """
         self._address: BrokerAddress = broker_address(url)
         self.client_id = client_id(operator, shard, nonce)
         self._shown = _shown(operator, shard)
@@ -75,6 +80,8 @@ class MqttIngest:
         self._topics = topics()
         self._batcher = batcher
         self._telemetry = telemetry
+        self._pace = pace
+        self._telling: set[asyncio.Task[None]] = set()
         self._clock = clock
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._session: MqttSession | None = None
@@ -107,6 +114,8 @@ class MqttIngest:
         finally:
             self._batcher.on_room.remove(self._on_room)
             self._batcher.on_commit.remove(self._on_commit)
+            for telling in self._telling:
+                telling.cancel()
 
     async def _serve(self) -> None:
         """Hold one connection until it ends. Raises Unavailable where there was none."""
@@ -202,9 +211,12 @@ class MqttIngest:
         """Tell the agents what they may forget: a broker's own acknowledgement is not durability. And the time."""
         if self._session is None or "mqtt" not in outcome.channels:
             return
-        for progress in outcome.progress:
-            told = {"boot": progress.boot, "up_to": progress.up_to, "also": progress.also}
-            self._session.publish(ack_topic(progress.site, progress.edge), msgspec.json.encode(told))
+        if self._pace is None:
+            self._tell(outcome.progress)
+        elif outcome.progress:
+            telling = asyncio.create_task(self._tell_later(self._pace, outcome.progress))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
         for asked in outcome.questions:
             # RFC 5905, section 8: with both instants the time spent here is no part of the round trip.
             times = {"received": instant_text(asked.received_at), "sent": instant_text(self._clock())}
@@ -214,6 +226,17 @@ class MqttIngest:
             ]
             answer = {"asked": asked.asked, **times, **({"stored": stored} if stored else {})}
             self._session.publish(clock_topic(asked.site, asked.edge), msgspec.json.encode(answer))
+
+    async def _tell_later(self, pace: Callable[[], Awaitable[None]], progress: Sequence[EdgeProgress]) -> None:
+        await pace()
+        self._tell(progress)
+
+    def _tell(self, progress: Sequence[EdgeProgress]) -> None:
+        if self._session is None:
+            return  # agents send again what they were not told of
+        for one in progress:
+            told = {"boot": one.boot, "up_to": one.up_to, "also": one.also}
+            self._session.publish(ack_topic(one.site, one.edge), msgspec.json.encode(told))
 
     def _on_room(self) -> None:
         waiting, self._overflow = self._overflow, deque()

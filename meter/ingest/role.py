@@ -18,6 +18,7 @@ from meter.ingest.batcher import Accept, Batcher
 from meter.ingest.fetching.square import SquareTransport
 from meter.ingest.fetching.worker import SourceWorker
 from meter.ingest.mqtt import MqttIngest
+from meter.ingest.pace import Pace
 from meter.ingest.radius import radius_port
 from meter.ingest.setups import Sources
 from meter.ingest.wifi_sessions import WifiSessions
@@ -75,6 +76,7 @@ class IngestRole:
         self._accepted = accepted
         self._session: MqttIngest | None = None
         self._session_lease = ""
+        self.pace = Pace(database, operator=operator)
         self.batcher = Batcher(accept)
         self.batcher.on_commit.append(lambda _outcome: accepted())
 
@@ -134,6 +136,7 @@ class IngestRole:
             topics=lambda: topics,
             batcher=self.batcher,
             telemetry=self._telemetry,
+            pace=self.pace.keep,
         )
         name = f"mqtt/{operator}/0"
         self._leases.want([name], gained=lambda: None)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,7 +79,13 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(
-    url: str, database: Database, *, operator: str, queue_events_max: int = 20_000, filters: Sequence[str] = ()
+    url: str,
+    database: Database,
+    *,
+    operator: str,
+    queue_events_max: int = 20_000,
+    filters: Sequence[str] = (),
+    pace: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Gateway]:
     telemetry = Telemetry()
     gate = Gate(acceptor(database).accept)
@@ -91,6 +97,7 @@ async def gateway(
         topics=lambda: Topics(filters or [f"spaces/{operator}/+/+"]),
         batcher=batcher,
         telemetry=telemetry,
+        pace=pace,
         clock=lambda: NOW,
     )
     made = Gateway(gate, batcher, mqtt, telemetry)

@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from edge.spool.errors import Full
 from edge.spool.file import Spool
 from edge.spool.keeper import Keeper
 from edge.spool.records import Item, Measurement, Place, Stored, Stretch
 from edge.uplink.pump import Pump
 from edge.uplink.timekeeper import Timekeeper
+from edge.uplink.window import Limits
 from tests.edge.clocks import VirtualClock
 
 # Only a test that has failed waits so long.
@@ -24,6 +26,8 @@ SOON_S = 30
 
 class Gateway:
     """A channel to a gateway that acknowledges what it gets, unless it is told to keep quiet."""
+
+    limits = Limits(messages_max=20, events_max=100, kept_messages=5)
 
     def __init__(self) -> None:
         self.got: list[tuple[int, int]] = []
@@ -143,3 +147,25 @@ async def test_what_waits_again_goes_over_the_connection_that_is_there(tmp_path:
                 task.cancel()
             await asyncio.gather(serving, letting, return_exceptions=True)
         assert set(site.gateway.got) == {(keeper.boot, 3), (keeper.boot, 4)}
+
+
+async def test_what_was_there_goes_where_what_is_new_is_held_back(
+    tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk the first message of what is new cannot be noted; what was there before makes the room."""
+    async with Keeper(Spool.open(tmp_path / "spool", clock=clock)) as keeper:
+        await keeper.put([door(1, clock)])
+        await keeper.unsent(keeper.boot, 0, events_max=1, bytes_max=1000)
+        await keeper.acknowledge(keeper.boot, 1)
+        await keeper.put([door(2, clock)])
+    spool = Spool.open(tmp_path / "spool", clock=clock)
+
+    def full() -> None:
+        raise Full("planted", bound="disk")
+
+    monkeypatch.setattr(spool, "allow_first", full)
+    async with Keeper(spool) as keeper:
+        site = Site(keeper, clock)
+        await keeper.put([door(3, clock)])
+        await site.until_drained()
+        assert site.gateway.got == [(keeper.boot, 2), (keeper.boot, 3)]

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge.spool.records import Place
-from edge.uplink.window import KEPT_MESSAGES, MESSAGES_MAX, RESEND_FIRST_S, RESEND_MAX_S, Message, Window
+from edge.uplink.window import FRESH_EVENTS_MAX, RESEND_FIRST_S, RESEND_MAX_S, Limits, Message, Window
 
 EVENTS_MAX: Final = 5
 BOOT: Final = 7
+LIMITS: Final = Limits(messages_max=20, events_max=EVENTS_MAX, kept_messages=5)
+FEW: Final = Limits(messages_max=4, events_max=EVENTS_MAX, kept_messages=1)
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class Sending(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.spool, self.window = Spool(), Window(messages_max=4, kept_messages=1)
+        self.spool, self.window = Spool(), Window()
         self.at_s = 0.0
         self.connected = False
         self.there: set[int] = set()  # sent on this connection or an earlier one, and not lost
@@ -66,7 +68,7 @@ class Sending(RuleBasedStateMachine):
 
     @rule()
     def connect(self) -> None:
-        self.window.connected(self.spool.place)
+        self.window.connected(self.spool.place, FEW)
         self.connected = True
 
     @rule()
@@ -106,11 +108,11 @@ class Sending(RuleBasedStateMachine):
 
     @invariant()
     def bounded(self) -> None:
-        assert self.window.messages <= 4
+        assert self.window.messages <= FEW.messages_max
 
     def teardown(self) -> None:
         """Once everything works, everything arrives and nothing stays in flight."""
-        self.window.connected(self.spool.place)
+        self.window.connected(self.spool.place, FEW)
         for _ in range(self.spool.last + 2):
             while (message := send(self.window, self.spool, self.at_s)) is not None:
                 self.stored |= numbers(message)
@@ -127,10 +129,10 @@ TestSending.settings = settings(max_examples=60, stateful_step_count=40, deadlin
 
 def test_what_is_fresh_overtakes_a_backlog() -> None:
     spool, window = Spool(last=1_000), Window()
-    window.connected(spool.place)
+    window.connected(spool.place, LIMITS)
     while send(window, spool):
         pass
-    assert window.messages == MESSAGES_MAX - KEPT_MESSAGES  # the rest is kept for what is fresh
+    assert window.messages == LIMITS.messages_max - LIMITS.kept_messages  # the rest is kept for what is fresh
     spool.last += 1
     window.committed(spool.place)
     message = send(window, spool)
@@ -139,19 +141,19 @@ def test_what_is_fresh_overtakes_a_backlog() -> None:
 
 def test_a_backlog_goes_on_though_what_is_fresh_is_not_acknowledged() -> None:
     spool, window = Spool(last=1_000), Window()
-    window.connected(spool.place)
+    window.connected(spool.place, LIMITS)
     spool.last += 1_000
     window.committed(spool.place)
     lanes = []
     while (message := send(window, spool)) is not None:
         lanes.append(message.lane)
-    assert lanes.count("fresh") == MESSAGES_MAX - KEPT_MESSAGES
-    assert lanes.count("backlog") == KEPT_MESSAGES
+    assert lanes.count("fresh") == LIMITS.messages_max - LIMITS.kept_messages
+    assert lanes.count("backlog") == LIMITS.kept_messages
 
 
 def test_a_backlog_alone_does_not_wait_for_what_is_fresh() -> None:
-    spool, window = Spool(last=EVENTS_MAX * MESSAGES_MAX), Window()
-    window.connected(spool.place)
+    spool, window = Spool(last=EVENTS_MAX * LIMITS.messages_max), Window()
+    window.connected(spool.place, LIMITS)
     sent = 0
     while sent < spool.last:
         message = send(window, spool)
@@ -166,7 +168,7 @@ def test_a_backlog_alone_does_not_wait_for_what_is_fresh() -> None:
 
 def test_an_acknowledged_event_of_a_message_is_not_sent_again() -> None:
     spool, window = Spool(last=3), Window()
-    window.connected(spool.place)
+    window.connected(spool.place, LIMITS)
     message = send(window, spool)
     window.acknowledged(BOOT, 1, [3])
     assert message is not None
@@ -177,17 +179,47 @@ def test_an_acknowledged_event_of_a_message_is_not_sent_again() -> None:
 
 def test_a_new_connection_sends_again_what_was_in_flight() -> None:
     spool, window = Spool(last=2), Window()
-    window.connected(spool.place)
+    window.connected(spool.place, LIMITS)
     assert send(window, spool) is not None
-    window.connected(spool.place)
+    window.connected(spool.place, LIMITS)
     assert window.messages == 0
     message = send(window, spool)
     assert numbers(message) == {1, 2}
 
 
+def test_what_is_fresh_stays_so_over_connections() -> None:
+    """A link that comes and goes does not put a door behind a week each time."""
+    spool, window = Spool(last=1_000), Window(last=Place(BOOT, 1_000))
+    for _ in range(3):
+        spool.last += 1
+        window.connected(spool.place, LIMITS)
+        assert numbers(send(window, spool)) == set(range(1_001, spool.last + 1))
+        message = send(window, spool)
+        assert message is not None
+        assert message.lane == "backlog"
+        window.disconnected()
+
+
+def test_a_day_without_a_connection_is_a_backlog() -> None:
+    spool, window = Spool(last=10), Window(last=Place(BOOT, 10))
+    spool.last += FRESH_EVENTS_MAX + 1
+    window.connected(spool.place, LIMITS)
+    message = send(window, spool)
+    assert message is not None
+    assert message.lane == "backlog"
+    assert window.span("backlog") == (Place(BOOT, EVENTS_MAX), spool.place)
+
+
+def test_a_backlog_goes_on_while_what_is_fresh_is_held_back() -> None:
+    spool, window = Spool(last=10), Window(last=Place(BOOT, 9))
+    window.connected(spool.place, LIMITS)
+    assert window.wants() == "fresh"
+    assert window.wants(held=True) == "backlog"
+
+
 def test_another_boot_s_acknowledgement_lets_nothing_go() -> None:
     spool, window = Spool(last=2), Window()
-    window.connected(spool.place)
+    window.connected(spool.place, LIMITS)
     message = send(window, spool)
     window.acknowledged(BOOT - 1, 2, [1, 2])
     assert numbers(message) == {1, 2}
@@ -195,7 +227,7 @@ def test_another_boot_s_acknowledgement_lets_nothing_go() -> None:
 
 def test_what_the_spool_has_numbered_anew_is_fresh_again() -> None:
     spool, window = Spool(last=2), Window()
-    window.connected(spool.place)
+    window.connected(spool.place, LIMITS)
     message = send(window, spool)
     assert message is not None
     window.forget(list(message.left))
