@@ -17,10 +17,11 @@ from tests.tools import need_tool
 
 
 class Mosquitto:
-    """Keeps sessions on disk, so that a killed one knows them again."""
+    """Keeps sessions on disk, so that a killed one knows them again. `queued_max`: of one away; 0: without a bound."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, queued_max: int = 0) -> None:
         self.home = home
+        self._queued_max = queued_max
         self.port = free_port()
         self.url = f"mqtt://{LOOPBACK}:{self.port}"
         self._process: asyncio.subprocess.Process | None = None
@@ -31,7 +32,7 @@ class Mosquitto:
         config.write_text(
             f"listener {self.port} {LOOPBACK}\nallow_anonymous true\npersistence true\nautosave_interval 1\n"
             f"autosave_on_changes true\npersistence_location {self.home}/\nmax_inflight_messages 0\n"
-            "max_queued_messages 0\n" + ("user root\n" if os.geteuid() == 0 else "")
+            f"max_queued_messages {self._queued_max}\n" + ("user root\n" if os.geteuid() == 0 else "")
         )
         self._process = await asyncio.create_subprocess_exec(
             need_tool("mosquitto"),

@@ -32,6 +32,7 @@ DRAIN_S: Final = 180
 _QUEUED_EVENTS: Final = 40
 _ONLINE_S: Final = 30
 _AT_ONCE: Final = 3
+_SETTLINGS_MAX: Final = 20
 AGENT: Final = ("edge", "run")
 
 
@@ -129,15 +130,28 @@ class Rig:
         for wire in self.wires.values():
             if wire.cut:
                 wire.heal()
-        await self.agent.drained(within_s=DRAIN_S)
-        await self.agent.stop()
-        ((stored,),) = await self.gateway.rows("SELECT count(*) FROM events")
         try:
-            await self.gateway.settled(events=stored)
-        except TimeoutError:
-            message = f"the gateway does not come to an end:\n{self.gateway.log.read_text()[-4000:]}"
+            await self.agent.drained(within_s=DRAIN_S)
+        except AssertionError as error:
+            message = f"{error}\nthe gateway's log:\n{self.gateway.log.read_text()[-4000:]}"
             raise AssertionError(message) from None
+        await self.agent.stop()
+        await self._settled()
         return await judged(self.gateway, self.journal)
+
+    async def _settled(self) -> None:
+        """Wait until all that the gateway has heard is stored and billed; what is not acknowledged may still come."""
+        for _ in range(_SETTLINGS_MAX):
+            ((stored,),) = await self.gateway.rows("SELECT count(*) FROM events")
+            try:
+                await self.gateway.settled(events=stored)
+            except TimeoutError:
+                break
+            except AssertionError:
+                continue  # more has come meanwhile
+            return
+        message = f"the gateway does not come to an end:\n{self.gateway.log.read_text()[-4000:]}"
+        raise AssertionError(message)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,9 @@ async def test_killed_at_any_moment_what_devices_were_told_is_billed_once(rig: R
     kills: Counter[str] = Counter()
     async with rig.posting(rig.devices(seed=SEED, pause_s=PAUSE_S)):
         while kills.total() < KILLS:
+            # Half of its lives end while nothing is sent yet, the others among messages and acknowledgements.
+            if dice.random() < 0.5:
+                await rig.online()
             await rig.journal.more(dice.randint(1, 60))
             await rig.agent.kill()
             kills["running"] += 1
