@@ -32,7 +32,7 @@ _SEQUENCE_MAX: Final = 2**63 - 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, or as sysexits.h names what is wrong."""
-    asked = _parser().parse_args(arguments)
+    asked = command_line().parse_args(arguments)
     try:
         if "url" in asked:  # enroll makes the settings that the others need
             return _enroll(asked)
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _UNAVAILABLE if isinstance(error, Unavailable) else _BROKEN
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return what can be typed."""
     parser = argparse.ArgumentParser(prog="meter-edge", description="Keeps a site's events until the gateway has them.")
     parser.add_argument("--version", action="version", version=f"meter-edge {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -18,7 +18,10 @@ import yaml
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from edge.__main__ import command_line
+from edge.config.loading import load_settings
 from edge.config.settings import EdgeSettings
+from edge.sources import configured_logs
 from meter.catalog.load import read_catalog_text
 from meter.cli import app
 from meter.config import Settings
@@ -83,6 +86,10 @@ def parse_meter(arguments: list[str]) -> None:
     parse(command, arguments, typer.Context(command, info_name="meter"))
 
 
+def parse_edge(arguments: list[str]) -> None:
+    command_line().parse_args(arguments)
+
+
 @document
 def test_every_command_line_can_be_typed(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
@@ -97,6 +104,21 @@ def test_every_command_line_can_be_typed(path: Path) -> None:
 def test_a_command_line_that_cannot_be_typed_is_noticed(arguments: str) -> None:
     with pytest.raises((TyperException, AssertionError)):
         parse_meter(arguments.split())
+
+
+@document
+def test_every_command_line_of_the_agent_can_be_typed(path: Path) -> None:
+    for line in code(path.read_text(encoding="utf-8")):
+        for found in re.finditer(r"(?<![\w./-])meter-edge ((?:run|check|spool|enroll)\b.*)", line):
+            words = shlex.split(re.split(r" [|>#]|[;)`]", found[1])[0])
+            is_named = words[0] == "enroll" and all(word.startswith("-") for word in words[1:])
+            parse_edge([*words, "URL", "CODE"] if is_named else words)
+
+
+@pytest.mark.parametrize("arguments", ["spool reply", "spool replay --until 3", "check all", "enroll https://x"])
+def test_a_command_line_of_the_agent_that_cannot_be_typed_is_noticed(arguments: str) -> None:
+    with pytest.raises(SystemExit):
+        parse_edge(arguments.split())
 
 
 @document
@@ -218,6 +240,18 @@ def test_the_readme_shows_the_example_as_it_is() -> None:
     assert team["fee"] == real["fee"]
     assert all(grant in real["grants"] for grant in team["grants"])
     assert team["prices"].items() <= real["prices"].items()
+
+
+def test_the_readmes_settings_of_an_agent_are_accepted(tmp_path: Path) -> None:
+    [shown] = re.findall(
+        r"^```toml\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    config = tmp_path / "meter-edge.toml"
+    config.write_text(shown)
+    enrolled = {"METER_EDGE_SITE": "berlin", "METER_EDGE_GATEWAY__HTTP_URL": "https://meter.example"}
+    settings = load_settings(environment={"METER_EDGE_CONFIG": str(config), **enrolled})
+    assert configured_logs(settings)
+    assert settings.tokens[0] in readme_block(containing="127.0.0.1:8490")
 
 
 async def test_the_readmes_commands_run_beside_a_gateway(data_dir: Path) -> None:
