@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import core, dataset, exports, limits, sound
+from bench import agent, core, dataset, exports, limits, sound
 from bench.sending import over_http, over_mqtt
 from bench.servers import Gateway
 from meter.clock import now
@@ -196,6 +196,7 @@ def _show(results: dict[str, Any]) -> None:
         f"p99 {late['p99_ms']:.0f} ms, max {late['max_ms']:.0f} ms ({late['lines']:,} lines)"
     )
     exports.show(results["exports"], console)
+    agent.show(results["agent"], console)
 
 
 def _show_core(runs: dict[str, dict[str, float]]) -> None:
@@ -231,6 +232,8 @@ def main() -> None:
         results["core"] = {way: asdict(run) for way, run in folded.items()}
         _say("from the booking to the targets' answers")
         results["exports"] = asyncio.run(exports.measure(work, exports.SHORT if given.short else exports.WHOLE))
+        _say("the agent on site")
+        results["agent"] = asyncio.run(agent.measure(work, agent.SHORT if given.short else agent.WHOLE))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if faults := sound.faults(results):

@@ -1,4 +1,4 @@
-"""Starts the load generator (`load.py`), a process of its own, against a gateway."""
+"""Starts the load generator (`load.py`), a process of its own, against a gateway or an agent."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ async def over_http(gateway: Gateway, file: Path) -> dict[str, float]:
     host, port = _address(gateway.addresses.http)
     flow = ["--connections", str(HTTP_CONNECTIONS), "--batch", str(HTTP_BATCH), "--key", gateway.key]
     return await _load("http", str(file), host, port, *flow)
+
+
+async def to_agent(port: int, file: Path, *, devices: int) -> dict[str, float]:
+    """Post the file's events to an agent on this machine, one a post; return when it began, when it ended, how many."""
+    flow = ["--connections", str(devices), "--batch", "1"]
+    return await _load("http", str(file), "127.0.0.1", str(port), *flow)
 
 
 async def _load(*arguments: str) -> dict[str, float]:

@@ -134,9 +134,7 @@ class Gateway:
 
     def memory_peak_mb(self) -> float:
         """Return the largest resident size so far of the gateway's process. Linux only."""
-        status = Path(f"/proc/{self.addresses.pid}/status").read_text(encoding="ascii")
-        peak_kb = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
-        return int(peak_kb) / 1024
+        return memory_peak_mb(self.addresses.pid)
 
     def cpu_s(self) -> dict[str, float]:
         """Return the CPU time used so far by the gateway, PostgreSQL and the broker, children included. Linux only."""
@@ -150,6 +148,13 @@ class Gateway:
                 name = "gateway" if pid == self.addresses.pid else _name(root)
                 used[name] = used.get(name, 0.0) + _cpu_s(pid)
         return used
+
+
+def memory_peak_mb(pid: int) -> float:
+    """Return the largest resident size so far of a process. Linux only."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    peak_kb = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(peak_kb) / 1024
 
 
 def _stat(pid: int) -> list[str]:

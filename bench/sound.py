@@ -36,6 +36,7 @@ def _positive(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for way, run in results["core"].items():
         yield f"core, {way}", run["events_per_s"]
         yield f"lines of the core, {way}", run["lines"]
+    yield from ((f"the agent, {name}", figure) for name, figure in results["agent"].items())
     for target, seconds in results["exports"]["backlog"]["seconds"].items():
         yield f"all that was booked, {target}", seconds
 

@@ -62,6 +62,7 @@ def put(figure: Any, *path: str) -> Callable[[Figures], None]:
         (put({}, "exports", "slow"), "slow: no quickbooks"),
         (put(0, "exports", "live", "stripe", "items"), "stripe, live: "),
         (put(0.1, "exports", "slow", "quickbooks", "max_ms"), "quickbooks, slow: "),
+        (put(0.0, "agent", "drain_per_s"), "the agent, drain_per_s: 0.0"),
         (put(0.0, "exports", "backlog", "seconds", "backlog-files"), "all that was booked, backlog-files: 0.0"),
     ],
 )
@@ -74,7 +75,16 @@ def test_a_figure_that_cannot_be_is_named(results: Figures, change: Callable[[Fi
 def test_every_figure_is_shown(results: Figures, capsys: pytest.CaptureFixture[str]) -> None:
     _show(results)
     shown = capsys.readouterr().out
-    for row in ("limit", "naive", "MQTT until rated", "HTTP until rated", "p99", "stripe + backlog", "quickbooks"):
+    for row in (
+        "limit",
+        "naive",
+        "MQTT until rated",
+        "HTTP until rated",
+        "p99",
+        "stripe + backlog",
+        "quickbooks",
+        "the agent",
+    ):
         assert row in shown
 
 
