@@ -233,5 +233,5 @@ class AskingMachine(RuleBasedStateMachine):
             assert self.risked(account) <= self.site.limits.account + beyond
 
 
-AskingMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+AskingMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
 TestAsking = AskingMachine.TestCase
