@@ -288,7 +288,7 @@ def status_of(
         "spooled": depth.events,
         "spooled_bytes": depth.bytes,
         "kept": depth.kept_events,
-        "refused": intake.refused,
+        "refused": intake.turned_away,
         "collectors": {
             name: {
                 "state": one.state,

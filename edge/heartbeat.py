@@ -86,7 +86,7 @@ class Heartbeats:
             "spooled": depth.events,
             "spooled_bytes": depth.bytes,
             "oldest": None if oldest is None else instant_text(oldest.heard.wall),
-            "refused": self._intake.refused,
+            "refused": self._intake.turned_away,
             "clock_offset_ms": offset_ms,
             "ntp": self._clock.read().synchronised,
             "authorizations": self._asking() or None,

@@ -59,7 +59,10 @@ class Origin:
 
 
 class Intake:
-    """Puts what collectors read into the spool. `refused` counts what had no room, `devices` are who was heard."""
+    """Puts what collectors read into the spool. `devices` are who was heard.
+
+    `turned_away` counts how often somebody was told that there is no room: who comes again is counted again.
+    """
 
     def __init__(self, keeper: Keeper, *, site: str, edge: str, clock: Clock) -> None:
         """Take nothing yet."""
@@ -70,7 +73,7 @@ class Intake:
         self._pending: dict[object, datetime] = {}
         self._known_refusals: OrderedDict[bytes, None] = OrderedDict()
         self._refusing_since: datetime | None = None
-        self.refused = 0
+        self.turned_away = 0
         self.devices = Devices()
 
     async def keep(
@@ -109,7 +112,7 @@ class Intake:
         try:
             await self._keeper.put(made, positions)
         except Full:
-            self.refused += len(made)
+            self.turned_away += 1
             self._refusing_since = self._refusing_since or heard.wall
             raise
         else:

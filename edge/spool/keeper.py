@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from edge import failpoints
 from edge.spool.errors import SpoolFailed
 from edge.spool.file import Act, Batch, Committed, Spool
-from edge.spool.records import PUT_BYTES_MAX, Acknowledgement, Depth, Item, Measurement, Place, Put, Stored, Stretch
+from edge.spool.jobs import Chore, Job, Jobs, answer
+from edge.spool.records import Acknowledgement, Depth, Item, Measurement, Place, Put, Stored, Stretch
 from edge.spool.spans import Run
 from edge.spool.state import State
 from edge.spool.transaction import Transaction
@@ -33,42 +32,8 @@ from meter.model.errors import MeterError, Unavailable
 
 T = TypeVar("T")
 
-# A commit of so many takes some 20 ms of a Raspberry Pi beside its fsync; what comes meanwhile is in the next.
-BATCH_EVENTS_MAX: Final = 2_000
-BATCH_BYTES_MAX: Final = PUT_BYTES_MAX
-# What waits in memory beyond that waits in its collector's connection: some batches of small events, or some puts of
-# the largest size, and far below the memory of the smallest machine.
-QUEUE_EVENTS_MAX: Final = 10_000
-QUEUE_BYTES_MAX: Final = 8 * 1024 * 1024
 # What is to be removed is hours old; devices are never kept waiting for it for long.
 _UPKEEP_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """One caller and what is to be written for it."""
-
-    work: Put | Act | Acknowledgement | Measurement
-    done: asyncio.Future[Any]
-
-    @property
-    def events(self) -> int:
-        return len(self.work.items) if isinstance(self.work, Put) else int(isinstance(self.work, Act))
-
-    @property
-    def bytes(self) -> int:
-        return self.work.size if isinstance(self.work, Put) else 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chore:
-    """Something else for the writing thread, between two commits."""
-
-    action: Callable[[], Any]
-    done: asyncio.Future[Any]
-
-
-_Queued: TypeAlias = _Job | _Chore
 
 
 class Keeper:
@@ -81,13 +46,8 @@ class Keeper:
     def __init__(self, spool: Spool) -> None:
         """Keep for `spool`, which nobody else uses any more."""
         self._spool = spool
-        self._queue: deque[_Queued] = deque()
-        self._queued_events = 0
-        self._queued_bytes = 0
+        self._jobs = Jobs()
         self._in_hand: list[asyncio.Future[Any]] = []
-        self._room: deque[asyncio.Future[None]] = deque()
-        self._wake = asyncio.Event()
-        self._closing = False
         self._failure: SpoolFailed | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._writing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool-write")
@@ -184,9 +144,8 @@ class Keeper:
         Waits while the queue is full. Raises Full, BadInput, Unavailable: nothing of it is stored. Raises SpoolFailed:
         nobody knows. Cancelled, it is stored or not, as a whole.
         """
-        job = self._job(Put(items=tuple(items), positions=positions or {}))
-        await self._await_room(job)
-        places: tuple[Place, ...] = await self._enqueue(job)
+        put = Put(items=tuple(items), positions=positions or {})
+        places: tuple[Place, ...] = await self._jobs.write_in_turn(put)
         return places
 
     async def act(self, action: Callable[[Transaction], T]) -> T:
@@ -194,18 +153,16 @@ class Keeper:
 
         Waits and raises as `put` does.
         """
-        job = self._job(Act(action=action))
-        await self._await_room(job)
-        result: T = await self._enqueue(job)
+        result: T = await self._jobs.write_in_turn(Act(action=action))
         return result
 
     async def acknowledge(self, boot: int, up_to: int, also: Iterable[int] = ()) -> None:
         """Let go of what the gateway has committed. Raises Full or Unavailable where that could not be written."""
-        await self._enqueue(self._job(Acknowledgement(boot=boot, up_to=up_to, also=tuple(also))))
+        await self._jobs.write(Acknowledgement(boot=boot, up_to=up_to, also=tuple(also)))
 
     async def measure(self, measurement: Measurement) -> None:
         """Keep what an instant of a machine's boot truly was."""
-        await self._enqueue(self._job(measurement))
+        await self._jobs.write(measurement)
 
     async def replay(self, *, since: datetime | None = None, stretches: Iterable[Stretch] = ()) -> int:
         """Let what is kept wait for the gateway again (see `Spool.replay`), and return how many events it is."""
@@ -222,50 +179,23 @@ class Keeper:
 
     async def close(self) -> None:
         """Write what is queued, close the spool and end the threads. After a failure only the threads."""
-        self._closing = True
-        self._wake.set()
+        stopping = Unavailable("the agent stops: nothing more is taken", code="stopping")
+        self._jobs.refusal = self._jobs.refusal or stopping
+        self._jobs.added.set()
         if self._tasks:
             writing, tending = self._tasks
             tending.cancel()
             await asyncio.gather(writing, tending, return_exceptions=True)
             self._tasks = []
-        self._refuse_queued(Unavailable("the agent stops: nothing more is taken", code="stopping"))
+        self._jobs.refuse(self._jobs.refusal)
         self._reading.shutdown()
         await asyncio.get_running_loop().run_in_executor(self._writing, self._spool.close)
         self._writing.shutdown()
 
     # --- the writing thread -------------------------------------------------------------------------------------------
 
-    def _job(self, work: Put | Act | Acknowledgement | Measurement) -> _Job:
-        return _Job(work=work, done=asyncio.get_running_loop().create_future())
-
-    async def _await_room(self, job: _Job) -> None:
-        while not self._fits(job):
-            room = asyncio.get_running_loop().create_future()
-            self._room.append(room)
-            await room
-
-    def _fits(self, job: _Job) -> bool:
-        if not self._queue or self._failure is not None or self._closing:
-            return True  # alone it is taken whatever its size; a refusal needs no room
-        return (
-            self._queued_events + job.events <= QUEUE_EVENTS_MAX and self._queued_bytes + job.bytes <= QUEUE_BYTES_MAX
-        )
-
-    async def _enqueue(self, queued: _Queued) -> Any:
-        if self._failure is not None:
-            raise self._failure
-        if self._closing:
-            raise Unavailable("the agent stops: nothing more is taken", code="stopping")
-        self._queue.append(queued)
-        if isinstance(queued, _Job):
-            self._queued_events += queued.events
-            self._queued_bytes += queued.bytes
-        self._wake.set()
-        return await queued.done
-
     async def _chore(self, action: Callable[[], T]) -> T:
-        result: T = await self._enqueue(_Chore(action=action, done=asyncio.get_running_loop().create_future()))
+        result: T = await self._jobs.do(action)
         return result
 
     async def _read(self, action: Callable[[], T]) -> T:
@@ -284,42 +214,28 @@ class Keeper:
             self._fail(SpoolFailed(f"the spool's writer met what it does not know ({error!r}); the agent stops"))
 
     async def _write_on(self) -> None:
-        while self._failure is None and not (self._closing and not self._queue):
-            if not self._queue:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            if isinstance(chore := self._queue[0], _Chore):
-                self._queue.popleft()
-                self._in_hand = [chore.done]
-                await self._do(chore)
+        while self._failure is None:
+            if self._jobs:
+                await self._write_next()
+            elif self._jobs.refusal is not None:
+                return  # closing
             else:
-                jobs = self._take()
-                self._in_hand = [job.done for job in jobs]
-                await self._commit(jobs)
+                self._jobs.added.clear()
+                await self._jobs.added.wait()
+
+    async def _write_next(self) -> None:
+        taken = self._jobs.take()
+        if isinstance(taken, Chore):
+            self._in_hand = [taken.done]
+            await self._do(taken)
+        else:
+            self._in_hand = [job.done for job in taken]
+            await self._commit(taken)
 
     async def _on_thread(self, action: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writing, action)
 
-    def _take(self) -> list[_Job]:
-        """Return the jobs of the next commit: in order, up to the next chore, within the bounds but for the first."""
-        jobs: list[_Job] = []
-        events = size = 0
-        while self._queue and isinstance(job := self._queue[0], _Job):
-            events += job.events
-            size += job.bytes
-            if jobs and (events > BATCH_EVENTS_MAX or size > BATCH_BYTES_MAX):
-                break
-            self._queue.popleft()
-            self._queued_events -= job.events
-            self._queued_bytes -= job.bytes
-            # Its caller has gone, and nothing is stored for nobody.
-            if not job.done.cancelled():
-                jobs.append(job)
-        return jobs
-
-    async def _commit(self, jobs: list[_Job]) -> None:
-        self._make_room()
+    async def _commit(self, jobs: list[Job]) -> None:
         if not jobs:
             return
         batch = Batch(
@@ -335,18 +251,18 @@ class Keeper:
             return
         except MeterError as error:
             for job in jobs:
-                _answer(job.done, error)
+                answer(job.done, error)
             return
         self.commits += 1
         self._tell(jobs, committed)
         failpoints.reach("after_told")
         await self._tend()
 
-    def _tell(self, jobs: list[_Job], committed: Committed) -> None:
+    def _tell(self, jobs: list[Job], committed: Committed) -> None:
         outcomes, results = iter(committed.outcomes), iter(committed.results)
         for job in jobs:
             kind = type(job.work)
-            _answer(job.done, next(outcomes) if kind is Put else next(results) if kind is Act else None)
+            answer(job.done, next(outcomes) if kind is Put else next(results) if kind is Act else None)
         self._hint()
 
     def _hint(self) -> None:
@@ -359,7 +275,7 @@ class Keeper:
         except SpoolFailed as failure:
             self._fail(failure)
 
-    async def _do(self, chore: _Chore) -> None:
+    async def _do(self, chore: Chore) -> None:
         if chore.done.cancelled():
             return
         try:
@@ -367,9 +283,9 @@ class Keeper:
         except SpoolFailed as failure:
             self._fail(failure)
         except MeterError as error:
-            _answer(chore.done, error)
+            answer(chore.done, error)
         else:
-            _answer(chore.done, result)
+            answer(chore.done, result)
             if result:
                 self._hint()
 
@@ -383,31 +299,9 @@ class Keeper:
                 pass  # the disk is full or somebody holds the file: at the next turn
             await asyncio.sleep(_UPKEEP_S)
 
-    def _make_room(self) -> None:
-        """Let those look again who wait for room, in their order."""
-        waiting, self._room = self._room, deque()
-        for room in waiting:
-            _answer(room, None)
-
     def _fail(self, failure: SpoolFailed) -> None:
         self._failure = self._failure or failure
         for done in self._in_hand:
-            _answer(done, failure)
-        self._refuse_queued(failure)
+            answer(done, failure)
+        self._jobs.refuse(self._failure)
         self.failed.set()
-        self._wake.set()
-
-    def _refuse_queued(self, error: MeterError) -> None:
-        while self._queue:
-            _answer(self._queue.popleft().done, error)
-        self._make_room()
-
-
-def _answer(future: asyncio.Future[Any], result: object) -> None:
-    """Give the caller its result, or its error, unless it has gone."""
-    if future.done():
-        return
-    if isinstance(result, Exception):
-        future.set_exception(result)
-    else:
-        future.set_result(result)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge import failpoints
-from edge.spool import keeper as keepers
+from edge.spool import jobs
 from edge.spool.errors import Full, SpoolFailed
 from edge.spool.keeper import Keeper
 from edge.spool.records import BODY_BYTES_MAX, PUT_EVENTS_MAX, Bounds, Item, Measurement, Place, Stretch
@@ -95,7 +95,7 @@ async def test_many_devices_need_far_fewer_commits_than_events(tmp_path: Path) -
 
 
 async def test_a_commit_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keepers, "BATCH_EVENTS_MAX", 10)
+    monkeypatch.setattr(jobs, "BATCH_EVENTS_MAX", 10)
     async with kept(tmp_path) as keeper:
         with gate() as held:
             puts = [asyncio.create_task(keeper.put(items("first")))]
@@ -188,7 +188,7 @@ async def test_who_is_cancelled_takes_nobody_along(tmp_path: Path, *, in_flight:
 
 
 async def test_a_full_queue_makes_the_next_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keepers, "QUEUE_EVENTS_MAX", 5)
+    monkeypatch.setattr(jobs, "QUEUE_EVENTS_MAX", 5)
     async with kept(tmp_path) as keeper:
         with gate() as held:
             puts = [asyncio.create_task(keeper.put(items("first")))]
@@ -196,8 +196,8 @@ async def test_a_full_queue_makes_the_next_wait(tmp_path: Path, monkeypatch: pyt
             puts += [asyncio.create_task(keeper.put(items(f"e-{n}"))) for n in range(40)]
             for _ in range(5):
                 await asyncio.sleep(0)
-            assert keeper._queued_events == 5
-            assert len(keeper._room) == 35
+            assert keeper._jobs.events == 5
+            assert keeper._jobs.waiting == 35
             # One that waits for room and goes keeps nobody else from it.
             puts[20].cancel()
         done = await asyncio.gather(*puts, return_exceptions=True)
