@@ -149,6 +149,16 @@ async def test_a_kill_at_any_write_leaves_what_the_same_command_completes(
             assert is_of(content(settings.cert_file).decode(), content(settings.key_file))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_what_root_enrols_is_the_agents(gateway: Gateway, tmp_path: Path) -> None:
+    data_dir = tmp_path / "edge"
+    data_dir.mkdir()
+    os.chown(data_dir, 12_345, 12_346)
+    await enrol(gateway, await a_code(gateway), data_dir)
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in data_dir.rglob("*")}
+    assert owners == {(12_345, 12_346)}
+
+
 @pytest.mark.parametrize("url", ["meter.example", "http://meter.example", "https://ada:word@meter.example", "ftp://x"])
 async def test_keys_do_not_travel_in_the_open(tmp_path: Path, url: str) -> None:
     with pytest.raises(BadInput) as caught:
