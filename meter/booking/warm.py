@@ -132,10 +132,10 @@ class WarmAccount:
         if work.withdrawn:
             kept = [placed for placed in kept if placed.event.key not in work.withdrawn]
         added = sorted(work.added.values(), key=_place_of)
-        if not added:
-            return [*kept]
+        if not kept or not added or _place_of(kept[-1]) < _place_of(added[0]):
+            return [*kept, *added]
         place = bisect_left(kept, _place_of(added[0]), key=_place_of)
-        return [*kept[:place], *sorted([*kept[place:], *added], key=_place_of)]
+        return kept[:place] + sorted([*kept[place:], *added], key=_place_of)
 
     def rebuild(self, facts: AccountFacts, events: Sequence[PlacedEvent], *, until: datetime) -> Taken:
         """Fold everything after the base, just read from the log; return what differs from what stands.
