@@ -50,6 +50,8 @@ OTHER_VARIABLES: Final = {
     "METER_TEST_REQUIRE": "tests/tools.py",
     "METER_TEST_SEED": "tests/targets/test_faults.py",
     "METER_TEST_SPECS": "tests/specs.py",
+    "METER_TEST_WAY_EVENTS": "tests/edge/e2e/test_faults.py",
+    "METER_TEST_WAY_KILLS": "tests/edge/e2e/test_kill.py",
 }
 
 document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -101,4 +101,4 @@ async def test_what_is_not_used_comes_back_and_what_comes_late_is_billed(gateway
             charges = (await call(one, "GET", "/v1/charges"))["charges"]
     billed = {charge["event"]["id"]: (Decimal(charge["covered"]), Decimal(charge["amount"])) for charge in charges}
     # Both have printed, so both are billed: the credit was promised twice in turn, and covers one.
-    assert billed == {"job-first": (10, 0), "job-second": (0, Decimal("0.5"))}
+    assert billed == {"job-first": (Decimal(10), Decimal(0)), "job-second": (Decimal(0), Decimal("0.5"))}
