@@ -126,7 +126,8 @@ async def test_what_is_attached_is_listed_with_whose_it_is(tmp_path: Path, monke
 
 
 async def test_a_port_that_somebody_else_has_is_told(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         good, detail = (await findings(settings(tmp_path, http=address)))["port http"]
     assert (good, "METER_EDGE_HTTP" in detail) == (False, True)
