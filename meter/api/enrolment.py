@@ -187,17 +187,11 @@ def routes(services: Services, authenticator: Authenticator) -> list[Route]:
 
     async def renew(request: web.Request) -> web.StreamResponse:
         operator, at = await services.require_operator(), services.clock()
+        site, edge = request.match_info["site"], request.match_info["edge"]
         async with services.db.begin() as conn:
+            key = await enrolment.enrolled_key(conn, operator, site=site, edge=edge, key=principal_of(request).key)
             signer = await _authority(conn, operator, settings, at=at)
-            issued = await enrolment.renew(
-                conn,
-                operator,
-                site=request.match_info["site"],
-                edge=request.match_info["edge"],
-                key=principal_of(request).key,
-                signer=signer,
-                at=at,
-            )
+            issued = await enrolment.certify(conn, operator, site, edge, key, signer=signer, at=at)
         return json_answer(CertificateJson(**certificate_fields(issued)))
 
     async def revoke(request: web.Request) -> web.StreamResponse:

@@ -159,24 +159,22 @@ async def use_enrollment(
     key, secret = await create_key(conn, operator, scopes=_SCOPES, site=row.site)
     change = update(edge_enrollments).where(_one(operator, row.id))
     await conn.execute(change.values(used_at=row.used_at or at, public_key=public_key, api_key=key.id))
-    certificate = await _certificate(conn, operator, row.site, row.edge, public_key, signer=signer, at=at)
+    certificate = await certify(conn, operator, row.site, row.edge, public_key, signer=signer, at=at)
     return Enrolled(site=row.site, edge=row.edge, secret=secret, certificate=certificate)
 
 
-async def renew(
-    conn: AsyncConnection, operator: str, *, site: str, edge: str, key: str, signer: Authority, at: datetime
-) -> Issued:
-    """Return another certificate for the key that the agent enrolled with. `key`: the id of the API key that asks.
+async def enrolled_key(conn: AsyncConnection, operator: str, *, site: str, edge: str, key: str) -> bytes:
+    """Return the public key (DER) that an agent enrolled with, for the API key (its id) that it was given then.
 
-    Raises BadInput (`forbidden`): it is not this agent's.
+    Raises BadInput (`not_found`): this API key is not that agent's.
     """
     query = select(edge_enrollments.c.public_key).where(
         _of(operator, site, edge), edge_enrollments.c.api_key == key, edge_enrollments.c.used_at.is_not(None)
     )
     public_key = (await conn.execute(query)).scalar_one_or_none()
     if public_key is None:
-        raise BadInput(f"this key is not that of {edge[:60]!r} of {site[:60]!r}; enroll it again", code="forbidden")
-    return await _certificate(conn, operator, site, edge, public_key, signer=signer, at=at)
+        raise BadInput(f"this key is not that of {edge[:60]!r} of {site[:60]!r}; enroll it again", code="not_found")
+    return bytes(public_key)
 
 
 async def revoke_agent(
@@ -250,9 +248,10 @@ async def list_enrollments(conn: AsyncConnection, operator: str, *, site: str | 
     return [_enrollment(row, certificate_expires_at=row.certificate_expires_at) for row in rows]
 
 
-async def _certificate(
+async def certify(
     conn: AsyncConnection, operator: str, site: str, edge: str, public_key: bytes, *, signer: Authority, at: datetime
 ) -> Issued:
+    """Return a certificate of an agent's for its public key (DER), and note it. Raises BadInput."""
     made = issue(signer, public_key, site=site, edge=edge, at=at)
     row = insert(edge_certificates).values(
         operator=operator, serial=made.serial, site=site, edge=edge, issued_at=at, expires_at=made.expires_at

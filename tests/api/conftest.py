@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -124,8 +125,8 @@ async def serving(services: Services, **options: Any) -> AsyncIterator[Api]:
 
 
 @pytest_asyncio.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with serving(the_services(database_url)) as served:
+async def api(database_url: str, tmp_path: Path) -> AsyncIterator[Api]:
+    async with serving(the_services(database_url, settings=Settings(data_dir=tmp_path))) as served:
         yield served
 
 

@@ -129,18 +129,15 @@ async def test_only_the_agents_own_key_renews_its_certificate(space: Space) -> N
             found = await find_principal(conn, "northside", secret_hash(one.secret))
             assert found is not None
             keys[one.edge] = found.key
-        renewed = await enrolment.renew(
-            conn, "northside", site="berlin", edge="edge-1", key=keys["edge-1"], signer=signer, at=space.now
-        )
+        own = await enrolment.enrolled_key(conn, "northside", site="berlin", edge="edge-1", key=keys["edge-1"])
+        renewed = await enrolment.certify(conn, "northside", "berlin", "edge-1", own, signer=signer, at=space.now)
         before, after = (
             x509.load_pem_x509_certificate(pem.encode()) for pem in (enrolled.certificate.pem, renewed.pem)
         )
         assert after.public_key() == before.public_key()
         assert renewed.expires_at > space.now
         with pytest.raises(BadInput, match="is not that of 'edge-1'"):
-            await enrolment.renew(
-                conn, "northside", site="berlin", edge="edge-1", key=keys["edge-2"], signer=signer, at=space.now
-            )
+            await enrolment.enrolled_key(conn, "northside", site="berlin", edge="edge-1", key=keys["edge-2"])
 
 
 @pytest.mark.parametrize(
@@ -196,7 +193,9 @@ def test_openssl_trusts_what_is_signed_and_not_what_is_listed(tmp_path: Path) ->
     good, bad = (
         certificates.issue(authority, public_key(), site="berlin", edge=name, at=LATER) for name in ("edge-1", "edge-2")
     )
-    (tmp_path / "ca.pem").write_text(authority.pem + certificates.revocation_list(authority, [(bad.serial, LATER)], at=LATER))
+    (tmp_path / "ca.pem").write_text(
+        authority.pem + certificates.revocation_list(authority, [(bad.serial, LATER)], at=LATER)
+    )
 
     def verified(pem: str, purpose: str = "sslclient", at: str = str(int(LATER.timestamp()))) -> bool:
         (tmp_path / "leaf.pem").write_text(pem)
