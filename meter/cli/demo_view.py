@@ -179,7 +179,7 @@ class Progress:
     def _facts(self) -> RenderableType:
         grid = Table.grid(padding=(0, 2))
         seen = self.outcomes
-        heartbeats = "" if self.waiting is None else ", the agent's heartbeats among them"
+        heartbeats = "" if self.waiting is None else " (with heartbeats)"
         stored = f"{seen['accepted']} once, {seen['duplicate']} repeats, {seen['rejected']} refused"
         grid.add_row("stored", stored + heartbeats)
         if self.waiting is not None:
