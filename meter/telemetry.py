@@ -138,6 +138,18 @@ class Telemetry:
         self._edge_faults = Gauge(
             "meter_edge_faults", "Faults that the agents of a site tell of themselves", ["site"], registry=registry
         )
+        self._edge_untold = Gauge(
+            "meter_edge_untold_answers",
+            "Answers that the agents of a site gave to asks and the gateway was not told of yet",
+            ["site"],
+            registry=registry,
+        )
+        self._edge_risk_used = Gauge(
+            "meter_edge_risk_used_ratio",
+            "The share of its risk limit that an agent of a site has in use, of the one that has most",
+            ["site"],
+            registry=registry,
+        )
         self._mqtt_connected = Gauge("meter_mqtt_connected", "1 while a session is connected", registry=registry)
         self._retained = Counter("meter_mqtt_retained", "Retained messages ignored", registry=registry)
         self._webhook_refusals = Counter(
@@ -318,12 +330,24 @@ class Telemetry:
     @property
     def edges(self) -> tuple[Gauge, ...]:
         """Return the gauges of agents on site, each by site."""
-        return self._edge_up, self._edge_spooled, self._edge_clock_offset, self._edge_holes, self._edge_faults
+        seen = (self._edge_up, self._edge_spooled, self._edge_clock_offset, self._edge_holes, self._edge_faults)
+        return *seen, self._edge_untold, self._edge_risk_used
 
     def edges_measured(
-        self, *, site: str, up: bool, spooled: int, holes: int, faults: int, clock_offset_s: float | None
+        self,
+        *,
+        site: str,
+        up: bool,
+        spooled: int,
+        holes: int,
+        faults: int,
+        untold: int,
+        risk_used: float,
+        clock_offset_s: float | None,
     ) -> None:
         """Show how the agents of a site are; `clock_offset_s` None: no clock was measured."""
+        self._edge_untold.labels(site=site).set(untold)
+        self._edge_risk_used.labels(site=site).set(risk_used)
         self._edge_up.labels(site=site).set(1 if up else 0)
         self._edge_spooled.labels(site=site).set(spooled)
         self._edge_holes.labels(site=site).set(holes)

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from edge.authorizing.book import Limits
@@ -16,7 +17,7 @@ from edge.clock import Clock
 from edge.config.settings import EdgeSettings
 from edge.spool.keeper import Keeper
 from edge.uplink.timekeeper import Timekeeper
-from meter.model.money import plain
+from meter.model.money import ZERO, plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Asking:
     desk: Desk
     gateway: AskedGateway | None
     teller: Teller | None
+    site_risk: Decimal
 
     async def close(self) -> None:
         """Close every connection."""
@@ -48,8 +50,13 @@ class Asking:
 
     def status(self) -> Mapping[str, Any]:
         """Return how answers stand, for heartbeats and people on site."""
-        risk = {currency: plain(value) for currency, value in sorted(self._figures.risk.items())}
-        return {"untold": self._figures.untold, "refused": self._figures.refused, "risk": risk}
+        figures = self._figures
+        return {
+            "untold": figures.untold,
+            "refused": figures.refused,
+            "risk": {currency: plain(value) for currency, value in sorted(figures.risk.items())},
+            "risk_used": plain(_share(max(figures.risk.values(), default=ZERO), self.site_risk)),
+        }
 
     def faults(self) -> list[str]:
         """Return what a person should know."""
@@ -77,7 +84,12 @@ def asking_of(
         offset_ms=timekeeper.offset_ms,
         gave=_nothing if teller is None else teller.wake,
     )
-    return Asking(desk=desk, gateway=gateway, teller=teller)
+    return Asking(desk=desk, gateway=gateway, teller=teller, site_risk=offline.site_risk)
+
+
+def _share(used: Decimal, limit: Decimal) -> Decimal:
+    """Return which share of a limit is in use; all of one that was lowered to nothing."""
+    return min(used / limit, Decimal(1)).quantize(Decimal("0.001")) if limit else Decimal(bool(used))
 
 
 def _nothing() -> None:

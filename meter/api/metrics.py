@@ -99,5 +99,7 @@ def _show(services: Services, backlog: Backlog | None) -> None:
             spooled=one.spooled,
             holes=one.holes,
             faults=one.faults,
+            untold=one.untold,
+            risk_used=float(one.risk_used),
             clock_offset_s=None if one.clock_offset_ms is None else one.clock_offset_ms / 1000,
         )

@@ -24,8 +24,10 @@ _SAID: Final = (
     "version",
     "collectors",
     "faults",
+    "authorizations",
 )
 _COLLECTOR: Final = ("state", "detail", "last")
+_ANSWERS: Final = ("untold", "refused", "risk_used")
 
 
 def reports_of(arrivals: Sequence[Arrival]) -> list[EdgeReport]:
@@ -70,6 +72,8 @@ def _said(data: Mapping[str, Json]) -> dict[str, Json]:
     said = _only(data, _SAID)
     if "collectors" in said:
         said["collectors"] = {name: _only(one, _COLLECTOR) for name, one in said["collectors"].items()}
+    if "authorizations" in said:
+        said["authorizations"] = _only(said["authorizations"], _ANSWERS)
     return said
 
 

@@ -320,6 +320,10 @@ KNOWN_TYPES: Final[Mapping[str, tuple[Field, ...]]] = {
         Field("version", _brief),
         Field("collectors", _collectors),
         Field("faults", _faults),
+        Field(
+            "authorizations",
+            _record(Field("untold", _whole_number), Field("refused", _whole_number), Field("risk_used", _decimal)),
+        ),
     ),
     "edge.refusal": (
         Field("code", _code, required=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import Row, func, insert, select, text
@@ -71,13 +72,19 @@ class EdgeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteEdges:
-    """The agents of a site together: the longest silence's beginning, sums, and the offset that is furthest off."""
+    """The agents of a site together: the longest silence's beginning, sums, and what is furthest off.
+
+    `untold`: answers to asks of which the gateway does not know yet; `risk_used`: the share of its risk limit that the
+    agent has in use where that is highest.
+    """
 
     site: str
     heard_at: datetime
     spooled: int
     holes: int
     faults: int
+    untold: int
+    risk_used: Decimal
     clock_offset_ms: int | None
 
 
@@ -97,6 +104,8 @@ _SITES: Final = text(
     SELECT site, min(heard_at) AS heard_at, sum(holes) AS holes,
            coalesce(sum(CAST(said ->> 'spooled' AS numeric)), 0) AS spooled,
            coalesce(sum(jsonb_array_length(said -> 'faults')), 0) AS faults,
+           coalesce(sum(CAST(said #>> '{authorizations,untold}' AS numeric)), 0) AS untold,
+           coalesce(max(CAST(said #>> '{authorizations,risk_used}' AS numeric)), 0) AS risk_used,
            (array_agg(clock_offset_ms ORDER BY abs(clock_offset_ms) DESC)
             FILTER (WHERE clock_offset_ms IS NOT NULL))[1] AS clock_offset_ms
       FROM newest
@@ -192,6 +201,8 @@ async def site_edges(connection: AsyncConnection, operator: str) -> list[SiteEdg
             spooled=int(row.spooled),
             holes=int(row.holes),
             faults=int(row.faults),
+            untold=int(row.untold),
+            risk_used=row.risk_used,
             clock_offset_ms=row.clock_offset_ms,
         )
         for row in rows

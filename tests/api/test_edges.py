@@ -245,6 +245,11 @@ async def test_nobody_retires_what_lives_or_is_not_there_by_mistake(gateway: Gat
     assert refused.status == 403
 
 
+def answers(untold: int, risk_used: str) -> dict[str, Any]:
+    """What an agent says of its answers to asks."""
+    return {"authorizations": {"untold": untold, "refused": 0, "risk": {"EUR": "5"}, "risk_used": risk_used}}
+
+
 async def measured(space: Space, api: Api) -> dict[str, float]:
     await api.get("/metrics")
     return {
@@ -259,10 +264,18 @@ async def test_the_metrics_are_a_sites_and_never_an_agents(gateway: Gateway, mon
     monkeypatch.setattr("meter.api.metrics.CACHE_TTL_S", 0.0)
     space = gateway.space
     space.now = LATER - timedelta(minutes=6)
-    await space.accept([saying(heartbeat(LATER, "edge-2", sequence=3), spooled=5, clock_offset_ms=400)])
+    await space.accept(
+        [saying(heartbeat(LATER, "edge-2", sequence=3), spooled=5, clock_offset_ms=400, **answers(2, "0.25"))]
+    )
     space.now = LATER
     old = saying(heartbeat(LATER, "edge-1", sequence=8), spooled=99, clock_offset_ms=9_000, faults=["x"])
-    new = saying(heartbeat(LATER, "edge-1", sequence=1, boot=2), spooled=7, clock_offset_ms=-2_500, faults=["a", "b"])
+    new = saying(
+        heartbeat(LATER, "edge-1", sequence=1, boot=2),
+        spooled=7,
+        clock_offset_ms=-2_500,
+        faults=["a", "b"],
+        **answers(1, "0.5"),
+    )
     await space.accept([old, new, marked(3, boot=2), marked(7, boot=2), heartbeat(LATER, "edge-9", site="prague")])
     assert await measured(space, gateway.api) == {
         "up berlin": 0.0,
@@ -270,10 +283,14 @@ async def test_the_metrics_are_a_sites_and_never_an_agents(gateway: Gateway, mon
         "clock_offset_seconds berlin": -2.5,
         "holes berlin": 3.0,
         "faults berlin": 2.0,
+        "untold_answers berlin": 3.0,
+        "risk_used_ratio berlin": 0.5,
         "up prague": 1.0,
         "spooled_events prague": 0.0,
         "holes prague": 0.0,
         "faults prague": 0.0,
+        "untold_answers prague": 0.0,
+        "risk_used_ratio prague": 0.0,
     }
     await retire(gateway, "edge-2", reason="gone", force=True)
     found = await measured(space, gateway.api)

@@ -99,7 +99,7 @@ class Rig:
         await self.teller.catch_up()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        return dict(Asking(desk=self.desk, gateway=None, teller=self.teller).status())
+        return dict(Asking(desk=self.desk, gateway=None, teller=self.teller, site_risk=Decimal(10)).status())
 
 
 @pytest_asyncio.fixture
@@ -213,9 +213,9 @@ async def test_what_was_answered_is_told_once_and_what_was_let_go_after_it(rig: 
     await rig.ask("b", 2)
     await rig.ask("c", 11)
     assert json.loads(await rig.desk.let_go("b"))["state"] == "released"
-    assert await rig.tell() == {"untold": 2, "refused": 0, "risk": {}}
+    assert await rig.tell() == {"untold": 2, "refused": 0, "risk": {}, "risk_used": "0"}
     rig.gateway.say, rig.gateway.got = [yes()], []
-    assert await rig.tell() == {"untold": 0, "refused": 0, "risk": {}}
+    assert await rig.tell() == {"untold": 0, "refused": 0, "risk": {}, "risk_used": "0"}
     told = [(method, path.removeprefix(PATH), body and body.get("offline")) for method, path, body in rig.gateway.got]
     at = "2026-11-22T10:00:00Z"
     assert told == [
@@ -232,8 +232,9 @@ async def test_what_the_gateway_will_never_have_is_shown_and_not_told_again(rig:
     await rig.ask("a")
     await rig.ask("b", 2)
     rig.gateway.say = [problem(422, "unknown_meter")]
-    assert await rig.tell() == {"untold": 0, "refused": 1, "risk": {"EUR": "2"}}  # its event may still come
-    assert Asking(desk=rig.desk, gateway=None, teller=rig.teller).faults() == [
+    # Its event may still come.
+    assert await rig.tell() == {"untold": 0, "refused": 1, "risk": {"EUR": "2"}, "risk_used": "0.2"}
+    assert Asking(desk=rig.desk, gateway=None, teller=rig.teller, site_risk=Decimal(10)).faults() == [
         "the gateway will not have an answer that was given here: b: unknown_meter: why"
     ]
     calls = len(rig.gateway.got)
