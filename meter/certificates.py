@@ -115,13 +115,15 @@ def issue(authority: Authority, public_key: bytes, *, site: str, edge: str, at: 
     issuer = authority.certificate
     ends = min(at + LIFE, issuer.not_valid_after_utc).replace(microsecond=0)
     name = common_name(site, edge)
-    signing = authority.key.public_key()
+    signing, address = authority.key.public_key(), x509.UniformResourceIdentifier(f"meter:{site}/{edge}")
     made = (
         _builder(_name(name), key, issuer=issuer.subject, begins=at - _SLACK, ends=ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"meter:{site}/{edge}")]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"meter:{site}/{edge}")]), critical=False
+        )
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing), critical=False)
         .sign(authority.key, hashes.SHA256())
     )
