@@ -22,14 +22,14 @@ from edge.uplink.window import NOWHERE, Limits, Message, Window
 from meter.log import log
 from meter.model.errors import Unavailable
 
-# A gateway that never says what time it is (it is older than this) gets the events all the same, flagged.
-_TIME_WAIT_S: Final = 60.0
+# The question was lost, or a broker keeps it for a gateway that is away, and its answer will say too little.
+_TIME_WAIT_S: Final = 30.0
 # Nothing is due: look around all the same, for what a hook may have missed.
 _IDLE_S: Final = 5.0
 _RETRY_S: Final = 1.0
 # Events do not wait longer for what had better come before them.
 _BEFORE_S: Final = 5.0
-# What is sent before its boot was ever measured, because nobody says what time it is.
+# Nothing is sent before its boot is measured; were it sent all the same, everybody would see that.
 UNMEASURED: Final = Correction(flag=UNSYNCHRONISED)
 
 
@@ -127,13 +127,13 @@ class Pump:
 
     async def _send_on(self, channel: Channel) -> None:
         await self._timekeeper.trust_ntp()
-        if not self._timekeeper.known.is_set():
+        while not self._timekeeper.known.is_set():
             await channel.ask_time()
-        try:
-            async with asyncio.timeout(_TIME_WAIT_S):
-                await self._timekeeper.known.wait()
-        except TimeoutError:
-            log.warning("time_unknown", detail="the gateway does not say what time it is; events are sent flagged")
+            try:
+                async with asyncio.timeout(_TIME_WAIT_S):
+                    await self._timekeeper.known.wait()
+            except TimeoutError:
+                log.warning("time_unknown", detail="the gateway does not say what time it is; events wait for that")
         self.ready.set()
         if self._before is not None:
             with suppress(TimeoutError):

@@ -20,6 +20,9 @@ from meter.model.errors import Unavailable
 _ASKED_MAX: Final = 16
 # NTP steps a clock that is off by more than 128 ms; a second is what nobody bills by.
 _NTP_ERROR_MS: Final = 1_000
+# An answer to a question that a broker kept for a gateway that was away is off by up to half of that. No working link
+# takes ten seconds there and back.
+_ERROR_MS_MAX: Final = 5_000
 # What is known is as good as that for hours; kept anew with every event, it would cost an fsync each.
 _KNOWN_WELL_MS: Final = 2 * _NTP_ERROR_MS
 # For a machine where nothing happens. It asks the kernel, not the network.
@@ -65,7 +68,7 @@ class Timekeeper:
         if asked_ns is None:
             return
         found = measured(now.machine_boot, asked_ns=asked_ns, heard_ns=now.boottime_ns, received=received, sent=sent)
-        if found is not None:
+        if found is not None and found.error_ms <= _ERROR_MS_MAX:
             await self._take(found)
 
     async def watch_ntp(self) -> None:

@@ -15,6 +15,7 @@ from edge.spool.errors import Full
 from edge.spool.file import Spool
 from edge.spool.keeper import Keeper
 from edge.spool.records import Item, Measurement, Place, Stored, Stretch
+from edge.uplink import pump as module
 from edge.uplink.pump import Pump
 from edge.uplink.timekeeper import Timekeeper
 from edge.uplink.window import Limits
@@ -33,6 +34,7 @@ class Gateway:
         self.got: list[tuple[int, int]] = []
         self.pump: Pump | None = None
         self.quiet = False
+        self.asked = 0
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def send(self, body: bytes, _places: Sequence[Place]) -> None:
@@ -42,7 +44,8 @@ class Gateway:
                 self.pump.acknowledged(event["boot"], 0, [event["sequence"]])
 
     async def ask_time(self) -> None:
-        """The clock is measured."""
+        """Its answer is the test's."""
+        self.asked += 1
 
     async def ended(self) -> str:
         return await asyncio.shield(self._ended)
@@ -128,6 +131,33 @@ async def test_what_is_held_back_until_the_first_word_is_not_passed_over(
         await site.until_drained()
         assert raced
         assert {sequence for _, sequence in site.gateway.got} == {2, 3, 4}
+
+
+async def test_nothing_is_sent_before_its_time_is_known_however_long_the_gateway_is_away(
+    tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker hears it, and would keep it for the gateway as of a clock that is wrong."""
+    monkeypatch.setattr(module, "_TIME_WAIT_S", 0.01)
+    clock.synchronised = False
+    async with Keeper(Spool.open(tmp_path / "spool", clock=clock)) as keeper:
+        await keeper.put([door(1, clock)])
+        timekeeper = Timekeeper({}, clock=clock, keep=keeper.measure)
+        gateway = Gateway()
+        gateway.pump = Pump(keeper, edge="hut", timekeeper=timekeeper)
+        serving = asyncio.create_task(gateway.pump.serve(gateway))
+        letting = asyncio.create_task(gateway.pump.let_go())
+        try:
+            async with asyncio.timeout(SOON_S):
+                while gateway.asked < 5:  # noqa: ASYNC110 -- it asks whenever it likes
+                    await asyncio.sleep(0)
+            assert gateway.got == []
+            await timekeeper.answered(timekeeper.ask(), received=clock.read().wall)
+            await drained(keeper)
+            assert gateway.got == [(keeper.boot, 1)]
+        finally:
+            for task in (serving, letting):
+                task.cancel()
+            await asyncio.gather(serving, letting, return_exceptions=True)
 
 
 async def test_what_waits_again_goes_over_the_connection_that_is_there(tmp_path: Path, clock: VirtualClock) -> None:

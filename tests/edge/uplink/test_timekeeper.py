@@ -101,3 +101,18 @@ async def test_a_full_disk_ends_nothing_and_the_next_look_keeps_it() -> None:
         kept.full = False
         await looked(timekeeper)
         assert len(kept.all) == 1
+
+
+async def test_an_answer_that_was_underway_for_long_says_too_little() -> None:
+    """A broker has kept the question for a gateway that was away: the half of that is no measurement."""
+    clock, kept = VirtualClock(synchronised=False), Kept()
+    timekeeper = Timekeeper({}, clock=clock, keep=kept.keep)
+    stale = timekeeper.ask()
+    clock.advance(timedelta(minutes=30))
+    await timekeeper.answered(stale, received=clock.read().wall)
+    assert not timekeeper.known.is_set()
+    prompt = timekeeper.ask()
+    clock.advance(timedelta(seconds=1))
+    await timekeeper.answered(prompt, received=clock.read().wall)
+    assert [one.error_ms for one in kept.all] == [500]
+    assert timekeeper.known.is_set()
