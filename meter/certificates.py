@@ -115,7 +115,7 @@ def issue(authority: Authority, public_key: bytes, *, site: str, edge: str, at: 
     issuer = authority.certificate
     ends = min(at + LIFE, issuer.not_valid_after_utc).replace(microsecond=0)
     name = common_name(site, edge)
-    signing, address = authority.key.public_key(), x509.UniformResourceIdentifier(f"meter:{site}/{edge}")
+    signing = authority.key.public_key()
     made = (
         _builder(_name(name), key, issuer=issuer.subject, begins=at - _SLACK, ends=ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
