@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from edge.uplink.clocks import Correction
 from edge.uplink.marks import marked, together
 from meter.model.wire import WireEvent, read_event, read_message, stand_in
@@ -74,3 +76,23 @@ def test_a_message_holds_a_batch() -> None:
     bodies = [marked(TIMED, edge="hut", boot=7, sequence=number) for number in (1, 2)]
     found = [event.sequence for event in read_message(together(bodies))]
     assert found == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "extension", ['"sequence":"17"', '"boot":3', '"edgeoffsetms":0', '"edge":null', '"edgetime":null']
+)
+def test_extensions_of_a_device_s_own_give_way_to_the_marks(extension: str) -> None:
+    """CloudEvents has an extension `sequence`: without `edge` the gateway looks at none of these, by either way."""
+    body = UNTIMED.replace(b'"type"', extension.encode() + b',"type"')
+    sent = read(marked(body, edge="hut", boot=7, sequence=3, heard=HEARD, correction=THREE_HOURS_BACK))
+    assert (sent.edge, sent.boot, sent.sequence) == ("hut", 7, 3)
+    assert stand_in(sent, RECEIVED) == HEARD + timedelta(hours=3)
+    assert sent.content_hash == read(body).content_hash
+
+
+@pytest.mark.parametrize(("flag", "stands"), [("true", True), ("7", 7), ("null", "unsynchronised")])
+def test_what_a_device_says_of_its_time_stands_whatever_it_is(flag: str, stands: object) -> None:
+    body = UNTIMED.replace(b'"type"', b'"timeflag":' + flag.encode() + b',"type"')
+    sent = read(marked(body, edge="hut", boot=7, sequence=3, heard=HEARD, correction=THREE_HOURS_BACK))
+    assert sent.attributes is not None
+    assert sent.attributes["timeflag"] == stands
