@@ -31,6 +31,9 @@ LOAD_ACCOUNTS_MAX: Final = 100
 # Most accounts have few events, so both bound the memory: an event with its lines is about 2 kB.
 WARM_ACCOUNTS_MAX: Final = 5000
 WARM_EVENTS_MAX: Final = 200_000
+# What is beyond this is forgotten of everybody's past before a step, which adds a few thousand: who is dropped whole
+# has to be read again, and where all have news at once, each just after it was dropped.
+WARM_EVENTS_KEPT: Final = 180_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,20 @@ class Accounts:
     def drop(self, account: str) -> None:
         """Drop one account."""
         self._warm.pop(account, None)
+
+    def make_room(self) -> None:
+        """Forget what is oldest of the accounts that had news longest ago, while all of them have too many events.
+
+        Before a step: what was folded is booked then.
+        """
+        events = self._events()
+        for warm in self._warm.values():
+            if events <= WARM_EVENTS_KEPT:
+                return
+            events -= warm.forget_half()
+
+    def _events(self) -> int:
+        return sum(len(warm.recent) for warm in self._warm.values())
 
     def cold(self, intake: Intake, xid_of: Mapping[EventKey, int]) -> list[str]:
         """Return the accounts of which `intake` brings news that need their history from the log, by arrival."""
@@ -124,7 +141,7 @@ class Accounts:
             except TooLate as error:
                 load[account] = error.position.time
         results += await self._load(connection, facts, intake, load)
-        events = sum(len(warm.recent) for warm in self._warm.values())
+        events = self._events()
         while len(self._warm) > WARM_ACCOUNTS_MAX or (events > WARM_EVENTS_MAX and len(self._warm) > 1):
             _, coldest = self._warm.popitem(last=False)
             events -= len(coldest.recent)

@@ -201,8 +201,17 @@ class WarmAccount:
             # Thin out the older half: a late event is most likely a little late.
             half = len(self.ladder) // 2
             self.ladder = [self.ladder[0], *self.ladder[1:half:2], *self.ladder[half:]]
-        if len(self.recent) <= RECENT_EVENTS_MAX:
-            return
+        if len(self.recent) > RECENT_EVENTS_MAX:
+            self.forget_half()
+
+    def forget_half(self) -> int:
+        """Forget the older half of the recent events, or what the ladder allows of it; return how many those were.
+
+        Not between a fold and its booking, which looks up what stands.
+        """
+        if not self.recent:
+            return 0
+        known = len(self.recent)
         target = self.recent[len(self.recent) // 2].event.position
         if len(self.recent) <= OPEN_EVENTS_MAX:
             # The end of a session folds again from before its start: soon, and more than once on a busy day.
@@ -211,10 +220,11 @@ class WarmAccount:
             target = min(still, default=target)
         rung = bisect_left(self.ladder, target, key=_position) - 1
         if rung <= 0:
-            return
+            return 0
         del self.ladder[:rung]
         base = _position(self.ladder[0])
         self.recent = self.recent[bisect_right(self.recent, base, key=_place_of) :]
         self.recent_keys = {placed.event.key for placed in self.recent}
         self.last = {key: charge for key, charge in self.last.items() if key[:3] > base}
         self.unread = {value for value in self.unread if value.place > base}
+        return known - len(self.recent)

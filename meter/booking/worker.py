@@ -170,6 +170,7 @@ class RatingWorker:
         )
         await notice_earlier(connection, self._operator, fresh, facts)
         xid_of = {one.event.key: one.cursor.xid for one in arrived}
+        self._accounts.make_room()
         postponed = await put_off(
             connection,
             self._operator,

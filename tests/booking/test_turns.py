@@ -91,6 +91,25 @@ async def test_who_is_known_does_not_wait_for_those_who_are_read(
     assert await space.rows("SELECT count(*) FROM charges WHERE event_id LIKE '%-z'") == [(1,)]
 
 
+async def test_who_has_news_all_the_time_is_not_read_again_and_again(
+    space: Space, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them together have more events than are kept: each forgets of its past, and none is dropped whole."""
+    await crowded(space)
+    monkeypatch.setattr("meter.booking.accounts.WARM_EVENTS_MAX", 80)
+    monkeypatch.setattr("meter.booking.accounts.WARM_EVENTS_KEPT", 60)
+    space.new_worker()
+    read.clear()
+    kept = space.worker._accounts
+    for day in range(3, 27):
+        bodies = [pages(f"{n}-w{day}", f"{day:02}T{8 + k:02}:00", 1, f"badge:{n}") for k, n in enumerate(NAMES)]
+        await space.take(*bodies)
+        assert kept._events() <= 80
+    assert sorted(read) == NAMES
+    assert len(kept._warm) == len(NAMES)
+    assert await space.rows("SELECT count(*), sum(quantity) FROM charges") == [(6 * 28, 6 * 36)]
+
+
 async def test_who_was_asked_for_longest_comes_first(
     space: Space, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
