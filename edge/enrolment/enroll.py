@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from edge.clock import SystemClock
 from edge.enrolment import keys
 from edge.enrolment.files import (
     ENROLLED,
@@ -31,6 +32,7 @@ from edge.enrolment.files import (
     write,
 )
 from meter.model.errors import BadInput, Unavailable
+from meter.model.instant import instant_text
 
 _TIMEOUT_S: Final = 30.0
 _ANSWER_BYTES_MAX: Final = 256 * 1024
@@ -128,6 +130,14 @@ def _checked(url: str, *, insecure: bool) -> str:
     return url
 
 
+def _trusting(trusted: str | None) -> ssl.SSLContext | bool:
+    """Return whom to trust, these alone where there are some. Raises BadInput."""
+    try:
+        return ssl.create_default_context(cadata=trusted) if trusted else True
+    except ssl.SSLError as error:
+        raise BadInput(f"--ca-file holds no certificates (PEM): {error}", code="bad_ca_file") from error
+
+
 def _is_here(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
@@ -137,9 +147,8 @@ def _is_here(host: str) -> bool:
 
 async def _asked(url: str, body: dict[str, str], trusted: str | None) -> _Answer:
     """Return the gateway's answer. Raises BadInput where it says no, Unavailable where it does not answer."""
-    path = f"{url}/v1/enrollments"
+    path, context = f"{url}/v1/enrollments", _trusting(trusted)
     try:
-        context = ssl.create_default_context(cadata=trusted) if trusted else True
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         async with (
             aiohttp.ClientSession(timeout=timeout, headers={"Content-Type": "application/json"}) as client,
@@ -150,8 +159,11 @@ async def _asked(url: str, body: dict[str, str], trusted: str | None) -> _Answer
                 answer += chunk
                 if len(answer) > _ANSWER_BYTES_MAX:
                     break
-    except ssl.SSLError as error:
-        raise BadInput(f"--ca-file holds no certificates (PEM): {error}", code="bad_ca_file") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        now = instant_text(SystemClock().read().wall)
+        message = f"{url} shows a certificate that is not trusted here ({error.certificate_error}); name who signed it "
+        message += f"by --ca-file, and see that this machine's clock is right (it says {now})"
+        raise BadInput(message, code="gateway_not_trusted") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         message = f"{url} does not answer: {str(error) or type(error).__name__}; the same command goes on from here"
         raise Unavailable(message, code="gateway_unavailable") from error

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from edge.enrolment.enroll import enroll
 from edge.enrolment.files import Enrolled, enrolled_in
 from edge.enrolment.keys import is_of
 from edge.enrolment.renewal import CertificateKeeper
+from meter.certificates import new_key, self_signed
 from meter.config import EdgesSettings, Settings
 from meter.model.errors import BadInput, Unavailable
 from tests.api.conftest import Gateway, serving, the_services
@@ -170,6 +172,30 @@ async def test_keys_do_not_travel_in_the_open(tmp_path: Path, url: str) -> None:
 async def test_a_gateway_that_does_not_answer_is_tried_again(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="the same command goes on from here"):
         await enroll("http://127.0.0.1:9", "CODE", data_dir=tmp_path, ca_file=None, insecure=False, force=False)
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_who_is_not_trusted_is_told_from_a_file_without_certificates(tmp_path: Path, named: bool) -> None:  # noqa: FBT001
+    """A machine that has not heard of NTP yet takes a good certificate for one that is not valid yet."""
+    key = new_key().decode()
+    tomorrow = self_signed(key, operator="northside", at=datetime.now(UTC) + timedelta(days=1))
+    shown = tmp_path / "shown.pem"
+    shown.write_text(key + tomorrow)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(shown)
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with server:
+        url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(BadInput, match="this machine's clock is right") as caught:
+            await enroll(url, "CODE", data_dir=tmp_path, ca_file=shown if named else None, insecure=False, force=False)
+    assert caught.value.code == "gateway_not_trusted"
+
+
+async def test_a_file_without_certificates_is_named(tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing.pem"
+    nothing.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(BadInput, match="--ca-file holds no certificates"):
+        await enroll("https://localhost:9", "CODE", data_dir=tmp_path, ca_file=nothing, insecure=False, force=False)
 
 
 async def test_the_command_says_what_it_did_and_what_is_wrong(gateway: Gateway, tmp_path: Path) -> None:
