@@ -26,6 +26,9 @@ from meter.model.instant import EPOCH, parse_instant
 _BAD_SETTINGS: Final = os.EX_CONFIG
 _UNAVAILABLE: Final = os.EX_UNAVAILABLE
 _BROKEN: Final = os.EX_SOFTWARE
+# What a setting names may be there in a moment: an address while the machine starts, a disk that is mounted late or has
+# gone read-only. Whoever is told that a setting is wrong starts no agent again.
+_NOT_YET: Final = frozenset(("port_taken", "spool_directory"))
 # As far as SQLite counts.
 _SEQUENCE_MAX: Final = 2**63 - 1
 
@@ -44,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.leave()
     except MeterError as error:
         sys.stderr.write(f"{error.detail}\n")
-        if isinstance(error, BadInput):
-            return _BAD_SETTINGS
-        return _UNAVAILABLE if isinstance(error, Unavailable) else _BROKEN
+        if isinstance(error, Unavailable) or error.code in _NOT_YET:
+            return _UNAVAILABLE
+        return _BAD_SETTINGS if isinstance(error, BadInput) else _BROKEN
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -1,11 +1,13 @@
-"""An agent of which a part has ended is none: it ends as a whole, and is started anew."""
+"""An agent of which a part has ended is none: it ends as a whole, and is started anew, but for a wrong setting."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from edge.__main__ import main
 from edge.app import run
 from edge.config.loading import load_settings
 from edge.uplink.pump import Pump
@@ -26,3 +28,21 @@ async def test_a_part_that_ends_by_itself_ends_the_agent(tmp_path: Path, monkeyp
     }
     with pytest.raises(Broken, match="planted"):
         await run(load_settings(environment=told))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("HTTP", "192.0.2.77:8490", os.EX_UNAVAILABLE),  # a router gives the machine its address later
+        ("DATA_DIR", "/dev/null/edge", os.EX_UNAVAILABLE),
+        ("SITE", "ber lin", os.EX_CONFIG),
+    ],
+)
+def test_only_a_setting_that_stays_wrong_is_called_so(
+    name: str, value: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = {"SITE": "berlin", "DATA_DIR": str(tmp_path), "GATEWAY__HTTP_URL": "http://127.0.0.1:9", name: value}
+    for setting, given in told.items():
+        monkeypatch.setenv(f"METER_EDGE_{setting}", given)
+    assert main(["run"]) == code
