@@ -12,6 +12,7 @@ from meter.model.event import HEARTBEAT, Json
 from meter.model.instant import parse_instant
 from meter.model.wire import WireEvent
 from meter.store.edges import NO_BOOT, EdgeProgress, EdgeReport, Heartbeat, Said
+from meter.transport.topics import agent_of
 
 # What is kept of a heartbeat for people.
 _SAID: Final = (
@@ -48,10 +49,16 @@ def reports_of(arrivals: Sequence[Arrival]) -> list[EdgeReport]:
 
 
 def _agent(arrival: Arrival) -> tuple[str, str, int] | None:
-    """Return which boot of whose agent sent it; None where no agent did."""
+    """Return which boot of whose agent sent it; None where no agent did, or another one than its mark says.
+
+    On a topic of an agent's own each speaks for itself: whoever could mark what another has not sent would have that
+    one let go of it, and say that its site is complete.
+    """
     parsed = arrival.parsed
     site = arrival.site or parsed.site
     if parsed.edge is None or site is None:
+        return None
+    if arrival.channel == "mqtt" and agent_of(arrival.origin) not in {None, (site, parsed.edge)}:
         return None
     return site, parsed.edge, NO_BOOT if parsed.boot is None else parsed.boot
 
@@ -97,6 +104,7 @@ def questions_of(arrivals: Sequence[Arrival]) -> list[ClockQuestion]:
         and arrival.parsed.edge is not None
         and arrival.channel == "mqtt"
         and arrival.site in {None, arrival.parsed.site}
+        and _agent(arrival) is not None
     ]
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from meter.ingest.arrival import Arrival
 from meter.model.instant import instant_text
@@ -147,6 +148,20 @@ async def test_a_heartbeat_that_only_asks_for_the_time_is_a_sign_of_life_and_say
     assert (await state(database)).said == {"spooled": 6}
     await acceptor(database).accept([heartbeat(7)])
     assert (await state(database)).said == {}
+
+
+@pytest.mark.parametrize("origin", ["spaces/berlin/edge/pi", "spaces/berlin/door/main"])
+async def test_on_an_agent_s_topic_nobody_speaks_for_another(database: Database, origin: str) -> None:
+    """It would have the other let go of what was never stored, and close its site's month."""
+    beat = heartbeat(2, asked="a-1")
+    sent = [arrival(edge="pi", boot=3, sequence=1, site="berlin", origin=origin), replace(beat, origin=origin)]
+    outcome = await acceptor(database).accept(sent)
+    assert [told.up_to for told in outcome.progress] == [2]
+    assert [asked.asked for asked in outcome.questions] == ["a-1"]
+    forged = [replace(one, origin="spaces/berlin/edge/hut") for one in (heartbeat(9, asked="b-1"), unread(8))]
+    outcome = await acceptor(database).accept(forged)
+    assert (outcome.progress, outcome.questions) == ([], [])
+    assert (await state(database)).marks.last == 2
 
 
 async def test_over_http_no_result_acknowledges_what_found_no_room_among_the_marks(
