@@ -21,6 +21,7 @@ from edge.spooled import spool_figures
 from meter.model.errors import MeterError
 from meter.transport.mqtt_address import BrokerAddress, broker_address
 from meter.transport.mqtt_session import MqttSession
+from meter.transport.silence import silence
 
 _ANSWER_S: Final = 5.0
 _CLOCK: Final = {True: "NTP holds the clock", False: "nothing sets the clock: times are measured at the gateway"}
@@ -111,8 +112,7 @@ async def _gateway(settings: EdgeSettings) -> Finding:
     except MeterError as error:
         return Finding(about="gateway", good=False, detail=error.detail)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        said, place = str(error) or type(error).__name__, variable_of("gateway", "http_url")
-        message = f"{url} does not answer: {said}; check {place}"
+        message = f"{url} does not answer: {silence(error)}; check {variable_of('gateway', 'http_url')}"
         return Finding(about="gateway", good=False, detail=message)
     if status != 200:
         remedy = variable_of("gateway", "api_key" if status in {401, 403} else "http_url")

@@ -33,6 +33,7 @@ from edge.enrolment.files import (
 )
 from meter.model.errors import BadInput, Unavailable
 from meter.model.instant import instant_text
+from meter.transport.silence import silence
 
 _TIMEOUT_S: Final = 30.0
 _ANSWER_BYTES_MAX: Final = 256 * 1024
@@ -165,7 +166,7 @@ async def _asked(url: str, body: dict[str, str], trusted: str | None) -> _Answer
         message += f"by --ca-file, and see that this machine's clock is right (it says {now})"
         raise BadInput(message, code="gateway_not_trusted") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        message = f"{url} does not answer: {str(error) or type(error).__name__}; the same command goes on from here"
+        message = f"{url} does not answer: {silence(error)}; the same command goes on from here"
         raise Unavailable(message, code="gateway_unavailable") from error
     if status == HTTPStatus.OK:
         try:

@@ -20,6 +20,7 @@ from edge.uplink.timekeeper import Timekeeper
 from edge.uplink.window import Limits
 from meter.log import log
 from meter.model.errors import Unavailable
+from meter.transport.silence import silence
 
 _BATCH: Final = "application/cloudevents-batch+json"
 # A commit takes milliseconds; a gateway without its database answers 503 after fifteen seconds.
@@ -138,7 +139,7 @@ class HttpUplink:
                         break
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            message = f"the gateway {self._url} does not answer: {str(error) or type(error).__name__}"
+            message = f"the gateway {self._url} does not answer: {silence(error)}"
             raise Unavailable(message, code="gateway_unavailable") from error
         if status != 200:
             said = answer[:200].decode("utf-8", "replace").replace("\n", " ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -24,6 +24,8 @@ from meter.store.edge_states import list_edges, retire_edge
 from meter.store.edges import edge_marks
 from meter.store.enrolment import list_enrollments
 
+_INSTANTS: Final = ("last seen", "complete until")
+
 app = typer.Typer(name="edges", help="The agents on site.")
 for command in (enrolment.enroll, enrolment.revoke, enrolment.ca, enrolment.crl, enrolment.acl):
     app.command()(command)
@@ -37,17 +39,21 @@ def show_all(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json(msgspec.to_builtins(found))
         return
-    columns = ("site", "edge", "last seen", "complete until", "missing", "spooled", "clock", "version")
-    table = listing(*columns, "certificate", "state")
+    table = listing("agent", "last seen", "complete until", "missing", "spooled", unbroken=_INSTANTS)
     certificates = {(one.site, one.edge): one.certificate_expires for one in found.enrollments if one.used}
+    states: list[str] = []
     for edge in found.edges:
         if edge.current or (edge.missing and edge.retired is None and edge.revoked is None):
-            table.add_row(*map(escape, _row(edge, certificates.get((edge.site, edge.edge)))))
+            table.add_row(*map(escape, _row(edge)))
+            states.append(f"{_name(edge)}: {_state(edge, certificates.get((edge.site, edge.edge)))}")
     heard = {(edge.site, edge.edge) for edge in found.edges}
     for one in found.enrollments:
         if (one.site, one.edge) not in heard or one.used is None:
-            table.add_row(*map(escape, (one.site, one.edge, *[""] * 6, _day(one.certificate_expires), _awaited(one))))
+            table.add_row(escape(_name(one)), *[""] * 4)
+            states.append(f"{_name(one)}: {_awaited(one)}")
     show_listing(table, nothing="no agent was heard of")
+    for told in states:
+        out.print(told, markup=False, highlight=False, soft_wrap=True)
     for told in (*_doubts(found.edges), *_held(found.sites)):
         out.print(told, markup=False, highlight=False, soft_wrap=True)
 
@@ -123,41 +129,52 @@ def _silence() -> timedelta:
     return timedelta(seconds=load_settings().offline_after_s)
 
 
-def _row(edge: EdgeJson, certificate: str | None) -> tuple[str, ...]:
+def _row(edge: EdgeJson) -> tuple[str, ...]:
     older = "" if edge.current else f" (boot {edge.boot})"
-    clock = "" if edge.clock_offset_ms is None else f"{edge.clock_offset_ms / 1000:+.3f} s"
     return (
-        edge.site,
-        edge.edge + older,
-        edge.heartbeat or edge.last,
-        edge.complete_until or "",
+        _name(edge) + older,
+        _minute(edge.heartbeat or edge.last),
+        _minute(edge.complete_until),
         str(edge.missing),
         "" if edge.spooled is None else str(edge.spooled),
-        clock,
-        edge.version or "",
-        _day(certificate),
-        _state(edge),
     )
 
 
-def _state(edge: EdgeJson) -> str:
-    """Return in a few words how an agent is: gone, faulty, or which of its collectors are in which state."""
+def _name(agent: EdgeJson | EnrollmentJson) -> str:
+    return f"{agent.site}/{agent.edge}"
+
+
+def _state(edge: EdgeJson, certificate: str | None) -> str:
+    """Return in a few words how an agent is: gone, faulty, or how its clock and its collectors are."""
     if edge.revoked is not None:
         return f"revoked at {edge.revoked.at}: {edge.revoked.reason} ({edge.revoked.refused} events refused since)"
     if edge.retired is not None:
         return f"retired at {edge.retired.at}: {edge.retired.reason}"
     if not edge.current:
         return "replaced by a newer boot"
-    gone = [] if edge.offline_since is None else [f"offline since {edge.offline_since}"]
-    collectors = [f"{name} {one.state}" for name, one in sorted(edge.collectors.items())]
-    return "; ".join([*gone, *edge.faults, *collectors])
+    parts = [] if edge.offline_since is None else [f"offline since {edge.offline_since}"]
+    parts += [*edge.faults, *(f"{name} {one.state}" for name, one in sorted(edge.collectors.items()))]
+    if edge.clock_offset_ms is not None:
+        parts.append(f"clock {edge.clock_offset_ms / 1000:+.3f} s")
+    if edge.version:
+        parts.append(f"version {edge.version}")
+    if certificate is not None:
+        parts.append(f"certificate until {_day(certificate)}")
+    return "; ".join(parts)
 
 
 def _awaited(enrollment: EnrollmentJson) -> str:
     """Return what an enrolment waits for: its agent's first word, or somebody with its code."""
     if enrollment.used is not None:
-        return f"enrolled at {enrollment.used}, not heard of yet"
+        return (
+            f"enrolled at {enrollment.used}, not heard of yet; certificate until {_day(enrollment.certificate_expires)}"
+        )
     return f"its code is open until {enrollment.expires}"
+
+
+def _minute(instant: str | None) -> str:
+    """Return an instant as a narrow table has room for it; `show` has all of it."""
+    return "" if instant is None else f"{instant[:16]}Z"
 
 
 def _day(instant: str | None) -> str:

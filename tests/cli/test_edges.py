@@ -31,10 +31,12 @@ async def test_agents_are_listed_for_people_with_what_is_wrong(space: Space) -> 
     await space.accept([heartbeat(space.now, "edge-2", sequence=1), marked(1, "edge-2", boot=0)])
     silent_since, space.now = space.now, here
     shown = await done("edges", "list")
-    first, second = (line for line in shown.splitlines() if line.strip().startswith("berlin"))
-    for fact in ("edge-1", " 6 ", " 12 ", "-2.001 s", "0.1.0", "the disk is nearly full; mqtt up; snmp off"):
-        assert fact in first, fact
-    assert f"offline since {instant_text(silent_since)}" in second
+    row, _, state, silent = (line for line in shown.splitlines() if line.strip().startswith("berlin/"))
+    for fact in ("berlin/edge-1", f"{instant_text(space.now)[:16]}Z", " 6 ", " 12"):
+        assert fact in row, fact
+    whole = "the disk is nearly full; mqtt up; snmp off; clock -2.001 s; version 0.1.0"
+    assert state == f"berlin/edge-1: {whole}"
+    assert silent.startswith(f"berlin/edge-2: offline since {instant_text(silent_since)}")
     assert "the clock of edge-1 at berlin is -2001 ms off" in shown
     listed = await machine("edges", "list")
     assert [(one["edge"], one["boot"], one["current"]) for one in listed["edges"]] == [

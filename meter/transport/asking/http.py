@@ -21,6 +21,7 @@ from meter.transport.asking.transport import (
     passes,
     too_large,
 )
+from meter.transport.silence import silence
 
 # Vendors answer within seconds or not at all.
 _TIMEOUT_S: Final = 30.0
@@ -83,8 +84,7 @@ class HttpTransport:
             message = f"{host}: its certificate is not trusted ({error}); see the source's options"
             raise Declined(message) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise TryLater(f"{host} does not answer: {reason[:200]}") from error
+            raise TryLater(f"{host} does not answer: {silence(error)}") from error
         if len(content) > ANSWER_BYTES_MAX:
             raise too_large(host, ANSWER_BYTES_MAX)
         return Answer(status=status, headers=received, body=content, received_at=self._clock())
