@@ -202,23 +202,34 @@ class WarmAccount:
             half = len(self.ladder) // 2
             self.ladder = [self.ladder[0], *self.ladder[1:half:2], *self.ladder[half:]]
         if len(self.recent) > RECENT_EVENTS_MAX:
-            self.forget_half()
+            self._forget(least=0)
 
     def forget_half(self) -> int:
-        """Forget the older half of the recent events, or what the ladder allows of it; return how many those were.
+        """Forget the older half of the recent events, or about that much; return how many those were.
 
         Not between a fold and its booking, which looks up what stands.
         """
+        return self._forget(least=len(self.recent) // 4)
+
+    def _forget(self, *, least: int) -> int:
+        """Forget what comes before a state in the older half; before the next one where that were less than `least`."""
         if not self.recent:
             return 0
         known = len(self.recent)
-        target = self.recent[len(self.recent) // 2].event.position
-        if len(self.recent) <= OPEN_EVENTS_MAX:
+        rung = bisect_left(self.ladder, _place_of(self.recent[known // 2]), key=_position) - 1
+        if (
+            least
+            and _position(self.ladder[max(rung, 0)]) < _place_of(self.recent[least])
+            and rung + 2 < len(self.ladder)
+        ):
+            rung += 1
+        if known <= OPEN_EVENTS_MAX:
             # The end of a session folds again from before its start: soon, and more than once on a busy day.
             tip = self.tip
             still = (s.event.position for s in open_sessions(tip.memory) if s.until >= _position(tip).time)
-            target = min(still, default=target)
-        rung = bisect_left(self.ladder, target, key=_position) - 1
+            first = min(still, default=None)
+            if first is not None:
+                rung = min(rung, bisect_left(self.ladder, first, key=_position) - 1)
         if rung <= 0:
             return 0
         del self.ladder[:rung]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -41,3 +42,14 @@ def test_a_backlog_behind_what_is_new_is_folded_once(monkeypatch: pytest.MonkeyP
         part = [use(f"11-20 10:{minute + n:02}", 1) for n in range(3)]
         assert taken(account, *part) == 4
     assert folded == [1] + [4] * 20
+
+
+def test_half_of_what_is_kept_is_forgotten_though_its_states_are_thin() -> None:
+    account = WarmAccount(account="acme", ladder=[AccountState()])
+    for hour in range(500):
+        taken(account, replace(use("11-02 00:00", 1), id=f"u{hour}", time=t("11-02") + timedelta(hours=hour)))
+        account.booked([])
+    assert len(account.recent) == 500
+    assert account.forget_half() >= 125
+    assert len(account.ladder) > 1
+    assert account.reaches(account.recent[0].event.position)
