@@ -23,8 +23,8 @@ from tests.edge.e2e.machines import Machine
 from tests.edge.e2e.rig import Served, served
 from tests.edge.e2e.wires import Wire
 
-# The offset is measured to half of a round trip on this machine, and not corrected below half a second.
-ERROR: Final = timedelta(seconds=1)
+# No measurement that is further off is taken, however busy this machine is; and the price is another three hours away.
+ERROR: Final = timedelta(seconds=5)
 BEHIND: Final = timedelta(hours=-3)
 AHEAD: Final = timedelta(hours=3)
 # A machine without a clock of its own starts with the time of its last shutdown: another month.
@@ -59,6 +59,24 @@ members:
 """
 
 
+async def measured_and_cut_off(machine: Machine, off: timedelta) -> None:
+    """The gateway has said what time it is, and hears A later."""
+    machine.reach()
+    await machine.boot(off)
+    await machine.post("0")
+    await machine.agent.drained()
+    machine.leave()
+    await machine.post("A")
+
+
+async def set_and_reached(machine: Machine) -> None:
+    """NTP sets the clock, and the gateway hears B and all that waits."""
+    machine.set_by_ntp()
+    await machine.post("B")
+    machine.reach()
+    await machine.agent.drained()
+
+
 async def reached_before(machine: Machine, off: timedelta) -> None:
     """A is sent at once, by a measured offset; B after NTP took that away."""
     machine.reach()
@@ -74,23 +92,12 @@ async def reached_after(machine: Machine, off: timedelta) -> None:
     """The gateway is first heard when the clock is right, and A was said when it was not."""
     await machine.boot(off)
     await machine.post("A")
-    machine.set_by_ntp()
-    await machine.post("B")
-    machine.reach()
-    await machine.agent.drained()
+    await set_and_reached(machine)
 
 
 async def measured_before_and_sent_after(machine: Machine, off: timedelta) -> None:
-    machine.reach()
-    await machine.boot(off)
-    await machine.post("0")
-    await machine.agent.drained()
-    machine.leave()
-    await machine.post("A")
-    machine.set_by_ntp()
-    await machine.post("B")
-    machine.reach()
-    await machine.agent.drained()
+    await measured_and_cut_off(machine, off)
+    await set_and_reached(machine)
 
 
 async def restarted_in_between(machine: Machine, off: timedelta) -> None:
@@ -108,12 +115,7 @@ async def restarted_in_between(machine: Machine, off: timedelta) -> None:
 
 async def measured_and_rebooted(machine: Machine, off: timedelta) -> None:
     """What was measured of a boot holds for it after its end."""
-    machine.reach()
-    await machine.boot(off)
-    await machine.post("0")
-    await machine.agent.drained()
-    machine.leave()
-    await machine.post("A")
+    await measured_and_cut_off(machine, off)
     await machine.boot(-off)
     await machine.post("B")
     machine.reach()
@@ -201,10 +203,7 @@ async def never_known(machine: Machine, off: timedelta) -> None:
     await machine.boot(off)
     await machine.post("A")
     await machine.boot(timedelta(0))
-    machine.set_by_ntp()
-    await machine.post("B")
-    machine.reach()
-    await machine.agent.drained()
+    await set_and_reached(machine)
 
 
 @pytest.mark.parametrize("off", [BEHIND, AHEAD], ids=["behind", "ahead"])

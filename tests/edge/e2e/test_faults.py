@@ -60,7 +60,7 @@ async def test_what_devices_were_told_is_billed_once(
     async with rigged(data_dir, database_url=database_url, broker=broker, over=over) as rig:
         verdict = await suffered(rig, over=over)
         assert verdict.faults == {}
-        assert len(rig.journal.told("safe")) >= EVENTS * 0.5, "faults left hardly anything to see"
+        assert len(rig.journal.told("safe")) >= EVENTS * 0.2, "faults left hardly anything to see"
         assert sum(rig.done.values()) == sum(FAULTS.values())
         billed = {id for (id,) in await rig.gateway.rows("SELECT id FROM events WHERE type = 'door.access'")}
         assert verdict.total == sum((price_of(id)[1] for id in billed), Decimal(0))
