@@ -35,8 +35,8 @@ def event_receiver(
 
     It raises BadInput for a body that cannot be read as a whole (`not_json` and the like, `unsupported_media_type`),
     which is kept among the rejections all the same, and Unavailable under pressure. Agents are answered after `pace`.
-    Where an agent must not take the
-    results for an acknowledgement there are none: BadInput (`edge_revoked`), Unavailable.
+    Where an agent must not take the results for an acknowledgement there are none: BadInput (`edge_revoked`),
+    Unavailable.
     """
 
     async def receive(request: web.Request, principal: Principal) -> web.StreamResponse:
