@@ -168,6 +168,7 @@ async def agent(settings: EdgeSettings, *, clock: Clock | None = None) -> AsyncI
             pump.acknowledged(told.boot, told.up_to, told.also)
 
         async def time_told(told: ClockTold) -> None:
+            pump.answered()
             await timekeeper.answered(told.asked, received=told.received, sent=told.sent)
             await recall.answered(told.asked, told.stored)
 

@@ -83,6 +83,11 @@ class Pump:
         self._heard.set()
         self._wake.set()
 
+    def answered(self) -> None:
+        """Take note that the gateway answers: it is not away, so what it was sent is acknowledged soon or was lost."""
+        self._window.answered(at_s=monotonic_s())
+        self._wake.set()
+
     def start_over(self) -> None:
         """Go through all that waits from its beginning: something waits again that was passed."""
         self._start_over = True

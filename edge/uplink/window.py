@@ -162,6 +162,11 @@ class Window:
         message.tries += 1
         message.due_s = at_s + min(RESEND_FIRST_S * 2 ** (message.tries - 1), RESEND_MAX_S)
 
+    def answered(self, *, at_s: float) -> None:
+        """Take note that the gateway speaks: what it does not acknowledge soon was lost while it was away."""
+        for message in self._messages:
+            message.due_s = min(message.due_s, at_s + RESEND_FIRST_S)
+
     def next_due_s(self) -> float | None:
         """Return when the first message is due again; None: nothing is in flight."""
         return min((message.due_s for message in self._messages), default=None)

@@ -106,6 +106,10 @@ class Sending(RuleBasedStateMachine):
             self.window.again(message, at_s=self.at_s)
             assert self.at_s + RESEND_FIRST_S <= message.due_s <= self.at_s + RESEND_MAX_S
 
+    @rule()
+    def answer(self) -> None:
+        self.window.answered(at_s=self.at_s)
+
     @invariant()
     def bounded(self) -> None:
         assert self.window.messages <= FEW.messages_max
@@ -175,6 +179,21 @@ def test_an_acknowledged_event_of_a_message_is_not_sent_again() -> None:
     assert [numbers(one) for one in window.overdue(RESEND_FIRST_S)] == [{2}]
     assert window.next_due_s() == RESEND_FIRST_S
     assert not window.overdue(RESEND_FIRST_S - 0.1)
+
+
+def test_a_gateway_that_is_back_need_not_wait_for_what_was_sent_to_it_while_it_was_away() -> None:
+    spool, window = Spool(last=3), Window()
+    window.connected(spool.place, LIMITS)
+    message = send(window, spool)
+    assert message is not None
+    at_s = 0.0
+    while message.due_s - at_s < RESEND_MAX_S:
+        at_s = message.due_s
+        window.again(message, at_s=at_s)
+    window.answered(at_s=at_s + 1)
+    assert window.next_due_s() == at_s + 1 + RESEND_FIRST_S
+    window.answered(at_s=at_s + 2)
+    assert window.next_due_s() == at_s + 1 + RESEND_FIRST_S  # it is not put off by each word
 
 
 def test_a_new_connection_sends_again_what_was_in_flight() -> None:
