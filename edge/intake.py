@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -21,7 +21,7 @@ from edge.clock import Clock, Reading
 from edge.devices import Devices
 from edge.spool.errors import Full
 from edge.spool.keeper import Keeper
-from edge.spool.records import BODY_BYTES_MAX, Item, Settles
+from edge.spool.records import BODY_BYTES_MAX, PUT_BYTES_MAX, PUT_EVENTS_MAX, ROW_BYTES, Item, Settles
 from meter.model.errors import BadInput
 from meter.model.wire import EDGE_TIME, Parsed, Refusal, WireEvent
 from meter.sources.make import refused
@@ -81,12 +81,13 @@ class Intake:
     ) -> list[Result]:
         """Return what became of each item, after the commit of all, with the positions of whoever read them.
 
-        Raises Full and Unavailable: nothing is stored, the device keeps it. Raises SpoolFailed.
+        Raises Full and Unavailable: the device keeps all of it, of which the first may be stored where it is more than
+        one put takes. Raises SpoolFailed.
         """
         heard = self._clock.read()
         judged = [self._judged(item) for item in items]
         made: list[Item] = []
-        digests: list[bytes] = []
+        digests: dict[bytes, None] = {}
         for item in judged:
             if isinstance(item, WireEvent):
                 stamped = origin.same_clock or item.time is None
@@ -94,10 +95,13 @@ class Intake:
                 continue
             digest = sha256(f"{item.code} {origin.name} ".encode() + item.body).digest()
             if digest not in self._known_refusals and digest not in digests:
-                digests.append(digest)
+                digests[digest] = None
                 made.append(self._refusal(item, digest, origin, heard))
+        portions = list(_portions(made)) or [()]
+        for portion in portions[:-1]:
+            await self._put(portion, None, heard)
         if made or positions:
-            await self._put(made, positions, heard)
+            await self._put(portions[-1], positions, heard)
         for digest in digests:
             self._known_refusals[digest] = None
             if len(self._known_refusals) > _KNOWN_REFUSALS_MAX:
@@ -157,6 +161,21 @@ class Intake:
             "data": data,
         }
         return Item(body=msgspec.json.encode(envelope), heard=heard, stamped=True)
+
+
+def _portions(made: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Give the items in puts: one message of a megabyte may hold many thousand, each of which takes more here."""
+    portion: list[Item] = []
+    size = 0
+    for item in made:
+        needed = len(item.body) + ROW_BYTES
+        if portion and (len(portion) == PUT_EVENTS_MAX or size + needed > PUT_BYTES_MAX // 2):
+            yield portion
+            portion, size = [], 0
+        portion.append(item)
+        size += needed
+    if portion:
+        yield portion
 
 
 def _settles(item: WireEvent) -> Settles | None:
