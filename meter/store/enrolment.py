@@ -171,7 +171,8 @@ async def enrolled_key(conn: AsyncConnection, operator: str, *, site: str, edge:
     query = select(edge_enrollments.c.public_key).where(
         _of(operator, site, edge), edge_enrollments.c.api_key == key, edge_enrollments.c.used_at.is_not(None)
     )
-    public_key = (await conn.execute(query)).scalar_one_or_none()
+    # Whoever revokes the agent now waits, and finds the certificate that is made of it.
+    public_key = (await conn.execute(query.with_for_update())).scalar_one_or_none()
     if public_key is None:
         raise BadInput(f"this key is not that of {edge[:60]!r} of {site[:60]!r}; enroll it again", code="not_found")
     return bytes(public_key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -12,6 +13,7 @@ import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from sqlalchemy import select
 
 from meter import certificates
 from meter.model.errors import BadInput
@@ -19,6 +21,7 @@ from meter.store import enrolment
 from meter.store.edge_revocations import Agent, revocations
 from meter.store.enrolment import Enrolled
 from meter.store.keys import find_principal, secret_hash
+from meter.store.tables import edge_enrollments
 from tests.booking.space import LATER, Space, open_space
 from tests.tools import need_tool
 
@@ -209,3 +212,23 @@ def test_openssl_trusts_what_is_signed_and_not_what_is_listed(tmp_path: Path) ->
     assert not verified(good.pem, at=str(int((good.expires_at + DAY).timestamp())))
     shown = x509.load_pem_x509_certificate(good.pem.encode())
     assert shown.subject.rfc4514_string() == "CN=berlin:edge-1"
+
+
+async def test_a_certificate_renewed_while_its_agent_is_revoked_is_taken_back(space: Space) -> None:
+    """It would let the lost machine in again once another is enrolled under its name."""
+    await used(space, await opened(space), public_key())
+    agent = Agent("berlin", "edge-1")
+
+    async def revoke() -> None:
+        async with space.database.begin() as conn:
+            await enrolment.revoke_agent(conn, "northside", agent, reason="stolen", by="test", at=space.now)
+
+    async with space.database.begin() as conn:
+        signer = await enrolment.authority(conn, "northside", CA_KEY, at=space.now)
+        (api_key,) = (await conn.execute(select(edge_enrollments.c.api_key))).scalars()
+        own = await enrolment.enrolled_key(conn, "northside", site="berlin", edge="edge-1", key=api_key)
+        revoking = asyncio.create_task(revoke())
+        await asyncio.wait([revoking], timeout=0.5)
+        renewed = await enrolment.certify(conn, "northside", "berlin", "edge-1", own, signer=signer, at=space.now)
+    await revoking
+    assert renewed.serial in await listed(space)
