@@ -51,12 +51,14 @@ def reports_of(arrivals: Sequence[Arrival]) -> list[EdgeReport]:
 def _agent(arrival: Arrival) -> tuple[str, str, int] | None:
     """Return which boot of whose agent sent it; None where no agent did, or another one than its mark says.
 
-    On a topic of an agent's own each speaks for itself: whoever could mark what another has not sent would have that
-    one let go of it, and say that its site is complete.
+    On a topic of its own and with a key of its own each speaks for itself: whoever could mark what another has not
+    sent would have that one let go of it, and say that its site is complete.
     """
     parsed = arrival.parsed
     site = arrival.site or parsed.site
     if parsed.edge is None or site is None:
+        return None
+    if arrival.edge not in {None, parsed.edge}:
         return None
     if arrival.channel == "mqtt" and agent_of(arrival.origin) not in {None, (site, parsed.edge)}:
         return None

@@ -20,8 +20,9 @@ Status: TypeAlias = Literal["accepted", "duplicate", "rejected"]
 class Arrival(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event (or what should have been one) as it came in by a channel at an origin: an MQTT topic, an HTTP route.
 
-    `site`: the only one that the sender may speak for (of the topic, of the key); None: any. `told_by`: vendor and name
-    of the configured source that told it; None: none did. `by_hand`: a person has looked at it and hands it in.
+    `site`, `edge`: the only site and agent that the sender may speak for (of the topic, of the key); None: any.
+    `told_by`: vendor and name of the configured source that told it; None: none did. `by_hand`: a person has looked at
+    it and hands it in.
     """
 
     parsed: Parsed
@@ -30,6 +31,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     received_at: datetime
     content_type: str | None = None
     site: str | None = None
+    edge: str | None = None
     by_hand: bool = False
     told_by: tuple[str, str] | None = None
 

@@ -43,7 +43,9 @@ def event_receiver(
         await require_operator(operator)
         body = await request.read()
         parsed, unreadable = read_request(request, body)
-        arrivals = arrivals_of(request, parsed, channel="http", received_at=clock(), site=principal.site)
+        arrivals = arrivals_of(
+            request, parsed, channel="http", received_at=clock(), site=principal.site, edge=principal.edge
+        )
         receipts = await committed(batcher, arrivals)
         if pace is not None and any(item.edge is not None for item in parsed):
             await pace()
@@ -75,6 +77,7 @@ def arrivals_of(
     channel: Channel,
     received_at: datetime,
     site: str | None,
+    edge: str | None = None,
     query: Mapping[str, str] | None = None,
     told_by: tuple[str, str] | None = None,
 ) -> list[Arrival]:
@@ -89,6 +92,7 @@ def arrivals_of(
             received_at=received_at,
             content_type=content_type,
             site=site,
+            edge=edge,
             told_by=told_by,
         )
         for item in items

@@ -49,8 +49,8 @@ class Pace:
         return self._behind
 
     async def _look(self) -> bool:
-        operator = await self._operator()
         try:
+            operator = await self._operator()
             async with self._database.begin() as connection:
                 return await unrated(connection, operator) > UNRATED_EVENTS_MAX
         except Unavailable:

@@ -12,7 +12,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.errors import BadInput
-from meter.store.tables import api_keys
+from meter.store.tables import api_keys, edge_enrollments
 
 Scope: TypeAlias = Literal["events:write", "authorizations:write", "usage:read", "catalog:write", "admin"]
 Restriction: TypeAlias = Literal["site", "account"]
@@ -36,12 +36,16 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who calls: `key` names the key in logs. `site` or `account` restricts it to that one; at most one is set."""
+    """Who calls: `key` names the key in logs. `site` or `account` restricts it to that one; at most one is set.
+
+    `edge`: the agent of `site` that enrolled and was given it; None: it is nobody's in particular.
+    """
 
     key: str
     scopes: frozenset[str]
     site: str | None = None
     account: str | None = None
+    edge: str | None = None
 
     def may(self, scope: Scope) -> bool:
         """Tell whether the key has `scope`; admin has every one."""
@@ -119,15 +123,16 @@ async def find_principal(conn: AsyncConnection, operator: str, hashed: bytes) ->
 
     Looked up by hash: what an attacker learns from timing is about the hash of a guess, which says nothing of a key.
     """
+    whose = (edge_enrollments.c.operator == api_keys.c.operator) & (edge_enrollments.c.api_key == api_keys.c.id)
     found = await conn.execute(
-        select(*_COLUMNS).where(
-            api_keys.c.operator == operator, api_keys.c.secret_hash == hashed, api_keys.c.revoked_at.is_(None)
-        )
+        select(*_COLUMNS, edge_enrollments.c.edge)
+        .join_from(api_keys, edge_enrollments, whose, isouter=True)
+        .where(api_keys.c.operator == operator, api_keys.c.secret_hash == hashed, api_keys.c.revoked_at.is_(None))
     )
     row = found.one_or_none()
     if row is None:
         return None
-    return Principal(key=row.id, scopes=frozenset(row.scopes), site=row.site, account=row.account)
+    return Principal(key=row.id, scopes=frozenset(row.scopes), site=row.site, account=row.account, edge=row.edge)
 
 
 async def list_keys(conn: AsyncConnection, operator: str) -> list[ApiKey]:

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import insert
 
 from meter.ingest.arrival import Arrival
 from meter.model.instant import instant_text
 from meter.store import marks
 from meter.store.edge_states import EdgeState, list_edges
 from meter.store.engine import Database
-from meter.store.tables import events, rejections
+from meter.store.keys import create_key
+from meter.store.tables import edge_enrollments, events, rejections
 from tests.api.conftest import Api
 from tests.ingest.bodies import NOW, OPERATOR, acceptor, arrival, body, envelope
 from tests.ingest.rows import rows
@@ -162,6 +164,34 @@ async def test_on_an_agent_s_topic_nobody_speaks_for_another(database: Database,
     outcome = await acceptor(database).accept(forged)
     assert (outcome.progress, outcome.questions) == ([], [])
     assert (await state(database)).marks.last == 2
+
+
+async def test_with_its_key_nobody_speaks_for_another_agent(door: Api, database: Database) -> None:
+    """As on a topic of its own; a key of the site that no agent enrolled with may speak for each, as before."""
+
+    async def posted(edge: str, sequence: int, key: str) -> None:
+        body = json.dumps(envelope(id=f"{edge}-{sequence}", edge=edge, boot=3, sequence=sequence)).encode()
+        answer = await post(door, body, key=key)
+        assert answer.json["results"][0]["status"] == "accepted"
+
+    async with database.begin() as conn:
+        key, secret = await create_key(conn, OPERATOR, scopes=frozenset({"events:write"}), site="berlin")
+        enrolled = {"site": "berlin", "edge": "hut", "opened_at": NOW, "expires_at": NOW, "by": "x", "used_at": NOW}
+        row = {
+            "operator": OPERATOR,
+            "id": "enr_1",
+            "code_hash": b"1",
+            "public_key": b"2",
+            "api_key": key.id,
+            **enrolled,
+        }
+        await conn.execute(insert(edge_enrollments).values(row))
+    await posted("pi", 1, secret)
+    await posted("hut", 1, secret)
+    assert (await state(database)).edge == "hut"
+    await posted("pi", 1, await door.key("events:write", site="berlin"))
+    async with database.begin() as conn:
+        assert {one.edge for one in await list_edges(conn, OPERATOR)} == {"hut", "pi"}
 
 
 async def test_over_http_no_result_acknowledges_what_found_no_room_among_the_marks(
