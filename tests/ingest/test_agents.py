@@ -189,7 +189,7 @@ async def test_with_its_key_nobody_speaks_for_another_agent(door: Api, database:
     await posted("pi", 1, secret)
     await posted("hut", 1, secret)
     assert (await state(database)).edge == "hut"
-    await posted("pi", 1, await door.key("events:write", site="berlin"))
+    await posted("pi", 2, await door.key("events:write", site="berlin"))
     async with database.begin() as conn:
         assert {one.edge for one in await list_edges(conn, OPERATOR)} == {"hut", "pi"}
 
