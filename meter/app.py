@@ -47,7 +47,7 @@ from meter.store import migrate
 from meter.store.directory import current_operator
 from meter.store.engine import Database
 from meter.store.hashing import check_key
-from meter.store.hints import ACCEPTED, BOOKED, Hints
+from meter.store.hints import ACCEPTED, BOOKED, CATALOG, Hints
 from meter.store.leases import LeaseKeeper
 from meter.store.outbox import OutboxItem
 from meter.telemetry import Telemetry
@@ -125,7 +125,11 @@ class Gateway:
         self._sources = Sources(settings.webhooks)
         self._accepted = Wakeup(tell=lambda: self._hints.tell(ACCEPTED))
         self._booked = Wakeup(tell=lambda: self._hints.tell(BOOKED))
-        self._hints = Hints(self._database, heard={ACCEPTED: self._accepted.heard, BOOKED: self._booked.heard})
+        self._catalog = asyncio.Event()
+        self._hints = Hints(
+            self._database,
+            heard={ACCEPTED: self._accepted.heard, BOOKED: self._booked.heard, CATALOG: self._catalog.set},
+        )
         self._ingest: IngestRole | None = None
         self._acceptor = Acceptor(
             self._database, operator=self._operator, telemetry=self.telemetry, max_age_days=settings.max_age_days
@@ -263,6 +267,7 @@ class Gateway:
             operator=self._operator.wait,
             telemetry=self.telemetry,
             accepted=self._accepted.notify,
+            catalog=self._catalog,
         )
         if (port := role.port()) is not None:
             await stack.enter_async_context(port)

@@ -69,7 +69,7 @@ class MqttIngest:
         pace: Callable[[], Awaitable[None]] | None = None,
         clock: Clock = now,
     ) -> None:
-        """Connect to nothing yet. `topics` is asked at each connection, agents are told after `pace`.
+        """Connect to nothing yet. `topics` is asked at each connection and by `renew`, agents are told after `pace`.
 
         Raises BadInput for a wrong `url`.
         """
@@ -87,6 +87,8 @@ class MqttIngest:
         self._session: MqttSession | None = None
         self._unfinished = 0  # messages read from this connection and not yet acknowledged
         self._finished = asyncio.Event()
+        self._finishing = False
+        self._renewed = asyncio.Event()
         self._overflow: deque[tuple[MqttSession, int, list[Arrival]]] = deque()
         self.connected = asyncio.Event()
 
@@ -99,7 +101,8 @@ class MqttIngest:
             while True:
                 started = monotonic_s()
                 try:
-                    await self._serve()
+                    if await self._serve():
+                        continue
                 except ProtocolRefused as error:
                     refused, self._protocol = self._protocol, OTHER_VERSION[self._protocol]
                     log.info("mqtt_protocol", version=refused.name, detail=error.detail, next=self._protocol.name)
@@ -117,9 +120,19 @@ class MqttIngest:
             for telling in self._telling:
                 telling.cancel()
 
-    async def _serve(self) -> None:
-        """Hold one connection until it ends. Raises Unavailable where there was none."""
+    def renew(self) -> None:
+        """Read by what `topics` gives now, and connect anew where that has other filters."""
+        known, self._topics = set(self._topics.subscriptions), self._topics_now()
+        wanted = set(self._topics.subscriptions)
+        if known != wanted:
+            log.info("mqtt_topics", added=sorted(wanted - known), left=sorted(known - wanted))
+            self._renewed.set()
+
+    async def _serve(self) -> bool:
+        """Hold one connection until it ends; return whether by `renew`. Raises Unavailable where there was none."""
         self._topics = self._topics_now()
+        self._renewed.clear()
+        self._finishing = False
         self._overflow.clear()  # of the last connection: comes again
         self._unfinished = 0
         self._finished.set()
@@ -132,21 +145,37 @@ class MqttIngest:
         )
         self._session = session  # from here on messages may come: a session kept at the broker needs no subscription
         try:
-            await session.open(self._topics.subscriptions)
+            await session.open(self._topics.subscriptions, leave=self._topics.leave)
             self._telemetry.mqtt_connected(connected=True, client_id=self._shown)
             self.connected.set()
-            reason = await session.ended()
+            reason = await self._ended_or_renewed(session)
+            if reason is None:
+                await self._finish(session, reason="other topics")
+                return True
             self._telemetry.mqtt_connected(connected=False, client_id=self._shown, reason=reason)
         except asyncio.CancelledError:
-            await self._finish(session)
+            await self._finish(session, reason="stopping")
             raise
+        else:
+            return False
         finally:
             self.connected.clear()
             session.close()
             self._session = None
 
-    async def _finish(self, session: MqttSession) -> None:
+    async def _ended_or_renewed(self, session: MqttSession) -> str | None:
+        """Wait for the connection's end and return its reason; None where it is to be made anew."""
+        ended, renewed = asyncio.ensure_future(session.ended()), asyncio.ensure_future(self._renewed.wait())
+        try:
+            await asyncio.wait([ended, renewed], return_when=asyncio.FIRST_COMPLETED)
+            return ended.result() if ended.done() else None
+        finally:
+            ended.cancel()
+            renewed.cancel()
+
+    async def _finish(self, session: MqttSession, *, reason: str) -> None:
         """Read no more, and let what was read be committed and acknowledged."""
+        self._finishing = True
         session.pause()
         try:
             async with asyncio.timeout(_FINISH_S):
@@ -154,7 +183,7 @@ class MqttIngest:
                     await self._finished.wait()
         except TimeoutError:
             log.info("mqtt_unfinished", messages=self._unfinished)
-        self._telemetry.mqtt_connected(connected=False, client_id=self._shown, reason="stopping")
+        self._telemetry.mqtt_connected(connected=False, client_id=self._shown, reason=reason)
 
     def _on_message(self, session: MqttSession, message: MQTTMessage) -> None:
         if message.retain:
@@ -242,5 +271,5 @@ class MqttIngest:
         waiting, self._overflow = self._overflow, deque()
         for session, mid, arrivals in waiting:
             self._submit(session, mid, arrivals)
-        if self._session is not None and not self._overflow:
+        if self._session is not None and not self._overflow and not self._finishing:
             self._session.resume()

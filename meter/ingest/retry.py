@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final, cast
 from urllib.parse import parse_qsl
 
+from meter.clock import now
 from meter.ingest.accept import Acceptor
 from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.setups import Sources
@@ -40,7 +41,7 @@ async def retry_rejection(
     if rejection.status != "open" or rejection.code in {"bad_signature", "stale"}:
         reason = f"it is {rejection.status}" if rejection.status != "open" else "its sender is not known"
         raise BadInput(f"rejection {number} cannot be handed in again: {reason}", code="conflict")
-    maps = () if catalogs is None else catalogs.versions[-1].topics
+    maps = () if catalogs is None else catalogs.at(now()).topics
     read, site = _read(rejection, sources, Topics((), maps))
     arrivals = [
         Arrival(

@@ -21,10 +21,10 @@ from meter.ingest.mqtt import MqttIngest
 from meter.ingest.pace import Pace
 from meter.ingest.radius import radius_port
 from meter.ingest.setups import Sources
+from meter.ingest.subscriptions import Subscriptions
 from meter.ingest.wifi_sessions import WifiSessions
 from meter.log import log
 from meter.model.errors import Unavailable
-from meter.store.catalogs import load_catalogs
 from meter.store.directory import mqtt_nonce
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
@@ -32,7 +32,6 @@ from meter.telemetry import Telemetry
 from meter.transport.asking.files import FileTransport
 from meter.transport.asking.http import HttpTransport
 from meter.transport.asking.snmp import SnmpTransport
-from meter.transport.topics import Topics
 
 # How often a session looks whether it may still connect, and a gateway without a database for one.
 _LOOK_S: Final = 0.5
@@ -64,8 +63,12 @@ class IngestRole:
         operator: Callable[[], Awaitable[str]],
         telemetry: Telemetry,
         accepted: Callable[[], None],
+        catalog: asyncio.Event,
     ) -> None:
-        """Start nothing yet. `accepted` is called after each commit of events, and of what drafts changed."""
+        """Start nothing yet. `accepted` is called after each commit of events, and of what drafts changed.
+
+        `catalog` is set by whoever hears that there is a new version of it.
+        """
         self._database = database
         self._settings = settings
         self._mqtt_url = mqtt_url
@@ -74,6 +77,7 @@ class IngestRole:
         self._operator = operator
         self._telemetry = telemetry
         self._accepted = accepted
+        self._catalog = catalog
         self._session: MqttIngest | None = None
         self._session_lease = ""
         self.pace = Pace(database, operator=operator)
@@ -128,12 +132,19 @@ class IngestRole:
     async def _mqtt(self, url: str) -> None:
         """Hold the ingest shard's session for as long as this process holds its lease."""
         operator = await self._operator()
-        topics, nonce = await self._mqtt_facts(operator)
+        subscriptions = Subscriptions(
+            self._database,
+            operator=operator,
+            filters=self._settings.mqtt_topics,
+            former=Settings.model_fields["mqtt_topics"].get_default(call_default_factory=True),
+            told=self._catalog,
+        )
+        nonce = await self._mqtt_facts(operator, subscriptions)
         session = MqttIngest(
             url,
             operator=operator,
             nonce=nonce,
-            topics=lambda: topics,
+            topics=lambda: subscriptions.topics,
             batcher=self.batcher,
             telemetry=self._telemetry,
             pace=self.pace.keep,
@@ -141,6 +152,12 @@ class IngestRole:
         name = f"mqtt/{operator}/0"
         self._leases.want([name], gained=lambda: None)
         self._session, self._session_lease = session, name
+        async with asyncio.TaskGroup() as group:
+            group.create_task(subscriptions.follow(session.renew))
+            group.create_task(self._hold(session, name))
+
+    async def _hold(self, session: MqttIngest, name: str) -> None:
+        """Run the session while the lease `name` is held."""
         while True:
             if not self._leases.held([name]):
                 await asyncio.sleep(_LOOK_S / 5)
@@ -153,19 +170,21 @@ class IngestRole:
                 running.cancel()
                 await asyncio.wait([running])
 
-    async def _mqtt_facts(self, operator: str) -> tuple[Topics, str]:
-        """Return what to subscribe to, and the part of the client id that nobody can guess; wait for the database."""
+    async def _mqtt_facts(self, operator: str, subscriptions: Subscriptions) -> str:
+        """Have read what to subscribe to; return the part of the client id that nobody can guess.
+
+        Waits for the database.
+        """
         while True:
             try:
                 async with self._database.begin() as connection:
-                    catalogs = await load_catalogs(connection, operator)
                     nonce = await mqtt_nonce(connection, operator)
+                await subscriptions.read()
             except Unavailable as error:
                 log.warning("mqtt_unconfigured", detail=error.detail)
                 await asyncio.sleep(_LOOK_S)
             else:
-                maps = catalogs.versions[-1].topics if catalogs is not None else ()
-                return Topics(tuple(self._settings.mqtt_topics), maps), nonce
+                return nonce
 
     async def first_connection(self, given_up: Callable[[], bool]) -> None:
         """Wait, for a while, until the MQTT session exists: what is published before, a broker keeps for nobody."""

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Final
 
 import msgspec
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.catalog.build import catalog_from_body
@@ -18,6 +18,7 @@ from meter.model.catalog import CatalogTimeline
 from meter.model.directory import SINCE_ALWAYS
 from meter.model.event import Json
 from meter.model.money import plain
+from meter.store.hints import CATALOG, tell_at_commit
 from meter.store.tables import catalogs
 
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted", decimal_format="string")
@@ -65,6 +66,13 @@ async def read_versions(conn: AsyncConnection, operator: str) -> list[StoredVers
     ]
 
 
+async def newest_version(conn: AsyncConnection, operator: str) -> int | None:
+    """Return the greatest number of a version; None before the first."""
+    found = await conn.execute(select(func.max(catalogs.c.version)).where(catalogs.c.operator == operator))
+    newest: int | None = found.scalar_one()
+    return newest
+
+
 async def load_catalogs(conn: AsyncConnection, operator: str) -> CatalogTimeline | None:
     """Return the operator's catalog; None before the first version."""
     return timeline(await read_versions(conn, operator))
@@ -95,7 +103,7 @@ def timeline(versions: Sequence[StoredVersion]) -> CatalogTimeline | None:
 
 
 async def write_version(conn: AsyncConnection, operator: str, version: StoredVersion, *, reason: str | None) -> None:
-    """Add a version."""
+    """Add a version, and have gateways told of it."""
     row = {
         "operator": operator,
         "version": version.version,
@@ -106,3 +114,4 @@ async def write_version(conn: AsyncConnection, operator: str, version: StoredVer
         "account": version.account,
     }
     await conn.execute(insert(catalogs).values(row))
+    await tell_at_commit(conn, CATALOG)

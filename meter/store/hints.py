@@ -22,6 +22,8 @@ _CHANNEL: Final = "meter_hints"
 ACCEPTED: Final = "accepted"
 # What exporters have to look at was committed.
 BOOKED: Final = "booked"
+# The catalog has a new version.
+CATALOG: Final = "catalog"
 # So often a hint is passed on at most: a burst of commits is one.
 TELL_INTERVAL_S: Final = 0.05
 # A connection that died without a word is found out by asking after so long.

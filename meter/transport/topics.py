@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeAlias
 
@@ -58,15 +58,25 @@ class TopicReading:
 
 @dataclass(frozen=True)
 class Topics:
-    """What to subscribe to and how to read it: the filters of our own scheme, and the catalog's maps."""
+    """What to subscribe to and how to read it: the filters of our own scheme, and the catalog's maps.
+
+    `former` are filters that an earlier connection of the session may have been subscribed to.
+    """
 
     filters: Sequence[str]
     maps: Sequence[TopicMap] = ()
+    former: Sequence[str] = field(default=(), compare=False)
 
     @property
     def subscriptions(self) -> list[str]:
         """Return every filter, once."""
         return list(dict.fromkeys([*self.filters, *(topic for topic, _ in self._mapped)]))
+
+    @property
+    def leave(self) -> list[str]:
+        """Return the former filters that are wanted no more."""
+        wanted = set(self.subscriptions)
+        return [name for name in self.former if name not in wanted]
 
     @cached_property
     def _mapped(self) -> list[tuple[str, TopicReading]]:

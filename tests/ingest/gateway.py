@@ -94,7 +94,7 @@ async def gateway(
         url,
         nonce="n0nce",
         operator=operator,
-        topics=lambda: Topics(filters or [f"spaces/{operator}/+/+"]),
+        topics=lambda: Topics(tuple(filters) or (f"spaces/{operator}/+/+",)),
         batcher=batcher,
         telemetry=telemetry,
         pace=pace,

@@ -1,3 +1,8 @@
+from datetime import timedelta
+
+from meter.catalog.load import read_catalog_text
+from meter.clock import now
+from meter.store.catalogs import StoredVersion, body_digest, write_version
 from meter.store.engine import Database
 from meter.store.rejections import Rejection, record_rejections
 from meter.store.tables import events
@@ -27,6 +32,19 @@ async def test_an_event_on_nobodys_topic_speaks_for_no_site_when_it_is_handed_in
     again = await door.call("POST", f"/v1/rejections/{number}/retry")
     assert (again.status, again.json["code"]) == (400, "unknown_topic")
     assert await rows(database, events) == []
+
+
+async def test_a_topic_is_read_again_by_the_catalog_in_force(door: Api, database: Database) -> None:
+    number = await _refused(door, database, origin="berlin/front", site=None, code="unknown_topic")
+    text = f"operator: {OPERATOR}\ncurrency: EUR\ntimezone: UTC\nsites: {{berlin: {{}}}}\n"
+    mapped = text + "mqtt: [{topic: berlin/front, decoder: esphome-tag, site: berlin}]\n"
+    async with database.begin() as conn:
+        for count, told, effective in ((1, text, None), (2, mapped, now() + timedelta(days=1))):
+            content = read_catalog_text([("catalog.yaml", told)]).body
+            version = StoredVersion(version=count, effective=effective, body=content, digest=body_digest(content))
+            await write_version(conn, OPERATOR, version, reason=None)
+    again = await door.call("POST", f"/v1/rejections/{number}/retry")
+    assert (again.status, again.json["code"]) == (400, "unknown_topic")
 
 
 async def test_an_event_stays_held_to_its_topics_site(door: Api, database: Database) -> None:

@@ -27,7 +27,9 @@ class Ear:
 
     def __init__(self, database: Database) -> None:
         self.booked, self.accepted = asyncio.Event(), asyncio.Event()
-        self.hints = Hints(database, heard={"booked": self.booked.set, "accepted": self.accepted.set})
+        self.catalog = asyncio.Event()
+        heard = {"booked": self.booked.set, "accepted": self.accepted.set, "catalog": self.catalog.set}
+        self.hints = Hints(database, heard=heard)
 
 
 @asynccontextmanager
@@ -39,6 +41,7 @@ async def process(database: Database) -> AsyncIterator[Ear]:
             await ear.hints.listening.wait()
         ear.booked.clear()
         ear.accepted.clear()
+        ear.catalog.clear()
         yield ear
     finally:
         task.cancel()
@@ -87,7 +90,13 @@ async def test_a_change_of_facts_and_a_closing_are_told_at_their_commit(database
         async with database.begin() as connection:
             await raise_facts_version(connection, "northside")
         await one.accepted.wait()
+        assert not one.catalog.is_set()
         one.accepted.clear()
         async with database.begin() as connection:
             assert await close_periods(connection, "northside", [closing], at=closing.end, reason=None)
         await one.accepted.wait()
+        assert not one.catalog.is_set()
+        changed = read_catalog_text([("catalog.yaml", "operator: northside\ncurrency: CHF\ntimezone: UTC\n")])
+        async with database.begin() as connection:
+            await apply_catalog(connection, changed, now=datetime(2026, 4, 1, tzinfo=UTC))
+        await one.catalog.wait()
