@@ -109,6 +109,8 @@ class Jobs:
         """
         if isinstance(chore := self._queue[0], Chore):
             self._queue.popleft()
+            # It may have been the last, for which somebody waits whose work is larger than the bounds.
+            self._let_look()
             return chore
         jobs: list[Job] = []
         events = size = 0

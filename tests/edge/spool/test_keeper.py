@@ -205,6 +205,24 @@ async def test_a_full_queue_makes_the_next_wait(tmp_path: Path, monkeypatch: pyt
         assert await stored(keeper) == ["first", *(f"e-{n}" for n in range(40) if n != 19)]
 
 
+async def test_what_is_larger_than_the_queue_waits_for_no_longer_than_it_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "QUEUE_EVENTS_MAX", 5)
+    async with kept(tmp_path) as keeper:
+        with gate() as held:
+            first = asyncio.create_task(keeper.put(items("first")))
+            await held.held()
+            chore = asyncio.create_task(keeper.replay(since=START))
+            await asyncio.sleep(0)
+            large = asyncio.create_task(keeper.put(items(*"abcdef")))
+            await asyncio.sleep(0)
+            assert keeper._jobs.waiting == 1
+        await asyncio.gather(first, chore)
+        # Nobody else comes.
+        assert len(await asyncio.wait_for(large, 10)) == 6
+
+
 async def test_acknowledgements_ride_along(tmp_path: Path) -> None:
     async with kept(tmp_path) as keeper:
         await keeper.put(items("a", "b", "c"))
