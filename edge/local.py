@@ -27,6 +27,8 @@ async def ask_agent(
 ) -> tuple[int | None, Any]:
     """Return the status and the decoded answer; None and None where none answers as an agent does."""
     headers = {"Authorization": f"Bearer {settings.tokens[0]}"} if settings.tokens else {}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
     timeout = aiohttp.ClientTimeout(total=answer_s, sock_connect=_CONNECT_S)
     try:
         async with (

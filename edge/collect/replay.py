@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 from aiohttp import web
 
 from edge.uplink.recall import Replayed, Wanted
 from meter.model.errors import BadInput
+
+_JSON: Final = "application/json"
 
 
 class ReplayRoute:
@@ -27,8 +30,13 @@ class ReplayRoute:
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         self._authorise(request)
+        # Where there are no tokens, any page in a browser on this machine could ask, but not with this header: browsers
+        # ask first whether they may send it, and are told no.
+        if request.content_type != _JSON:
+            message = f"Content-Type is {request.content_type[:80]!r}; send {_JSON}"
+            raise BadInput(message, code="unsupported_media_type")
         try:
             wanted = msgspec.json.decode(await request.read(), type=Wanted)
         except msgspec.MsgspecError as error:
             raise BadInput(f"{error}; send since, stretches or both", code="bad_body") from error
-        return web.Response(body=msgspec.json.encode(await self._replay(wanted)), content_type="application/json")
+        return web.Response(body=msgspec.json.encode(await self._replay(wanted)), content_type=_JSON)

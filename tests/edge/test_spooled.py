@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 import pytest_asyncio
@@ -104,6 +105,26 @@ async def test_a_running_agent_sends_again_what_it_is_asked_for(gateway: Gateway
         assert "online       True" in (await spool(agent))[1]
         code, printed = await spool(agent, "replay", env={"METER_EDGE_HTTP": f"127.0.0.1:{free_port()}"})
         assert code == os.EX_UNAVAILABLE, "the file is the agent's while it runs"
+
+
+@pytest.mark.parametrize(
+    "media", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
+async def test_no_page_in_a_browser_on_the_machine_can_ask(gateway: Gateway, tmp_path: Path, media: str) -> None:
+    """These a browser sends for any page, without asking first; without tokens nothing else would be in the way."""
+    async with (
+        RunningAgent(tmp_path / "edge", env={"METER_EDGE_GATEWAY__HTTP_URL": gateway.url}) as agent,
+        aiohttp.ClientSession(f"http://127.0.0.1:{agent.port}") as page,
+    ):
+        body = b'{"since": "2026-01-01T00:00:00Z"}'
+        for path in ("/v1/replay", "/v1/authorizations", "/v1/events"):
+            async with page.post(path, data=body, headers={"Content-Type": media}) as answer:
+                code = (await answer.json(content_type=None))["code"]
+                assert (answer.status, code) == (415, "unsupported_media_type"), path
+        async with page.options("/v1/replay", headers={"Origin": "http://elsewhere.example"}) as answer:
+            assert "Access-Control-Allow-Origin" not in answer.headers
+        async with page.post("/v1/replay", data=body, headers={"Content-Type": "application/json"}) as answer:
+            assert answer.status == 200
 
 
 async def test_without_an_agent_it_is_written_in_the_file(gateway: Gateway, tmp_path: Path) -> None:
