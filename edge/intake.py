@@ -22,8 +22,9 @@ from edge.devices import Devices
 from edge.spool.errors import Full
 from edge.spool.keeper import Keeper
 from edge.spool.records import BODY_BYTES_MAX, PUT_BYTES_MAX, PUT_EVENTS_MAX, ROW_BYTES, Item, Settles
+from meter.model.doubt import TIME_FLAG
 from meter.model.errors import BadInput
-from meter.model.wire import EDGE_TIME, Parsed, Refusal, WireEvent
+from meter.model.wire import ATTRIBUTES_MAX, EDGE_TIME, Parsed, Refusal, WireEvent
 from meter.sources.make import refused
 
 Status: TypeAlias = Literal["accepted", "rejected"]
@@ -85,12 +86,12 @@ class Intake:
         one put takes. Raises SpoolFailed.
         """
         heard = self._clock.read()
-        judged = [self._judged(item) for item in items]
+        judged = [self._judged(item, origin) for item in items]
         made: list[Item] = []
         digests: dict[bytes, None] = {}
         for item in judged:
             if isinstance(item, WireEvent):
-                stamped = origin.same_clock or item.time is None
+                stamped = _is_stamped(item, origin)
                 made.append(Item(body=item.body.strip(), heard=heard, stamped=stamped, settles=_settles(item)))
                 continue
             digest = sha256(f"{item.code} {origin.name} ".encode() + item.body).digest()
@@ -129,15 +130,24 @@ class Intake:
         waiting = [*self._pending.values(), *filter(None, [self._refusing_since])]
         return min(waiting, default=self._clock.read().wall)
 
-    def _judged(self, item: Parsed) -> Parsed:
+    def _judged(self, item: Parsed, origin: Origin) -> Parsed:
         """Return the item, or why this agent cannot carry it."""
         if isinstance(item, Refusal):
             return item
         if item.site != self._site:
             message = f"source begins with the site {item.site}; this agent carries events of {self._site}"
             return refused(BadInput(message, code="wrong_site"), item.body)
-        if item.edge is not None or EDGE_TIME in (item.attributes or {}):
+        attributes = item.attributes or {}
+        if item.edge is not None or EDGE_TIME in attributes:
             message = "edge and edgetime are an agent's marks, and this agent's are its own; leave them out"
+            return refused(BadInput(message, code="bad_attribute"), item.body)
+        # Of the agent's marks these two count as extensions at the gateway, whose refusal the device would not hear of.
+        marks = (item.time is None) + (_is_stamped(item, origin) and TIME_FLAG not in attributes)
+        if len(attributes) + marks > ATTRIBUTES_MAX:
+            message = (
+                f"the event has {len(attributes)} extensions, and the agent may add {marks}; at most {ATTRIBUTES_MAX} "
+                "are kept"
+            )
             return refused(BadInput(message, code="bad_attribute"), item.body)
         if len(item.body) > BODY_BYTES_MAX:
             message = f"the event has {len(item.body)} bytes; at most {BODY_BYTES_MAX} are taken"
@@ -176,6 +186,11 @@ def _portions(made: Sequence[Item]) -> Iterator[Sequence[Item]]:
         size += needed
     if portion:
         yield portion
+
+
+def _is_stamped(item: WireEvent, origin: Origin) -> bool:
+    """Tell whether the event's time is the agent's clock's."""
+    return origin.same_clock or item.time is None
 
 
 def _settles(item: WireEvent) -> Settles | None:

@@ -1,4 +1,4 @@
-"""A full spool: who was turned away is counted as often as that happened, however much came each time."""
+"""Who was turned away is counted, however much came each time; what is taken the gateway can take as well."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from edge.intake import Intake, Origin
 from edge.spool.errors import Full
 from edge.spool.keeper import Keeper
 from edge.spool.records import Bounds
-from meter.model.wire import read_event, read_message
+from edge.uplink.clocks import Correction
+from edge.uplink.marks import marked
+from meter.model.wire import WireEvent, read_event, read_message
 from tests.edge.clocks import VirtualClock
 from tests.edge.spool.making import open_spool
 
@@ -43,3 +45,36 @@ async def test_a_message_of_more_than_one_put_takes_is_kept(tmp_path: Path) -> N
         intake = Intake(keeper, site="berlin", edge="hut", clock=clock)
         results = await intake.keep(items, origin=Origin(name="mqtt spaces/berlin/door/main"))
         assert len(results) == keeper.depth.events == 6_000
+
+
+@pytest.mark.parametrize(
+    ("more", "same_clock", "most"),
+    [
+        ({}, False, 30),
+        ({"timeflag": "no_zone"}, False, 31),
+        ({"time": "2026-11-22T08:00:00Z"}, False, 32),
+        ({"time": "2026-11-22T08:00:00Z"}, True, 31),
+        ({"time": "2026-11-22T08:00:00Z", "timeflag": "ambiguous"}, True, 32),
+    ],
+)
+async def test_what_is_accepted_has_room_for_the_marks(
+    tmp_path: Path, more: dict[str, str], most: int, *, same_clock: bool
+) -> None:
+    clock = VirtualClock()
+    # `most` counts a flag of the device's own.
+    bodies = [
+        json.dumps({**json.loads(door(count)), **more, **{f"x{n}": n for n in range(count - ("timeflag" in more))}})
+        for count in range(29, 33)
+    ]
+    async with Keeper(open_spool(tmp_path, bounds=Bounds(), clock=clock)) as keeper:
+        intake = Intake(keeper, site="berlin", edge="hut", clock=clock)
+        items = [read_event(body.encode()) for body in bodies]
+        results = await intake.keep(items, origin=Origin(name="POST /v1/events", same_clock=same_clock))
+        assert [one.status for one in results] == ["accepted" if n <= most else "rejected" for n in range(29, 33)]
+        assert {one.code for one in results} <= {None, "bad_attribute"}
+        kept = await keeper.unsent(keeper.boot, 0, events_max=10, bytes_max=1 << 20)
+        flag = Correction(offset_ms=7_000, flag="unsynchronised")
+        for one in kept:
+            heard = one.heard.wall if one.stamped else None
+            sent = marked(one.body, edge="hut", boot=1, sequence=1, heard=heard, correction=flag)
+            assert isinstance(read_event(sent), WireEvent)
