@@ -18,7 +18,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.spool.records import Place
 from edge.uplink.lost import Held
-from edge.uplink.window import RESEND_MAX_S, Limits
+from edge.uplink.window import Limits
 from meter.log import log
 from meter.model.errors import Unavailable
 from meter.transport.mqtt_address import BrokerAddress
@@ -27,9 +27,6 @@ from meter.transport.mqtt_session import OTHER_VERSION, MqttSession, ProtocolRef
 _ACK_BYTES_MAX: Final = 1024 * 1024
 # Two thousand events: a second of the most that a gateway takes, and far below a broker's queue.
 LIMITS: Final = Limits(messages_max=20, events_max=100, kept_messages=5)
-# By then it was sent again: a gateway that was away is handed the last sending, not each of a day. It makes no room at
-# Mosquitto meanwhile, which looks for what has expired only when the gateway is back.
-EXPIRES_S: Final = int(RESEND_MAX_S)
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -124,10 +121,10 @@ class MqttChannel:
         self._known = known
 
     async def send(self, body: bytes, _places: Sequence[Place]) -> None:
-        """Publish a message with QoS 1, which a broker keeps until it is sent again. Raises Unavailable."""
+        """Publish a message with QoS 1. Raises Unavailable."""
         if not self._session.alive:
             raise Unavailable("the connection to the broker is gone", code="mqtt_unavailable")
-        self._session.publish(self._topic, body, expires_s=EXPIRES_S)
+        self._session.publish(self._topic, body)
 
     async def ask_time(self) -> None:
         """Publish a heartbeat that only asks, unless the time is known: those that follow ask as well."""

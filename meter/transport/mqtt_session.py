@@ -223,15 +223,10 @@ class MqttSession:
         if self.alive:
             self._client.ack(mid, 1)
 
-    def publish(self, topic: str, payload: bytes, *, expires_s: int | None = None) -> None:
-        """Publish with QoS 1, not retained; a broker keeps it for `expires_s` (MQTT 5; an older one for ever)."""
-        if not self.alive:
-            return
-        properties = None
-        if self._v5 and expires_s is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-            properties.MessageExpiryInterval = expires_s
-        self._client.publish(topic, payload, qos=1, properties=properties)
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 1, not retained."""
+        if self.alive:
+            self._client.publish(topic, payload, qos=1)
 
     def resume(self) -> None:
         """Go on reading after `full` was true."""
