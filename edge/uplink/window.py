@@ -26,6 +26,8 @@ NOWHERE: Final = Place(0, 0)
 # A commit takes milliseconds; what has not come back after this was lost on the way, or the gateway is away.
 RESEND_FIRST_S: Final = 10.0
 RESEND_MAX_S: Final = 300.0
+# After so many the wait is the longest.
+_TRIES: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,18 +156,29 @@ class Window:
                 self._messages.remove(message)
 
     def overdue(self, at_s: float) -> Sequence[Message]:
-        """Return the messages whose time has come, the longest due first."""
-        return sorted((one for one in self._messages if one.due_s <= at_s), key=lambda one: one.due_s)
+        """Return the messages whose time has come, the longest due first.
+
+        Of those that wait as long as can be there is one: the gateway is away for long, and a broker that keeps for it
+        all that is sent again would have no room for devices that have no agent.
+        """
+        due = sorted((one for one in self._messages if one.due_s <= at_s), key=lambda one: one.due_s)
+        patient = [one for one in due if one.tries >= _TRIES]
+        return [*(one for one in due if one.tries < _TRIES), *patient[:1]]
 
     def again(self, message: Message, *, at_s: float) -> None:
         """Take note that what is left of a message was sent again; the next time comes twice as late."""
         message.tries += 1
         message.due_s = at_s + min(RESEND_FIRST_S * 2 ** (message.tries - 1), RESEND_MAX_S)
+        if message.tries > _TRIES:
+            for other in self._messages:
+                if other.tries >= _TRIES:
+                    other.due_s = max(other.due_s, message.due_s)
 
     def answered(self, *, at_s: float) -> None:
         """Take note that the gateway speaks: what it does not acknowledge soon was lost while it was away."""
         for message in self._messages:
             message.due_s = min(message.due_s, at_s + RESEND_FIRST_S)
+            message.tries = min(message.tries, _TRIES - 1)
 
     def next_due_s(self) -> float | None:
         """Return when the first message is due again; None: nothing is in flight."""

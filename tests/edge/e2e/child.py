@@ -1,7 +1,8 @@
 """`meter-edge run` with a fault of ours planted: python -m tests.edge.e2e.child JSON.
 
 The JSON: `release_on_puback` (the broker's acknowledgement is taken for the gateway's); `no_resend` (what was not
-acknowledged is sent again on another connection only); `kill` and `at` (as in tests.edge.spool.child, together with
+acknowledged is sent again on another connection only); `no_recall` (what the gateway lost after its word is not found
+missing by comparing); `kill` and `at` (as in tests.edge.spool.child, together with
 `full_after_syncs`); `clock` (the machine's, as tests.edge.e2e.machines says).
 """
 
@@ -18,6 +19,7 @@ from edge import app
 from edge.__main__ import main
 from edge.spool.records import Place
 from edge.uplink.mqtt import MqttChannel, MqttUplink, Told
+from edge.uplink.recall import Recall
 from edge.uplink.window import Message, Window
 from tests.edge.e2e.machines import WrongClock
 from tests.edge.spool.child import arm, spoiler_of
@@ -57,11 +59,22 @@ def no_resend() -> None:
     Window.overdue = overdue  # type: ignore[method-assign, assignment]
 
 
+def no_recall() -> None:
+    """Believe the gateway that it has what it said it has."""
+
+    async def compare(_self: Recall, _told: Any, _held: Any) -> None:
+        return
+
+    Recall.compare = compare  # type: ignore[method-assign, assignment]
+
+
 def run(plan: dict[str, Any]) -> int:
     if plan.get("release_on_puback"):
         release_on_puback()
     if plan.get("no_resend"):
         no_resend()
+    if plan.get("no_recall"):
+        no_recall()
     if "clock" in plan:
         vars(app)["SystemClock"] = partial(WrongClock, **plan["clock"])
     if "kill" in plan:

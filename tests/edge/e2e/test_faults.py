@@ -71,7 +71,7 @@ async def test_an_agent_that_lets_go_on_the_brokers_word_loses_events(
     data_dir: Path, database_url: str, broker: Callable[[Path], Broker]
 ) -> None:
     """The control: the same faults, and a broker's acknowledgement taken for the gateway's."""
-    command = ("tests.edge.e2e.child", json.dumps({"release_on_puback": True}))
+    command = ("tests.edge.e2e.child", json.dumps({"release_on_puback": True, "no_recall": True}))
     async with rigged(data_dir, database_url=database_url, broker=broker, command=command) as rig:
         verdict = await suffered(rig, over=("mqtt",))
         assert len(verdict.lost) > 0

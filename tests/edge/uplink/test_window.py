@@ -196,6 +196,22 @@ def test_a_gateway_that_is_back_need_not_wait_for_what_was_sent_to_it_while_it_w
     assert window.next_due_s() == at_s + 1 + RESEND_FIRST_S  # it is not put off by each word
 
 
+def test_while_the_gateway_is_away_for_long_one_message_at_a_time_asks_for_it() -> None:
+    spool, window = Spool(last=50), Window()
+    window.connected(spool.place, LIMITS)
+    while send(window, spool) is not None:
+        pass
+    sent, at_s = 0, 0.0
+    while at_s < 86_400:
+        at_s = window.next_due_s() or at_s
+        for message in window.overdue(at_s):
+            window.again(message, at_s=at_s)
+            sent += 1
+    assert 280 < sent < 280 + 7 * window.messages
+    window.answered(at_s=at_s)
+    assert len(window.overdue(at_s + RESEND_FIRST_S)) == window.messages == 10
+
+
 def test_a_new_connection_sends_again_what_was_in_flight() -> None:
     spool, window = Spool(last=2), Window()
     window.connected(spool.place, LIMITS)
