@@ -166,7 +166,8 @@ async def test_killed_while_a_damaged_spool_is_salvaged(data_dir: Path, name: st
     path = data_dir / "spool" / "events.sqlite"
     content = bytearray(path.read_bytes())
     # A page in the middle: some events, and not what leads to them.
-    content[4096 * 12 : 4096 * 13] = b"\xff" * 4096
+    start = content.index(b"0-0-50") // 4096 * 4096
+    content[start : start + 4096] = b"\xff" * 4096
     path.write_bytes(content)
     (data_dir / "suspect").touch()
     journal = Journal()
