@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from edge.__main__ import main
 from edge.app import run
 from edge.config.loading import load_settings
 from edge.uplink.pump import Pump
@@ -38,11 +39,9 @@ async def test_a_part_that_ends_by_itself_ends_the_agent(tmp_path: Path, monkeyp
         ("SITE", "ber lin", os.EX_CONFIG),
     ],
 )
-def test_only_a_setting_that_stays_wrong_is_called_so(
-    name: str, value: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_only_a_setting_that_stays_wrong_is_called_so(name: str, value: str, code: int, tmp_path: Path) -> None:
     told = {"SITE": "berlin", "DATA_DIR": str(tmp_path), "GATEWAY__HTTP_URL": "http://127.0.0.1:9", name: value}
-    for setting, given in told.items():
-        monkeypatch.setenv(f"METER_EDGE_{setting}", given)
-    assert main(["run"]) == code
+    env = {**os.environ, **{f"METER_EDGE_{setting}": given for setting, given in told.items()}}
+    command = [sys.executable, "-m", "edge", "run"]
+    ended = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, check=False)
+    assert ended.returncode == code, ended.stderr
