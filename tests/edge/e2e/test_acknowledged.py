@@ -38,10 +38,18 @@ async def stalled(database_url: str) -> AsyncIterator[None]:
         await connection.close()
 
 
+async def under_way(rig: Rig) -> None:
+    """Wait until events have gone all the way: nothing is sent before the gateway has said what time it is."""
+    await rig.online()
+    async with asyncio.timeout(60):
+        while not await rig.gateway.rows("SELECT 1 FROM events WHERE type = 'door.access' LIMIT 1"):  # noqa: ASYNC110 -- nobody tells
+            await asyncio.sleep(0.05)
+
+
 async def killed_amid_commits(rig: Rig, database_url: str) -> Verdict:
     async with rig.posting(rig.devices(seed=SEED, pause_s=PAUSE_S)):
         await rig.journal.more(100)
-        await rig.online()
+        await under_way(rig)
         async with stalled(database_url):
             await rig.journal.more(200)
             await rig.gateway.kill()
@@ -68,7 +76,7 @@ async def dropped_by_the_broker(rig: Rig) -> None:
     """Have more sent to a gateway that is away than its broker keeps, while the agent's connection holds."""
     async with rig.posting(rig.devices(seed=SEED, pause_s=PAUSE_S)):
         await rig.journal.more(100)
-        await rig.online()
+        await under_way(rig)
         await rig.gateway.kill()
         await rig.journal.more(400)
         await rig.gateway.start()
