@@ -50,6 +50,7 @@ from meter.store.hashing import check_key
 from meter.store.hints import ACCEPTED, BOOKED, CATALOG, Hints
 from meter.store.leases import LeaseKeeper
 from meter.store.outbox import OutboxItem
+from meter.store.walls import require_walls
 from meter.telemetry import Telemetry
 
 # How often a gateway without a catalog looks for one.
@@ -165,6 +166,10 @@ class Gateway:
         if found != wanted:
             message = f"the database is at schema {found}, this version needs {wanted}; run `meter migrate`"
             raise BadInput(message, code="schema_mismatch")
+        async with self._database.begin() as connection:
+            standing = await require_walls(connection)
+        for fault in standing.faults:
+            log.warning("walls", detail=fault)
         operator = await self._operator()
         if operator is not None:
             async with self._database.begin() as connection:

@@ -113,8 +113,8 @@ async def database_url(pg_server: EmbeddedPostgres, migrated_template: str) -> A
 
 @pytest_asyncio.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """The gateway's way into that database."""
-    made = Database(database_url)
+    """The gateway's way into that database, as that of the operator whom the tests tell of."""
+    made = Database(database_url, operator="northside")
     yield made
     await made.dispose()
 

@@ -41,6 +41,7 @@ from meter.store import migrate as schema
 from meter.store.directory import current_operator
 from meter.store.engine import Database, reason_of
 from meter.store.hashing import check_key, unhashed_claims
+from meter.store.walls import require_walls
 from meter.transport.mqtt_address import broker_address
 
 _CONNECT_TIMEOUT_S: Final = 5.0
@@ -102,11 +103,25 @@ def serve(
 def migrate(*, as_json: AsJson = False) -> None:
     """Bring the database to this version. Safe to run twice, and while the older version serves."""
     url = database_url(load_settings())
-    asyncio.run(schema.upgrade(url))
+    _say_administrator(asyncio.run(schema.upgrade(url)))
     if as_json:
         print_json({"schema": schema.head()})
     else:
         out.print(f"the database is at schema {schema.head()}")
+
+
+def _say_administrator(statements: Sequence[str]) -> None:
+    """Say what this user may not do for the walls, and what holds without."""
+    if statements:
+        err.print(
+            "the database's user may not make the role that gateways act as, so that they act as the tables' owner: "
+            "what is kept for good stands open to a mistake of ours. As an administrator run\n  "
+            + "\n  ".join(statements)
+            + "\nand then `meter migrate`",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def check(
@@ -185,7 +200,7 @@ async def _start_parts(stack: AsyncExitStack, settings: Settings, *, demo: bool)
         nats = await stack.enter_async_context(EmbeddedBroker(settings.data_dir, host=host, port=port or None))
         broker = nats.url
         watches.append(nats.watch)
-    await schema.upgrade(database)
+    _say_administrator(await schema.upgrade(database))
     await _apply(database, settings, demo=demo)
     return Parts(database_url=database, mqtt_url=broker), watches
 
@@ -286,6 +301,7 @@ async def _check() -> list[Checked]:
     results.append(database)
     of_database: list[tuple[str, Check]] = [
         ("schema", _check_schema),
+        ("walls", _check_walls),
         ("catalog", _check_catalog),
         ("identities", partial(_check_identities, settings)),
     ]
@@ -319,6 +335,14 @@ async def _check_schema() -> None:
     if found != schema.head():
         message = f"at {found}, this version needs {schema.head()}; run `meter migrate`"
         raise BadInput(message, code="schema_mismatch")
+
+
+async def _check_walls() -> Sequence[str]:
+    async with connect() as database:
+        if await schema.revision(database) != schema.head():
+            raise BadInput("unknown while the schema is another version's", code="schema_mismatch")
+        async with database.begin() as connection:
+            return (await require_walls(connection)).faults
 
 
 async def _check_catalog() -> None:

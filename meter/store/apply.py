@@ -29,6 +29,7 @@ from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import instant_text
 from meter.model.period import Terms
+from meter.store.acting import say_operator
 from meter.store.catalogs import StoredVersion, body_digest, in_force, read_versions, timeline, write_version
 from meter.store.directory import NO_CATALOG, current_operator, read_known
 from meter.store.directory_write import (
@@ -84,6 +85,7 @@ async def apply_catalog(
     if await lock_facts(conn, operator) is None:
         await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": FIRST_CATALOG_LOCK})
         await _check_operator(conn, operator)
+        await say_operator(conn, operator)
         await conn.execute(insert(operators).values(operator=operator).on_conflict_do_nothing())
         await lock_facts(conn, operator)
     outcome, version = await _outcome(conn, loaded, now=now, reason=reason)

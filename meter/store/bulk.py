@@ -1,26 +1,20 @@
-"""Many rows in one statement: COPY, or `INSERT ... FROM unnest(...)` where it must say ON CONFLICT or RETURNING."""
+"""Many rows in one statement: `INSERT ... SELECT FROM unnest(...)`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-import asyncpg
 from sqlalchemy import ARRAY, Column, Table, TextClause, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.errors import Broken
 from meter.store.engine import encode_json
 
 _DIALECT: Final = PGDialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-
-
-# SQLAlchemy begins a transaction with its first statement, of which COPY is none.
-_BEGIN: Final = text("SELECT 1")
 
 
 def _array_type(column: Column[Any]) -> str:
@@ -65,30 +59,9 @@ def columns_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[str, lis
 
 
 async def insert_rows(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Append `rows`, all with the same keys, by COPY: the quickest way in where no key can be there already.
+    """Append `rows`, all with the same keys, in their order, where no key can be there already.
 
-    Raises DBAPIError, as a statement would.
+    Not by COPY, which PostgreSQL refuses where rows are walled (decision 0018).
     """
-    if not rows:
-        return
-    names = tuple(rows[0])
-    encoded = [isinstance(table.c[name].type, JSONB) for name in names]
-    records: Iterable[tuple[Any, ...]] = (tuple(row.values()) for row in rows)
-    if any(encoded):
-        records = (
-            tuple(
-                encode_json(value) if is_json and value is not None else value
-                for value, is_json in zip(record, encoded, strict=True)
-            )
-            for record in records
-        )
-    driver = (await connection.get_raw_connection()).driver_connection
-    if not isinstance(driver, asyncpg.Connection):
-        message = f"rows are copied by asyncpg, not by {type(driver).__name__}"
-        raise Broken(message, code="not_bulk")
-    if not driver.is_in_transaction():
-        await connection.execute(_BEGIN)
-    try:
-        await driver.copy_records_to_table(table.name, records=records, columns=names)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DBAPIError(f"COPY {table.name}", None, error, connection_invalidated=driver.is_closed()) from error
+    if rows:
+        await connection.execute(insert_many(table, tuple(rows[0])), columns_of(table, rows))

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from meter.model.errors import BadInput, Unavailable
 from meter.model.hashing import PLAIN, IdentityHasher
+from meter.store.acting import act_as_gateway
 
 # Bounds a gateway's share of the server's connections; each role needs only a few at a time.
 POOL_CONNECTIONS_MAX: Final = 20
@@ -33,6 +34,11 @@ IDLE_TRANSACTION_TIMEOUT_S: Final = 60
 _CONTENDED: Final = frozenset({"40001", "40P01"})
 # No such table: the database was never migrated, or is far behind.
 _NO_TABLE: Final = "42P01"
+
+# By these names the server shows our connections. Gateways of before the walls are known by theirs (decision 0018).
+_GATEWAY_NAME: Final = "meter gateway"
+_OWNER_NAME: Final = "meter owner"
+OLDER_NAME: Final = "meter"
 
 # The execution option that holds how identities are stored.
 HASHER_OPTION: Final = "identity_hasher"
@@ -64,11 +70,14 @@ class Database:
     """A pool of connections. `begin()` gives a transaction that commits at the end and rolls back on any error.
 
     `hasher` says how identities are stored; each connection carries it, so that nothing writes them otherwise
-    (`meter.store.hashing`).
+    (`meter.store.hashing`). Connections act as a gateway, on rows of one operator (`meter.store.acting`); `as_owner`
+    they are the URL's user, who migrates.
     """
 
-    def __init__(self, url: str, *, hasher: IdentityHasher = PLAIN) -> None:
-        """Prepare the pool; nothing connects before the first use."""
+    def __init__(
+        self, url: str, *, hasher: IdentityHasher = PLAIN, operator: str | None = None, as_owner: bool = False
+    ) -> None:
+        """Prepare the pool; nothing connects before the first use. `operator` None: the one that the database has."""
         self.url = url
         self.hasher = hasher
         self.engine: AsyncEngine = create_async_engine(
@@ -85,7 +94,7 @@ class Database:
                 "timeout": CONNECT_TIMEOUT_S,
                 "command_timeout": COMMAND_TIMEOUT_S,
                 "server_settings": {
-                    "application_name": "meter",
+                    "application_name": _OWNER_NAME if as_owner else _GATEWAY_NAME,
                     "jit": "off",  # compiling costs more than any of these short statements
                     "timezone": "UTC",
                     "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
@@ -93,6 +102,8 @@ class Database:
                 },
             },
         )
+        if not as_owner:
+            act_as_gateway(self.engine, operator)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from meter.model.errors import Broken
 from meter.store.engine import Database
+from meter.store.walls import raise_walls
 
 # An arbitrary fixed number: two gateways that start together migrate one after the other.
 _MIGRATION_LOCK: Final = 0x6D65746572
@@ -31,13 +32,18 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-async def upgrade(url: str) -> None:
-    """Migrate to this version in one transaction. Safe to run twice, side by side, and while the gateway serves."""
-    database = Database(url)
+async def upgrade(url: str) -> list[str]:
+    """Migrate to this version in one transaction, and raise the walls. Safe to run twice, side by side, and while the
+    gateway serves.
+
+    Returns the statements that an administrator has to run, so that the walls stand for roles, too.
+    """
+    database = Database(url, as_owner=True)
     try:
         async with database.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             await connection.run_sync(_upgrade)
+        return await raise_walls(database)
     finally:
         await database.dispose()
 

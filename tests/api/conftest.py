@@ -97,7 +97,7 @@ def the_services(url: str, **changes: Any) -> Services:
         return OPERATOR
 
     parts: dict[str, Any] = {
-        "db": Database(url),
+        "db": Database(url, operator=OPERATOR),
         "settings": Settings(),
         "telemetry": Telemetry(),
         "operator": operator,

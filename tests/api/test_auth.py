@@ -13,6 +13,7 @@ from meter.api.routing import Route
 from meter.clock import monotonic_s
 from meter.store.keys import SCOPES, Scope
 from tests.api.conftest import ADMIN_KEY, Api
+from tests.owning import as_owner
 
 # Every route with the scope that was decided for it; "any": every key; None: open to everyone, or proven otherwise.
 EXPECTED: dict[tuple[str, str], Scope | Literal["any"] | None] = {
@@ -215,7 +216,7 @@ async def test_a_key_revoked_elsewhere_stops_working_when_it_is_forgotten(
 
 async def test_a_key_of_another_operator_is_unknown(api: Api) -> None:
     key = await api.key("usage:read")
-    async with api.db.begin() as conn:
+    async with as_owner(api.db) as conn:
         await conn.exec_driver_sql("UPDATE api_keys SET operator = 'another'")
     assert (await api.get("/v1/charges", key=key)).status == 401
 

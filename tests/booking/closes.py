@@ -14,6 +14,7 @@ from meter.store.closes import Closing, close_periods
 from meter.store.readers import ChargeFilter, charges_after
 from meter.store.usage import BEGINNING
 from tests.booking.space import Space, event
+from tests.owning import as_owner
 
 # Months of Berlin.
 ACME_FEBRUARY = Closing("acme", datetime(2026, 1, 31, 23, tzinfo=UTC), datetime(2026, 2, 28, 23, tzinfo=UTC))
@@ -59,7 +60,7 @@ class Closes:
     @classmethod
     async def of(cls, space: Space, *, since: datetime = ACME_FEBRUARY.start) -> Closes:
         """The closes of a gateway that was set up at `since`."""
-        async with space.database.begin() as connection:
+        async with as_owner(space.database) as connection:
             await connection.execute(text("UPDATE operators SET created_at = :since"), {"since": since})
         return cls(space)
 
@@ -91,6 +92,6 @@ class Closes:
         """Forget every event, every close and the books."""
         tables = "event_keys, events, revisions, charges, draws, entries, deferrals, journal, outbox, rating_cursors,"
         tables += " refolds, checkpoints"
-        async with self.space.database.begin() as connection:
+        async with as_owner(self.space.database) as connection:
             await connection.execute(text(f"TRUNCATE {tables}, unresolved, closes, wakes"))
         self.space.new_worker()

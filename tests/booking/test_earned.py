@@ -15,6 +15,7 @@ from meter.store.usage import BEGINNING
 from tests.booking.closes import ACME_MARCH, Closes
 from tests.booking.journals import at, balances, entries, new_earner, nonzero, told, until
 from tests.booking.space import Space, open_space, pages
+from tests.owning import as_owner
 
 FEES = """
 operator: northside
@@ -257,7 +258,7 @@ async def test_a_sweep_waits_for_midnight(database_url: str) -> None:
             interval_s=3600.0,
         )
         assert not await earner.step()
-        async with space.database.begin() as connection:
+        async with as_owner(space.database) as connection:
             # Were it to look now, it would find this.
             await connection.execute(text("UPDATE deferrals SET first_day = '2026-02-20', next_day = '2026-02-20'"))
         assert not await earner.step()

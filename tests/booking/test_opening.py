@@ -24,6 +24,7 @@ from meter.store import migrate
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
 from tests.booking.space import Space, pages, void
+from tests.owning import as_owner
 
 ROWS: Final[dict[str, list[dict[str, Any]]]] = json.loads(
     (Path(__file__).parent / "data" / "kept_before.json").read_text()
@@ -42,7 +43,7 @@ TRIAL = """
 
 async def fill(database: Database, tables: Iterable[str]) -> None:
     """Store the rows of these tables."""
-    async with database.begin() as connection:
+    async with as_owner(database) as connection:
         for table in tables:
             names = ", ".join(f'"{name}"' for name in sorted(set().union(*ROWS[table])))
             await connection.execute(
@@ -102,7 +103,7 @@ class Kept(Space):
 @pytest_asyncio.fixture
 async def kept(empty_database_url: str) -> AsyncIterator[Kept]:
     database = Database(empty_database_url)
-    async with database.begin() as connection:
+    async with as_owner(database) as connection:
         await connection.run_sync(schema_before)
     await fill(database, ROWS)
     await migrate.upgrade(empty_database_url)

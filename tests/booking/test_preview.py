@@ -17,6 +17,7 @@ from meter.catalog.load import read_catalog_text
 from meter.model.errors import BadInput
 from meter.store.apply import preview_catalog
 from tests.booking.space import CATALOG, Space, entry, open_space, pages
+from tests.owning import as_owner
 
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
 DEARER = CATALOG.replace('"25.00"', '"30.00"')
@@ -118,7 +119,7 @@ async def test_an_audit_finds_nothing_in_good_books_and_every_line_that_was_touc
     found = await audit(space.database, "northside", at=space.now, checked=lambda *how_far: seen.append(how_far))
     assert found
     assert seen[-1] == (3, 3)
-    async with space.database.begin() as connection:
+    async with as_owner(space.database) as connection:
         await connection.execute(text("UPDATE charges SET amount = amount + 1 WHERE event_id = '2'"))
     found = await audit(space.database, "northside", at=space.now)
     assert [one.account for one in found.differing] == ["acme"]

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from meter.booking.audit import audit
 from tests.booking.space import Space, amend, open_space, pages, sale, void
 from tests.booking.uncounted import HALL, MAIN, MENDED, NO_START, SPACE, door, refund, scan
+from tests.owning import as_owner
 
 
 async def listed(space: Space) -> list[tuple[Any, ...]]:
@@ -164,7 +165,7 @@ async def test_an_audit_finds_every_entry_that_was_touched(
             refund("early", "01T09:00", "sale", "100.00"),
         )
         assert await audit(space.database, "northside", at=space.now)
-        async with space.database.begin() as connection:
+        async with as_owner(space.database) as connection:
             await connection.execute(text(statement))
         found = await audit(space.database, "northside", at=space.now)
         assert not found

@@ -22,6 +22,7 @@ from tests.booking.space import (
     sale,
     void,
 )
+from tests.owning import as_owner
 
 HALL = "berlin/print/hall"
 
@@ -206,12 +207,12 @@ async def test_one_account_that_cannot_be_folded_stops_no_other(space: Space, mo
         patched.setattr("meter.booking.warm.fold", broken)
         await space.take(pages("1", "02T09:00", 110), pages("2", "02T09:00", 110, "badge:EFE1"))
         await space.take(pages("3", "02T10:00", 10), pages("4", "02T10:00", 10, "badge:EFE1"))
-        async with space.database.begin() as connection:
+        async with as_owner(space.database) as connection:
             await connection.execute(text("UPDATE refolds SET due_at = clock_timestamp()"))
         await space.rate()
     assert [row[0] for row in await space.sums()] == ["acme"]
     assert await space.rows("SELECT account FROM refolds") == [("solo",)]
-    async with space.database.begin() as connection:
+    async with as_owner(space.database) as connection:
         await connection.execute(text("UPDATE refolds SET due_at = clock_timestamp()"))
     await space.rate()
     assert [row[0] for row in await space.sums()] == ["acme", "solo"]
@@ -288,13 +289,13 @@ async def _assert_same_from_nothing(space: Space) -> None:
 
 
 async def _empty(space: Space) -> None:
-    async with space.database.begin() as connection:
+    async with as_owner(space.database) as connection:
         await connection.execute(text("TRUNCATE event_keys, events, revisions, held_events, rejections, unread"))
     await _empty_books(space)
 
 
 async def _empty_books(space: Space) -> None:
-    async with space.database.begin() as connection:
+    async with as_owner(space.database) as connection:
         await connection.execute(
             text(
                 "TRUNCATE charges, draws, entries, deferrals, journal, outbox, rating_cursors, refolds, checkpoints,"

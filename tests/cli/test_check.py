@@ -15,6 +15,7 @@ from meter.store.usage import Cursor
 from tests.booking.space import entry, open_space
 from tests.booking.uncounted import NO_START, SPACE, door
 from tests.cli.command import meter
+from tests.owning import as_owner
 from tests.targets.cases import stripe
 from tests.targets.cases.quickbooks import fake as quickbooks
 from tests.targets.cases.quickbooks import setup as quickbooks_setup
@@ -29,7 +30,7 @@ async def test_a_database_without_a_schema_is_a_line_of_its_own(
     result = await meter("check", "--json")
     assert result.exit_code == 1, result.exception
     parts = {item["part"]: item["ok"] for item in json.loads(result.stdout)}
-    assert [part for part, ok in parts.items() if not ok] == ["schema", "catalog", "identities"]
+    assert [part for part, ok in parts.items() if not ok] == ["schema", "walls", "catalog", "identities"]
     listing = await meter("charges")
     assert isinstance(listing.exception, Unavailable)
     assert "meter migrate" in listing.exception.detail
@@ -88,7 +89,7 @@ async def test_a_deep_check_names_what_is_booked_or_listed_otherwise(
         assert good.exit_code == 0, good.output
         books = {"part": "books of 3 accounts", "ok": True, "state": "ok", "detail": None}
         assert json.loads(good.stdout)[-1] == books
-        async with space.database.begin() as connection:
+        async with as_owner(space.database) as connection:
             await connection.execute(text("UPDATE charges SET amount = amount + 1 WHERE event_id = '1'"))
             await connection.execute(text("UPDATE unread SET code = 'unread', reason = 'made up'"))
         bad = await meter("check", "--deep", "--json")
@@ -118,7 +119,7 @@ async def test_without_a_database_that_is_said_once(monkeypatch: pytest.MonkeyPa
     assert sum("no database" in (item["detail"] or "") for item in found.values()) == 1
     rest = found["the rest"]
     assert (rest["ok"], rest["state"]) == (False, "not checked")
-    assert rest["detail"] == "without the database: schema, catalog, identities, target lake, target ledger"
+    assert rest["detail"] == "without the database: schema, walls, catalog, identities, target lake, target ledger"
     assert "METER_TARGETS__BOOKS: a target of kind xero needs" in found["target books"]["detail"]
     assert found["broker"]["state"] == "fault"
 

@@ -16,6 +16,7 @@ from meter.model.errors import BadInput
 from tests.booking.space import Space, entry, open_space, pages
 from tests.booking.uncounted import SINCE_JANUARY, door, scan
 from tests.cli.command import done, machine, meter
+from tests.owning import as_owner
 
 
 @pytest_asyncio.fixture
@@ -125,7 +126,7 @@ async def test_doubtful_times_are_listed(space: Space) -> None:
 
 async def test_a_source_in_another_zone_is_listed(space: Space) -> None:
     await space.accept([door(f"{n}", "02T12:00", "in") for n in range(10)])
-    async with space.database.begin() as connection:
+    async with as_owner(space.database) as connection:
         await connection.execute(text("UPDATE events SET received_at = time + interval '1 hour'"))
     assert "berlin/door/main" in await done("doubtful")
     assert [one["late_seconds"] for one in (await machine("doubtful"))["sources"]] == [3600]

@@ -9,7 +9,9 @@ import asyncpg
 import pytest
 
 from meter.embedded.postgres import EmbeddedPostgres, _binaries
+from meter.store.engine import Database
 from meter.store.migrate import upgrade
+from meter.store.walls import Standing, walls
 from tests.deploy.parts import DEPLOY, compose
 
 
@@ -33,7 +35,11 @@ async def test_the_gateways_role_owns_its_database_and_nothing_more(data_dir: Pa
         await admin.close()
 
         url = (secrets_dir / "database_url").read_text().replace("timescaledb:5432", f"{server.host}:{server.port}")
-        await upgrade(url)
+        assert await upgrade(url) == [], "no administrator is needed"
+        database = Database(url)
+        async with database.begin() as connection:
+            assert await walls(connection) == Standing(unraised=(), faults=())
+        await database.dispose()
         gateway = await asyncpg.connect(url)
         assert (
             await gateway.fetchval("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'") > 5

@@ -23,6 +23,7 @@ from tests.booking.closes import Closes
 from tests.booking.journals import new_earner
 from tests.booking.space import Space, open_space
 from tests.e2e.quarter import FIRST, catalog
+from tests.owning import as_owner
 
 SINCE: Final = datetime(2026, 6, 30, 22, tzinfo=UTC)
 
@@ -61,7 +62,7 @@ class Life:
     async def forget(self, ledger: Path) -> None:
         """Have heard of no event and closed nothing; what is known of people, plans and claims stays."""
         await self.space.forget()
-        async with self.space.database.begin() as connection:
+        async with as_owner(self.space.database) as connection:
             await connection.execute(text("TRUNCATE closes"))
         self.closes.new_closer()
         self.earner = new_earner(self.space)

@@ -20,7 +20,7 @@ from meter.export.streams import one_by_one
 from meter.store.deliveries import backlogs
 from meter.store.engine import Database
 from meter.store.leases import Lease
-from meter.store.outbox import OutboxItem
+from meter.store.outbox import OutboxItem, add_items
 from meter.telemetry import Telemetry
 from tests.export.lanes import (
     BARRED,
@@ -39,6 +39,7 @@ from tests.export.lanes import (
     until,
     until_settled,
 )
+from tests.owning import as_owner
 
 
 async def test_a_gateway_delivers_what_is_booked_while_it_runs_and_shows_its_backlog(database: Database) -> None:
@@ -190,14 +191,13 @@ async def test_under_any_faults_each_item_is_held_once(
 
 async def test_nothing_of_another_operator_is_touched(database: Database) -> None:
     target = FakeTarget()
-    await book(
-        database,
-        OutboxItem(operator="southside", target="ledger", operation="journal", batch="b", key="k", payload=b""),
-    )
+    foreign = OutboxItem(operator="southside", target="ledger", operation="journal", batch="b", key="k", payload=b"")
+    async with as_owner(database) as conn:
+        await add_items(conn, [foreign])
     async with lane_of(database, target) as (lane, lease):
         await run_dry(lane, lease)
     assert target.sends == []
-    async with database.begin() as conn:
+    async with as_owner(database) as conn:
         assert [backlog.items for backlog in await backlogs(conn, "southside")] == [1]
 
 

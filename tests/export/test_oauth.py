@@ -22,6 +22,7 @@ from meter.export.oauth import LASTS_S, Endpoint, Granted, TokenKeeper, read_ans
 from meter.model.errors import BadInput, Broken, Unavailable
 from meter.store.engine import Database
 from meter.telemetry import Telemetry
+from tests.owning import as_owner
 from tests.targets.fakes.oauth import Tokens
 from tests.targets.fakes.quickbooks import REALM, TOKEN_PATH, FakeQuickBooks
 
@@ -52,7 +53,7 @@ class Gateways:
 
     def keeper(self, database: Database | None = None, **changes: Any) -> TokenKeeper:
         given: dict[str, Any] = {
-            "operator": "op",
+            "operator": "northside",
             "target": "books",
             "endpoint": Endpoint(url=self.vendor.url + TOKEN_PATH, remedy=REMEDY),
             "client_id": "client",
@@ -91,7 +92,7 @@ async def gateways(stack: AsyncExitStack, vendor: FakeQuickBooks, database: Data
 async def test_many_calls_of_two_gateways_refresh_once(
     gateways: Gateways, stack: AsyncExitStack, database_url: str
 ) -> None:
-    other = Database(database_url)
+    other = Database(database_url, operator="northside")
     stack.push_async_callback(other.dispose)
     keepers = [gateways.keeper(), gateways.keeper(other)]
     tokens = await asyncio.gather(*(keepers[n % 2].token() for n in range(20)))
@@ -128,7 +129,7 @@ async def test_an_answer_that_dies_with_the_gateway_is_asked_for_again(
     async with vendor.held_back() as arrived:
         dying = asyncio.create_task(gateways.keeper().token())
         await arrived()
-        async with gateways.database.begin() as connection:
+        async with as_owner(gateways.database) as connection:
             writing = await connection.execute(
                 text("SELECT count(backend_xid) FROM pg_stat_activity WHERE datname = current_database()")
             )
@@ -150,12 +151,12 @@ async def test_an_answer_that_dies_with_the_gateway_is_asked_for_again(
 
 async def test_a_token_that_cannot_be_kept_is_not_used(gateways: Gateways) -> None:
     keeper = gateways.keeper()
-    async with gateways.database.begin() as connection:
+    async with as_owner(gateways.database) as connection:
         await connection.execute(text("ALTER TABLE oauth_tokens ADD CONSTRAINT full_disk CHECK (target = '')"))
     with pytest.raises(Broken, match="23514") as caught:
         await keeper.token()
     assert "access-0" not in "".join(traceback.format_exception(caught.value))
-    async with gateways.database.begin() as connection:
+    async with as_owner(gateways.database) as connection:
         await connection.execute(text("ALTER TABLE oauth_tokens DROP CONSTRAINT full_disk"))
     assert await keeper.token() == "access-1", "access-0 was given and never used"
 

@@ -22,6 +22,7 @@ from meter.store.engine import Database
 from meter.store.tables import event_keys, events, held_events, rejections, revisions
 from tests.ingest.bodies import NOW, OPERATOR, acceptor, arrival
 from tests.ingest.rows import rows
+from tests.owning import as_owner
 
 
 async def said(database: Database, *arrivals: Arrival) -> list[tuple[str, str | None]]:
@@ -247,7 +248,7 @@ async def test_without_a_database_nothing_is_said() -> None:
 
 
 async def test_a_fault_of_ours_is_not_quarantined(database: Database) -> None:
-    async with database.begin() as connection:
+    async with as_owner(database) as connection:
         await connection.execute(text("ALTER TABLE events RENAME COLUMN thing TO something"))
     with pytest.raises(Exception, match="thing"):
         await acceptor(database).accept([arrival(id="1"), arrival(id="2")])

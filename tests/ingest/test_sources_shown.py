@@ -14,6 +14,7 @@ from tests.ingest.rows import rows
 from tests.ingest.square import KEYS, signature, webhook
 from tests.ingest.test_webhook import HEADER
 from tests.ingest.vendor import api, asking, notice
+from tests.owning import as_owner
 from tests.sources.case import delivery
 from tests.sources.cases.nexudus import BOOKING, sign
 from tests.sources.cases.nexudus import CASE as NEXUDUS
@@ -56,7 +57,7 @@ async def test_when_a_source_last_told_something_is_shown(door: Api, database: D
     assert told is not None
     assert (await received())["nexudus/main"] is None
     # What is refused, and what is known already, was received as well; within seconds it is not written again.
-    async with database.begin() as conn:
+    async with as_owner(database) as conn:
         await conn.execute(source_receipts.delete())
     assert await post(body, signature(body)) == 200
     assert (await received())["square/till"] is None
@@ -116,7 +117,7 @@ async def test_what_the_address_says_is_known_when_a_body_is_handed_in_again(doo
     (kept,) = await rows(database, rejections)
     assert kept["origin"] == "POST /hooks/nexudus/main?event=deleted"
     mended = json.dumps([BOOKING]).encode()
-    async with database.begin() as conn:
+    async with as_owner(database) as conn:
         await conn.execute(rejections.update().values(body=mended, source=None))
     again = await door.call("POST", f"/v1/rejections/{kept['id']}/retry")
     assert [result["status"] for result in again.json["results"]] == ["accepted"]

@@ -62,7 +62,7 @@ async def test_what_may_have_been_committed_is_stored_once(
         arrival(id="2", edge="edge-7", boot=1, sequence=3),
     ]
     async with cutting_proxy(database_url, cuts=2, after_commit=after_commit) as (url, cut):
-        unsafe = Database(url)
+        unsafe = Database(url, operator="northside")
         outcome = await acceptor(unsafe).accept(batch)
         await unsafe.dispose()
     assert len(cut) == 2

@@ -20,6 +20,7 @@ from meter.store.tables import wifi_due, wifi_readings
 from tests.booking.space import LATER, Space, open_space, void
 from tests.ingest.gateway import until
 from tests.ingest.rows import rows
+from tests.owning import as_owner
 
 _CATALOG = """
 operator: northside
@@ -77,7 +78,7 @@ class Aps(Space):
 
     async def begin_anew(self) -> None:
         await self.forget()
-        async with self.database.begin() as connection:
+        async with as_owner(self.database) as connection:
             await connection.execute(wifi_readings.delete())
             await connection.execute(wifi_due.delete())
 

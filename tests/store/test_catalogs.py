@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import text
 
 from meter.catalog.issues import CatalogError
@@ -17,6 +19,7 @@ from meter.store.apply import Outcome, apply_catalog, preview_catalog, read_know
 from meter.store.catalogs import StoredVersion, body_digest, in_force, load_catalogs, read_versions, write_version
 from meter.store.directory import facts_version, load_directory
 from meter.store.engine import Database
+from tests.owning import as_owner
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
@@ -107,7 +110,7 @@ class Shop:
         waiting = 0
         while not waiting:
             assert not change.done(), change.exception() or "the change did not wait"
-            async with self.database.begin() as conn:
+            async with as_owner(self.database) as conn:
                 waiting = (await conn.execute(waits)).scalar_one()
 
     async def facts(self) -> int:
@@ -115,9 +118,12 @@ class Shop:
             return await facts_version(conn, "northside")
 
 
-@pytest.fixture
-def shop(database: Database) -> Shop:
-    return Shop(database=database)
+@pytest_asyncio.fixture
+async def shop(database_url: str) -> AsyncIterator[Shop]:
+    """Of a database that has no operator yet."""
+    database = Database(database_url)
+    yield Shop(database=database)
+    await database.dispose()
 
 
 async def test_the_first_version_is_in_force_since_always_whatever_it_says(shop: Shop) -> None:
@@ -336,7 +342,7 @@ async def test_of_two_first_catalogs_at_once_one_is_taken(shop: Shop) -> None:
     results = await asyncio.gather(
         *(shop.apply(catalog) for catalog in (CATALOG, other, CATALOG)), return_exceptions=True
     )
-    async with shop.database.begin() as conn:
+    async with as_owner(shop.database) as conn:
         (operator,) = (await conn.execute(text("SELECT operator FROM operators"))).scalars().all()
     taken = [result for result in results if isinstance(result, Outcome)]
     assert {outcome.operator for outcome in taken} == {operator}

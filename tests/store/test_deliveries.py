@@ -8,6 +8,7 @@ from meter.store.deliveries import backlogs, list_deliveries, retry_dead, show_d
 from meter.store.engine import Database
 from meter.store.lanes import Change, due_heads, record
 from meter.store.outbox import FAULT_CHARS_MAX, OutboxItem, add_items
+from tests.owning import as_owner
 
 
 def item(key: str, *, operator: str = "northside", target: str = "ledger") -> OutboxItem:
@@ -18,7 +19,7 @@ def item(key: str, *, operator: str = "northside", target: str = "ledger") -> Ou
 
 @pytest_asyncio.fixture
 async def db(database: Database) -> Database:
-    async with database.begin() as conn:
+    async with as_owner(database) as conn:
         await add_items(
             conn, [item("a"), item("b"), item("x", target="xero"), item("c"), item("s", operator="southside")]
         )
@@ -114,7 +115,7 @@ async def test_only_what_is_dead_is_sent_again_by_hand_and_only_once(db: Databas
 
 
 async def test_another_operators_deliveries_are_not_there(db: Database) -> None:
-    async with db.begin() as conn:
+    async with as_owner(db) as conn:
         [foreign] = await list_deliveries(conn, "southside", deliveries_max=10)
         for read in (
             show_delivery(conn, "northside", foreign.id),

@@ -30,6 +30,7 @@ from meter.store.drafts import (
 )
 from meter.store.merge import merge_members
 from tests.booking.space import Space, open_space
+from tests.owning import as_owner
 from tests.store.vendor_news import (
     ACCOUNT,
     ALL,
@@ -96,7 +97,7 @@ def space_catalog() -> str:
 async def test_the_latest_counts_in_whatever_order_it_comes(space: Space) -> None:
     news = [account(hour=8, name="First"), account(hour=9, name="Second"), account(hour=10, name="First")]
     for order in permutations(news):
-        async with space.database.begin() as conn:
+        async with as_owner(space.database) as conn:
             await conn.execute(text("DELETE FROM drafts"))
             await conn.execute(text("DELETE FROM event_keys"))
             await conn.execute(text("DELETE FROM events"))

@@ -13,6 +13,7 @@ from meter.model.errors import Unavailable
 from meter.store import engine
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
+from tests.owning import as_owner
 
 
 @asynccontextmanager
@@ -70,7 +71,7 @@ async def test_a_pool_without_a_free_connection_is_unavailable(
 async def test_what_a_server_cannot_do_now_may_be_tried_again(database_url: str, statement: str) -> None:
     database = Database(database_url)
     with pytest.raises(Unavailable) as caught:
-        async with database.begin() as connection:
+        async with as_owner(database) as connection:
             await connection.execute(text(statement))
     assert caught.value.code == "database_unavailable"
     async with database.begin() as connection:

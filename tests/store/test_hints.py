@@ -17,6 +17,7 @@ from meter.store.closes import Closing, close_periods
 from meter.store.directory_write import raise_facts_version
 from meter.store.engine import Database
 from meter.store.hints import Hints
+from tests.owning import as_owner
 
 # Only a test that has failed waits so long.
 SOON_S = 30
@@ -65,7 +66,7 @@ async def test_who_lost_its_connection_listens_again_and_takes_it_that_something
     monkeypatch.setattr(hinting, "RECONNECT_PAUSE_S", 0.0)
     monkeypatch.setattr(hinting, "CHECK_INTERVAL_S", 0.01)
     async with process(database) as one, process(database) as other, asyncio.timeout(SOON_S):
-        async with database.begin() as conn:
+        async with as_owner(database) as conn:
             await conn.execute(
                 text(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

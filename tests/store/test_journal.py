@@ -11,10 +11,11 @@ from meter.store.engine import Database
 from meter.store.journal import EntryFilter, EntryPage, entries_after, insert_entries, newest_entries, trial_balance
 from meter.store.usage import BEGINNING, Cursor
 from tests.export.books import entry
+from tests.owning import as_owner
 
 
 async def put(database: Database, *made: JournalEntry, operator: str = "northside") -> None:
-    async with database.begin() as conn:
+    async with as_owner(database) as conn:
         await insert_entries(conn, operator, made)
 
 

@@ -53,7 +53,7 @@ async def test_what_the_version_before_writes_fits_and_is_kept(empty_database_ur
         ),
         "INSERT INTO catalogs (operator, version, body, digest) VALUES ('o', CAST(CAST(:id AS text) AS int), '{}', '')",
     )
-    database = Database(empty_database_url)
+    database = Database(empty_database_url, as_owner=True)
 
     def first_schema(connection: Connection) -> None:
         config = migrate._config()
@@ -99,7 +99,7 @@ async def test_what_the_version_before_writes_fits_and_is_kept(empty_database_ur
 
 async def test_events_become_a_hypertable_where_timescaledb_is(empty_database_url: str) -> None:
     """TimescaleDB itself cannot be had here: a function of its signature stands in and keeps what it was asked."""
-    database = Database(empty_database_url)
+    database = Database(empty_database_url, as_owner=True)
     async with database.begin() as connection:
         await connection.execute(text("CREATE TABLE asked (relation regclass, dimension name, span interval)"))
         await connection.execute(

@@ -210,7 +210,7 @@ async def test_no_reader_skips_or_repeats_under_many_writers(database: Database)
                 return seen
             await asyncio.sleep(0)
 
-    writers = Database(database.url)
+    writers = Database(database.url, operator=OPERATOR)
     readers = [
         asyncio.create_task(read(wanted, page_max))
         for wanted, page_max in ((EVERYTHING, 100), (EVERYTHING, 3), (ChargeFilter(account="a1"), 7))

@@ -21,16 +21,16 @@ async def test_what_lies_after_a_place_is_told_by_where_it_stands(database: Data
     own = value(Position(NOON, "berlin/door", "1"), "berlin/door", "1")
     behind = value(Position(NOON, "berlin/pos", "sale"), "berlin/bar", "refund")
     async with database.begin() as conn:
-        await change_unread(conn, "o", [UnreadChange(account="acme", gone=(), fresh=(own, behind))])
+        await change_unread(conn, "northside", [UnreadChange(account="acme", gone=(), fresh=(own, behind))])
         for after, expected in (
             (ORIGIN, {own, behind}),
             (Position(NOON, "berlin/d", ""), {own, behind}),
             (Position(NOON, "berlin/door", "1"), {behind}),
             (Position(NOON, "berlin/pos", "sale"), set()),
         ):
-            found = await unread_after(conn, "o", ["acme", "beta"], after=after)
+            found = await unread_after(conn, "northside", ["acme", "beta"], after=after)
             assert found == ({"acme": expected} if expected else {})
-        assert await unread_after(conn, "o", ["beta"], after=ORIGIN) == {}
+        assert await unread_after(conn, "northside", ["beta"], after=ORIGIN) == {}
         assert await unread_after(conn, "other", ["acme"], after=ORIGIN) == {}
 
 
@@ -38,6 +38,6 @@ async def test_an_entry_with_another_reason_takes_the_place_of_the_old_one(datab
     place = Position(NOON, "berlin/door", "1")
     first, second = value(place, "berlin/door", "1"), value(place, "berlin/door", "1", "another")
     async with database.begin() as conn:
-        await change_unread(conn, "o", [UnreadChange(account="acme", gone=(), fresh=(first,))])
-        await change_unread(conn, "o", [UnreadChange(account="acme", gone=(first,), fresh=(second,))])
-        assert await unread_after(conn, "o", ["acme"], after=ORIGIN) == {"acme": {second}}
+        await change_unread(conn, "northside", [UnreadChange(account="acme", gone=(), fresh=(first,))])
+        await change_unread(conn, "northside", [UnreadChange(account="acme", gone=(first,), fresh=(second,))])
+        assert await unread_after(conn, "northside", ["acme"], after=ORIGIN) == {"acme": {second}}

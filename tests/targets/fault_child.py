@@ -18,7 +18,7 @@ from tests.targets.worlds import hurry
 
 async def deliver(name: str, url: str, database_url: str) -> None:
     case = cases()[name]
-    setup, database = case.setup(url), Database(database_url)
+    setup, database = case.setup(url), Database(database_url, operator=OPERATOR)
     exporter = case.open(setup, Means(database=database, telemetry=Telemetry()))
     await Dispatcher(
         database, operator=OPERATOR, exporters={setup.name: exporter}, telemetry=Telemetry(), holder="child"
