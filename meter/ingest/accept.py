@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.clock import Clock, monotonic_s, now
-from meter.ingest.agents import questions_of, reports_of, told_again
+from meter.ingest.agents import beside_their_topics, of_themselves, questions_of, reports_of, told_again
 from meter.ingest.arrival import Arrival, Channel, Outcome, Receipt
 from meter.ingest.judge import Judgement, unstorable
 from meter.ingest.shut_out import ShutOut, agents_of
@@ -26,6 +26,7 @@ from meter.store.edge_revocations import count as count_refused
 from meter.store.edge_revocations import revocations
 from meter.store.edges import record_progress, stored_marks
 from meter.store.engine import Database, sqlstate
+from meter.store.enrolment import enrolled_agents
 from meter.store.fetching import record_receipts
 from meter.store.hashing import check_key
 from meter.store.rejections import record_rejections
@@ -157,6 +158,8 @@ class Acceptor:
             kept = shut_out.newly_kept(rejections)
             await count_refused(connection, operator, shut_out.refused, kept, at=judgement.now)
         heard = shut_out.heard(arrivals)
+        if beside := beside_their_topics(heard):
+            heard = of_themselves(heard, await enrolled_agents(connection, operator, beside))
         # Last, because these rows are the ones that batches side by side share.
         await record_receipts(connection, operator, self._news(arrivals))
         progress = await record_progress(connection, operator, reports_of(heard), at=judgement.now)

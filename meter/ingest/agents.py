@@ -11,6 +11,7 @@ from meter.ingest.arrival import Arrival, ClockQuestion, Receipt
 from meter.model.event import HEARTBEAT, Json
 from meter.model.instant import parse_instant
 from meter.model.wire import WireEvent
+from meter.store.edge_revocations import Agent
 from meter.store.edges import NO_BOOT, EdgeProgress, EdgeReport, Heartbeat, Said
 from meter.transport.topics import agent_of
 
@@ -63,6 +64,27 @@ def _agent(arrival: Arrival) -> tuple[str, str, int] | None:
     if arrival.channel == "mqtt" and agent_of(arrival.origin) not in {None, (site, parsed.edge)}:
         return None
     return site, parsed.edge, NO_BOOT if parsed.boot is None else parsed.boot
+
+
+def beside_their_topics(arrivals: Sequence[Arrival]) -> set[Agent]:
+    """Return the agents whose marks came over MQTT on topics that are no agent's."""
+    return {agent for arrival in arrivals if (agent := _beside(arrival)) is not None}
+
+
+def of_themselves(arrivals: Sequence[Arrival], enrolled: Collection[Agent]) -> list[Arrival]:
+    """Return the arrivals without those that bear the mark of an `enrolled` agent on a topic that is no agent's.
+
+    Such an agent writes its own topic alone: a broker's rules let devices beside it write theirs, and never this one.
+    """
+    return [arrival for arrival in arrivals if _beside(arrival) not in enrolled]
+
+
+def _beside(arrival: Arrival) -> Agent | None:
+    parsed = arrival.parsed
+    site = arrival.site or parsed.site
+    if arrival.channel != "mqtt" or parsed.edge is None or site is None or agent_of(arrival.origin) is not None:
+        return None
+    return Agent(site, parsed.edge)
 
 
 def _heed(report: EdgeReport, event: WireEvent) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -161,6 +162,18 @@ async def use_enrollment(
     await conn.execute(change.values(used_at=row.used_at or at, public_key=public_key, api_key=key.id))
     certificate = await certify(conn, operator, row.site, row.edge, public_key, signer=signer, at=at)
     return Enrolled(site=row.site, edge=row.edge, secret=secret, certificate=certificate)
+
+
+async def enrolled_agents(conn: AsyncConnection, operator: str, agents: Collection[Agent]) -> set[Agent]:
+    """Return which of `agents` have enrolled, and stand."""
+    columns = edge_enrollments.c
+    query = select(columns.site, columns.edge).where(
+        columns.operator == operator,
+        tuple_(columns.site, columns.edge).in_([tuple(agent) for agent in agents]),
+        columns.used_at.is_not(None),
+        columns.ended_at.is_(None),
+    )
+    return {Agent(row.site, row.edge) for row in await conn.execute(query)}
 
 
 async def enrolled_key(conn: AsyncConnection, operator: str, *, site: str, edge: str, key: str) -> bytes:

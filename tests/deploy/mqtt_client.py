@@ -1,5 +1,6 @@
 """A client on its own thread that waits for what the broker answers. Acknowledges by hand, as the gateway does."""
 
+import socket
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ class Peer:
     authority: Path | None = None  # speak TLS, and trust this certificate only
     host: str = "127.0.0.1"
     context: ssl.SSLContext | None = None  # speak TLS, with a certificate of one's own
+    will: str | None = None  # the topic of a last will
     refused: str | None = None
     messages: "Queue[MQTTMessage]" = field(default_factory=Queue)
     disconnects: "Queue[str]" = field(default_factory=Queue)
@@ -51,6 +53,8 @@ class Peer:
             client.tls_set(str(self.authority))
         if self.context is not None:
             client.tls_set_context(self.context)
+        if self.will is not None:
+            client.will_set(self.will, b"{}", qos=1)
         client.max_inflight_messages_set(1000)
         client.on_connect = lambda _c, _u, _f, reason, _p: self._connects.put(reason)
         client.on_publish = lambda _c, _u, _m, reason, _p: self._answers.put(str(reason))
@@ -93,3 +97,14 @@ class Peer:
     def peek(self) -> MQTTMessage:
         """The next message, kept unacknowledged."""
         return self.messages.get(timeout=_ANSWER_S)
+
+    def heard(self) -> list[MQTTMessage]:
+        """Every message that has come."""
+        return [self.messages.get() for _ in range(self.messages.qsize())]
+
+    def vanish(self) -> None:
+        """Go without a word, as with the power."""
+        raw = self.client.socket()
+        assert isinstance(raw, socket.socket)
+        raw.shutdown(socket.SHUT_RDWR)
+        self.disconnects.get(timeout=_ANSWER_S)

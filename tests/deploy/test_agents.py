@@ -184,7 +184,7 @@ async def test_an_agent_sends_with_its_certificate_until_it_is_revoked_and_loses
     assert sorted(row[0] for row in stored) == sorted(f"d-{number}" for number in range(23))
 
 
-async def test_a_certificate_opens_its_agents_topic_alone(place: Place) -> None:
+async def test_a_certificate_opens_its_agents_topic_alone(place: Place, passwords: dict[str, str]) -> None:
     await place.enrol("desk")
     await place.enrol("till")
     place.tell_broker()
@@ -197,6 +197,14 @@ async def test_a_certificate_opens_its_agents_topic_alone(place: Place) -> None:
         ):
             assert desk.publish(topic) == [DENIED], topic
         assert desk.publish("spaces/berlin/edge/desk") != [DENIED]
+        for topic in ("#", "spaces/berlin/#", "$share/all/spaces/#"):
+            desk.subscribe(topic)
+        with Peer(port=place.broker.port, user="gateway", password=passwords["gateway"]) as gateway:
+            for site, edge in (("berlin", "till"), ("hamburg", "desk"), ("berlin", "desk")):
+                for kind in ("acks", "clocks"):
+                    assert gateway.publish(f"spaces/{site}/{kind}/{edge}") != [DENIED]
+        desk.subscribe("behind")
+        assert {message.topic for message in desk.heard()} == {"spaces/berlin/acks/desk", "spaces/berlin/clocks/desk"}
         # Once it is revoked, a reload ends what an open connection may, and a restart the connection.
         place.meter("edges", "revoke", "berlin", "desk", "--reason", "stolen")
         place.tell_broker()

@@ -166,6 +166,29 @@ async def test_on_an_agent_s_topic_nobody_speaks_for_another(database: Database,
     assert (await state(database)).marks.last == 2
 
 
+async def test_of_an_agent_that_has_enrolled_the_marks_count_on_its_own_topic_only(database: Database) -> None:
+    """A device beside it may write of its own kind alone, and says what it likes in there."""
+    await _enrolled(database, "pi")
+    for edge, heard in (("pi", []), ("other", [1])):
+        sent = arrival(edge=edge, boot=3, sequence=1, id=edge, site="berlin", origin="spaces/berlin/door/main")
+        outcome = await acceptor(database).accept([sent])
+        assert [receipt.status for receipt in outcome.receipts] == ["accepted"]
+        assert [told.up_to for told in outcome.progress] == heard
+    beat = replace(heartbeat(2, asked="a-1"), origin="spaces/berlin/door/main")
+    outcome = await acceptor(database).accept([beat])
+    assert (outcome.progress, outcome.questions) == ([], [])
+    own = replace(heartbeat(2, asked="a-2"), origin="spaces/berlin/edge/pi")
+    outcome = await acceptor(database).accept([own])
+    assert [asked.asked for asked in outcome.questions] == ["a-2"]
+
+
+async def _enrolled(database: Database, edge: str, *, api_key: str | None = None) -> None:
+    row = {"operator": OPERATOR, "id": "enr_1", "code_hash": b"1", "public_key": b"2", "api_key": api_key}
+    at = {"opened_at": NOW, "expires_at": NOW, "used_at": NOW}
+    async with database.begin() as conn:
+        await conn.execute(insert(edge_enrollments).values(row | at | {"site": "berlin", "edge": edge, "by": "x"}))
+
+
 async def test_with_its_key_nobody_speaks_for_another_agent(door: Api, database: Database) -> None:
     """As on a topic of its own; a key of the site that no agent enrolled with may speak for each, as before."""
 
@@ -176,16 +199,7 @@ async def test_with_its_key_nobody_speaks_for_another_agent(door: Api, database:
 
     async with database.begin() as conn:
         key, secret = await create_key(conn, OPERATOR, scopes=frozenset({"events:write"}), site="berlin")
-        enrolled = {"site": "berlin", "edge": "hut", "opened_at": NOW, "expires_at": NOW, "by": "x", "used_at": NOW}
-        row = {
-            "operator": OPERATOR,
-            "id": "enr_1",
-            "code_hash": b"1",
-            "public_key": b"2",
-            "api_key": key.id,
-            **enrolled,
-        }
-        await conn.execute(insert(edge_enrollments).values(row))
+    await _enrolled(database, "hut", api_key=key.id)
     await posted("pi", 1, secret)
     await posted("hut", 1, secret)
     assert (await state(database)).edge == "hut"
