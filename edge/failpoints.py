@@ -1,12 +1,13 @@
-"""Named moments at which a test may end the process or raise. Nothing is armed outside of tests.
+"""Named moments of the agent at which a test may end the process or raise. Nothing is armed outside of tests.
 
 The names are a list, so that a test can cross every one of them and find one that is never reached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
+
+from meter.failpoints import Failpoints
 
 NAMES: Final = (
     "spool_opened",  # the file is open, its numbers are read, nothing was taken yet
@@ -23,22 +24,5 @@ NAMES: Final = (
     "before_close",
 )
 
-_armed: dict[str, Callable[[], None]] = {}
-
-
-def arm(name: str, action: Callable[[], None]) -> None:
-    """Do `action` whenever the point is reached. For tests. Raises KeyError where there is no such point."""
-    if name not in NAMES:
-        raise KeyError(name)
-    _armed[name] = action
-
-
-def disarm() -> None:
-    """Forget every action."""
-    _armed.clear()
-
-
-def reach(name: str) -> None:
-    """Say that the point is reached: one look at an empty dictionary unless a test armed it."""
-    if _armed and (action := _armed.get(name)):
-        action()
+_POINTS: Final = Failpoints(NAMES)
+arm, disarm, reach = _POINTS.arm, _POINTS.disarm, _POINTS.reach

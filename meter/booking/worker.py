@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter import failpoints
 from meter.booking.accounts import AccountFold, Accounts
 from meter.booking.books import Books, keep_books, write_books
 from meter.booking.facts import Facts, FactsCache
@@ -102,9 +103,11 @@ class RatingWorker:
                 async with self._database.begin() as connection:
                     reading = await self._reading(connection, held.shards)
                     step = await self._step(connection, reading, held)
+                    failpoints.reach("before_rating_commit")
             except BaseException:
                 self._forget()
                 raise
+        failpoints.reach("after_rating_commit")
         for shard in reading.shards:
             self._cursors[shard] = step.end
         self._tell(step)
@@ -183,6 +186,7 @@ class RatingWorker:
         folds = await self._accounts.fold(connection, facts, intake, xid_of, until=now)
         await self._note_wakes(connection, folds, woken)
         books = await self._write(connection, facts, intake, folds)
+        failpoints.reach("charges_written")
         await store.write_cursors(connection, self._operator, reading.shards, end)
         return _Step(
             end=end,

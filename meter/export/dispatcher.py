@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeVar
 
+from meter import failpoints
 from meter.clock import monotonic_s
 from meter.export.breaker import Breaker
 from meter.export.contract import Barred, Exporter, Finding, Outcome, Retry, Uncertain, Untried
@@ -112,8 +113,10 @@ class Lane:
         return 0.0
 
     async def _send(self, run: Sequence[OpenItem], lease: Lease) -> None:
+        failpoints.reach("delivery_claimed")
         started = monotonic_s()
         outcomes = await self._answers(self._exporter.send, run)
+        failpoints.reach("delivery_sent")
         seconds = monotonic_s() - started
         for outcome in outcomes:
             if not isinstance(outcome, Untried):
@@ -126,6 +129,7 @@ class Lane:
 
     async def _ask(self, run: Sequence[OpenItem], lease: Lease) -> None:
         findings = await self._answers(self._exporter.look_up, run)
+        failpoints.reach("delivery_asked")
         changes = [found(item, finding) for item, finding in zip(run, findings, strict=True)]
         await self._learn(findings, changes, lease)
 
@@ -143,6 +147,7 @@ class Lane:
                 await hold_lane(conn, self._operator, self.target, held_s=held_s, down=self._breaker.open, fault=fault)
             elif self._said_held:
                 was_down = await free_lane(conn, self._operator, self.target) or was_down
+        failpoints.reach("delivery_marked")
         self._said_held = held_s > 0
         dead = [made.id for made in recorded if made.state == "dead"]
         if dead:

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter import failpoints
 from meter.clock import Clock, monotonic_s, now
 from meter.ingest.agents import beside_their_topics, of_themselves, questions_of, reports_of, told_again
 from meter.ingest.arrival import Arrival, Channel, Outcome, Receipt
@@ -121,6 +122,7 @@ class Acceptor:
             try:
                 async with self._db.begin() as connection:
                     outcome = await self._write(connection, operator, arrivals)
+                    failpoints.reach("before_ingest_commit")
             except Unavailable:
                 if attempt == ATTEMPTS_MAX:
                     raise
@@ -131,6 +133,7 @@ class Acceptor:
                     message = f"a batch met {attempt} deadlocks in a row; it is tried again"
                     raise Unavailable(message, code="database_contended") from error
             else:
+                failpoints.reach("after_commit_before_ack")
                 return outcome  # committed: the block above has been left
             await asyncio.sleep(random.uniform(0, _RETRY_S * 2**attempt))  # noqa: S311 -- spreads retries
             attempt += 1

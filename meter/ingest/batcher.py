@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from meter import failpoints
 from meter.clock import monotonic_s
 from meter.ingest.arrival import Arrival, Outcome, Receipt
 from meter.log import log
@@ -205,6 +206,7 @@ class Batcher:
                 start += len(part.arrivals)
             for told in self.on_commit:
                 _call(told, outcome)
+            failpoints.reach("acknowledged")
         if was_full and not self.full:
             for told_room in self.on_room:
                 _call(told_room)

@@ -19,6 +19,7 @@ import msgspec
 from paho.mqtt.client import MQTTMessage
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from meter import failpoints
 from meter.clock import Clock, monotonic_s, now
 from meter.ingest.arrival import Arrival, Outcome, Receipt
 from meter.ingest.batcher import Batcher, QueueFull
@@ -265,6 +266,7 @@ class MqttIngest:
             return  # agents send again what they were not told of
         for one in progress:
             told = {"boot": one.boot, "up_to": one.up_to, "also": one.also}
+            failpoints.reach("before_agent_told")
             self._session.publish(ack_topic(one.site, one.edge), msgspec.json.encode(told))
 
     def _on_room(self) -> None:

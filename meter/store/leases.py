@@ -21,6 +21,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter import failpoints
 from meter.clock import monotonic_s
 from meter.log import log
 from meter.model.errors import Unavailable
@@ -219,6 +220,7 @@ class LeaseKeeper:
             await connection.execute(_TAKE, {"name": name, "holder": self._holder, "ttl": LEASE_TTL_S, "seen": seen})
         ).scalar_one_or_none()
         if epoch == seen + 1:
+            failpoints.reach("lease_taken")
             self._held[name] = Lease(name, epoch)
         else:
             await self._unlock(connection, name, seen + 1)

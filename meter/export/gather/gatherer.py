@@ -16,6 +16,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter import failpoints
 from meter.clock import Clock
 from meter.export.gather.begun import changed, ignored_start
 from meter.export.gather.buckets import added, encoded, opened, sent
@@ -173,6 +174,8 @@ class Gatherer:
             await add_items(conn, items)
             if moved:
                 await write_export_cursor(conn, self._operator, self._target, page.next, begun=self._began)
+            failpoints.reach("before_gather_commit")
+        failpoints.reach("after_gather_commit")
         self._looked_through(due)
         if moved:
             self._moved = known.now
