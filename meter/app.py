@@ -30,7 +30,7 @@ from meter.booking.worker import RatingWorker
 from meter.clock import monotonic_s, now
 from meter.config import Settings, listen_address
 from meter.export.role import Renewer, Resender, dispatcher_of
-from meter.export.targets.setups import Targets
+from meter.export.targets.setups import Targets, targets_of
 from meter.ingest.accept import Acceptor
 from meter.ingest.batcher import DRAIN_S
 from meter.ingest.http import event_receiver
@@ -228,7 +228,7 @@ class Gateway:
         return await Resender(self._targets(item.operator), self._database, clock=now)(conn, item)
 
     def _targets(self, operator: str) -> Targets:
-        return Targets(self._settings.targets, operator=operator, data_dir=self._settings.data_dir)
+        return targets_of(self._settings, operator=operator)
 
     async def _rate(self) -> None:
         worker = RatingWorker(

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from datetime import date
+from ipaddress import ip_network
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Final, Literal
@@ -43,6 +44,9 @@ _URLS: Final = {
     "database_url": (("postgresql", "postgresql+asyncpg"), "postgresql://user:password@host:port/name"),
     "mqtt_url": (("mqtt", "mqtts"), "mqtt://user:password@host:port, or mqtts:// for TLS"),
 }
+
+# A host name or address as URLs have it, without brackets.
+_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
 class ConfigFault(BadInput):
@@ -123,6 +127,29 @@ class TargetSettings(_Strict):
     """The kind's own settings."""
 
 
+class OutgoingSettings(_Strict):
+    """What outgoing calls may do beyond their rule (docs/deployment.md)."""
+
+    private: list[str] = Field(default_factory=list, max_length=100)
+    """Hosts and networks that are called though they are not public."""
+    plaintext: list[str] = Field(default_factory=list, max_length=100)
+    """Hosts beyond the site's network that are spoken to without TLS."""
+
+    @field_validator("private", "plaintext", mode="after")
+    @classmethod
+    def _hosts(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        """Refuse what would never match anything: an address with a scheme, a port or a path, half a network."""
+        for text in value:
+            network = info.field_name == "private" and _is_network(text)
+            if not network and not _HOST.fullmatch(text):
+                what = (
+                    "a host or a network, like erp.example or 10.1.0.0/16" if info.field_name == "private" else "a host"
+                )
+                message = f"{text[:80]!r} is not {what}; without scheme, port and path"
+                raise ValueError(message)
+        return value
+
+
 class EdgesSettings(_Strict):
     """What agents on site are told when they enrol, and with what their certificates are signed."""
 
@@ -194,6 +221,8 @@ class Settings(BaseSettings):
     """Days after which an event is `too_old`."""
     offline_after_s: Annotated[int, Field(ge=30, le=86400)] = 300
     """Seconds without a heartbeat after which an agent on site counts as offline."""
+    outgoing: OutgoingSettings = Field(default_factory=OutgoingSettings)
+    """Where outgoing calls may lead."""
     edges: EdgesSettings = Field(default_factory=EdgesSettings)
     """How agents on site are enrolled."""
     rating_shards: Annotated[int, Field(ge=1, le=1024)] = 8
@@ -381,6 +410,14 @@ def _meant(fault: ErrorDetails) -> str:
     if fault["type"] != "literal_error" or not isinstance(fault["input"], str):
         return ""
     return did_you_mean(fault["input"], re.findall("'([^']*)'", fault["ctx"]["expected"]))
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _names_server(url: str, schemes: Collection[str]) -> bool:

@@ -32,6 +32,7 @@ from meter.transport.asking.files import FileTransport
 from meter.transport.asking.http import HttpTransport
 from meter.transport.asking.retry import asked, pause_s
 from meter.transport.asking.transport import Declined, Transport
+from meter.transport.outgoing import ANYWHERE
 from meter.transport.reading import Read, guarded
 
 # A print server that was switched off on Friday answers on Monday. Who is silent for longer may never answer again:
@@ -64,14 +65,14 @@ class Transports:
 
     async def _make(self, way: TransportName) -> Transport:
         if way == "http":
-            self._http = HttpTransport(clock=self._now)
+            self._http = HttpTransport(clock=self._now, guard=ANYWHERE)
             return self._http
         if way == "file":
             return FileTransport(clock=self._now)
         if way != "snmp":
             raise Declined(f"this agent does not ask by {way}; let the gateway ask")
         module = await asyncio.to_thread(importlib.import_module, _SNMP)
-        transport: Transport = module.SnmpTransport(clock=self._now)
+        transport: Transport = module.SnmpTransport(clock=self._now, guard=ANYWHERE)
         return transport
 
     async def aclose(self) -> None:

@@ -21,7 +21,7 @@ from meter.cli.targets import reconciled
 from meter.clock import monotonic_s, now
 from meter.config import load_settings
 from meter.export.role import Renewer, Resender
-from meter.export.targets.setups import Targets
+from meter.export.targets.setups import Targets, targets_of
 from meter.model.errors import BadInput
 from meter.store.deliveries import (
     Delivery,
@@ -266,7 +266,7 @@ async def _resent(numbers: list[int], *, wait: bool) -> _Again:
 
 def _targets(operator: str) -> Targets:
     settings = load_settings()
-    return Targets(settings.targets, operator=operator, data_dir=settings.data_dir)
+    return targets_of(settings, operator=operator)
 
 
 async def _again(

@@ -22,7 +22,7 @@ from meter.export.payload import day_of, thawed
 from meter.export.reconcile import Expected, Reconciliation, Sums, reconcile
 from meter.export.role import begun_of
 from meter.export.targets.gaps import Comparable, billed_by_nobody, few, foreign, gaps_of, untracked
-from meter.export.targets.setups import ConfiguredTarget, Targets
+from meter.export.targets.setups import ConfiguredTarget, targets_of
 from meter.export.targets.spec import Means
 from meter.model.catalog import Catalog
 from meter.model.directory import Account
@@ -50,7 +50,7 @@ def target_checks(settings: Settings) -> list[tuple[str, Check]]:
 
     Where any target invoices, one more: each account is a customer of one of them.
     """
-    targets = Targets(settings.targets, operator="", data_dir=settings.data_dir)
+    targets = targets_of(settings, operator="")
     checks: list[tuple[str, Check]] = [
         (f"target {target.setup.name}", partial(_check, settings, target.setup.name)) for target in targets
     ]
@@ -62,7 +62,7 @@ def target_checks(settings: Settings) -> list[tuple[str, Check]]:
 
 def target_faults(settings: Settings) -> dict[str, str]:
     """Return what is wrong with the settings of targets, by part: what can be told without a database."""
-    targets = Targets(settings.targets, operator="", data_dir=settings.data_dir)
+    targets = targets_of(settings, operator="")
     return {f"target {target.setup.name}": "\n".join(target.faults) for target in targets if target.faults}
 
 
@@ -154,7 +154,7 @@ async def _opened(
     """Yield a target that is set up without a fault. Raises BadInput (`bad_target`) naming what is wrong."""
     async with connect() as database:
         known = operator if operator is not None else await require_operator(database)
-        targets = Targets(settings.targets, operator=known, data_dir=settings.data_dir)
+        targets = targets_of(settings, operator=known)
         target = targets.get(name)
         if target is None:
             names = ", ".join(one.setup.name for one in targets) or "none"

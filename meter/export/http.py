@@ -24,6 +24,7 @@ from meter.export.contract import Barred, Delivered, Limits, Outcome, Refused, R
 from meter.export.limiter import RETRY_AFTER_MAX_S, Limiter, take_of_all
 from meter.export.redact import credentials_in, secrets_among
 from meter.model.errors import BadInput, Broken, MeterError, Unavailable
+from meter.transport.outgoing import Guard, forbidden_in
 
 # Vendors answer within seconds or not at all; three requests for one item still fit into a call.
 TIMEOUT_S: Final = 25.0
@@ -106,8 +107,9 @@ class Channel:
         secrets: Iterable[str | None] = (),
         timeout_s: float = TIMEOUT_S,
         clock: Ticks = monotonic_s,
+        guard: Guard = Guard(),  # noqa: B008 -- it never changes
     ) -> None:
-        """Connect to nothing yet. `headers` go with every request, `clock` is the limiter's.
+        """Connect to nothing yet. `headers` go with every request, `clock` is the limiter's, `guard` says where to.
 
         No answer and no fault shows any of `secrets`, nor what a request proves with who we are.
         """
@@ -115,10 +117,11 @@ class Channel:
         self._limits, self._clock = limits, clock
         self._endpoints: dict[str, Limiter] = {}
         self._base = URL(base_url if base_url.endswith("/") else base_url + "/")
+        self._guard, self._secure = guard, self._base.scheme == "https"
         self._secrets = [*secrets, self._base.password, *credentials_in(headers or {})]
         self._turns = asyncio.Semaphore(limits.in_flight)
         self._session = aiohttp.ClientSession(
-            connector=_connector(limits.in_flight),
+            connector=guard.connector(secure=self._secure, limit=limits.in_flight, keepalive_timeout=KEEPALIVE_S),
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -185,6 +188,7 @@ class Channel:
         secrets = secrets_among((*self._secrets, *credentials_in(headers or {})))
         async with self.slot(endpoint):
             try:
+                self._guard.check_literal(self._base.host, secure=self._secure)
                 async with self._session.request(
                     method,
                     url.update_query(query) if query else url,
@@ -197,7 +201,9 @@ class Channel:
                     received = {name.lower(): secrets.hidden(value) for name, value in response.headers.items()}
                     answer = Answer(status=response.status, headers=received, body=content)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                reason = secrets.hidden(f"{self._base.host}: {_said_of(error)}")[:REASON_CHARS_MAX]
+                refused = forbidden_in(error)
+                said = f"{self._base.host}: {_said_of(error)}" if refused is None else str(refused.strerror)
+                reason = secrets.hidden(said)[:REASON_CHARS_MAX]
                 raise (Unanswered if sent.headers else Unsent)(reason) from error
         self.heard(answer.status, answer.headers, endpoint)
         return answer
@@ -213,11 +219,6 @@ def _said_of(error: Exception) -> str:
         case _:
             said = str(error)
     return said or type(error).__name__
-
-
-def _connector(connections_max: int) -> aiohttp.TCPConnector:
-    """Return what makes connections: the one place that decides where they may lead."""
-    return aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=KEEPALIVE_S)
 
 
 def _tracing() -> aiohttp.TraceConfig:

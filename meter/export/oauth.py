@@ -31,6 +31,7 @@ from meter.model.errors import BadInput, Unavailable
 from meter.store.engine import Database
 from meter.store.oauth import Tokens, lock_tokens, read_tokens, write_tokens
 from meter.telemetry import Telemetry
+from meter.transport.outgoing import Guard
 
 # A token is not taken where it would expire during the call that it is for (a lane's call takes 120 s at most).
 MARGIN_S: Final = 180.0
@@ -119,6 +120,7 @@ class TokenKeeper:
         refresh_token: str | None = None,
         telemetry: Telemetry | None = None,
         clock: Ticks = monotonic_s,
+        guard: Guard = Guard(),  # noqa: B008 -- it never changes
     ) -> None:
         """Ask nobody yet. `refresh_token` is the configured first one; another has a row of its own.
 
@@ -134,6 +136,7 @@ class TokenKeeper:
         self._seed = sha256(json.dumps([endpoint.url, endpoint.scope, client_id, refresh_token]).encode()).hexdigest()
         self._telemetry = telemetry
         self._clock = clock
+        self._guard = guard
         self._channel: Channel | None = None
         self._held = ""
         self._held_until_s = 0.0
@@ -244,7 +247,8 @@ class TokenKeeper:
             form["scope"] = self._endpoint.scope
         if self._channel is None:
             limits = Limits(items_max=1)
-            self._channel = Channel(str(self._url.origin()), limits, timeout_s=TIMEOUT_S, clock=self._clock)
+            origin = str(self._url.origin())
+            self._channel = Channel(origin, limits, timeout_s=TIMEOUT_S, clock=self._clock, guard=self._guard)
         try:
             answer = await self._channel.request(
                 "POST",
@@ -290,4 +294,5 @@ def keeper_of(setup: Setup, means: Means, endpoint: Endpoint, *, clock: Ticks = 
         refresh_token=setup.refresh_token,
         telemetry=means.telemetry,
         clock=clock,
+        guard=setup.guard,
     )

@@ -32,6 +32,7 @@ from meter.telemetry import Telemetry
 from meter.transport.asking.files import FileTransport
 from meter.transport.asking.http import HttpTransport
 from meter.transport.asking.snmp import SnmpTransport
+from meter.transport.outgoing import Guard
 
 # How often a session looks whether it may still connect, and a gateway without a database for one.
 _LOOK_S: Final = 0.5
@@ -71,6 +72,7 @@ class IngestRole:
         """
         self._database = database
         self._settings = settings
+        self._guard = Guard.of(private=settings.outgoing.private, plaintext=settings.outgoing.plaintext)
         self._mqtt_url = mqtt_url
         self._sources = sources
         self._leases = leases
@@ -109,7 +111,7 @@ class IngestRole:
 
     async def _ask_sources(self) -> None:
         """Fetch what notices named and poll what sends nothing."""
-        http, square = HttpTransport(), SquareTransport()
+        http = HttpTransport(guard=self._guard)
         try:
             worker = SourceWorker(
                 self._database,
@@ -117,14 +119,18 @@ class IngestRole:
                 sources=self._sources,
                 leases=self._leases,
                 receive=self.batcher.receive,
-                transports={"http": http, "square": square, "file": FileTransport(), "snmp": SnmpTransport()},
+                transports={
+                    "http": http,
+                    "square": SquareTransport(http),
+                    "file": FileTransport(),
+                    "snmp": SnmpTransport(guard=self._guard),
+                },
                 telemetry=self._telemetry,
                 applied=self._accepted,
             )
             self.batcher.on_commit.append(lambda outcome: worker.wake() if "webhook" in outcome.channels else None)
             await worker.run()
         finally:
-            await square.close()
             await http.close()
 
     # --- MQTT ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from meter.ingest.fetching.square import SquareTransport
 from meter.ingest.fetching.worker import SourceWorker
 from meter.ingest.setups import Sources
 from meter.model.event import Json
@@ -25,6 +24,7 @@ from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
 from meter.telemetry import Telemetry
 from meter.transport.asking.http import HttpTransport
+from meter.transport.asking.transport import Transport
 from tests.ingest.bodies import NOW, OPERATOR, acceptor
 from tests.ingest.loopback import served
 
@@ -129,12 +129,12 @@ async def asking_for(
     shown_as: type[Told],
     *,
     over: TransportName = "http",
-    by: Callable[..., HttpTransport | SquareTransport] = HttpTransport,
+    by: Callable[[HttpTransport], Transport] = lambda http: http,
 ) -> AsyncIterator[Told]:
     """A worker that asks for `source` only, over one transport, as `Asking` or one of its kind."""
     sources = Sources({})
     sources._sources[source.setup.vendor, source.setup.name] = source
-    transport, leases, telemetry = by(clock=lambda: made.moment), LeaseKeeper(database), Telemetry()
+    http, leases, telemetry = HttpTransport(clock=lambda: made.moment), LeaseKeeper(database), Telemetry()
     accept = acceptor(database).accept
 
     async def receive(arrivals: Any) -> Any:
@@ -147,7 +147,7 @@ async def asking_for(
         sources=sources,
         leases=leases,
         receive=receive,
-        transports={over: transport},
+        transports={over: by(http)},
         telemetry=telemetry,
         applied=lambda: made.applied.append(made.moment),
         clock=lambda: made.moment,
@@ -158,7 +158,7 @@ async def asking_for(
         yield made
     finally:
         await leases.close()
-        await transport.close()
+        await http.close()
 
 
 @asynccontextmanager

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from meter.config import TargetSettings, variable_of
+from meter.config import Settings, TargetSettings, variable_of
 from meter.export.gather.customers import Customers
 from meter.export.targets.registry import KINDS
 from meter.export.targets.spec import Kind, Setup
 from meter.sources.options import options_of
+from meter.transport.outgoing import Guard
 
 # What goes into each request's Authorization, of which there can be but one.
 _AUTHORISING: Final = frozenset({"api_key", "client_id"})
@@ -34,11 +35,21 @@ class ConfiguredTarget:
 class Targets:
     """Every enabled target, by name. `faults` are those of all, each once."""
 
-    def __init__(self, settings: Mapping[str, TargetSettings], *, operator: str, data_dir: Path) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, TargetSettings],
+        *,
+        operator: str,
+        data_dir: Path,
+        guard: Guard = Guard(),  # noqa: B008 -- it never changes
+    ) -> None:
         """Read the settings; nothing is raised for their faults."""
         named = {name: given for name, given in sorted(settings.items()) if given.enabled}
         keys = {name: _customer_keys(name, KINDS[given.kind]) for name, given in named.items()}
-        made = {name: _target(name, given, operator=operator, data_dir=data_dir) for name, given in named.items()}
+        made = {
+            name: _target(name, given, operator=operator, data_dir=data_dir, guard=guard)
+            for name, given in named.items()
+        }
         invoicing = {name for name, target in made.items() if target.kind.invoices(target.setup)}
         self._targets: dict[str, ConfiguredTarget] = {}
         for name, target in made.items():
@@ -60,11 +71,17 @@ class Targets:
         return self._targets.get(name)
 
 
+def targets_of(settings: Settings, *, operator: str) -> Targets:
+    """Return the targets that a gateway's settings name."""
+    guard = Guard.of(private=settings.outgoing.private, plaintext=settings.outgoing.plaintext)
+    return Targets(settings.targets, operator=operator, data_dir=settings.data_dir, guard=guard)
+
+
 def _customer_keys(name: str, kind: Kind) -> tuple[str, ...]:
     return (name,) if kind.customer is None else tuple(dict.fromkeys((name, kind.customer)))
 
 
-def _target(name: str, given: TargetSettings, *, operator: str, data_dir: Path) -> ConfiguredTarget:
+def _target(name: str, given: TargetSettings, *, operator: str, data_dir: Path, guard: Guard) -> ConfiguredTarget:
     kind, place = KINDS[given.kind], variable_of("targets", name)
     options, wrong = options_of(kind.options, given.options)
     faults = [f"{place}__OPTIONS: {fault}" for fault in wrong]
@@ -91,6 +108,7 @@ def _target(name: str, given: TargetSettings, *, operator: str, data_dir: Path) 
         refresh_token=None if given.refresh_token is None else given.refresh_token.get_secret_value() or None,
         secrets=tuple(secret for secret in secrets if secret.strip()),
         options=options,
+        guard=guard,
     )
     missing = [field.name for field in fields(Setup) if field.name in kind.needs and not getattr(setup, field.name)]
     if missing:

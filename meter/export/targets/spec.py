@@ -21,6 +21,7 @@ from meter.model.event import Json
 from meter.sources.spec import Option
 from meter.store.engine import Database
 from meter.telemetry import Telemetry
+from meter.transport.outgoing import Guard
 
 Mode: TypeAlias = Literal["invoices", "journals"]
 
@@ -31,7 +32,8 @@ class Setup:
 
     `company` is the account at the vendor: a QuickBooks realm, a Xero tenant, a Square location, a subdomain. `start`:
     nothing of days or periods before it is sent. What comes late for a sum that was sent is collected for `late_s`
-    seconds. `customers` says whose customer each account is. `data_dir` is where local files go.
+    seconds. `customers` says whose customer each account is. `data_dir` is where local files go. `guard` says where
+    its calls may lead.
     """
 
     operator: str
@@ -51,6 +53,7 @@ class Setup:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     options: Mapping[str, Json] = field(default_factory=dict)
     customers: Customers = field(default_factory=lambda: Customers(target="", keys=(), rivals={}))
+    guard: Guard = field(default_factory=Guard)
 
     @property
     def known_secrets(self) -> tuple[str | None, ...]:

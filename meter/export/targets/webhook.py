@@ -158,7 +158,9 @@ class WebhookTarget:
         self._path = f"./{url.raw_path_qs.lstrip('/')}"
         # Whoever knows the address may post to it.
         secrets = [*setup.known_secrets, url.raw_path_qs, url.path_qs, *url.query.values()]
-        self._channel = Channel(str(url.with_path("/")), LIMITS, secrets=secrets, timeout_s=timeout_s, clock=monotonic)
+        self._channel = Channel(
+            str(url.with_path("/")), LIMITS, secrets=secrets, timeout_s=timeout_s, clock=monotonic, guard=setup.guard
+        )
         self._secrets = setup.secrets
         self._clock = clock
 

@@ -1,4 +1,4 @@
-"""Asking Square through its SDK: one attempt each, bounded in time and size, the answer as Square wrote it."""
+"""Asking Square through its SDK, over our own client: one attempt each, the answer as Square wrote it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ from square import AsyncSquare
 from square.core.api_error import ApiError
 from square.core.request_options import RequestOptions
 
-from meter.clock import Clock, now
 from meter.model.errors import Broken
 from meter.sources.spec import Answer, Request, Setup
-from meter.transport.asking.transport import ANSWER_BYTES_MAX, Declined, TryLater, http_host, judged, too_large
+from meter.transport.asking.http import HttpTransport
+from meter.transport.asking.transport import Declined, TryLater, http_host, judged
 
-# Square answers within seconds; connecting and each read are bounded by it, and the whole by the worker.
-_TIMEOUT_S: Final = 20.0
-_OPTIONS: Final[RequestOptions] = {
-    "max_retries": 0,
-    "timeout_in_seconds": int(_TIMEOUT_S),
-    "additional_headers": {"Accept-Encoding": "identity"},
-}
+_OPTIONS: Final[RequestOptions] = {"max_retries": 0, "additional_headers": {"Accept-Encoding": "identity"}}
 # The calls of the SDK that sources make: what a Request names is never looked up elsewhere.
 _CALLS: Final[Mapping[str, Callable[[AsyncSquare], Callable[..., Awaitable[Any]]]]] = {
     "locations.list": lambda client: client.locations.list,
@@ -36,16 +30,11 @@ _CALLS: Final[Mapping[str, Callable[[AsyncSquare], Callable[..., Awaitable[Any]]
 
 
 class SquareTransport:
-    """One pool of connections for all sources. Close it with `close`."""
+    """The SDK's calls, over the client of the other sources."""
 
-    def __init__(self, *, clock: Clock = now) -> None:
+    def __init__(self, http: HttpTransport) -> None:
         """Connect to nothing yet."""
-        self._clock = clock
-        self._pool = httpx.AsyncHTTPTransport()
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._pool.aclose()
+        self._http = http
 
     async def ask(self, setup: Setup, request: Request) -> Answer:
         """Return the answer. Raises TryLater and Declined."""
@@ -55,16 +44,13 @@ class SquareTransport:
             raise Broken(message)
         if setup.api_base is not None:
             http_host(setup.api_base)
-        wire = _Wire(self._pool, self._clock)
+        wire = _Wire(self._http)
         try:
-            # Closed after the one call; the pool is not.
-            async with httpx.AsyncClient(transport=wire, timeout=_TIMEOUT_S, follow_redirects=False) as http:
+            async with httpx.AsyncClient(transport=wire, trust_env=False) as http:
                 client = AsyncSquare(token=setup.api_key or "", base_url=setup.api_base, httpx_client=http)
                 await call(client)(**request.arguments, request_options=_OPTIONS)
-        except Declined:
+        except (Declined, TryLater):
             raise
-        except httpx.HTTPError as error:
-            raise TryLater(f"Square does not answer: {str(error)[:200] or type(error).__name__}") from error
         except Exception as error:
             # The SDK raises for what is not 2xx, and fails on an answer of another shape: the answer is judged here,
             # and its content by the source's reader.
@@ -80,32 +66,22 @@ class SquareTransport:
 
 
 class _Wire(httpx.AsyncBaseTransport):
-    """Passes one call on to the pool and keeps what was answered, as bytes: the SDK's models are not the vendor's JSON.
+    """Passes one call on and keeps what was answered, as bytes: the SDK's models are not the vendor's JSON."""
 
-    Raises Declined where it is too large.
-    """
-
-    def __init__(self, pool: httpx.AsyncHTTPTransport, clock: Clock) -> None:
-        self._pool = pool
-        self._clock = clock
+    def __init__(self, http: HttpTransport) -> None:
+        self._http = http
         self.answered: Answer | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the response, wholly read."""
-        response = await self._pool.handle_async_request(request)
-        try:
-            body = b""
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > ANSWER_BYTES_MAX:
-                    raise too_large("Square", ANSWER_BYTES_MAX)
-        finally:
-            await response.aclose()
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        self.answered = Answer(status=response.status_code, headers=headers, body=body, received_at=self._clock())
-        whole = [(name, value) for name, value in headers.items() if name not in _FRAMING]
-        return httpx.Response(response.status_code, headers=whole, content=body, request=request)
+        """Return the response, wholly read. Raises Declined and TryLater."""
+        sent = {name: value for name, value in request.headers.items() if name not in _UNSENT}
+        body = await request.aread()
+        self.answered = answer = await self._http.call(request.method, str(request.url), headers=sent, body=body)
+        whole = [(name, value) for name, value in answer.headers.items() if name not in _FRAMING]
+        return httpx.Response(answer.status, headers=whole, content=answer.body, request=request)
 
 
 # Of the body as it was sent; it is decoded now.
 _FRAMING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+# The connection's, not the request's.
+_UNSENT: Final = frozenset({"host", "connection", "content-length", "transfer-encoding"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
@@ -21,6 +22,7 @@ from meter.transport.asking.transport import (
     passes,
     too_large,
 )
+from meter.transport.outgoing import Guard, forbidden_in
 from meter.transport.silence import silence
 
 # Vendors answer within seconds or not at all.
@@ -31,26 +33,26 @@ _TOKEN_LASTS_S: Final = 300.0
 
 
 class HttpTransport:
-    """One client for all sources. Close it with `close`."""
+    """One client for all sources, and one for those whose connection anybody could take over. Close it with `close`."""
 
-    def __init__(self, *, clock: Clock = now) -> None:
-        """Connect to nothing yet. Make it inside a running loop."""
+    def __init__(self, *, clock: Clock = now, guard: Guard = Guard()) -> None:  # noqa: B008 -- it never changes
+        """Connect to nothing yet. Make it inside a running loop. `guard` says where calls may lead."""
         self._clock = clock
-        self._client = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), cookie_jar=aiohttp.DummyCookieJar()
-        )
+        self._guard = guard
+        self._clients = {secure: _client(guard, secure=secure) for secure in (True, False)}
         self._tokens: dict[str, tuple[str, float]] = {}
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.close()
+        for client in self._clients.values():
+            await client.close()
 
     async def ask(self, setup: Setup, request: Request) -> Answer:
         """Return the answer. Raises TryLater and Declined."""
         headers = dict(request.headers)
         if request.token is not None:
             headers["Authorization"] = f"Bearer {await self._token(request.token, verify_tls=request.verify_tls)}"
-        answer = await self._call(
+        answer = await self.call(
             request.method,
             request.url,
             headers=headers,
@@ -62,12 +64,22 @@ class HttpTransport:
             self._tokens.pop(_key(request.token), None)  # taken back before its time: the next attempt asks for another
         return judged(setup, answer)
 
-    async def _call(
-        self, method: str, url: str, *, headers: dict[str, str], query: dict[str, str], body: bytes, verify_tls: bool
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        verify_tls: bool = True,
     ) -> Answer:
+        """Return the answer, whatever its status. Raises TryLater and Declined."""
         host, target = http_host(url), URL(url)
+        secure = target.scheme == "https" and verify_tls
         try:
-            async with self._client.request(
+            self._guard.check_literal(target.host, secure=secure)
+            async with self._clients[secure].request(
                 method,
                 target.update_query(query) if query else target,
                 headers=headers,
@@ -84,6 +96,8 @@ class HttpTransport:
             message = f"{host}: its certificate is not trusted ({error}); see the source's options"
             raise Declined(message) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if (refused := forbidden_in(error)) is not None:
+                raise Declined(str(refused.strerror)) from error
             raise TryLater(f"{host} does not answer: {silence(error)}") from error
         if len(content) > ANSWER_BYTES_MAX:
             raise too_large(host, ANSWER_BYTES_MAX)
@@ -95,11 +109,10 @@ class HttpTransport:
         kept = self._tokens.get(key)
         if kept is not None and monotonic_s() < kept[1]:
             return kept[0]
-        answer = await self._call(
+        answer = await self.call(
             "POST",
             token.url,
             headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
-            query={},
             body=urlencode(token.form).encode(),
             verify_tls=verify_tls,
         )
@@ -115,6 +128,14 @@ class HttpTransport:
             raise Declined("no access token: the vendor's answer holds none; check api_base")
         self._tokens[key] = (access, monotonic_s() + max(0.0, lasts_s - _TOKEN_MARGIN_S))
         return access
+
+
+def _client(guard: Guard, *, secure: bool) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=guard.connector(secure=secure),
+        timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
 
 
 def _key(token: Token) -> str:

@@ -14,6 +14,7 @@ from pysnmp.proto.rfc1902 import Null, ObjectIdentifier, OctetString
 from meter.clock import Clock, now
 from meter.sources.spec import Answer, Request, Setup
 from meter.transport.asking.transport import Declined, TryLater
+from meter.transport.outgoing import Forbidden, Guard
 
 # A printer that sleeps wakes up for the first question and answers the second.
 _TIMEOUT_S: Final = 2.0
@@ -32,9 +33,10 @@ class SnmpTransport:
     The answer is a JSON object {oid: integer, string, or null where the device has no such object}.
     """
 
-    def __init__(self, *, clock: Clock = now) -> None:
-        """Open nothing yet."""
+    def __init__(self, *, clock: Clock = now, guard: Guard = Guard()) -> None:  # noqa: B008 -- it never changes
+        """Open nothing yet. `guard` says whom may be asked: version 2c encrypts nothing."""
         self._clock = clock
+        self._guard = guard
 
     async def ask(self, setup: Setup, request: Request) -> Answer:
         """Return the objects. Raises TryLater (a wrong community is not answered either) and Declined."""
@@ -45,7 +47,10 @@ class SnmpTransport:
             raise Declined(message)
         try:
             async with asyncio.timeout(_ALL_S):
-                found = await _get(host, port, setup.api_key or "public", oids)
+                (address, *_) = await self._guard.addresses(host, port, secure=False)
+                found = await _get(address, port, setup.api_key or "public", oids)
+        except Forbidden as error:
+            raise Declined(str(error.strerror)) from error
         except (PySnmpError, OSError, TimeoutError) as error:
             message = f"{host} gives no answer by SNMP ({error or 'too slow'}); check api_base, and api_key (community)"
             raise TryLater(message) from error

@@ -22,6 +22,7 @@ from meter.export.http import BARRING, CONNECT_TIMEOUT_S, REASON_CHARS_MAX, TIME
 from meter.export.redact import Secrets
 from meter.export.targets.spec import Setup
 from meter.model.errors import BadInput
+from meter.transport.outgoing import Forbidden
 
 if TYPE_CHECKING:
     from obstore.store import S3Config  # not there at run time
@@ -217,6 +218,10 @@ def place_of(setup: Setup, *, timeout_s: float = TIMEOUT_S) -> Place:
 
 def _store(setup: Setup, bucket: str, prefix: str, timeout_s: float) -> S3Store:
     endpoint = str(setup.options["endpoint"])
+    try:
+        setup.guard.check_literal(urlsplit(endpoint).hostname, secure=not endpoint.startswith("http://"))
+    except Forbidden as error:
+        raise BadInput(f"options.endpoint: {error.strerror}", code="bad_target") from error
     config: S3Config = {"region": str(setup.options["region"])}
     if endpoint:
         config["endpoint"] = endpoint

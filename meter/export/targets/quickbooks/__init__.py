@@ -86,7 +86,10 @@ def open_target(
     tokens = TOKENS if setup.base_url is None else setup.base_url.rstrip("/") + TOKENS_PATH
     keeper = keeper_of(setup, means, Endpoint(url=tokens, remedy=REMEDY), clock=clock)
     return QuickBooksTarget(
-        Authorised(Channel(base_url, limits, secrets=setup.known_secrets, timeout_s=timeout_s, clock=clock), keeper),
+        Authorised(
+            Channel(base_url, limits, secrets=setup.known_secrets, timeout_s=timeout_s, clock=clock, guard=setup.guard),
+            keeper,
+        ),
         realm=setup.company or "",
         rules=rules_of(setup),
         create_tracking=bool(setup.options["create_tracking"]),

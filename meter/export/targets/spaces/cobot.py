@@ -108,6 +108,7 @@ def open_target(
         timeout_s=timeout_s,
         clock=clock,
         headers={"Authorization": f"Bearer {setup.api_key or ''}"},
+        guard=setup.guard,
     )
 
 

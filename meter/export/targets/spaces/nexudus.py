@@ -218,7 +218,14 @@ def open_target(
     )
     keeper = keeper_of(setup, means, endpoint, clock=clock)
     return target_of(
-        vendor, base_url, limits=limits, timeout_s=timeout_s, clock=clock, keeper=keeper, secrets=setup.known_secrets
+        vendor,
+        base_url,
+        limits=limits,
+        timeout_s=timeout_s,
+        clock=clock,
+        keeper=keeper,
+        secrets=setup.known_secrets,
+        guard=setup.guard,
     )
 
 

@@ -186,6 +186,7 @@ def open_target(
         clock=clock,
         keeper=keeper,
         secrets=setup.known_secrets,
+        guard=setup.guard,
     )
 
 

@@ -37,6 +37,7 @@ from meter.log import log
 from meter.model.errors import BadInput, Unavailable
 from meter.store.engine import encode_json
 from meter.store.outbox import OutboxItem
+from meter.transport.outgoing import Guard
 
 # Some ten thousand charges: more of one day, or of a month that is reconciled, is a filter that the vendor passed over.
 PAGES_MAX: Final = 200
@@ -200,9 +201,10 @@ def target_of(
     keeper: TokenKeeper | None = None,
     headers: Mapping[str, str] | None = None,
     secrets: Iterable[str | None] = (),
+    guard: Guard,
 ) -> SpacesTarget:
     """Return the target of a vendor at `base_url`, with access tokens of `keeper` where there is one."""
-    channel = Channel(base_url, limits, headers=headers, secrets=secrets, timeout_s=timeout_s, clock=clock)
+    channel = Channel(base_url, limits, headers=headers, secrets=secrets, timeout_s=timeout_s, clock=clock, guard=guard)
     asking = channel if keeper is None else Authorised(channel, keeper)
     return SpacesTarget(vendor, asking, channel.limiter, limits=limits)
 

@@ -66,7 +66,9 @@ def open_target(
 ) -> SquareTarget:
     """Return the target. It connects when it is first asked for something."""
     base_url = setup.base_url or (SANDBOX if setup.options["sandbox"] else PRODUCTION)
-    channel = Channel(base_url, limits, secrets=setup.known_secrets, timeout_s=timeout_s, clock=clock)
+    channel = Channel(
+        base_url, limits, secrets=setup.known_secrets, timeout_s=timeout_s, clock=clock, guard=setup.guard
+    )
     return SquareTarget(Api(channel, setup.api_key or ""), rules_of(setup), limits)
 
 

@@ -27,6 +27,7 @@ from meter.export.http import (
 from meter.export.http import outcome_of_error as outcome_of_fault
 from meter.export.targets.reading import Unreadable, objects_of, word_of
 from meter.model.errors import Unavailable
+from meter.transport.outgoing import Guard
 
 API_BASE: Final = "https://api.stripe.com"
 METER_EVENTS_BASE: Final = "https://meter-events.stripe.com"
@@ -84,11 +85,13 @@ class Api:
     `base_url` stands for every one of Stripe's addresses where it is given.
     """
 
-    def __init__(self, api_key: str, limits: Limits, *, base_url: str | None) -> None:
+    def __init__(self, api_key: str, limits: Limits, *, base_url: str | None, guard: Guard) -> None:
         """Connect to nothing yet."""
         bases = {"api": base_url or API_BASE, "meter_events": base_url or METER_EVENTS_BASE}
         bases = {name: base.rstrip("/") for name, base in bases.items()}
-        self._channels = {base: Channel(base, limits, secrets=[api_key]) for base in sorted(set(bases.values()))}
+        self._channels = {
+            base: Channel(base, limits, secrets=[api_key], guard=guard) for base in sorted(set(bases.values()))
+        }
         # Its way to send what it has no method for is without types.
         self._client: Any = stripe.StripeClient(
             api_key,

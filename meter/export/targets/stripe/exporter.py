@@ -48,7 +48,7 @@ class StripeTarget:
         """Connect to nothing yet."""
         self._setup = setup
         self.limits = SANDBOX_LIMITS if "_test_" in (setup.api_key or "") else LIMITS
-        self._api = Api(setup.api_key or "", self.limits, base_url=setup.base_url)
+        self._api = Api(setup.api_key or "", self.limits, base_url=setup.base_url, guard=setup.guard)
         self._drafts = Drafts(self._api, setup.options)
         self._rates = Rates(self._api, used=setup.options["tax"] == "rates")
         self._lines = LineSender(self._api, self._drafts, self._rates, setup.options)

@@ -77,7 +77,7 @@ class StripeMetersTarget:
             keys_kept_s=IDENTIFIERS_KEPT.total_seconds(),
             settles_s=SETTLES_S,
         )
-        self._api = Api(setup.api_key or "", self._limits, base_url=setup.base_url)
+        self._api = Api(setup.api_key or "", self._limits, base_url=setup.base_url, guard=setup.guard)
         self._session: _Session | None = None
         self._meters: dict[str, str] = {}
 

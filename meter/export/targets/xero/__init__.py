@@ -98,7 +98,12 @@ def open_target(
         refresh_lasts_s=REFRESH_LASTS_S,
     )
     channel = Channel(
-        setup.base_url or PRODUCTION, limits, secrets=setup.known_secrets, timeout_s=timeout_s, clock=clock
+        setup.base_url or PRODUCTION,
+        limits,
+        secrets=setup.known_secrets,
+        timeout_s=timeout_s,
+        clock=clock,
+        guard=setup.guard,
     )
     return XeroTarget(
         Api(Authorised(channel, keeper_of(setup, means, endpoint, clock=clock)), setup.company or ""),
