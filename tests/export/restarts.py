@@ -49,6 +49,8 @@ class Restarted(Database):
             if at == "before the commit":
                 self.restarts[at] += 1
                 if self._restart is None:
+                    # A gateway's role may end nobody, not even itself.
+                    await connection.execute(text("SET LOCAL ROLE NONE"))
                     await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
                 else:
                     await self._restart()

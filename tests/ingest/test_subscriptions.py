@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import RowMapping
 
 from meter.app import Gateway, Parts
@@ -29,6 +30,14 @@ from tests.ingest.rows import rows
 def url(request: pytest.FixtureRequest) -> str:
     found: str = request.getfixturevalue(request.param)
     return found
+
+
+@pytest_asyncio.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A database whose operator is the one of the test's catalog: each has sessions of its own at the broker."""
+    made = Database(database_url)
+    yield made
+    await made.dispose()
 
 
 def catalog(site: str, *readers: str, at: str = "berlin") -> str:
