@@ -12,6 +12,7 @@ from meter.booking.worker import RatingWorker
 from meter.log import log
 from meter.model.errors import Unavailable
 from meter.store.leases import LeaseKeeper
+from meter.store.shards import ShardsDiffer
 
 # Without a hint (events accepted by another process, a hint lost) the tail is looked at so often.
 POLL_INTERVAL_S: Final = 0.2
@@ -43,14 +44,19 @@ class RatingRunner:
             (fault, one) for fault, one in beside if one is not None
         ]
         self._woken = asyncio.Event()
-        leases.want(worker.shards.lease_names, gained=self.wake)
+        self._leases = leases
 
     def wake(self) -> None:
         """Look at the tail now: a hint, without which it is looked at a little later."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Rate until cancelled. A step that is cut off has written nothing or everything."""
+        """Rate until cancelled. A step that is cut off has written nothing or everything.
+
+        Raises ShardsDiffer where another gateway has taken over with another number of shards.
+        """
+        await self._settle()
+        self._leases.want(self._worker.shards.lease_names, gained=self.wake)
         empty = 0
         while True:
             if self._woken.is_set():
@@ -59,6 +65,8 @@ class RatingRunner:
             try:
                 more = await self._worker.step()
                 more = await self._go_on_beside() or more
+            except ShardsDiffer:
+                raise
             except Unavailable as error:
                 log.warning("rating_stalled", detail=error.detail)
                 await asyncio.sleep(RECOVERY_PAUSE_S)
@@ -74,6 +82,20 @@ class RatingRunner:
                         await self._woken.wait()
                 except TimeoutError:
                     pass
+
+    async def _settle(self) -> None:
+        """Wait until no gateway rates in another number of shards, which may be until somebody stops it."""
+        told = ""
+        while True:
+            try:
+                await self._worker.settle()
+            except Unavailable as error:
+                if error.detail != told:
+                    log.warning("rating_waits", detail=error.detail)
+                told = error.detail
+                await asyncio.sleep(RECOVERY_PAUSE_S)
+            else:
+                return
 
     async def _go_on_beside(self) -> bool:
         """Go on with closing, earning and forgetting; a fault of theirs does not hold up rating. Raises Unavailable."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from meter.store.leases import Lease, LeaseKeeper
+from meter.store.shards import lease_names
 
 
 class Held(NamedTuple):
@@ -22,7 +23,7 @@ class Shards:
 
     def __init__(self, operator: str, count: int, leases: LeaseKeeper) -> None:
         """Divide the accounts of `operator` into `count` shards."""
-        self.lease_names = [f"rating/{operator}/{shard}" for shard in range(count)]
+        self.lease_names = lease_names(operator, count)
         self._leases = leases
 
     def of(self, name: str) -> int:

@@ -17,10 +17,12 @@ from meter.booking.shards import Held, Shards
 from meter.booking.step import TURN, Intake, notice_earlier, release_due, sort_in
 from meter.booking.turns import next_requests, put_off
 from meter.clock import Clock
+from meter.log import log
 from meter.store import booking as store
 from meter.store.closes import due_wakes, set_wakes
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper, fence
+from meter.store.shards import settle_shards, stay_settled
 from meter.store.unread import change_unread
 from meter.store.usage import Arrived, Cursor, read_tail
 from meter.telemetry import Telemetry
@@ -90,6 +92,14 @@ class RatingWorker:
         # As noted in the database, where this process has noted it.
         self._wakes: dict[str, datetime | None] = {}
 
+    async def settle(self) -> None:
+        """Have accounts divided as this process does from now on. Raises Unavailable while others do otherwise."""
+        count = len(self.shards.lease_names)
+        async with self._database.begin() as connection:
+            former = await settle_shards(connection, self._operator, count)
+        if former is not None:
+            log.warning("rating_shards_changed", former=former, now=count)
+
     async def step(self) -> bool:
         """Do one transaction's work; return whether there was any, so that there may be more.
 
@@ -153,6 +163,7 @@ class RatingWorker:
         facts = await self.facts.current(connection)
         if facts is None:
             return _Step(end=reading.start)
+        await stay_settled(connection, self._operator, len(self.shards.lease_names))
         waiting = frozenset(request.account for request in requests)
         requests = await next_requests(connection, self._operator, facts, requests)
         # First, because what fails below asks again.

@@ -27,6 +27,7 @@ from meter.store.booking import read_cursors
 from meter.store.closes import Closing, awaiting_refold, close_periods, is_rated
 from meter.store.edges import edge_marks
 from meter.store.engine import Database
+from meter.store.shards import rated_in
 
 _T = TypeVar("_T")
 
@@ -181,7 +182,7 @@ async def _close(account: str | None, name: str, *, force: bool, reason: str | N
             raise BadInput(f"there is no account {account[:60]!r}", code="not_found")
         accounts = sorted(facts.directory.accounts) if account is None else [account]
         with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
-            rated, known = await _settled(database, operator, accounts, shards=load_settings().rating_shards)
+            rated, known = await _settled(database, operator, accounts, shards=await _shards(database, operator))
             found: list[Prospect] = []
             task = bar.add_task("looking at accounts", total=len(accounts))
             for chunk in _chunks(accounts):
@@ -213,6 +214,11 @@ async def _settled(database: Database, operator: str, accounts: Collection[str],
         if monotonic_s() > started_s + _RATED_WAIT_S:
             return rated, known
         await asyncio.sleep(_RATED_LOOK_S)
+
+
+async def _shards(database: Database, operator: str) -> int:
+    async with database.begin() as connection:
+        return await rated_in(connection, operator) or load_settings().rating_shards
 
 
 async def _plan(

@@ -96,6 +96,27 @@ async def fence(connection: AsyncConnection, leases: Iterable[Lease]) -> None:
         raise LeaseLost(message)
 
 
+_OVERTAKE: Final = text("UPDATE leases SET epoch = epoch + 1 WHERE name = ANY(CAST(:names AS text[]))")
+
+
+async def free_all(connection: AsyncConnection, names: Sequence[str]) -> bool:
+    """Return whether nobody holds any of `names`; whoever believes to is fenced out once this is committed."""
+    rows = await connection.execute(
+        text(
+            "SELECT name, epoch, expires_at < clock_timestamp() AS expired FROM leases"
+            " WHERE name = ANY(CAST(:names AS text[])) ORDER BY name"
+        ),
+        {"names": list(names)},
+    )
+    for row in rows.all():
+        key = {"key": _lock_key(row.name, row.epoch)}
+        lock = await connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), key)
+        if not lock.scalar_one() and not row.expired:
+            return False
+    await connection.execute(_OVERTAKE, {"names": list(names)})
+    return True
+
+
 class LeaseKeeper:
     """The leases of one process: `run` takes and renews what is wanted, `held` is what it holds."""
 

@@ -81,8 +81,8 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "member_accounts": _WORKED,
         "members": _KEPT,
         "oauth_tokens": _WORKED,
-        "operators": _needs("INSERT", change="facts_version identity_check"),
-        "rating_cursors": _KEPT,
+        "operators": _needs("INSERT", change="facts_version identity_check rating_shards"),
+        "rating_cursors": _WORKED,
         "source_receipts": _KEPT,
         "subscriptions": _KEPT,
         # Work that is gone once it is done.

@@ -114,12 +114,12 @@ class Space:
         async with self.database.begin() as connection:
             return await current_operator(connection)
 
-    def new_worker(self, leases: LeaseKeeper | None = None) -> RatingWorker:
+    def new_worker(self, leases: LeaseKeeper | None = None, *, shards: int = 4) -> RatingWorker:
         """A worker that remembers nothing."""
         self.worker = RatingWorker(
             database=self.database,
             operator="northside",
-            shards=4,
+            shards=shards,
             leases=leases or self.leases,
             telemetry=self.telemetry,
             clock=lambda: self.now,

@@ -33,6 +33,8 @@ operators = Table(
     Column("created_at", When, nullable=False, server_default=NOW),
     # Tells whether a gateway hashes identities with the same key as those before it.
     Column("identity_check", LargeBinary),
+    # What every gateway's METER_RATING_SHARDS must be; none before anybody has rated.
+    Column("rating_shards", Integer),
 )
 
 catalogs = Table(
