@@ -96,8 +96,10 @@ def _of_the_rest(
     for link_change in changes.links:
         link = link_change.after
         since = _since(None if link_change.before is None else link_change.before.span, link.span)
-        reason = f"link of {link.member} to {link.account}"
-        yield from (Touch(account, since, reason, timed=True) for account in belonged[link.member])
+        for account in belonged[link.member]:
+            # The reason stands in the account's charges; to which other one the member went is not its business.
+            reason = f"link of {link.member}" + (f" to {account}" if account == link.account else "")
+            yield Touch(account, since, reason, timed=True)
     for subscription in changes.subscriptions:
         since, reason = _subscription_since(subscription), f"subscription {subscription.after.id}"
         yield from (Touch(account, since, reason, timed=True) for account in _held_by(subscription, belonged))

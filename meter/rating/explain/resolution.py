@@ -59,6 +59,8 @@ def resolution_of(events: Sequence[UsageEvent], line: Line, directory: Directory
     if claim is not None and claim.member != line.member:
         claim = None  # it has changed hands since the line was booked
     link = None if line.member is None else link_at(line.member, own.time, directory)
+    if link is not None and link.account != line.account:
+        link = None  # the member was moved since: where to is not for whom the line was booked to
     return Resolution(identity=own.subject, member=line.member, account=line.account, claim=claim, link=link)
 
 
