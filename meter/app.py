@@ -42,6 +42,7 @@ from meter.ingest.webhook import hook_receiver
 from meter.log import log
 from meter.model.errors import BadInput, Unavailable
 from meter.model.hashing import IdentityHasher
+from meter.rotation import SecretWatch, renewed
 from meter.rundir import Addresses
 from meter.store import migrate
 from meter.store.directory import current_operator
@@ -132,6 +133,8 @@ class Gateway:
             heard={ACCEPTED: self._accepted.heard, BOOKED: self._booked.heard, CATALOG: self._catalog.set},
         )
         self._ingest: IngestRole | None = None
+        self._targets_changed = asyncio.Event()
+        self.secrets = SecretWatch(settings, changed=self._take_secrets, telemetry=self.telemetry)
         self._acceptor = Acceptor(
             self._database, operator=self._operator, telemetry=self.telemetry, max_age_days=settings.max_age_days
         )
@@ -148,6 +151,7 @@ class Gateway:
             stack.push_async_callback(self._leases.close)
             await stack.enter_async_context(self._background("leases", self._leases.run()))
             await stack.enter_async_context(self._background("hints", self._hints.run()))
+            await stack.enter_async_context(self._background("secrets", self.secrets.run()))
             if "export" in self._roles:
                 await stack.enter_async_context(self._background("export", self._export()))
             if "rate" in self._roles:
@@ -211,8 +215,25 @@ class Gateway:
 
     # --- roles --------------------------------------------------------------------------------------------------------
 
+    def _take_secrets(self, settings: Settings) -> None:
+        """Use the secrets of `settings` from the next use or connection on."""
+        former, self._settings = self._settings, settings
+        if settings.database_url is not None:
+            self._database.renew(settings.database_url.get_secret_value())
+        if self._ingest is not None and settings.mqtt_url is not None:
+            self._ingest.use_broker(settings.mqtt_url.get_secret_value())
+        if settings.webhooks != former.webhooks:
+            self._sources.read(settings.webhooks)
+        if settings.targets != former.targets:
+            self._targets_changed.set()
+        if settings.admin_key is not None:
+            self._admin_key = settings.admin_key.get_secret_value()
+
     async def _export(self) -> None:
         operator = await self._operator.wait()
+        await renewed(self._targets_changed, lambda: self._export_to_targets(operator))
+
+    async def _export_to_targets(self, operator: str) -> None:
         targets = self._targets(operator)
         dispatcher = dispatcher_of(targets, self._database, operator=operator, telemetry=self.telemetry, clock=now)
         async with asyncio.TaskGroup() as group:
@@ -301,7 +322,7 @@ class Gateway:
             settings=self._settings,
             telemetry=self.telemetry,
             operator=self._operator,
-            admin_key=self._admin_key,
+            admin_key=lambda: self._admin_key,
             api_role="api" in self._roles,
             health={} if ingest is None else {"broker": ingest.check_broker},
             booked=self._booked,

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Mapping
+from contextvars import ContextVar
 from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
@@ -47,6 +48,10 @@ _URLS: Final = {
 
 # A host name or address as URLs have it, without brackets.
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
+
+# The contents of the files that hold secrets, where somebody has read them already.
+_contents: ContextVar[Mapping[str, str] | None] = ContextVar("_contents", default=None)
 
 
 class ConfigFault(BadInput):
@@ -362,26 +367,42 @@ class _SecretFiles(_Named):
     """Reads each `METER_X_FILE` as the value of `METER_X`, without its last line break."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        found: dict[str, str | None] = {}
-        for name, path in os.environ.items():
-            upper = name.upper()
-            if upper.startswith(_PREFIX) and upper.endswith(_FILE_SUFFIX) and path:
-                try:
-                    content = Path(path).read_text(encoding="utf-8")
-                except (OSError, UnicodeDecodeError) as error:
-                    message = f"{name}: cannot read {path}: {error}; name a readable UTF-8 file"
-                    raise ConfigFault(message) from error
-                found[upper.removesuffix(_FILE_SUFFIX).lower()] = content.rstrip("\r\n")
-        return found
+        contents = _contents.get()
+        if contents is None:
+            contents = {variable: secret_file(variable, path) for variable, path in secret_files().items()}
+        return {variable.removesuffix(_FILE_SUFFIX).lower(): content for variable, content in contents.items()}
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Return the settings; `overrides` (None: not given) win.
+def secret_files() -> dict[str, Path]:
+    """Return the files that hold settings, by variable (`METER_X_FILE`)."""
+    return {
+        name.upper(): Path(path)
+        for name, path in os.environ.items()
+        if name.upper().startswith(_PREFIX) and name.upper().endswith(_FILE_SUFFIX) and path
+        if not name.upper().startswith("METER_EDGE_")  # the agent's, which may run beside a gateway
+    }
+
+
+def secret_file(variable: str, path: Path) -> str:
+    """Return what a file that holds a setting says, without its last line break. Raises ConfigFault."""
+    try:
+        content = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{variable}: cannot read {path}: {error}; name a readable UTF-8 file"
+        raise ConfigFault(message) from error
+    if not content.strip():
+        raise ConfigFault(f"{variable}: {path} is empty; write the value into it, or do not name it")
+    return content
+
+
+def load_settings(*, files: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Return the settings; `overrides` (None: not given) win. `files`: what `METER_X_FILE` hold, already read.
 
     Raises ConfigFault that names every fault at once, with the variable that causes it and without any value.
     """
     unknown = _unknown_variables()
     given = {name: value for name, value in overrides.items() if value is not None}
+    reading = _contents.set(files)
     try:
         settings = Settings(**given)
     except (SettingsError, TOMLDecodeError) as error:
@@ -389,6 +410,8 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         faults = [_fault_text(fault["loc"], fault["msg"]) + _meant(fault) for fault in error.errors()]
         raise ConfigFault("\n".join([*faults, *unknown])) from None
+    finally:
+        _contents.reset(reading)
     if unknown:
         raise ConfigFault("\n".join(unknown))
     return settings

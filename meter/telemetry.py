@@ -150,6 +150,15 @@ class Telemetry:
             ["site"],
             registry=registry,
         )
+        self._secret_changes = Counter(
+            "meter_secret_changes",
+            "Files with secrets that changed: taken, or kept as before",
+            ["outcome"],
+            registry=registry,
+        )
+        self._secrets_kept = Gauge(
+            "meter_secret_files_kept", "Files with secrets whose new content is not used", registry=registry
+        )
         self._mqtt_connected = Gauge("meter_mqtt_connected", "1 while a session is connected", registry=registry)
         self._retained = Counter("meter_mqtt_retained", "Retained messages ignored", registry=registry)
         self._webhook_refusals = Counter(
@@ -354,6 +363,14 @@ class Telemetry:
         self._edge_faults.labels(site=site).set(faults)
         if clock_offset_s is not None:
             self._edge_clock_offset.labels(site=site).set(clock_offset_s)
+
+    def secret_changed(self, *, outcome: str) -> None:
+        """Count a file with a secret that changed; its caller logs it."""
+        self._secret_changes.labels(outcome).inc()
+
+    def secret_files_kept(self, count: int) -> None:
+        """Tell how many files hold what is not used."""
+        self._secrets_kept.set(count)
 
     def mqtt_connected(self, *, connected: bool, client_id: str, reason: str = "") -> None:
         """Log and show that the MQTT session is up or down."""

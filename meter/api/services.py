@@ -67,14 +67,14 @@ class Services:
     are only these beside health, metrics and documents. `source_states` tells how sources are doing. `booked` is
     notified after each commit of charges; `accepted` after each commit of events or facts. `stopping` is set when the
     server shuts down, and held requests are answered. `renew` makes the payload of a dead delivery anew,
-    `resend` of one that its target lost.
+    `resend` of one that its target lost. `admin_key` may change.
     """
 
     db: Database
     settings: Settings
     telemetry: Telemetry
     operator: Callable[[], Awaitable[str | None]]
-    admin_key: str
+    admin_key: Callable[[], str]
     clock: Clock = now
     booked: Wakeup = field(default_factory=Wakeup)
     accepted: Wakeup = field(default_factory=Wakeup)

@@ -177,6 +177,7 @@ async def _up(settings: Settings, *, demo_s: float | None) -> None:
             return
         parts, watches = started
         gateway = Gateway(settings, parts, roles=ROLES, admin_key=_key(settings), hasher=hasher(settings))
+        _look_on_signal(gateway)
         stack.callback(forget_addresses, settings.data_dir)
         works = [gateway.run(stop=stop, ready=partial(_ready, settings, demo)), *(watch() for watch in watches)]
         if demo is not None:
@@ -280,6 +281,7 @@ async def _serve(settings: Settings, roles: Sequence[str]) -> None:
         _say_ready(addresses.http, None if parts.mqtt_url is None else broker_address(parts.mqtt_url).shown)
 
     gateway = Gateway(settings, parts, roles=roles, admin_key=_key(settings), hasher=hasher(settings))
+    _look_on_signal(gateway)
     await gateway.run(stop=stop, ready=ready)
 
 
@@ -394,6 +396,11 @@ def _stop_on_signals() -> asyncio.Event:
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
     return stop
+
+
+def _look_on_signal(gateway: Gateway) -> None:
+    """Have secrets read anew at SIGHUP, as a deployment sends it after it has replaced one."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.secrets.look_now)
 
 
 def _run_loop(work: Coroutine[Any, Any, None]) -> None:

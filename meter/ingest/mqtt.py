@@ -121,6 +121,10 @@ class MqttIngest:
             for telling in self._telling:
                 telling.cancel()
 
+    def use(self, url: str) -> None:
+        """Say who we are by `url` from the next connection on."""
+        self._address = broker_address(url)
+
     def renew(self) -> None:
         """Read by what `topics` gives now, and connect anew where that has other filters."""
         known, self._topics = set(self._topics.subscriptions), self._topics_now()

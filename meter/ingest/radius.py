@@ -88,6 +88,7 @@ async def radius_port(
     clients = Clients(source.setup for source in sources)
     for name, fault in clients.faults:
         log.warning("radius_not_configured", detail=f"{variable_of('webhooks', VENDOR, name, 'options')}: {fault}")
+    sources.on_change.append(lambda: clients.take(source.setup for source in sources))
     intake = BatchedIntake(batcher, telemetry)
     async with port(address, clients=clients, intake=intake, setting="METER_RADIUS", clock=clock) as bound:
         yield bound

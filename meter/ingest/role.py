@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from meter.clock import monotonic_s
 from meter.config import Settings
+from meter.ingest.arrival import Outcome
 from meter.ingest.batcher import Accept, Batcher
 from meter.ingest.fetching.square import SquareTransport
 from meter.ingest.fetching.worker import SourceWorker
@@ -25,6 +26,7 @@ from meter.ingest.subscriptions import Subscriptions
 from meter.ingest.wifi_sessions import WifiSessions
 from meter.log import log
 from meter.model.errors import Unavailable
+from meter.rotation import renewed
 from meter.store.directory import mqtt_nonce
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
@@ -86,6 +88,12 @@ class IngestRole:
         self.batcher = Batcher(accept)
         self.batcher.on_commit.append(lambda _outcome: accepted())
 
+    def use_broker(self, url: str) -> None:
+        """Say who we are at the broker by `url` from the next connection on."""
+        self._mqtt_url = url
+        if self._session is not None:
+            self._session.use(url)
+
     def port(self) -> AbstractAsyncContextManager[object] | None:
         """Return the RADIUS port, to be opened before the batcher runs: it answers what that writes at the end."""
         listen = self._settings.radius
@@ -97,7 +105,7 @@ class IngestRole:
         """Give what is to run, in the order of starting."""
         yield Work("batcher", self.batcher.run(), self.batcher.stop)
         if self._mqtt_url is not None:
-            yield Work("mqtt", self._mqtt(self._mqtt_url))
+            yield Work("mqtt", self._mqtt())
         yield Work("sources", self._ask_sources())
         yield Work("wifi", self._look_at_sessions())
 
@@ -110,7 +118,12 @@ class IngestRole:
         await sessions.run()
 
     async def _ask_sources(self) -> None:
-        """Fetch what notices named and poll what sends nothing."""
+        """Fetch what notices named and poll what sends nothing; with other secrets, anew."""
+        changed = asyncio.Event()
+        self._sources.on_change.append(changed.set)
+        await renewed(changed, self._ask_with_these)
+
+    async def _ask_with_these(self) -> None:
         http = HttpTransport(guard=self._guard)
         try:
             worker = SourceWorker(
@@ -128,14 +141,22 @@ class IngestRole:
                 telemetry=self._telemetry,
                 applied=self._accepted,
             )
-            self.batcher.on_commit.append(lambda outcome: worker.wake() if "webhook" in outcome.channels else None)
-            await worker.run()
+
+            def committed(outcome: Outcome) -> None:
+                if "webhook" in outcome.channels:
+                    worker.wake()
+
+            self.batcher.on_commit.append(committed)
+            try:
+                await worker.run()
+            finally:
+                self.batcher.on_commit.remove(committed)
         finally:
             await http.close()
 
     # --- MQTT ---------------------------------------------------------------------------------------------------------
 
-    async def _mqtt(self, url: str) -> None:
+    async def _mqtt(self) -> None:
         """Hold the ingest shard's session for as long as this process holds its lease."""
         operator = await self._operator()
         subscriptions = Subscriptions(
@@ -147,7 +168,7 @@ class IngestRole:
         )
         nonce = await self._mqtt_facts(operator, subscriptions)
         session = MqttIngest(
-            url,
+            self._mqtt_url or "",
             operator=operator,
             nonce=nonce,
             topics=lambda: subscriptions.topics,

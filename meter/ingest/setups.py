@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from meter.config import WebhookSettings, variable_of
 from meter.model.likeness import did_you_mean
@@ -16,6 +16,11 @@ class Sources:
 
     def __init__(self, settings: Mapping[str, Mapping[str, WebhookSettings]]) -> None:
         """Read the settings; nothing is raised for their faults."""
+        self.on_change: list[Callable[[], None]] = []
+        self.read(settings)
+
+    def read(self, settings: Mapping[str, Mapping[str, WebhookSettings]]) -> None:
+        """Know the sources by these settings from now on, and tell `on_change`."""
         self._sources: dict[tuple[str, str], ConfiguredSource] = {}
         self.faults: list[str] = []
         for vendor_name, named in settings.items():
@@ -30,6 +35,8 @@ class Sources:
                 source = _source(vendor_name, vendor, name, given)
                 self._sources[vendor_name, name] = source
                 self.faults.extend(source.faults)
+        for tell in self.on_change:
+            tell()
 
     def get(self, vendor: str, name: str) -> ConfiguredSource | None:
         """Return a source."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -102,8 +103,19 @@ class Database:
                 },
             },
         )
+        event.listen(self.engine.sync_engine, "do_connect", self._credentials)
         if not as_owner:
             act_as_gateway(self.engine, operator)
+
+    def renew(self, url: str) -> None:
+        """Have connections that are made from now on use the user and the password of `url`."""
+        self.url = url
+
+    def _credentials(self, _dialect: Any, _record: Any, _args: Any, params: dict[str, Any]) -> None:
+        """Put in who we are now: the pool has kept who we were when it was made."""
+        now = sqlalchemy_url(self.url)
+        given = {"user": now.username, "password": now.password}
+        params |= {name: value for name, value in given.items() if value is not None}
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:

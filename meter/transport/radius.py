@@ -70,6 +70,10 @@ class Clients:
 
     def __init__(self, setups: Iterable[Setup]) -> None:
         """Take the sources of this vendor; `faults` are (source, text) of networks that are none."""
+        self.take(setups)
+
+    def take(self, setups: Iterable[Setup]) -> None:
+        """Know these from now on."""
         self.faults: list[tuple[str, str]] = []
         self._networks: list[tuple[_Network, Setup]] = []
         for setup in setups:

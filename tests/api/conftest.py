@@ -101,7 +101,7 @@ def the_services(url: str, **changes: Any) -> Services:
         "settings": Settings(),
         "telemetry": Telemetry(),
         "operator": operator,
-        "admin_key": ADMIN_KEY,
+        "admin_key": lambda: ADMIN_KEY,
         "receive_events": _receive_events,
         "receive_hook": _receive_hook,
     }
