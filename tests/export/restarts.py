@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.errors import Unavailable
 from meter.store.engine import Database
+from tests.booked import OPERATOR
 
 At = Literal["before the commit", "after the commit"]
 RESTARTED_AT: Final[tuple[At, ...]] = ("before the commit", "after the commit")
@@ -34,7 +35,7 @@ class Restarted(Database):
         those: Mapping[int, At] = MappingProxyType({}),
         restart: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        super().__init__(url)
+        super().__init__(url, operator=OPERATOR)
         self.transactions = 0
         self.restarts: Counter[At] = Counter()
         self._dice = random.Random(seed)  # noqa: S311  a test is repeated by its seed
