@@ -48,6 +48,7 @@ OTHER_VARIABLES: Final = {
     "METER_TEST_FULL_DISKS": "tests/edge/spool/test_full_disk.py",
     "METER_TEST_IMAGES": "tests/edge/spool/test_power.py",
     "METER_TEST_KILLS": "tests/edge/spool/test_kill.py",
+    "METER_TEST_LONG": "tests/rows/sizes.py",
     "METER_TEST_REQUIRE": "tests/tools.py",
     "METER_TEST_SEED": "tests/targets/test_faults.py",
     "METER_TEST_SPECS": "tests/specs.py",

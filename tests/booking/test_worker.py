@@ -12,6 +12,7 @@ from meter.model.errors import Unavailable
 from meter.rating.fold import fold
 from meter.store import booking as booking_store
 from meter.store.leases import LeaseKeeper
+from tests.booking.months import HALL, a_month
 from tests.booking.space import (
     CATALOG,
     LATER,
@@ -23,8 +24,6 @@ from tests.booking.space import (
     void,
 )
 from tests.owning import as_owner
-
-HALL = "berlin/print/hall"
 
 
 async def test_credit_is_used_first_and_the_rest_is_priced(space: Space) -> None:
@@ -218,38 +217,6 @@ async def test_one_account_that_cannot_be_folded_stops_no_other(space: Space, mo
     assert [row[0] for row in await space.sums()] == ["acme", "solo"]
 
 
-def _a_month(seed: int) -> list[bytes]:
-    chance = random.Random(seed)  # noqa: S311 -- the same month for the same seed
-    bodies: list[bytes] = []
-    for n in range(120):
-        time = f"{chance.randint(1, 28):02}T{chance.randint(6, 20):02}:{chance.randint(0, 59):02}"
-        who = chance.choice(["badge:ADA1", "badge:B0B1", "badge:EFE1", "badge:NEW1"])
-        bodies.append(
-            chance.choice(
-                [
-                    pages(f"p{n}", time, chance.randint(1, 40), who),
-                    entry(f"d{n}", time, who),
-                    sale(f"s{n}", time, f"{chance.randint(1, 900) / 100:.2f}", chance.choice([None, who])),
-                    sale(f"t{n}", time, f"{chance.randint(1, 900) / 100:.2f}", who, "account"),
-                    pages(f"q{n}", time, chance.randint(1, 9), who, job=f"job-{n % 5}"),
-                ]
-            )
-        )
-    for n in range(10):
-        target = chance.choice(["p", "q"]) + str(chance.randint(0, 119))
-        bodies.append(void(f"v{n}", f"{chance.randint(1, 28):02}T12:00", target, HALL))
-        bodies.append(
-            amend(
-                f"a{n}",
-                f"{chance.randint(1, 28):02}T13:00",
-                "p" + str(chance.randint(0, 119)),
-                HALL,
-                {"printer": "hall", "job": f"a{n}", "impressions": chance.randint(1, 99), "status": "completed"},
-            )
-        )
-    return bodies
-
-
 @pytest.mark.parametrize("seed", range(4))
 async def test_the_bill_is_a_function_of_the_set_of_events(
     space: Space, monkeypatch: pytest.MonkeyPatch, seed: int
@@ -258,7 +225,7 @@ async def test_the_bill_is_a_function_of_the_set_of_events(
 
     With odd seeds one history is read at a time.
     """
-    bodies = _a_month(seed)
+    bodies = a_month(seed)
     in_order = sorted(bodies, key=lambda body: body.partition(b'"time": ')[2][:28])
     await space.take(*in_order)
     expected = await space.books()
