@@ -13,7 +13,7 @@ ITSELF := $(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format docs bench lock clean
+.PHONY: help run test lint format docs bench lock audit clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ lock: $(VENV)/dev.stamp ## writes requirements/*.txt anew from pyproject.toml (A
 	@$(COMPILE) --all-extras --output-file requirements/dev.txt $(ARGS)
 	@$(COMPILE) --extra gateway --constraint requirements/dev.txt --output-file requirements/run.txt $(ARGS)
 	@$(COMPILE) --extra edge --constraint requirements/dev.txt --output-file requirements/edge.txt $(ARGS)
+
+audit: $(VENV)/dev.stamp ## known advisories for what the locks pin, where an advisory source is reachable
+	@$(BIN)/python requirements/audit.py
 
 clean: ## removes the environment and the caches, never the data
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -14,6 +14,8 @@ from meter.model.identity import is_kind
 from meter.model.money import DIGITS_MAX
 
 _SITE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}", re.ASCII)
+# The spool's log, which the ballast makes room for on a full disk (edge.spool.records.Bounds).
+_LOG_BYTES: Final = 8 * 1024 * 1024
 _EDGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}", re.ASCII)
 
 
@@ -25,7 +27,12 @@ def contradictions(settings: EdgeSettings) -> Iterator[str]:
         yield f"{variable_of('edge')}: {settings.id!r} is no id; send 1 to 128 of A-Z a-z 0-9 . _ ~ : -"
     if settings.gateway.mqtt_url is None and settings.gateway.http_url is None:
         yield f"{variable_of('gateway')}: needs mqtt_url or http_url: where events go; enroll writes them"
-    for name, least in (("bytes_max", 16 * 1024 * 1024), ("events_max", 1_000), ("keep_days", 0), ("ballast_bytes", 0)):
+    for name, least in (
+        ("bytes_max", 16 * 1024 * 1024),
+        ("events_max", 1_000),
+        ("keep_days", 0),
+        ("ballast_bytes", _LOG_BYTES),
+    ):
         if getattr(settings.spool, name) < least:
             yield f"{variable_of('spool', name)}: is {getattr(settings.spool, name)}; at least {least}"
     yield from _offline(settings)

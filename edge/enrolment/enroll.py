@@ -25,6 +25,7 @@ from edge.enrolment.files import (
     Enrolled,
     GatewaySaid,
     Renewal,
+    as_owner,
     enrolled_in,
     hash_of,
     make_directory,
@@ -67,26 +68,42 @@ async def enroll(url: str, code: str, *, data_dir: Path, ca_file: Path | None, i
     Unavailable: try again.
     """
     url = _checked(url.rstrip("/"), insecure=insecure)
-    name, known = hash_of(code), enrolled_in(data_dir) if not force else None
+    trusted = None if ca_file is None else await asyncio.to_thread(_authorities, ca_file)
+    name = hash_of(code)
+    with as_owner(data_dir):
+        known = enrolled_in(data_dir) if not force else None
     if known is not None and known.code == name:
         return known
     if known is not None:
         message = f"this machine is {known.edge} of {known.site} already; enroll --force makes it another"
         raise BadInput(message, code="enrolled")
     try:
-        trusted = None if ca_file is None else await asyncio.to_thread(ca_file.read_text, "utf-8")
         return await _enrolled(url, code, data_dir=data_dir, name=name, trusted=trusted)
     except OSError as error:
         message = f"{error.filename or data_dir}: {error.strerror or error}; run as the user that owns {data_dir}"
         raise BadInput(message, code="bad_data_dir") from error
 
 
+def _authorities(ca_file: Path) -> str:
+    try:
+        return ca_file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"--ca-file: cannot read {ca_file}: {error}", code="bad_ca_file") from error
+
+
 async def _enrolled(url: str, code: str, *, data_dir: Path, name: str, trusted: str | None) -> Enrolled:
-    directory = make_directory(data_dir, name)
-    key = _key(directory / "key.pem")
+    with as_owner(data_dir):
+        directory = make_directory(data_dir, name)
+        key = _key(directory / "key.pem")
     answer = await _asked(url, {"code": code, "request": keys.request_of(key).decode()}, trusted)
     if not keys.is_of(answer.certificate, key):
         raise Unavailable(f"{url} answered with another's certificate; try again", code="gateway_unavailable")
+    with as_owner(data_dir):
+        return _left(url, answer, directory=directory, data_dir=data_dir, name=name, trusted=trusted)
+
+
+def _left(url: str, answer: _Answer, *, directory: Path, data_dir: Path, name: str, trusted: str | None) -> Enrolled:
+    """Leave everything on disk, what makes it count last."""
     certificate, trust = directory / "certificate.pem", directory / "trust.pem"
     write(certificate, answer.certificate.encode())
     renewal = Renewal(expires=answer.expires, renew=answer.renew)

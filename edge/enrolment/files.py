@@ -10,7 +10,8 @@ All of it is its owner's alone: whoever has the data directory, also where root 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -76,12 +77,34 @@ def renewal_beside(certificate: Path) -> Path:
     return certificate.with_name("renewal.json")
 
 
+@contextmanager
+def as_owner(data_dir: Path) -> Iterator[None]:
+    """Act as whoever has the data directory, or the one that it will be made in, where this is root.
+
+    What lies there is that user's: a link that it made must lead nowhere that it could not go itself. For steps without
+    an await: it is the whole process that acts so.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    there = next(path for path in (data_dir.absolute(), *data_dir.absolute().parents) if path.exists()).stat()
+    group, groups = os.getegid(), os.getgroups()
+    os.setgroups([])
+    os.setegid(there.st_gid)
+    os.seteuid(there.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
 def make_directory(data_dir: Path, name: str) -> Path:
     """Return the directory of an enrolment. Raises OSError."""
     for path in (data_dir, data_dir / "enrolled", data_dir / "enrolled" / name):
         with suppress(FileExistsError):
             path.mkdir(mode=0o700, parents=path == data_dir)
-            _give(path)
             sync_directory(path.parent)
     return path
 
@@ -95,13 +118,5 @@ def write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    _give(temporary)
     temporary.replace(path)
     sync_directory(path.parent)
-
-
-def _give(path: Path) -> None:
-    """Give to whoever has the directory above what root has made in it."""
-    if os.geteuid() == 0:
-        above = path.parent.stat()
-        os.chown(path, above.st_uid, above.st_gid, follow_symlinks=False)

@@ -156,3 +156,8 @@ def test_the_document_lists_every_setting_with_its_default() -> None:
     document = (Path(__file__).parents[2] / "docs" / "edge.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `(METER_EDGE_[A-Z_]+)` \| (.*?) \|", document, re.MULTILINE))
     assert listed == dict(variables(EdgeSettings))
+
+
+def test_a_ballast_that_the_spool_would_refuse_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigFault, match=r"METER_EDGE_SPOOL__BALLAST_BYTES: is 0; at least 8388608"):
+        load(tmp_path, environment={"METER_EDGE_SPOOL__BALLAST_BYTES": "0"})

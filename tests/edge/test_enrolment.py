@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -152,12 +153,12 @@ async def test_a_kill_at_any_write_leaves_what_the_same_command_completes(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-async def test_what_root_enrols_is_the_agents(gateway: Gateway, tmp_path: Path) -> None:
-    data_dir = tmp_path / "edge"
-    data_dir.mkdir()
-    os.chown(data_dir, 12_345, 12_346)
-    await enrol(gateway, await a_code(gateway), data_dir)
-    owners = {(path.stat().st_uid, path.stat().st_gid) for path in data_dir.rglob("*")}
+async def test_what_root_enrols_is_the_agents(gateway: Gateway, data_dir: Path) -> None:
+    edge = data_dir / "edge"
+    edge.mkdir()
+    os.chown(edge, 12_345, 12_346)
+    await enrol(gateway, await a_code(gateway), edge)
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in edge.rglob("*")}
     assert owners == {(12_345, 12_346)}
 
 
@@ -244,3 +245,23 @@ async def test_a_certificate_is_renewed_in_time_and_not_before(gateway: Gateway,
     assert new.public_key() == old.public_key()
     assert new.not_valid_after_utc - old.not_valid_after_utc == timedelta(days=244)
     assert json.loads(files.renewal_beside(path).read_text())["expires"] > "2028"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("link", ["enrolled", "enrolled.json.new", "enrolled.json"])
+async def test_a_link_that_the_agents_user_made_leads_root_nowhere(
+    gateway: Gateway, data_dir: Path, tmp_path: Path, link: str
+) -> None:
+    mine, edge = tmp_path / "root", data_dir / "edge"
+    mine.mkdir()
+    (mine / "shadow").write_text("root's")
+    edge.mkdir()
+    os.chown(edge, 12_345, 12_346)
+    (edge / link).symlink_to(mine if link == "enrolled" else mine / "shadow")
+    os.chown(edge / link, 12_345, 12_346, follow_symlinks=False)
+    with suppress(BadInput):
+        await enrol(gateway, await a_code(gateway), edge)
+    assert {path.name for path in mine.iterdir()} == {"shadow"}
+    assert (mine / "shadow").read_text() == "root's"
+    assert (mine / "shadow").stat().st_uid == 0
+    assert (os.geteuid(), os.getegid()) == (0, 0)
