@@ -42,6 +42,7 @@ from meter.ingest.webhook import hook_receiver
 from meter.log import log
 from meter.model.errors import BadInput, Unavailable
 from meter.model.hashing import IdentityHasher
+from meter.plaintext import require_tls
 from meter.rotation import SecretWatch, renewed
 from meter.rundir import Addresses
 from meter.store import migrate
@@ -147,6 +148,7 @@ class Gateway:
         collector.relax()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._database.dispose)
+            await require_tls(self._settings)
             await self._check_database()
             stack.push_async_callback(self._leases.close)
             await stack.enter_async_context(self._background("leases", self._leases.run()))

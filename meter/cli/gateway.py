@@ -29,6 +29,7 @@ from meter.embedded.postgres import EmbeddedPostgres
 from meter.ingest.setups import Sources
 from meter.log import configure_logging
 from meter.model.errors import BadInput, MeterError, Unavailable
+from meter.plaintext import require_tls
 from meter.rundir import (
     Addresses,
     admin_key,
@@ -307,6 +308,7 @@ async def _check() -> list[Checked]:
         ("catalog", _check_catalog),
         ("identities", partial(_check_identities, settings)),
     ]
+    results.append(await _checked("encryption", partial(require_tls, settings)))
     broker: tuple[str, Check] = ("broker", partial(_check_broker, settings))
     of_targets = target_checks(settings)
     if database.ok:
