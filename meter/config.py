@@ -187,6 +187,19 @@ class EdgesSettings(_Strict):
         return value
 
 
+class StoreSettings(_Strict):
+    """The S3-compatible store of what is kept outside the database, wherever a setting or command says `s3://`."""
+
+    endpoint: str = ""
+    """Where it answers; unset: AWS."""
+    region: str = "us-east-1"
+    """Its region."""
+    access_key: str | None = None
+    """Its key's id."""
+    secret_key: SecretStr | None = None
+    """That key."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set, with its default and unit."""
 
@@ -230,6 +243,8 @@ class Settings(BaseSettings):
     """Where outgoing calls may lead."""
     edges: EdgesSettings = Field(default_factory=EdgesSettings)
     """How agents on site are enrolled."""
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    """How the S3-compatible store of backups and other copies is reached."""
     rating_shards: Annotated[int, Field(ge=1, le=1024)] = 8
     """Shards among which accounts are divided; the same for every gateway of a database."""
     webhooks: dict[str, dict[str, WebhookSettings]] = Field(default_factory=dict)

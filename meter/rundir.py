@@ -66,6 +66,11 @@ def edge_ca_key(data_dir: Path) -> str:
     return _made_once(data_dir / _EDGE_CA_KEY, make=new_key, setting="METER_EDGES__CA_KEY")
 
 
+def key_files(data_dir: Path) -> list[Path]:
+    """Return those of the keys' files that were made in this data directory."""
+    return [path for name in (_ADMIN_KEY, _IDENTITY_KEY, _EDGE_CA_KEY) if (path := data_dir / name).exists()]
+
+
 def has_identity_key(data_dir: Path) -> bool:
     """Tell whether the key was made in this data directory."""
     return (data_dir / _IDENTITY_KEY).exists()

@@ -71,6 +71,11 @@ class Telemetry:
             "meter_suspense_entries", "Journal entries with a posting that waits in suspense", registry=registry
         )
         self.unresolved = Gauge("meter_unresolved_events", "Events that no member answers for", registry=registry)
+        self.backed_up = Gauge(
+            "meter_backup_timestamp_seconds",
+            "Unix time of the newest backup; 0: none was made",
+            registry=registry,
+        )
         self._rejections = Counter("meter_rejections", "Events refused, by reason", ["code"], registry=registry)
         self.outbox_pending = Gauge("meter_outbox_pending", "Items not yet delivered", ["target"], registry=registry)
         self.outbox_oldest = Gauge(

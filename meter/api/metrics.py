@@ -67,6 +67,8 @@ async def _backlog(services: Services) -> Backlog | None:
 def _show(services: Services, backlog: Backlog | None) -> None:
     telemetry = services.telemetry
     telemetry.unresolved.set(_UNKNOWN if backlog is None else backlog.unresolved)
+    backed_up = _UNKNOWN if backlog is None else 0.0 if backlog.backed_up is None else backlog.backed_up.timestamp()
+    telemetry.backed_up.set(backed_up)
     for gauge in (
         telemetry.outbox_pending,
         telemetry.outbox_oldest,

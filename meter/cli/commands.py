@@ -86,6 +86,15 @@ COMMANDS: Final[Mapping[str, Place]] = {
         "List invoices as the targets that hold them say they stand, the one that changed last first.",
     ),
     "keys": Place("keys", "app", "Keys of the HTTP interface."),
+    "backup": Place("backup", "backup", "Copy the whole database, beside the running gateway, and check the copy."),
+    "restore": Place(
+        "backup",
+        "restore",
+        "Make a data directory without a database that of a backup; of a damaged one, say what is damaged.",
+    ),
+    "recovered": Place(
+        "backup", "recovered", "Say that a database of one's own was restored, before a gateway starts on it."
+    ),
     "simulate": Place(
         "simulate",
         "simulate",

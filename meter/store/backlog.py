@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.store.edge_states import SiteEdges, site_edges
 from meter.store.edges import site_marks
+from meter.store.safekeeping import newest_backup
 
 _UNRESOLVED: Final = text("SELECT count(*) FROM unresolved WHERE operator = :operator")
 _OUTBOX: Final = text(
@@ -62,12 +63,14 @@ class Backlog:
     """Everything that waits for somebody, up to when each site is complete, and how its agents are.
 
     `unread`: when the first charge was booked that a target has not read, for each one that lags behind.
+    `backed_up`: what the newest backup holds everything before (None: there is none).
     """
 
     unresolved: int
     outbox: tuple[Waiting, ...]
     unread: dict[str, datetime]
     complete_until: dict[str, datetime]
+    backed_up: datetime | None = None
     edges: tuple[SiteEdges, ...] = ()
 
 
@@ -83,7 +86,14 @@ async def read_backlog(conn: AsyncConnection, operator: str) -> Backlog:
     marks = await site_marks(conn, operator)
     complete_until = {site: until for site, until in marks.items() if until is not None}
     edges = tuple(await site_edges(conn, operator))
-    return Backlog(unresolved=unresolved, outbox=outbox, unread=unread, complete_until=complete_until, edges=edges)
+    return Backlog(
+        unresolved=unresolved,
+        outbox=outbox,
+        unread=unread,
+        complete_until=complete_until,
+        backed_up=await newest_backup(conn),
+        edges=edges,
+    )
 
 
 async def is_all_rated(conn: AsyncConnection, operator: str) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.store.bulk import insert_rows
+from meter.store.safekeeping import is_unsure
 from meter.store.tables import outbox
 
 # Base32 without padding: fits every target's limit on keys but QuickBooks' batches.
@@ -68,7 +69,11 @@ def name_of(*parts: str | int) -> str:
 
 
 async def add_items(connection: AsyncConnection, items: Sequence[OutboxItem]) -> None:
-    """Insert items, in the order in which each stream is sent. A key that is there already fails the transaction."""
+    """Insert items, in the order in which each stream is sent. A key that is there already fails the transaction.
+
+    Where the database was restored, they may have been sent before: targets are asked first, under no old key.
+    """
+    unsure = bool(items) and await is_unsure(connection)
     await insert_rows(
         connection,
         outbox,
@@ -83,7 +88,8 @@ async def add_items(connection: AsyncConnection, items: Sequence[OutboxItem]) ->
                 "payload": item.payload,
                 "stream": item.stream,
                 "booked_at": item.booked_at,
-                "state": "pending" if item.dead_because is None else "dead",
+                "state": "dead" if item.dead_because is not None else "uncertain" if unsure else "pending",
+                "burned": unsure,
                 "fault": told(item.dead_because, FAULT_CHARS_MAX),
                 "asked_by": item.asked_by,
             }

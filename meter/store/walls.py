@@ -85,6 +85,9 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "rating_cursors": _WORKED,
         "source_receipts": _KEPT,
         "subscriptions": _KEPT,
+        # Told by the owner's commands, read by gateways.
+        "backups": _needs(),
+        "restorations": _needs(),
         # Work that is gone once it is done.
         "checkpoints": _WORKED,
         "fetches": _WORKED,

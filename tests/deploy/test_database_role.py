@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from meter.embedded.postgres import EmbeddedPostgres, _binaries
+from meter.embedded.postgres import EmbeddedPostgres, binaries
 from meter.store.engine import Database
 from meter.store.migrate import upgrade
 from meter.store.walls import Standing, walls
@@ -52,7 +52,7 @@ async def test_the_gateways_role_owns_its_database_and_nothing_more(data_dir: Pa
 def _run_as_the_image_does(server: EmbeddedPostgres, password_file: Path) -> None:
     admin = urlsplit(server.admin_url)
     environment = {
-        "PATH": os.pathsep.join([str(_binaries()), "/usr/bin", "/bin"]),
+        "PATH": os.pathsep.join([str(binaries()), "/usr/bin", "/bin"]),
         "POSTGRES_USER": "postgres",
         "POSTGRES_DB": "meter",
         "PGHOST": server.host,

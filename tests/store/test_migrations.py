@@ -121,4 +121,4 @@ async def test_every_key_is_led_by_the_operator() -> None:
     others = {
         table.name for table in metadata.sorted_tables if next(iter(table.primary_key.columns)).name != "operator"
     }
-    assert others == {"leases"}
+    assert others == {"backups", "leases", "restorations"}

@@ -61,7 +61,8 @@ def test_it_is_said_of_every_table_what_a_gateway_needs_of_it() -> None:
         assert {need.partition(" (")[0] for need in needs} <= {"SELECT", "INSERT", "UPDATE", "DELETE"}
         assert not columns or columns <= {*metadata.tables[name].c.keys()}, name
         assert "operator" not in columns
-    assert {"leases"} == set(metadata.tables) - set(OF_OPERATORS), "the deployment's, not an operator's"
+    of_the_deployment = set(metadata.tables) - set(OF_OPERATORS)
+    assert of_the_deployment == {"backups", "leases", "restorations"}
 
 
 def test_what_is_kept_for_good_can_only_be_added_to() -> None:

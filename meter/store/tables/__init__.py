@@ -25,6 +25,7 @@ from meter.store.tables.incoming import (
 from meter.store.tables.invoices import invoices
 from meter.store.tables.oauth import oauth_tokens
 from meter.store.tables.progress import checkpoints, leases, rating_cursors, refolds, wakes
+from meter.store.tables.safekeeping import backups, restorations
 from meter.store.tables.schema import metadata
 from meter.store.tables.sources import drafts, feeds, fetches, source_receipts, wifi_due, wifi_readings
 from meter.store.tables.tenant import api_keys, catalogs, operators
@@ -34,6 +35,7 @@ __all__ = [
     "accounts",
     "api_keys",
     "authorizations",
+    "backups",
     "catalogs",
     "charges",
     "checkpoints",
@@ -74,6 +76,7 @@ __all__ = [
     "refolds",
     "refunds",
     "rejections",
+    "restorations",
     "revisions",
     "source_receipts",
     "subscriptions",

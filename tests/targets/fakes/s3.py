@@ -1,4 +1,4 @@
-"""An S3-compatible store: put, get, head, list, delete, path style, one bucket; no uploads in parts.
+"""An S3-compatible store: put, get, head, list, delete, uploads in parts, path style, one bucket.
 
 The signature is read for its access key and not checked.
 """
@@ -20,6 +20,7 @@ from tests.targets.fakes.http import Answer, Call, Refuse
 _XML = {"Content-Type": "application/xml"}
 _ACCESS_KEY = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/")
 _KEYS_MAX = 1000
+_PART_BYTES_MIN = 5 << 20  # of all parts but the last
 _CODES = {403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed", 429: "SlowDown", 501: "NotImplemented",
           503: "SlowDown"}  # fmt: skip
 
@@ -33,7 +34,8 @@ class Object:
 
 
 class FakeS3(Fake):
-    """`objects` is the bucket, by key. `puts` counts what was written under each key, the first included."""
+    """`objects` is the bucket, by key. `puts` counts what was written under each key, the first
+    included, `parts` what came as parts."""
 
     def __init__(
         self, *, clock: Clock | None = None, check_request: RequestCheck | None = None, bucket: str = "lake",
@@ -43,6 +45,8 @@ class FakeS3(Fake):
         self.bucket, self._access_key = bucket, access_key
         self.objects: dict[str, Object] = {}
         self.puts: dict[str, int] = {}
+        self.parts = 0
+        self._uploads: dict[str, dict[int, bytes]] = {}
 
     def routes(self) -> Iterable[tuple[str, str, Handler]]:
         key = f"/{self.bucket}/{{key:.+}}"
@@ -54,7 +58,7 @@ class FakeS3(Fake):
             ("GET", key, self._get),
             ("HEAD", key, self._get),
             ("DELETE", key, self._delete),
-            ("POST", key, self._refuse_parts),
+            ("POST", key, self._post),
         ]
 
     def fault(self, status: int) -> Answer:
@@ -84,8 +88,10 @@ class FakeS3(Fake):
 
     def _put(self, call: Call) -> Answer:
         key, held = call.parts["key"], self.objects.get(call.parts["key"])
-        if call.parameter("uploadId") or "x-amz-copy-source" in call.headers:
-            return self._refuse_parts(call)
+        if "x-amz-copy-source" in call.headers:
+            return self.fault(501)
+        if upload := call.parameter("uploadId"):
+            return self._put_part(call, upload)
         expected = call.headers.get("if-match")
         if (call.headers.get("if-none-match") == "*" and held) or (expected and (not held or held.etag != expected)):
             return self.fault(412)
@@ -96,8 +102,33 @@ class FakeS3(Fake):
         self.puts[key] = self.puts.get(key, 0) + 1
         return Answer(body=b"", headers={"ETag": self.objects[key].etag})
 
-    def _refuse_parts(self, _: Call) -> Answer:
-        return self.fault(501)
+    def _put_part(self, call: Call, upload: str) -> Answer:
+        if upload not in self._uploads:
+            return self.fault(404)
+        self._uploads[upload][int(call.parameter("partNumber"))] = call.body
+        self.parts += 1
+        return Answer(body=b"", headers={"ETag": self._made(call.body, "").etag})
+
+    def _post(self, call: Call) -> Answer:
+        """Begin or finish an upload in parts; until it is finished nothing is there under its key."""
+        key, upload = call.parts["key"], call.parameter("uploadId")
+        if not upload:
+            upload = f"upload-{len(self._uploads)}"
+            self._uploads[upload] = {}
+            said = f"<UploadId>{upload}</UploadId>"
+            return Answer(body=f"<InitiateMultipartUploadResult>{said}</InitiateMultipartUploadResult>".encode(),
+                          headers=_XML)  # fmt: skip
+        if upload not in self._uploads:
+            return self.fault(404)
+        parts = self._uploads.pop(upload)
+        named = [int(number) for number in re.findall(r"<PartNumber>(\d+)</PartNumber>", call.body.decode())]
+        if named != sorted(parts) or any(len(parts[number]) < _PART_BYTES_MIN for number in named[:-1]):
+            return self.fault(400)
+        held = self.objects[key] = self._made(b"".join(parts[number] for number in named), "")
+        self.puts[key] = self.puts.get(key, 0) + 1
+        said = f"<Key>{escape(key)}</Key><ETag>{escape(held.etag)}</ETag>"
+        return Answer(body=f"<CompleteMultipartUploadResult>{said}</CompleteMultipartUploadResult>".encode(),
+                      headers=_XML)  # fmt: skip
 
     def _get(self, call: Call) -> Answer:
         held = self.objects.get(call.parts["key"])
@@ -118,7 +149,10 @@ class FakeS3(Fake):
         return Answer(status=206, body=held.content[start : end + 1], headers=part)
 
     def _delete(self, call: Call) -> Answer:
-        self.objects.pop(call.parts["key"], None)
+        if upload := call.parameter("uploadId"):
+            self._uploads.pop(upload, None)
+        else:
+            self.objects.pop(call.parts["key"], None)
         return Answer(status=204)
 
     def _delete_many(self, call: Call) -> Answer:
