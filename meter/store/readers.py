@@ -43,7 +43,7 @@ _TOTALS: Final = text(
       FROM charges AS c {_WANTED}
      WHERE c.operator = :operator
      GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-    """  # noqa: S608
+    """  # noqa: S608 -- of constants only
 )
 _SHARED: Final = text(
     f"""
@@ -56,7 +56,7 @@ _SHARED: Final = text(
         ON true
      WHERE c.operator = :operator AND c.shares IS NOT NULL
      GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
-    """  # noqa: S608
+    """  # noqa: S608 -- of constants only
 )
 
 

@@ -63,8 +63,7 @@ class Api:
 
     async def found(self, entity: str, where: str, *, start: int = 1, most: int = PAGE_ENTITIES) -> list[Json]:
         """Return the entities that the condition names. Raises Ends."""
-        # Values are `quoted`.
-        query = f"select * from {entity} where {where} startposition {start} maxresults {most}"  # noqa: S608
+        query = f"select * from {entity} where {where} startposition {start} maxresults {most}"  # noqa: S608 -- values are `quoted`
         answer = await self._get("query", {"query": query})
         content = content_of(answer).get("QueryResponse")
         if answer.status != 200 or not isinstance(content, dict):
