@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter import collector
-from meter.api.app import SERVER_OPTIONS, create_app
+from meter.api.app import create_app, serve
 from meter.api.services import Services, Wakeup
 from meter.booking.closer import Closer
 from meter.booking.earner import Earner
@@ -342,22 +341,19 @@ class Gateway:
                 ingest.batcher, sources=self._sources, operator=self._operator, telemetry=self.telemetry
             ),
         )
-        runner = web.AppRunner(create_app(services), shutdown_timeout=_HTTP_CLOSE_S, **SERVER_OPTIONS)
-        await runner.setup()
-        try:
-            host, port = listen_address(self._settings.http, setting="METER_HTTP")
-            site = web.TCPSite(runner, host, port)
+        host, port = listen_address(self._settings.http, setting="METER_HTTP")
+        async with AsyncExitStack() as served:
             try:
-                await site.start()
+                found = await served.enter_async_context(
+                    serve(create_app(services), host, port, shutdown_timeout=_HTTP_CLOSE_S)
+                )
             except OSError as error:
                 # asyncio wraps the system's words into a paragraph; a name that is not found has no number of its own.
                 fault = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
                 remedy = "free it, or take another (--http HOST:PORT)"
                 message = f"METER_HTTP: cannot listen on {host}:{port}: {fault}; {remedy}"
                 raise BadInput(message, code="port_taken") from error
-            yield f"http://{host}:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+            yield f"http://{host}:{found}"
 
 
 async def _pass_on(hints: Wakeup, wake: Callable[[], None]) -> None:

@@ -223,6 +223,10 @@ class Settings(BaseSettings):
     """HOST:PORT on which the embedded broker listens; port 0: a free one."""
     http: str = "127.0.0.1:8080"
     """HOST:PORT on which the gateway listens; port 0: a free one."""
+    http_connections: Annotated[int, Field(ge=16, le=100_000)] = 4096
+    """HTTP connections at once; beyond these the one that has waited longest for its peer is closed."""
+    http_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    """Requests a second that each key may make, and twice as many at once."""
     radius: str | None = None
     """HOST:PORT (UDP) on which RADIUS accounting is received; unset: none is."""
     admin_key: SecretStr | None = None

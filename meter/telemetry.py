@@ -7,7 +7,7 @@ account, a device or an event id. Logs carry no secrets, and nothing personal ab
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
@@ -200,6 +200,15 @@ class Telemetry:
             ["route", "method", "status"],
             buckets=_FAST_BUCKETS_S,
             registry=registry,
+        )
+        self._http_connections = Gauge("meter_http_connections", "Open HTTP connections", registry=registry)
+        self._http_dropped = Counter(
+            "meter_http_connections_dropped",
+            "HTTP connections closed because there were too many, longest waiting first",
+            registry=registry,
+        )
+        self._http_throttled = Counter(
+            "meter_http_throttled", "HTTP requests refused for their rate", ["reason"], registry=registry
         )
         build = Gauge("meter_build_info", "The version that runs", ["version"], registry=registry)
         build.labels(version=__version__).set(1)
@@ -426,6 +435,20 @@ class Telemetry:
         if total:
             self._authorizations.labels(outcome="settled").inc(total - late)
             self._authorizations.labels(outcome="settled_late").inc(late)
+
+    def http_connected(self, count: int) -> None:
+        """Show how many connections are open."""
+        self._http_connections.set(count)
+
+    def http_dropped(self) -> None:
+        """Count a connection that was closed for another one, and say so now and then."""
+        self._http_dropped.inc()
+        self._warn_seldom("http_connections_dropped", "")
+
+    def http_throttled(self, reason: Literal["key", "unknown_key"]) -> None:
+        """Count a request that came too soon after others of its key, or of its address with unknown keys."""
+        self._http_throttled.labels(reason=reason).inc()
+        self._warn_seldom("http_throttled", reason, reason=reason)
 
     def http_answered(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """Observe one answered request; `route` is the pattern, not the path."""

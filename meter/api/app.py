@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiohttp import web
@@ -36,12 +38,13 @@ from meter.api import (
     unresolved,
 )
 from meter.api.auth import Authenticator
+from meter.api.connections import Connections, raise_descriptors
 from meter.api.facts import FactsReader
 from meter.api.problems import Problem, problem_answer, problems
 from meter.api.routing import PRINCIPAL, QUERY, Handler, Route, read_query
 from meter.api.services import Services
 from meter.clock import monotonic_s
-from meter.model.errors import BadInput
+from meter.model.errors import BadInput, Broken
 
 # docs/api.md: 413 over 1 MiB. aiohttp counts decompressed bytes, so a bomb ends here too.
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -56,15 +59,19 @@ REQUESTS_MAX: Final = 512
 SERVICES: Final = web.AppKey("services", Services)
 ROUTES: Final[web.AppKey[tuple[Route, ...]]] = web.AppKey("routes")
 AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
+CONNECTIONS: Final = web.AppKey("connections", Connections)
 
-# How `web.AppRunner(app, **SERVER_OPTIONS)` has to be made for the limits to hold.
-SERVER_OPTIONS: Final[dict[str, Any]] = {
+# Connections that the kernel keeps while the loop is busy.
+_BACKLOG: Final = 128
+
+_SERVER_OPTIONS: Final[dict[str, Any]] = {
     "keepalive_timeout": KEEPALIVE_S,
     "max_line_size": HEAD_BYTES_MAX,
     "max_field_size": HEAD_BYTES_MAX,
     "access_log": None,
 }
 
+_BUSY: Final = Problem(title="Too many at once", status=503, code="busy", detail="try again shortly")
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -74,15 +81,18 @@ _HEADERS: Final = {
 
 
 def create_app(services: Services) -> web.Application:
-    """Return the application with every route of every module. Serve it with `SERVER_OPTIONS`."""
-    app = web.Application(middlewares=[_observed(services), problems], client_max_size=BODY_BYTES_MAX)
+    """Return the application with every route of every module. Serve it as `serve` does."""
+    wanted = services.settings.http_connections
+    connections = Connections(services.telemetry, connections_max=raise_descriptors(wanted))
+    app = web.Application(middlewares=[_observed(services, connections), problems], client_max_size=BODY_BYTES_MAX)
     authenticator = Authenticator(services)
     app[SERVICES] = services
     app[AUTHENTICATOR] = authenticator
+    app[CONNECTIONS] = connections
     table = all_routes(services, authenticator)
     app[ROUTES] = table
     for route in table:
-        guarded = _guarded(route, authenticator)
+        guarded = _guarded(route, authenticator, connections)
         resource = app.router.add_resource(route.path)
         resource.add_route(route.method, guarded)
         if route.method == "GET":
@@ -90,6 +100,26 @@ def create_app(services: Services) -> web.Application:
     app.on_response_prepare.append(_finish_head)
     app.on_shutdown.append(_answer_the_held)
     return app
+
+
+@asynccontextmanager
+async def serve(
+    app: web.Application, host: str, port: int, *, shutdown_timeout: float, **options: Any
+) -> AsyncIterator[int]:
+    """Serve the application with all of its limits; give the port. Raises OSError where it cannot listen."""
+    runner = web.AppRunner(app, shutdown_timeout=shutdown_timeout, **{**_SERVER_OPTIONS, **options})
+    await runner.setup()
+    try:
+        if runner.server is None:
+            raise Broken("the HTTP server was not made")
+        door = app[CONNECTIONS].door(runner.server)
+        server = await asyncio.get_running_loop().create_server(door, host, port, reuse_address=True, backlog=_BACKLOG)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+    finally:
+        await runner.cleanup()
 
 
 def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route, ...]:
@@ -125,8 +155,10 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
     return tuple(table)
 
 
-def _guarded(route: Route, authenticator: Authenticator) -> Handler:
+def _guarded(route: Route, authenticator: Authenticator, connections: Connections) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
+        if connections.working > REQUESTS_MAX:
+            return problem_answer(_BUSY, {"Retry-After": "1"})
         principal = await authenticator.admit(request, route)
         if principal is not None:
             request[PRINCIPAL] = principal
@@ -134,6 +166,8 @@ def _guarded(route: Route, authenticator: Authenticator) -> Handler:
             raise web.HTTPNotFound
         request[QUERY] = read_query(request, route)
         if request.body_exists:
+            # What only waits for its peer keeps nobody else from being answered.
+            connections.reads(request.transport)
             try:
                 async with asyncio.timeout(BODY_DEADLINE_S):
                     await request.read()  # kept by the request: handlers that read it again get the same bytes
@@ -141,38 +175,32 @@ def _guarded(route: Route, authenticator: Authenticator) -> Handler:
                 raise web.HTTPRequestTimeout from error
             except web.RequestPayloadError as error:
                 raise BadInput("the body is not encoded as its headers say", code="bad_encoding") from error
+            finally:
+                connections.works(request.transport)
         return await route.handler(request)
 
     return handle
 
 
-def _observed(services: Services) -> Any:
-    under_way = 0
-
+def _observed(services: Services, connections: Connections) -> Any:
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Bound what is under way, and count every answer by the pattern of its route."""
-        nonlocal under_way
+        """Count every answer by the pattern of its route, and say whose turn its connection is."""
         resource = request.match_info.route.resource
         pattern = resource.canonical if resource is not None else "unmatched"
         mismatch = request.match_info.http_exception
         started, status = monotonic_s(), 500
-        under_way += 1
+        connections.works(request.transport)
         try:
-            if under_way > REQUESTS_MAX:
-                response: web.StreamResponse = problem_answer(
-                    Problem(title="Too many at once", status=503, code="busy", detail="try again shortly"),
-                    {"Retry-After": "1"},
-                )
-            elif request.method == "OPTIONS" and isinstance(mismatch, web.HTTPMethodNotAllowed):
+            if request.method == "OPTIONS" and isinstance(mismatch, web.HTTPMethodNotAllowed):
                 allowed = sorted({*mismatch.allowed_methods, "OPTIONS"})
-                response = web.Response(status=204, headers={"Allow": ", ".join(allowed)})
+                response: web.StreamResponse = web.Response(status=204, headers={"Allow": ", ".join(allowed)})
             else:
                 response = await handler(request)
             status = response.status
             return response
         finally:
-            under_way -= 1
+            connections.waits(request.transport)
             services.telemetry.http_answered(
                 route=pattern, method=_method(request), status=status, seconds=monotonic_s() - started
             )

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from meter.api.rates import UNKNOWN_PER_S, Rates, TooFast, network_of
 from meter.api.routing import ANY, Route
 from meter.api.services import Services
 from meter.clock import monotonic_s
@@ -27,12 +28,21 @@ class Authenticator:
         self._services = services
         self._admin = Principal(key="METER_ADMIN_KEY", scopes=frozenset({"admin"}))
         self._seen: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        # Good once; looked up again like any other, but not refused for what others of its address do.
+        self._proven: OrderedDict[bytes, None] = OrderedDict()
+        self._rates = Rates(services.settings.http_rate)
+        self._unknown = Rates(UNKNOWN_PER_S)
 
     async def admit(self, request: web.Request, route: Route) -> Principal | None:
-        """Return who calls, None on an open route. Raises BadInput (`unauthorized`, `forbidden`)."""
+        """Return who calls, None on an open route. Raises BadInput (`unauthorized`, `forbidden`, `too_fast`)."""
         if route.scope is None:
             return None
-        principal = await self._identify(_bearer(request))
+        principal = await self._identify(_bearer(request), network_of(request.remote))
+        wait_s = self._rates.take(principal.key)
+        if wait_s:
+            self._services.telemetry.http_throttled("key")
+            rate = self._services.settings.http_rate
+            raise TooFast(f"this key may call {rate} times a second (METER_HTTP_RATE); wait a little", wait_s=wait_s)
         operation = f"{route.method} {route.path}"
         if route.scope != ANY and not principal.may(route.scope):
             message = (
@@ -44,7 +54,7 @@ class Authenticator:
             raise BadInput(message, code="forbidden")
         return principal
 
-    async def _identify(self, secret: str) -> Principal:
+    async def _identify(self, secret: str, network: str) -> Principal:
         hashed = secret_hash(secret)
         # The admin key works while the database does not, so it is compared first.
         if hmac.compare_digest(hashed, secret_hash(self._services.admin_key())):
@@ -53,6 +63,10 @@ class Authenticator:
         if known is not None:
             return known
         if len(secret) == SECRET_CHARS:
+            wait_s = 0.0 if hashed in self._proven else self._unknown.take(network)
+            if wait_s:
+                self._services.telemetry.http_throttled("unknown_key")
+                raise TooFast("too many calls with keys that are not known here; wait a little", wait_s=wait_s)
             operator = await self._services.operator()
             if operator is not None:
                 async with self._services.db.begin() as conn:
@@ -75,8 +89,11 @@ class Authenticator:
     def _remember(self, hashed: bytes, principal: Principal) -> None:
         self._seen[hashed] = (monotonic_s() + CACHE_TTL_S, principal)
         self._seen.move_to_end(hashed)
-        while len(self._seen) > CACHED_KEYS_MAX:
-            self._seen.popitem(last=False)
+        self._proven[hashed] = None
+        self._proven.move_to_end(hashed)
+        for known in (self._seen, self._proven):
+            while len(known) > CACHED_KEYS_MAX:
+                known.popitem(last=False)
 
     def forget(self) -> None:
         """Forget every remembered key: one was revoked here."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from meter.api.rates import TooFast
 from meter.api.routing import Handler, Model
 from meter.log import log
 from meter.model.errors import BadInput, MeterError, Unavailable
@@ -36,6 +37,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "bad_catalog": 422,
     "invalid": 422,
     "unknown_meter": 422,
+    "too_fast": 429,
     "too_many_waiting": 429,
     "too_many_attempts": 429,
 }
@@ -84,7 +86,7 @@ def answer_of(error: BaseException) -> web.Response:
         if status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="meter"'
         if status == 429:
-            headers["Retry-After"] = str(RETRY_AFTER_S)
+            headers["Retry-After"] = str(error.retry_after_s if isinstance(error, TooFast) else RETRY_AFTER_S)
         issues = getattr(error, "issues", None)
         problem = Problem(
             title=_TITLES.get(status, "The request is wrong"),

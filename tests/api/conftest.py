@@ -13,7 +13,7 @@ import msgspec
 import pytest_asyncio
 from aiohttp import web
 
-from meter.api.app import SERVER_OPTIONS, create_app
+from meter.api.app import create_app, serve
 from meter.api.services import Services
 from meter.config import Settings
 from meter.model.charge import Charge
@@ -112,15 +112,13 @@ def the_services(url: str, **changes: Any) -> Services:
 async def serving(services: Services, **options: Any) -> AsyncIterator[Api]:
     """Serve on a free port of loopback."""
     app = create_app(services)
-    runner = web.AppRunner(app, **{**SERVER_OPTIONS, **options})
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
     try:
-        async with aiohttp.ClientSession(auto_decompress=True) as session:
-            yield Api(services=services, app=app, base=f"http://{host}:{port}", session=session)
+        async with (
+            serve(app, "127.0.0.1", 0, **{"shutdown_timeout": 60.0, **options}) as port,
+            aiohttp.ClientSession(auto_decompress=True) as session,
+        ):
+            yield Api(services=services, app=app, base=f"http://127.0.0.1:{port}", session=session)
     finally:
-        await runner.cleanup()
         await services.db.dispose()
 
 
