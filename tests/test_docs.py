@@ -44,6 +44,7 @@ OTHER_VARIABLES: Final = {
     "METER_DIFFERENTIAL_FOLD": "tests/reference/test_fold.py",
     "METER_LAWS": "tests/rating/test_laws.py",
     "METER_TEST_BACKLOG": "tests/edge/e2e/test_backlog.py",
+    "METER_TEST_FUZZ": "tests/fuzz/test_openapi.py",
     "METER_TEST_DELIVERIES": "tests/targets/test_faults.py",
     "METER_TEST_FULL_DISKS": "tests/edge/spool/test_full_disk.py",
     "METER_TEST_IMAGES": "tests/edge/spool/test_power.py",

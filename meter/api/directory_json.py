@@ -46,7 +46,7 @@ class SubscriptionBody(SpanBody, kw_only=True):
     id: str
     plan: str
     seats: int | None = None
-    discounts: list[DiscountBody] = msgspec.field(default_factory=list)
+    discounts: list[DiscountBody] | None = msgspec.field(default_factory=list)
     deposit: DecimalText | None = None
 
 
@@ -58,7 +58,7 @@ class HeldSubscriptionBody(SpanBody, kw_only=True):
     account: str | None = None
     member: str | None = None
     seats: int | None = None
-    discounts: list[DiscountBody] = msgspec.field(default_factory=list)
+    discounts: list[DiscountBody] | None = msgspec.field(default_factory=list)
     deposit: DecimalText | None = None
 
 
@@ -76,7 +76,7 @@ class AccountBody(Model, kw_only=True, omit_defaults=True):
     cobot: str | None = None
     officernd: str | None = None
     nexudus: str | None = None
-    subscriptions: list[SubscriptionBody] = msgspec.field(default_factory=list)
+    subscriptions: list[SubscriptionBody] | None = msgspec.field(default_factory=list)
 
 
 class LinkBody(SpanBody, kw_only=True):
@@ -97,9 +97,9 @@ class MemberBody(Model, kw_only=True, omit_defaults=True):
     name: str | None = None
     email: str | None = None
     account: str | None = None
-    accounts: list[LinkBody] = msgspec.field(default_factory=list)
-    identities: list[str | ClaimBody] = msgspec.field(default_factory=list)
-    subscriptions: list[SubscriptionBody] = msgspec.field(default_factory=list)
+    accounts: list[LinkBody] | None = msgspec.field(default_factory=list)
+    identities: list[str | ClaimBody] | None = msgspec.field(default_factory=list)
+    subscriptions: list[SubscriptionBody] | None = msgspec.field(default_factory=list)
 
 
 class IdentityBody(SpanBody, kw_only=True):

@@ -27,7 +27,7 @@ class IdentitiesQuery(Query, kw_only=True):
 class WithdrawalQuery(Query, kw_only=True):
     """Which claim of the identity is withdrawn."""
 
-    member: Annotated[str, msgspec.Meta(description="Whose claim.")]
+    member: Annotated[str, msgspec.Meta(min_length=1, description="Whose claim.")]
     from_: Annotated[
         str,
         msgspec.Meta(description="Where the member has several: its start, a date, RFC 3339, or `always`."),

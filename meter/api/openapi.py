@@ -54,7 +54,8 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
     kinds = {id(kind): kind for route in routes for kind in (*route.bodies.values(), *route.answers.values())}
     described = [kind for kind in (*kinds.values(), Problem, *EVENTS.values()) if kind is not bytes]
     schemas, components = msgspec.json.schema_components(described, ref_template=_REFERENCE)
-    schema_of = {id(kind): schema for kind, schema in zip(described, schemas, strict=True)}
+    components = _plainly(components)
+    schema_of = {id(kind): _plainly(schema) for kind, schema in zip(described, schemas, strict=True)}
     schema_of[id(bytes)] = {}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -76,6 +77,19 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "mk_..."}},
         },
     }
+
+
+def _plainly(schema: Any) -> Any:
+    """Return the schema with pairs of a kind said as `items` of that kind: not every tool reads `prefixItems`."""
+    if isinstance(schema, list):
+        return [_plainly(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _plainly(value) for name, value in schema.items()}
+    places = found.get("prefixItems")
+    if isinstance(places, list) and all(place == places[0] for place in places):
+        found["items"] = found.pop("prefixItems")[0]
+    return found
 
 
 def _webhook(event: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,7 +155,13 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
     _, components = msgspec.json.schema_components([route.query], ref_template=_REFERENCE)
     schema = components[route.query.__name__]
     required = set(schema.get("required", ()))
-    return [
-        {"name": name, "in": "query", "required": name in required, "schema": field}
-        for name, field in schema["properties"].items()
-    ]
+    return [_query_parameter(name, field, name in required) for name, field in schema["properties"].items()]
+
+
+def _query_parameter(name: str, field: Mapping[str, Any], required: bool) -> dict[str, Any]:  # noqa: FBT001
+    """Return a parameter: one that is empty counts as left out, and null cannot be said in an address."""
+    schema = {key: value for key, value in field.items() if key != "anyOf" and (key, value) != ("default", None)}
+    options = [option for option in field.get("anyOf", ()) if option != {"type": "null"}]
+    schema |= options[0] if len(options) == 1 else {"anyOf": options} if options else {}
+    described: dict[str, Any] = {"name": name, "in": "query", "required": required, "schema": schema}
+    return described if required else {**described, "allowEmptyValue": True}

@@ -32,7 +32,9 @@ class RejectionsQuery(Query, kw_only=True):
 
     status: Literal["open", "retried", "discarded", "all"] = "open"
     code: Annotated[str, msgspec.Meta(description="Only those refused for this reason.")] = ""
-    before: Annotated[int, msgspec.Meta(ge=1, description="The `next` of an earlier answer.")] | None = None
+    before: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1, description="The `next` of an earlier answer.")] | None = (
+        None
+    )
     limit: Limit = 100
 
 

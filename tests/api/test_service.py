@@ -384,3 +384,10 @@ async def test_a_transaction_of_a_reader_holds_nobody_up(gateway: Gateway) -> No
         await conn.execute(text("SELECT facts_version FROM operators FOR UPDATE"))
         assert (await gateway.api.get("/v1/accounts/acme/balances")).status == 200
     await other.dispose()
+
+
+@pytest.mark.parametrize("query", ["before=null", "before=NULL", "before=9223372036854775808", "before=0"])
+async def test_a_filter_that_says_nothing_is_not_dropped(api: Api, query: str) -> None:
+    answer = await api.get(f"/v1/rejections?{query}")
+    assert (answer.status, answer.json["code"]) == (400, "bad_query")
+    assert (await api.get("/v1/rejections?before=")).status == 200
