@@ -48,7 +48,7 @@ OUTAGES_AT: Final = (0.8, 0.5, 0.2)
 ROTATED_AT: Final = 0.9
 ROTATED_STEPS: Final = 6
 # Far beyond what a run takes: it bounds one that goes nowhere.
-STEPS_MAX: Final = 20_000
+STEPS_MAX: Final = 100_000
 
 Sums: TypeAlias = tuple[Decimal, Decimal]
 Plant: TypeAlias = Callable[[Exporter], Exporter]
