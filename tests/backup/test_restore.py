@@ -34,6 +34,15 @@ accounts:
 members:
   ada: {account: acme, name: Ada, identities: [{id: "badge:04A2991B", from: 2026-01-01}]}
 """
+# Each block that can fail is a transaction of its own, with an id.
+_BUSY = """
+DO $$ BEGIN
+    CREATE TEMPORARY TABLE busy (number integer);
+    FOR number IN 1..50000 LOOP
+        BEGIN INSERT INTO busy VALUES (number); EXCEPTION WHEN division_by_zero THEN NULL; END;
+    END LOOP;
+END $$
+"""
 
 
 def door(number: int) -> dict[str, Any]:
@@ -95,7 +104,8 @@ async def test_a_restored_gateway_tells_every_line_behind_any_cursor(gateway: Ru
     made = await done("backup", str(data_dir / "kept"), "--data-dir", str(gateway.data_dir))
     assert made["totals"]["rows"]["events"] == 50
     assert made["totals"]["rounded"] == {"EUR": "55"}
-    # What the backup misses, told to customers all the same: their cursors are ahead of it.
+    # What the backup misses, told to customers all the same: their cursors are ahead of it, by a busy day.
+    await gateway.rows(_BUSY)
     await post(gateway, range(50, 90))
     await gateway.settled(events=90)
     lost = await charges(gateway, before["next"])
