@@ -13,7 +13,7 @@ ITSELF := $(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format docs bench lock audit clean
+.PHONY: help run test lint format docs bench chaos lock audit clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ docs: $(VENV)/dev.stamp ## docs/sources.md and docs/targets.md anew from the reg
 
 bench: $(VENV)/dev.stamp ## throughput and latency beside their limits (ARGS="--short")
 	@$(BIN)/python -m bench $(ARGS)
+
+chaos: $(VENV)/dev.stamp ## real processes killed, frozen and cut off, and what is left judged (ARGS="--short --seed 2")
+	@$(BIN)/python -m chaos $(ARGS)
 
 # The three locks agree: run and edge take their versions from dev. An existing pin stays unless ARGS="--upgrade".
 COMPILE := $(BIN)/uv pip compile --no-config --quiet --no-header --universal --python-version 3.11 --generate-hashes \

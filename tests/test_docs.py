@@ -34,7 +34,15 @@ from tests.tools import need_tool
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "meter/**/*.md", "edge/**/*.md", "bench/*.md", "examples/**/*.md")
+    for pattern in (
+        "*.md",
+        "docs/**/*.md",
+        "meter/**/*.md",
+        "edge/**/*.md",
+        "bench/*.md",
+        "chaos/*.md",
+        "examples/**/*.md",
+    )
     for path in ROOT.glob(pattern)
 )
 # Read by others than the settings; the file that reads it.
@@ -165,7 +173,7 @@ def test_every_link_and_every_named_file_is_there(path: Path) -> None:
             assert (path.parent / file).exists(), target
             assert not heading, f"{target}: link to the file, headings move"
     for name in re.findall(
-        r"`((?:meter|edge|docs|deploy|examples|requirements|tests|bench)/[\w./-]+\.(?:py|md|yaml|sh))`", text
+        r"`((?:meter|edge|docs|deploy|examples|requirements|tests|bench|chaos)/[\w./-]+\.(?:py|md|yaml|sh))`", text
     ):
         assert (ROOT / name).exists(), name
 

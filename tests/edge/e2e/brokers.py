@@ -36,6 +36,11 @@ class NatsBroker:
         self._home = home
         self._server = EmbeddedBroker(home, port=self.port)
 
+    @property
+    def pid(self) -> int | None:
+        """Its process, None while it does not run."""
+        return self._server.pid
+
     async def start(self) -> None:
         await self._server.start()
 

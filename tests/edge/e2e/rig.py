@@ -7,7 +7,6 @@ devices ─▶ agent ──wire──▶ broker ──wire──▶ gateway ─�
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from tests.edge.e2e.bill import Verdict, catalog, judged
 from tests.edge.e2e.brokers import Broker
 from tests.edge.e2e.devices import DEVICES, Device, Journal
 from tests.edge.e2e.schedule import Fault
+from tests.edge.e2e.suffering import Suffering
 from tests.edge.e2e.wires import Wire
 from tests.gateway import RunningGateway
 
@@ -31,23 +31,18 @@ DRAIN_S: Final = 180
 # A broker loses its data with so many events in it that the gateway has not heard.
 _QUEUED_EVENTS: Final = 40
 _ONLINE_S: Final = 30
-_AT_ONCE: Final = 3
 _SETTLINGS_MAX: Final = 20
 AGENT: Final = ("edge", "run")
 
 
-@dataclass
-class Rig:
-    """The parts. `done` counts the faults that were."""
+@dataclass(kw_only=True)
+class Rig(Suffering):
+    """The parts."""
 
     agent: RunningAgent
     broker: Broker
     gateway: RunningGateway
-    wires: dict[str, Wire]
     journal: Journal = field(default_factory=Journal)
-    done: Counter[str] = field(default_factory=Counter)
-    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
-    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     def devices(self, *, seed: int, pause_s: float, count: int = DEVICES, part: str = "e") -> list[Device]:
         url = f"http://{LOOPBACK}:{self.agent.port}"
@@ -65,23 +60,6 @@ class Rig:
             over = True
             await asyncio.gather(*tasks)
 
-    async def suffer(self, faults: Sequence[Fault]) -> None:
-        """Let one fault come after the other, a few at once; return when all are over."""
-        async with asyncio.TaskGroup() as tasks:
-            for fault in faults:
-                await self.journal.more(fault.after)
-                await self._room.acquire()
-                tasks.create_task(self._suffer(fault))
-
-    async def _suffer(self, fault: Fault) -> None:
-        part = fault.wire if fault.what == "cut" else fault.what.partition("_")[2]
-        try:
-            async with self._locks.setdefault(part, asyncio.Lock()):
-                await getattr(self, f"_{fault.what}")(fault)
-                self.done[f"cut {fault.how}" if fault.what == "cut" else fault.what] += 1
-        finally:
-            self._room.release()
-
     async def _kill_broker(self, fault: Fault) -> None:
         await self.broker.kill()
         await self.journal.more(fault.lasts)
@@ -90,7 +68,7 @@ class Rig:
     async def _lose_broker(self, _fault: Fault) -> None:
         """Delete the broker's data while it holds what the gateway has not heard."""
         await self.online()
-        async with self._locks.setdefault("broker_gateway", asyncio.Lock()):
+        async with self.alone("broker_gateway"):
             wire = self.wires["broker_gateway"]
             wire.break_("silent")
             await self.journal.more(_QUEUED_EVENTS)
@@ -107,12 +85,6 @@ class Rig:
     async def _kill_agent(self, _fault: Fault) -> None:
         await self.agent.kill()
         await self.agent.start()
-
-    async def _cut(self, fault: Fault) -> None:
-        wire = self.wires[fault.wire]
-        wire.break_(fault.how)
-        await self.journal.more(fault.lasts)
-        wire.heal(lost=fault.lost)
 
     async def online(self) -> None:
         """Wait until the agent reaches the gateway, or give up: another fault may keep it from that."""
