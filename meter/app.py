@@ -28,6 +28,7 @@ from meter.booking.runner import RatingRunner
 from meter.booking.worker import RatingWorker
 from meter.clock import monotonic_s, now
 from meter.config import Settings, listen_address
+from meter.export.heads import Sealer
 from meter.export.role import Renewer, Resender, dispatcher_of
 from meter.export.targets.setups import Targets, targets_of
 from meter.ingest.accept import Acceptor
@@ -239,7 +240,20 @@ class Gateway:
         dispatcher = dispatcher_of(targets, self._database, operator=operator, telemetry=self.telemetry, clock=now)
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
+            group.create_task(self._sealer(operator).run())
             group.create_task(_pass_on(self._booked, dispatcher.wake))
+
+    def _sealer(self, operator: str) -> Sealer:
+        return Sealer(
+            self._database,
+            operator=operator,
+            leases=self._leases,
+            heads=self._settings.heads_file,
+            seal_s=self._settings.audit.seal_s,
+            every_s=self._settings.audit.every_s,
+            telemetry=self.telemetry,
+            clock=now,
+        )
 
     async def _renew(self, conn: AsyncConnection, item: OutboxItem) -> tuple[bytes, str | None]:
         """Return the payload of a dead delivery, made anew."""

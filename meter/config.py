@@ -200,6 +200,18 @@ class StoreSettings(_Strict):
     """That key."""
 
 
+class AuditSettings(_Strict):
+    """How what is kept for good is sealed."""
+
+    heads: Path | None = None
+    """The file outside the database to which the newest seal is appended; unset: `audit/heads.jsonl` in the data
+    directory."""
+    every_s: Annotated[int, Field(ge=10, le=86400)] = 300
+    """Seconds between two entries of that file."""
+    seal_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    """Seconds between two blocks of seals."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set, with its default and unit."""
 
@@ -245,6 +257,8 @@ class Settings(BaseSettings):
     """Seconds without a heartbeat after which an agent on site counts as offline."""
     outgoing: OutgoingSettings = Field(default_factory=OutgoingSettings)
     """Where outgoing calls may lead."""
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    """How what is kept for good is sealed."""
     edges: EdgesSettings = Field(default_factory=EdgesSettings)
     """How agents on site are enrolled."""
     store: StoreSettings = Field(default_factory=StoreSettings)
@@ -255,6 +269,11 @@ class Settings(BaseSettings):
     """Webhook sources by vendor and name."""
     targets: dict[str, TargetSettings] = Field(default_factory=lambda: {"ledger": TargetSettings(kind="ledger")})
     """Export targets by name."""
+
+    @property
+    def heads_file(self) -> Path:
+        """Return the file of the seals' heads."""
+        return self.audit.heads or self.data_dir / "audit" / "heads.jsonl"
 
     @field_validator("mqtt_topics", "catalog", "hash_identities", mode="before")
     @classmethod

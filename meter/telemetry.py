@@ -210,6 +210,12 @@ class Telemetry:
         self._http_throttled = Counter(
             "meter_http_throttled", "HTTP requests refused for their rate", ["reason"], registry=registry
         )
+        self._sealed_at = Gauge(
+            "meter_audit_sealed_at_seconds",
+            "When this process last made sure that everything is sealed (Unix time); 0: never",
+            registry=registry,
+        )
+        self._sealed_rows = Counter("meter_audit_sealed_rows", "Rows that were sealed", registry=registry)
         build = Gauge("meter_build_info", "The version that runs", ["version"], registry=registry)
         build.labels(version=__version__).set(1)
         self._label_values: dict[str, set[str]] = {}
@@ -425,6 +431,11 @@ class Telemetry:
         """Count and observe one answered ask: allowed, refused, repeated, or told of by an agent (offline)."""
         self._authorizations.labels(outcome=outcome).inc()
         self._authorization.observe(seconds)
+
+    def sealed(self, at: float, *, rows: int) -> None:
+        """What was added until `at` (Unix time) is sealed."""
+        self._sealed_at.set(at)
+        self._sealed_rows.inc(rows)
 
     def authorization_released(self) -> None:
         """Count a reservation that its asker let go."""

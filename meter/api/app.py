@@ -11,6 +11,7 @@ from aiohttp import web
 
 from meter.api import (
     accounts,
+    audit,
     authorizations,
     catalog,
     charges,
@@ -41,10 +42,12 @@ from meter.api.auth import Authenticator
 from meter.api.connections import Connections, raise_descriptors
 from meter.api.facts import FactsReader
 from meter.api.problems import Problem, problem_answer, problems
+from meter.api.readings import Readings, is_personal
 from meter.api.routing import PRINCIPAL, QUERY, Handler, Route, read_query
 from meter.api.services import Services
 from meter.clock import monotonic_s
 from meter.model.errors import BadInput, Broken
+from meter.store.audited import acting_for
 
 # docs/api.md: 413 over 1 MiB. aiohttp counts decompressed bytes, so a bomb ends here too.
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -91,8 +94,10 @@ def create_app(services: Services) -> web.Application:
     app[CONNECTIONS] = connections
     table = all_routes(services, authenticator)
     app[ROUTES] = table
+    readings = Readings(services)
+    app.cleanup_ctx.append(readings.serve)
     for route in table:
-        guarded = _guarded(route, authenticator, connections)
+        guarded = _guarded(route, authenticator, connections, readings)
         resource = app.router.add_resource(route.path)
         resource.add_route(route.method, guarded)
         if route.method == "GET":
@@ -148,6 +153,7 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += deliveries.routes(services)
         table += invoices.routes(services)
         table += keys.routes(services, authenticator)
+        table += audit.routes(services)
     table += health.routes(services)
     table += metrics.routes(services)
     table += docs.routes(services)
@@ -155,7 +161,11 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
     return tuple(table)
 
 
-def _guarded(route: Route, authenticator: Authenticator, connections: Connections) -> Handler:
+def _guarded(route: Route, authenticator: Authenticator, connections: Connections, readings: Readings) -> Handler:
+    personal = is_personal(route)
+    # What events:write does are facts of devices, kept with their source; what others change is recorded as theirs.
+    recorded = route.method != "GET" and route.scope not in {None, "events:write"}
+
     async def handle(request: web.Request) -> web.StreamResponse:
         if connections.working > REQUESTS_MAX:
             return problem_answer(_BUSY, {"Retry-After": "1"})
@@ -177,7 +187,12 @@ def _guarded(route: Route, authenticator: Authenticator, connections: Connection
                 raise BadInput("the body is not encoded as its headers say", code="bad_encoding") from error
             finally:
                 connections.works(request.transport)
-        return await route.handler(request)
+        if personal:
+            await readings.note(request, route)
+        if principal is None or not recorded:
+            return await route.handler(request)
+        with acting_for(principal.key):
+            return await route.handler(request)
 
     return handle
 

@@ -95,6 +95,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "recovered": Place(
         "backup", "recovered", "Say that a database of one's own was restored, before a gateway starts on it."
     ),
+    "audit": Place("audit", "app", "Who did what, and whether anything of what is kept was changed."),
     "simulate": Place(
         "simulate",
         "simulate",

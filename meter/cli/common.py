@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pwd import getpwuid
 from typing import Annotated, Any, Final, TypeVar
 
+import click
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -21,6 +24,7 @@ from meter.model.money import plain
 from meter.rundir import identity_key, read_addresses
 from meter.store.directory import NO_CATALOG, current_operator
 from meter.store.engine import Database
+from meter.store.records import Reading, record_readings
 
 T = TypeVar("T")
 
@@ -110,11 +114,33 @@ def hasher(settings: Settings) -> IdentityHasher:
 async def connect() -> AsyncIterator[Database]:
     """Yield the database that the settings name, or the running gateway's."""
     settings = load_settings()
-    database = Database(database_url(settings), hasher=hasher(settings))
+    actor = f"cli:{getpwuid(os.getuid()).pw_name}"
+    database = Database(database_url(settings), hasher=hasher(settings), actor=actor)
     try:
+        await _record(database, actor)
         yield database
     finally:
         await database.dispose()
+
+
+async def _record(database: Database, actor: str) -> None:
+    """Record that a command ran on what is kept: each may show or change it."""
+    context = click.get_current_context(silent=True)
+    async with database.begin() as connection:
+        operator = await current_operator(connection)
+        if context is None or operator is None:
+            return
+        # What was given may be a person's: only its names are kept, and whose account.
+        given = {name: value for name, value in context.params.items() if value not in (None, False, [], ())}
+        ran = Reading(
+            actor=actor,
+            action="ran",
+            kind=context.command_path,
+            object=str(given.get("account") or ""),
+            member=given["member"] if isinstance(given.get("member"), str) else None,
+            filters=tuple(sorted(given)),
+        )
+        await record_readings(connection, operator, [(ran, 1)])
 
 
 async def require_operator(database: Database) -> str:

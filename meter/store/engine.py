@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from meter.model.errors import BadInput, Unavailable
 from meter.model.hashing import PLAIN, IdentityHasher
 from meter.store.acting import act_as_gateway
+from meter.store.audited import say_actor
 
 # Bounds a gateway's share of the server's connections; each role needs only a few at a time.
 POOL_CONNECTIONS_MAX: Final = 20
@@ -76,10 +77,20 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, hasher: IdentityHasher = PLAIN, operator: str | None = None, as_owner: bool = False
+        self,
+        url: str,
+        *,
+        hasher: IdentityHasher = PLAIN,
+        operator: str | None = None,
+        as_owner: bool = False,
+        actor: str | None = None,
     ) -> None:
-        """Prepare the pool; nothing connects before the first use. `operator` None: the one that the database has."""
+        """Prepare the pool; nothing connects before the first use.
+
+        `operator` None: the one that the database has. `actor`: as whose what changes is recorded where no key asked.
+        """
         self.url = url
+        self._actor = actor
         self.hasher = hasher
         self.engine: AsyncEngine = create_async_engine(
             sqlalchemy_url(url),
@@ -127,6 +138,7 @@ class Database:
         """
         try:
             async with self.engine.begin() as connection:
+                await say_actor(connection, self._actor)
                 yield connection
         except (OSError, InterfaceError, OperationalError, PoolTimeoutError) as error:
             raise _unavailable(error) from error

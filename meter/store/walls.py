@@ -40,6 +40,7 @@ _WORKED: Final = _needs(*get_args(Privilege))
 NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         # What was, and is never changed: a correction is a further row.
+        "audit": _APPENDED,
         "catalogs": _APPENDED,
         "charges": _APPENDED,
         "doubtful_times": _APPENDED,
@@ -51,6 +52,7 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "journal": _APPENDED,
         "refunds": _APPENDED,
         "revisions": _APPENDED,
+        "seals": _APPENDED,
         "wifi_readings": _APPENDED,
         # What was, and what became of it.
         "api_keys": _needs("INSERT", change="revoked_at"),
@@ -79,6 +81,7 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "invoices": _KEPT,
         "leases": _KEPT,
         "member_accounts": _WORKED,
+        "member_keys": _needs("INSERT"),
         "members": _KEPT,
         "oauth_tokens": _WORKED,
         "operators": _needs("INSERT", change="facts_version identity_check rating_shards"),

@@ -72,6 +72,7 @@ EXPECTED: dict[tuple[str, str], Scope | Literal["any"] | None] = {
     ("POST", "/v1/keys"): "admin",
     ("GET", "/v1/keys"): "admin",
     ("DELETE", "/v1/keys/{id}"): "admin",
+    ("GET", "/v1/audit"): "admin",
     ("GET", "/health/live"): None,
     ("GET", "/health/ready"): None,
     ("GET", "/metrics"): None,

@@ -1,8 +1,8 @@
 """The schema. Every key is led by the operator, so that rows of one operator can live together (decision 0004).
 
 Append-only: `event_keys`, `events`, `rejections` (but for its status), `charges`, `draws`, `entries`, `journal`,
-`edge_retirements`. Tail reads go by (`xid`, `seq`) below the oldest running transaction, never by `seq` alone: a later
-commit can carry a smaller `seq` (decision 0005).
+`edge_retirements`, `audit`, `seals`. Tail reads go by (`xid`, `seq`) below the oldest running transaction, never by
+`seq` alone: a later commit can carry a smaller `seq` (decision 0005).
 """
 
 from meter.store.tables.authorizations import authorizations
@@ -11,6 +11,7 @@ from meter.store.tables.books import deferrals, entries, openings
 from meter.store.tables.delivery import lanes, outbox
 from meter.store.tables.directory import accounts, grants, identities, member_accounts, members, subscriptions
 from meter.store.tables.enrolled import edge_authorities, edge_certificates, edge_enrollments
+from meter.store.tables.evidence import audit, member_keys, seals
 from meter.store.tables.gathering import export_billers, export_buckets, export_cursors
 from meter.store.tables.incoming import (
     edge_retirements,
@@ -34,6 +35,7 @@ from meter.store.tables.worklists import doubtful_times, rejections, unread, unr
 __all__ = [
     "accounts",
     "api_keys",
+    "audit",
     "authorizations",
     "backups",
     "catalogs",
@@ -66,6 +68,7 @@ __all__ = [
     "lanes",
     "leases",
     "member_accounts",
+    "member_keys",
     "members",
     "metadata",
     "oauth_tokens",
@@ -78,6 +81,7 @@ __all__ = [
     "rejections",
     "restorations",
     "revisions",
+    "seals",
     "source_receipts",
     "subscriptions",
     "unread",

@@ -1,0 +1,204 @@
+"""Holds everything that is sealed, and everything whose changes are recorded, against its seals and records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meter.model.instant import instant_text
+from meter.model.wire import content_hash
+from meter.store.audited import AUDITED, Audited
+from meter.store.engine import Database
+from meter.store.seals import GENESIS, STREAMS, VERSION, Block, Sealed, digest_now, prepare, read_blocks
+
+# Blocks of one transaction: some tens of milliseconds each, for a long one holds back every reader of the log.
+_PAGE: Final = 20
+_EVENTS: Final = text(
+    """
+    SELECT e.source, e.id, e.type, e.subject, e.time, e.timed, e.offset_ms, e.data, k.content_hash
+      FROM events AS e JOIN event_keys AS k ON k.operator = e.operator AND k.source = e.source AND k.id = e.id
+     WHERE e.operator = :operator
+       AND (e.xid, e.seq) > (CAST(CAST(:from_xid AS text) AS xid8), :from_seq)
+       AND (e.xid, e.seq) <= (CAST(CAST(:to_xid AS text) AS xid8), :to_seq)
+    """
+)
+# What stands, beside the newest record of each: by `seq`, which is drawn under the row's lock.
+_OBJECTS: Final = """
+    WITH now AS (
+        SELECT f.object, f.digest, f.member IS NOT NULL AND k.key IS NULL AS erased
+          FROM {0} AS t
+         CROSS JOIN LATERAL meter_audit_of(to_jsonb(t), CAST(:keys AS text[]), CAST(:hashed AS text[]),
+                                           CAST(:left_out AS text[])) AS f
+          LEFT JOIN member_keys AS k ON k.operator = t.operator AND k.pseudonym = f.member
+         WHERE t.operator = :operator
+    ), told AS (
+        SELECT DISTINCT ON (object) object, action, detail ->> 'digest' AS digest
+          FROM audit WHERE operator = :operator AND kind = :kind ORDER BY object, seq DESC
+    )
+    SELECT count(now.object) AS objects,
+           count(*) FILTER (WHERE now.object IS NOT NULL AND NOT now.erased
+                                  AND (told.digest IS DISTINCT FROM now.digest)) AS unlike,
+           min(now.object) FILTER (WHERE now.object IS NOT NULL AND NOT now.erased
+                                  AND (told.digest IS DISTINCT FROM now.digest)) AS first,
+           count(*) FILTER (WHERE now.object IS NULL AND told.action <> 'removed') AS gone
+      FROM now FULL JOIN told USING (object)
+"""
+# Rows of a stream's parts that belong to no row of it: each is matched by its own first.
+_STRAYS: Final = {
+    "draws without a charge": "SELECT count(*) FROM draws AS p WHERE p.operator = :operator AND NOT EXISTS"
+    " (SELECT FROM charges AS t WHERE t.operator = p.operator AND t.id = p.charge)",
+    "postings without an entry": "SELECT count(*) FROM journal AS p WHERE p.operator = :operator AND NOT EXISTS"
+    " (SELECT FROM entries AS t WHERE t.operator = p.operator AND t.id = p.entry)",
+    "keys without an event": "SELECT count(*) FROM event_keys AS p WHERE p.operator = :operator AND NOT EXISTS"
+    " (SELECT FROM events AS t WHERE t.operator = p.operator AND t.time = p.time AND t.source = p.source"
+    " AND t.id = p.id)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The newest block's number and hash (hexadecimal) as they were kept outside; `at` is text for people."""
+
+    n: int
+    hash: str
+    at: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Verified:
+    """What verifying found; `faults` are lines for people, each naming stream, block and rows."""
+
+    blocks: int = 0
+    rows: int = 0
+    heads: int = 0
+    objects: int = 0
+    sealed_at: str | None = None
+    faults: list[str] = field(default_factory=list)
+
+
+async def verify(
+    database: Database,
+    operator: str,
+    *,
+    heads: Sequence[Head],
+    checked: Callable[[int], None] = lambda _blocks: None,
+) -> Verified:
+    """Return what differs from its seals, from the heads kept outside and from its records. Reads only."""
+    found = Verified(heads=len(heads))
+    outside: dict[int, list[Head]] = {}
+    for head in heads:
+        outside.setdefault(head.n, []).append(head)
+    ends: dict[str, tuple[str, int]] = {}
+    previous, expected = GENESIS, 1
+    while True:
+        async with database.begin() as connection:
+            await prepare(connection)
+            page = await read_blocks(connection, operator, after=expected - 1, limit=_PAGE)
+            for sealed in page:
+                found.faults += _chained(sealed, previous, expected, ends)
+                found.faults += [
+                    f"{sealed.block.place}: the head kept outside at {head.at} is of another chain"
+                    for head in outside.pop(sealed.block.n, ())
+                    if head.hash != sealed.hash.hex()
+                ]
+                found.faults += await _rows(connection, sealed.block)
+                previous, expected = sealed.hash, sealed.block.n + 1
+                found.blocks += 1
+                found.rows += sealed.block.rows
+                found.sealed_at = instant_text(sealed.block.sealed_at)
+        checked(found.blocks)
+        if len(page) < _PAGE:
+            break
+    for n, missing in sorted(outside.items()):
+        found.faults.append(
+            f"block {n}: kept outside as the head at {missing[0].at}, not in the chain, which ends at {expected - 1}"
+        )
+    await _beside(database, operator, found)
+    return found
+
+
+async def _beside(database: Database, operator: str, found: Verified) -> None:
+    """Add what no block tells: rows that belong to none, and objects whose changes are recorded."""
+    async with database.begin() as connection:
+        await prepare(connection)
+        for what, statement in _STRAYS.items():
+            if count := await connection.scalar(text(statement), {"operator": operator}):
+                found.faults.append(f"{count} {what}")
+    for table, audited in AUDITED.items():
+        if audited.by == "all":
+            async with database.begin() as connection:
+                await prepare(connection)
+                await _objects(connection, operator, table, audited, found)
+
+
+def _chained(sealed: Sealed, previous: bytes, expected: int, ends: dict[str, tuple[str, int]]) -> list[str]:
+    """Return what is wrong with a block itself; `ends` is where each stream's last block ended."""
+    block, faults = sealed.block, []
+    if block.n != expected:
+        faults.append(f"block {expected} to {block.n - 1}: missing from the chain of seals")
+    if block.stream not in STREAMS or block.version != VERSION:
+        return [f"block {block.n}: of stream {block.stream!r}, form {block.version}, which this version does not know"]
+    if block.hash != sealed.hash:
+        faults.append(f"{block.place}: the seal itself was changed")
+    if block.previous != previous:
+        faults.append(f"{block.place}: does not follow the block before it")
+    if ends.get(block.stream, ("0", 0)) != (block.from_xid, block.from_seq):
+        faults.append(f"{block.place}: does not begin where the block of {block.stream} before it ends")
+    ends[block.stream] = (block.to_xid, block.to_seq)
+    return faults
+
+
+async def _rows(connection: AsyncConnection, block: Block) -> list[str]:
+    if block.stream not in STREAMS or block.version != VERSION:
+        return []
+    rows, digest = await digest_now(connection, block)
+    faults = []
+    if rows != block.rows:
+        faults.append(f"{block.place}: {rows} rows stand there now")
+    elif digest != block.digest:
+        faults.append(f"{block.place}: a row was changed, replaced or put in another place")
+    if block.stream == "events":
+        faults += await _contents(connection, block)
+    return faults
+
+
+async def _contents(connection: AsyncConnection, block: Block) -> list[str]:
+    """Return the events whose content is not what its hash says: the hash is sealed, the content can be erased."""
+    bounds = {name: getattr(block, name) for name in ("operator", "from_xid", "from_seq", "to_xid", "to_seq")}
+    return [
+        f"{block.place}: the content of event {row.source} {row.id} was changed"
+        for row in await connection.execute(_EVENTS, bounds)
+        if content_hash(row.type, row.subject, _sent(row._mapping), row.data) != bytes(row.content_hash)  # noqa: SLF001
+    ]
+
+
+def _sent(row: RowMapping) -> datetime | None:
+    """Return the time that the sender wrote, before it was corrected: what the hash was made of."""
+    return row["time"] + timedelta(milliseconds=row["offset_ms"] or 0) if row["timed"] else None
+
+
+async def _objects(connection: AsyncConnection, operator: str, table: str, audited: Audited, found: Verified) -> None:
+    """Add the rows of a table that are not as the newest record of each says, and records whose rows are gone."""
+    rows = await connection.execute(
+        text(_OBJECTS.format(table)),
+        {
+            "operator": operator,
+            "kind": table,
+            "keys": list(audited.keys),
+            "hashed": list(audited.hashed),
+            "left_out": list(audited.left_out),
+        },
+    )
+    for row in rows:
+        found.objects += row.objects
+        if row.unlike:
+            found.faults.append(
+                f"{table}: {row.unlike} rows are not as their newest records say, the first {row.first}"
+            )
+        if row.gone:
+            found.faults.append(f"{table}: {row.gone} rows are gone without a record")
