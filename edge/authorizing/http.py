@@ -9,6 +9,7 @@ from aiohttp import web
 from edge.authorizing.desk import Desk
 from edge.authorizing.gateway import Declined
 from meter.model.errors import BadInput
+from meter.transport.http_body import read_body
 
 _JSON = "application/json"
 _PATH = "/v1/authorizations"
@@ -33,7 +34,7 @@ class AskRoutes:
         media = request.content_type
         if media != _JSON and not media.endswith("+json"):
             raise BadInput(f"Content-Type is {media[:80]!r}; send {_JSON}", code="unsupported_media_type")
-        return await _answered(self._desk.ask(await request.read()))
+        return await _answered(self._desk.ask(await read_body(request)))
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
         self._authorise(request)

@@ -35,6 +35,7 @@ from meter.sources.make import refused
 from meter.sources.setups import ConfiguredSource
 from meter.sources.spec import Delivery, Reply
 from meter.transport.cloudevents_http import read_request
+from meter.transport.http_body import RAW_BODIES, read_body
 from meter.transport.reading import guarded
 
 _PROBLEM: Final = "application/problem+json"
@@ -92,7 +93,7 @@ class HttpCollector:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         self._authorise(request)
-        body = await request.read()
+        body = await read_body(request)
         items, unreadable = read_request(request, body)
         results = await self._keep(request, items)
         if unreadable is not None:
@@ -110,7 +111,7 @@ class HttpCollector:
             path=request.path,
             headers={name.lower(): value for name, value in request.headers.items()},
             query=dict(request.query),
-            body=await request.read(),
+            body=await read_body(request),
             received_at=self._clock.read().wall,
         )
         greeting = hook.greet(setup, delivery)
@@ -154,7 +155,7 @@ class HttpCollector:
 @asynccontextmanager
 async def http_port(collector: HttpCollector, *, host: str, port: int, setting: str) -> AsyncIterator[tuple[str, int]]:
     """Hear devices at an address and give the one that was bound. Raises BadInput (`port_taken`) naming `setting`."""
-    runner = web.AppRunner(collector.app(), access_log=None, shutdown_timeout=_STOP_S)
+    runner = web.AppRunner(collector.app(), access_log=None, shutdown_timeout=_STOP_S, **RAW_BODIES)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from edge.uplink.recall import Replayed, Wanted
 from meter.model.errors import BadInput
+from meter.transport.http_body import read_body
 
 _JSON: Final = "application/json"
 
@@ -36,7 +37,7 @@ class ReplayRoute:
             message = f"Content-Type is {request.content_type[:80]!r}; send {_JSON}"
             raise BadInput(message, code="unsupported_media_type")
         try:
-            wanted = msgspec.json.decode(await request.read(), type=Wanted)
+            wanted = msgspec.json.decode(await read_body(request), type=Wanted)
         except msgspec.MsgspecError as error:
             raise BadInput(f"{error}; send since, stretches or both", code="bad_body") from error
         return web.Response(body=msgspec.json.encode(await self._replay(wanted)), content_type=_JSON)

@@ -46,11 +46,11 @@ from meter.api.readings import Readings, is_personal
 from meter.api.routing import PRINCIPAL, QUERY, Handler, Route, read_query
 from meter.api.services import Services
 from meter.clock import monotonic_s
-from meter.model.errors import BadInput, Broken
+from meter.model.errors import Broken
+from meter.model.wire import BODY_BYTES_MAX
 from meter.store.audited import acting_for
+from meter.transport.http_body import RAW_BODIES, read_body
 
-# docs/api.md: 413 over 1 MiB. aiohttp counts decompressed bytes, so a bomb ends here too.
-BODY_BYTES_MAX: Final = 1024 * 1024
 # A megabyte at 256 kbit/s; who is slower holds a connection that others need.
 BODY_DEADLINE_S: Final = 30.0
 # Also what a first request may take to send its head, and an idle connection to send its next.
@@ -72,6 +72,7 @@ _SERVER_OPTIONS: Final[dict[str, Any]] = {
     "max_line_size": HEAD_BYTES_MAX,
     "max_field_size": HEAD_BYTES_MAX,
     "access_log": None,
+    **RAW_BODIES,
 }
 
 _BUSY: Final = Problem(title="Too many at once", status=503, code="busy", detail="try again shortly")
@@ -180,11 +181,9 @@ def _guarded(route: Route, authenticator: Authenticator, connections: Connection
             connections.reads(request.transport)
             try:
                 async with asyncio.timeout(BODY_DEADLINE_S):
-                    await request.read()  # kept by the request: handlers that read it again get the same bytes
+                    await read_body(request)  # kept by the request: handlers that read it again get the same bytes
             except TimeoutError as error:
                 raise web.HTTPRequestTimeout from error
-            except web.RequestPayloadError as error:
-                raise BadInput("the body is not encoded as its headers say", code="bad_encoding") from error
             finally:
                 connections.works(request.transport)
         if personal:

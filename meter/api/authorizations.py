@@ -39,6 +39,7 @@ from meter.store.authorizations import (
     release_authorization,
 )
 from meter.store.keys import Principal
+from meter.transport.http_body import read_body
 
 # As long as a document takes to print or a guest to find the locker, unless the asker says how long it is.
 EXPIRES_S: Final = 300
@@ -203,7 +204,7 @@ async def _wanted(request: web.Request) -> Wanted:
     if principal.site not in {None, body.site}:
         raise BadInput(f"this key is not for site {body.site[:60]!r}", code="forbidden")
     # Again and strictly: numbers as they are written, no deeper than an event may be.
-    given = strict_json(await request.read())
+    given = strict_json(await read_body(request))
     data = given.get("data", {})
     if len(msgspec.json.encode(data)) > _DATA_BYTES_MAX:
         raise BadInput(f"`data` has more than {_DATA_BYTES_MAX} bytes; send what the price reads", code="bad_body")

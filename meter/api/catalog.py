@@ -20,6 +20,7 @@ from meter.model.directory import SINCE_ALWAYS
 from meter.model.errors import BadInput
 from meter.model.instant import instant_text
 from meter.store.apply import REASON_CHARS_MAX, Outcome, apply_catalog, preview_catalog, read_known_to
+from meter.transport.http_body import read_body
 
 YAML: Final = "application/yaml"
 _YAML_TYPES: Final = (YAML, "application/x-yaml", "text/yaml", "text/x-yaml")
@@ -139,7 +140,7 @@ async def text_of(request: web.Request, *media_types: str) -> str:
         message = f"Content-Type is {given[:80]!r}; send {' or '.join(media_types)}"
         raise BadInput(message, code="unsupported_media_type")
     try:
-        return (await request.read()).decode()
+        return (await read_body(request)).decode()
     except UnicodeDecodeError as error:
         code = "bad_yaml" if given in _YAML_TYPES else "bad_json"
         raise BadInput(f"the body is not UTF-8: {error}", code=code) from error

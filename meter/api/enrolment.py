@@ -25,6 +25,7 @@ from meter.rundir import edge_ca_key
 from meter.store import enrolment
 from meter.store.edge_revocations import Agent
 from meter.store.enrolment import EXPIRES_DEFAULT, EXPIRES_MAX, Enrollment
+from meter.transport.http_body import read_body
 from meter.transport.topics import ack_topic, agent_topic, clock_topic
 
 PEM: Final = "application/x-pem-file"
@@ -294,4 +295,4 @@ async def _authority(conn: AsyncConnection, operator: str, settings: Settings, *
 
 
 async def _optional(request: web.Request) -> OpenBody:
-    return await body_of(request, OpenBody) if await request.read() else OpenBody()
+    return await body_of(request, OpenBody) if await read_body(request) else OpenBody()

@@ -15,6 +15,7 @@ from meter.model import texts
 from meter.model.errors import BadInput
 from meter.model.instant import parse_instant
 from meter.store.keys import Principal, Restriction, Scope
+from meter.transport.http_body import read_body
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
@@ -137,12 +138,12 @@ async def json_of(request: web.Request) -> Any:
 
     Raises BadInput: `unsupported_media_type`, `bad_json`. The size and the time it may take are bounded by the server.
     """
-    return _decoded(request, await request.read(), Any)
+    return _decoded(request, await read_body(request), Any)
 
 
 async def body_of(request: web.Request, kind: type[T]) -> T:
     """Return the body as `kind`. Raises BadInput as `json_of` does, and `bad_body` naming the field at fault."""
-    return _decoded(request, await request.read(), kind)
+    return _decoded(request, await read_body(request), kind)
 
 
 def _decoded(request: web.Request, body: bytes, kind: type[T]) -> T:

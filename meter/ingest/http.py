@@ -20,6 +20,7 @@ from meter.model.wire import Parsed
 from meter.store.directory import NO_CATALOG
 from meter.store.keys import Principal
 from meter.transport.cloudevents_http import read_request
+from meter.transport.http_body import read_body
 
 # Longer than a commit ever takes, shorter than callers wait: then they are asked to send again, which changes nothing.
 COMMIT_WAIT_S: Final = 15.0
@@ -41,7 +42,7 @@ def event_receiver(
 
     async def receive(request: web.Request, principal: Principal) -> web.StreamResponse:
         await require_operator(operator)
-        body = await request.read()
+        body = await read_body(request)
         parsed, unreadable = read_request(request, body)
         arrivals = arrivals_of(
             request, parsed, channel="http", received_at=clock(), site=principal.site, edge=principal.edge

@@ -20,6 +20,7 @@ from meter.sources.make import refused
 from meter.sources.setups import ConfiguredSource
 from meter.sources.spec import Delivery, Hook, Reading, Reply, Setup
 from meter.telemetry import Telemetry
+from meter.transport.http_body import read_body
 from meter.transport.reading import guarded
 from meter.transport.samples import SAMPLE_BYTES_MAX, Samples
 
@@ -43,7 +44,7 @@ def hook_receiver(
             path=request.path,
             headers={name.lower(): value for name, value in request.headers.items()},
             query=dict(request.query),
-            body=await request.read(),
+            body=await read_body(request),
             received_at=clock(),
         )
 

@@ -20,6 +20,7 @@ from meter.model.charge import Charge
 from meter.store.engine import Database
 from meter.store.keys import Principal, create_key
 from meter.telemetry import Telemetry
+from meter.transport.http_body import read_body
 from tests.booked import OPERATOR, book
 from tests.booking.space import Space, open_space
 
@@ -82,12 +83,12 @@ class Api:
 
 
 async def _receive_events(request: web.Request, principal: Principal) -> web.StreamResponse:
-    body = await request.read()
+    body = await read_body(request)
     return web.json_response({"results": [], "bytes": len(body), "site": principal.site})
 
 
 async def _receive_hook(request: web.Request) -> web.StreamResponse:
-    return web.json_response({"bytes": len(await request.read())})
+    return web.json_response({"bytes": len(await read_body(request))})
 
 
 def the_services(url: str, **changes: Any) -> Services:
