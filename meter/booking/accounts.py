@@ -22,6 +22,7 @@ from meter.rating.fold import AccountFacts, Folded, PlacedEvent, TooLate
 from meter.rating.state import STATE_FORMAT
 from meter.store import booking as store
 from meter.store.closes import Closes, closes_of
+from meter.store.engine import IDLE_TRANSACTION_TIMEOUT_S
 from meter.store.readers import last_of_each_line
 from meter.store.unread import UnreadChange, unread_after
 from meter.store.usage import ORIGIN
@@ -34,6 +35,10 @@ WARM_EVENTS_MAX: Final = 200_000
 # What is beyond this is forgotten of everybody's past before a step, which adds a few thousand: who is dropped whole
 # has to be read again, and where all have news at once, each just after it was dropped.
 WARM_EVENTS_KEPT: Final = 180_000
+# Nothing is asked of the database while a history is folded. The server would end the transaction of a very long one,
+# and of each attempt after it, so that the account would never be rated: it may take 25 times what folding takes.
+LONG_HISTORY_EVENTS: Final = 5_000
+FOLDED_PER_S: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +208,9 @@ class Accounts:
         for base, accounts in groups.items():
             for chunk in _chunks(accounts, LOAD_ACCOUNTS_MAX):
                 history = await load_history(connection, self._operator, chunk, facts, after=base)
+                events = sum(len(placed) for placed in history.placed.values())
+                if events > LONG_HISTORY_EVENTS:
+                    await store.allow_pause(connection, IDLE_TRANSACTION_TIMEOUT_S + events // FOLDED_PER_S)
                 intake.park += history.unresolved
                 asked = intake.fold_again.keys() | intake.changed.keys()
                 intake.unpark |= history.keys_of([account for account in chunk if account in asked])

@@ -55,6 +55,13 @@ async def oldest_running(connection: AsyncConnection) -> int:
     return int(row.scalar_one())
 
 
+async def allow_pause(connection: AsyncConnection, seconds: int) -> None:
+    """Let the transaction ask for nothing for so long without being ended: a long history is being folded."""
+    await connection.execute(
+        text("SELECT set_config('idle_in_transaction_session_timeout', :limit, true)"), {"limit": f"{seconds}s"}
+    )
+
+
 # --- cursors ----------------------------------------------------------------------------------------------------------
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import Any
 
 import pytest
 
 from meter.booking import runner
 from meter.booking.runner import RatingRunner
+from meter.booking.warm import WarmAccount
 from meter.booking.worker import RatingWorker
 from tests.booking.space import open_space, pages
 
@@ -60,3 +63,23 @@ async def test_an_idle_runner_is_woken_by_a_hint(database_url: str, monkeypatch:
                 await asyncio.sleep(0.02)
         rating.cancel()
         await asyncio.wait([rating])
+
+
+async def test_an_account_that_takes_longer_than_the_server_waits_is_rated(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meter.store.engine.IDLE_TRANSACTION_TIMEOUT_S", 1)
+    monkeypatch.setattr("meter.booking.accounts.LONG_HISTORY_EVENTS", 3)
+    rebuild = WarmAccount.rebuild
+
+    def slow(warm: WarmAccount, *arguments: Any, **options: Any) -> Any:
+        time.sleep(1.5)  # as a history of hundreds of thousands of events does
+        return rebuild(warm, *arguments, **options)
+
+    async with open_space(database_url) as space:
+        await space.rate()
+        monkeypatch.setattr(WarmAccount, "rebuild", slow)
+        await space.accept([pages(f"{n}", "02T09:00", 1) for n in range(4)])
+        space.new_worker()
+        await space.rate()
+        assert [row[5] for row in await space.sums()] == [4]
