@@ -96,6 +96,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
         "backup", "recovered", "Say that a database of one's own was restored, before a gateway starts on it."
     ),
     "audit": Place("audit", "app", "Who did what, and whether anything of what is kept was changed."),
+    "privacy": Place("privacy", "app", "What is kept of a person."),
     "simulate": Place(
         "simulate",
         "simulate",

@@ -79,6 +79,11 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
+def json_text(value: Any) -> str:
+    """Return `value` on one line, for machines: Decimals as strings."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
 def _plain(value: object) -> str:
     return plain(value) if isinstance(value, Decimal) else str(value)
 
