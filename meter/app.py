@@ -49,7 +49,7 @@ from meter.store import migrate
 from meter.store.directory import current_operator
 from meter.store.engine import Database
 from meter.store.hashing import check_key
-from meter.store.hints import ACCEPTED, BOOKED, CATALOG, Hints
+from meter.store.hints import ACCEPTED, BOOKED, CATALOG, KEYS, Hints
 from meter.store.leases import LeaseKeeper
 from meter.store.outbox import OutboxItem
 from meter.store.walls import require_walls
@@ -129,9 +129,15 @@ class Gateway:
         self._accepted = Wakeup(tell=lambda: self._hints.tell(ACCEPTED))
         self._booked = Wakeup(tell=lambda: self._hints.tell(BOOKED))
         self._catalog = asyncio.Event()
+        self._keys = Wakeup()
         self._hints = Hints(
             self._database,
-            heard={ACCEPTED: self._accepted.heard, BOOKED: self._booked.heard, CATALOG: self._catalog.set},
+            heard={
+                ACCEPTED: self._accepted.heard,
+                BOOKED: self._booked.heard,
+                CATALOG: self._catalog.set,
+                KEYS: self._keys.heard,
+            },
         )
         self._ingest: IngestRole | None = None
         self._targets_changed = asyncio.Event()
@@ -342,6 +348,7 @@ class Gateway:
             health={} if ingest is None else {"broker": ingest.check_broker},
             booked=self._booked,
             accepted=self._accepted,
+            keys=self._keys,
             retry_rejection=self._retry_rejection,
             source_states=partial(source_states, sources=self._sources),
             renew=self._renew,

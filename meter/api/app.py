@@ -93,7 +93,7 @@ def create_app(services: Services) -> web.Application:
     app[SERVICES] = services
     app[AUTHENTICATOR] = authenticator
     app[CONNECTIONS] = connections
-    table = all_routes(services, authenticator)
+    table = all_routes(services)
     app[ROUTES] = table
     readings = Readings(services)
     app.cleanup_ctx.append(readings.serve)
@@ -128,7 +128,7 @@ async def serve(
         await runner.cleanup()
 
 
-def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route, ...]:
+def all_routes(services: Services) -> tuple[Route, ...]:
     """Return the one route table: what is served and what the OpenAPI document describes."""
     table = [*events.routes(services)]
     if services.api_role:
@@ -148,12 +148,12 @@ def all_routes(services: Services, authenticator: Authenticator) -> tuple[Route,
         table += doubtful.routes(services)
         table += rejections.routes(services)
         table += edges.routes(services, facts)
-        table += enrolment.routes(services, authenticator)
+        table += enrolment.routes(services)
         table += sources.routes(services)
         table += journal.routes(services)
         table += deliveries.routes(services)
         table += invoices.routes(services)
-        table += keys.routes(services, authenticator)
+        table += keys.routes(services)
         table += audit.routes(services)
     table += health.routes(services)
     table += metrics.routes(services)

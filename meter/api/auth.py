@@ -13,9 +13,10 @@ from meter.api.routing import ANY, Route
 from meter.api.services import Services
 from meter.clock import monotonic_s
 from meter.model.errors import BadInput
-from meter.store.keys import SECRET_CHARS, Principal, find_principal, secret_hash
+from meter.store.keys import SECRET_CHARS, Principal, find_principal, note_use, secret_hash
 
-# A revoked key works so much longer on a gateway that has just seen it; without this each call costs one more query.
+# A revoked key works so much longer on a gateway that has just seen it, where the hint of it was lost; without this
+# each call costs one more query.
 CACHE_TTL_S: Final = 5.0
 CACHED_KEYS_MAX: Final = 1024
 
@@ -30,6 +31,7 @@ class Authenticator:
         self._seen: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
         # Good once; looked up again like any other, but not refused for what others of its address do.
         self._proven: OrderedDict[bytes, None] = OrderedDict()
+        self._changed = services.keys.next()
         self._rates = Rates(services.settings.http_rate)
         self._unknown = Rates(UNKNOWN_PER_S)
 
@@ -69,14 +71,26 @@ class Authenticator:
                 raise TooFast("too many calls with keys that are not known here; wait a little", wait_s=wait_s)
             operator = await self._services.operator()
             if operator is not None:
+                at, changed = self._services.clock(), self._services.keys.next()
                 async with self._services.db.begin() as conn:
-                    found = await find_principal(conn, operator, hashed)
+                    found = await find_principal(conn, operator, hashed, at=at)
+                    if found is not None:
+                        await note_use(conn, operator, found[0].key, at=at)
                 if found is not None:
-                    self._remember(hashed, found)
-                    return found
-        raise BadInput("this key is not known here, or revoked; meter keys create makes one", code="unauthorized")
+                    principal, ends = found
+                    if changed.is_set():  # it may be the one that was revoked since it was read
+                        return principal
+                    self._remember(
+                        hashed, principal, for_s=CACHE_TTL_S if ends is None else (ends - at).total_seconds()
+                    )
+                    return principal
+        message = "this key is not known here, was revoked or has ended; meter keys create makes one"
+        raise BadInput(message, code="unauthorized")
 
     def _remembered(self, hashed: bytes) -> Principal | None:
+        if self._changed.is_set():  # one was revoked, or is to end, here or on another gateway
+            self._changed = self._services.keys.next()
+            self._seen.clear()
         entry = self._seen.get(hashed)
         if entry is None:
             return None
@@ -86,18 +100,14 @@ class Authenticator:
             return None
         return principal
 
-    def _remember(self, hashed: bytes, principal: Principal) -> None:
-        self._seen[hashed] = (monotonic_s() + CACHE_TTL_S, principal)
+    def _remember(self, hashed: bytes, principal: Principal, *, for_s: float) -> None:
+        self._seen[hashed] = (monotonic_s() + min(for_s, CACHE_TTL_S), principal)
         self._seen.move_to_end(hashed)
         self._proven[hashed] = None
         self._proven.move_to_end(hashed)
         for known in (self._seen, self._proven):
             while len(known) > CACHED_KEYS_MAX:
                 known.popitem(last=False)
-
-    def forget(self) -> None:
-        """Forget every remembered key: one was revoked here."""
-        self._seen.clear()
 
 
 def _bearer(request: web.Request) -> str:

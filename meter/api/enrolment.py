@@ -12,7 +12,6 @@ import msgspec
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meter.api.auth import Authenticator
 from meter.api.edges import RevocationJson, revocation_json
 from meter.api.routing import JSON, TEXT, Body, InstantText, Model, Route, body_of, json_answer, principal_of
 from meter.api.services import Services
@@ -143,7 +142,7 @@ def certificate_fields(issued: Issued) -> Mapping[str, str]:
     return {"certificate": issued.pem, "expires": instant_text(issued.expires_at), "renew": instant_text(renew)}
 
 
-def routes(services: Services, authenticator: Authenticator) -> list[Route]:
+def routes(services: Services) -> list[Route]:
     """Return the routes of codes, keys and certificates; a key that is revoked here stops working here at once."""
     settings, attempts = services.settings, Attempts()
 
@@ -174,7 +173,7 @@ def routes(services: Services, authenticator: Authenticator) -> list[Route]:
             if error.code in {"unknown_code", "code_expired", "conflict"}:
                 attempts.failed(address)
             raise
-        authenticator.forget()
+        services.keys.heard()
         answer = EnrolledJson(
             site=enrolled.site,
             edge=enrolled.edge,
@@ -202,7 +201,7 @@ def routes(services: Services, authenticator: Authenticator) -> list[Route]:
             revocation = await enrolment.revoke_agent(
                 conn, operator, agent, reason=body.reason, by=principal_of(request).key, at=services.clock()
             )
-        authenticator.forget()
+        services.keys.heard()
         return json_answer(revocation_json(revocation))
 
     async def crl(_request: web.Request) -> web.StreamResponse:

@@ -65,9 +65,9 @@ class Services:
 
     `receive_events` and `receive_hook` are the ingest role's doors (None: not served here); without `api_role` there
     are only these beside health, metrics and documents. `source_states` tells how sources are doing. `booked` is
-    notified after each commit of charges; `accepted` after each commit of events or facts. `stopping` is set when the
-    server shuts down, and held requests are answered. `renew` makes the payload of a dead delivery anew,
-    `resend` of one that its target lost. `admin_key` may change.
+    notified after each commit of charges; `accepted` after each commit of events or facts; `keys` when one is revoked
+    or is to end. `stopping` is set when the server shuts down, and held requests are answered. `renew` makes
+    the payload of a dead delivery anew, `resend` of one that its target lost. `admin_key` may change.
     """
 
     db: Database
@@ -78,6 +78,7 @@ class Services:
     clock: Clock = now
     booked: Wakeup = field(default_factory=Wakeup)
     accepted: Wakeup = field(default_factory=Wakeup)
+    keys: Wakeup = field(default_factory=Wakeup)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     api_role: bool = True
     receive_events: ReceiveEvents | None = None

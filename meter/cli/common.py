@@ -18,7 +18,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from meter.config import Settings, load_settings
-from meter.model.errors import BadInput
+from meter.model.errors import BadInput, Unavailable
 from meter.model.hashing import IdentityHasher
 from meter.model.money import plain
 from meter.rundir import identity_key, read_addresses
@@ -122,7 +122,12 @@ async def connect() -> AsyncIterator[Database]:
     actor = f"cli:{getpwuid(os.getuid()).pw_name}"
     database = Database(database_url(settings), hasher=hasher(settings), actor=actor)
     try:
-        await _record(database, actor)
+        try:
+            await _record(database, actor)
+        except Unavailable as error:
+            # Before `meter migrate` there is nowhere to record, and nothing of this version to be read.
+            if error.code != "schema_mismatch":
+                raise
         yield database
     finally:
         await database.dispose()

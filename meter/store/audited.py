@@ -42,7 +42,7 @@ class Audited:
 AUDITED: Final[Mapping[str, Audited]] = MappingProxyType(
     {
         "accounts": Audited(keys=("account",), left_out=("name", "external", "replaced")),
-        "api_keys": Audited(keys=("id",), left_out=("last_used_at",)),
+        "api_keys": Audited(keys=("id",)),
         "catalogs": Audited(keys=("version",)),
         "closes": Audited(keys=("account", "period_start"), left_out=("booked", "booked_xid")),
         "drafts": Audited(
@@ -85,6 +85,7 @@ UNRECORDED: Final[Mapping[str, str]] = MappingProxyType(
     )
     | {
         "alembic_version": "the schema's own",
+        "api_key_uses": "when each key was used last; what it read is recorded as a reading",
         "backups": "written by `meter backup`, which is a command that is recorded",
         "restorations": "written by `meter restore`, which is told by the chain of seals as well",
         "authorizations": "asked by devices, kept with the key that asked; no bill depends on one",

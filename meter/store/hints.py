@@ -24,6 +24,8 @@ ACCEPTED: Final = "accepted"
 BOOKED: Final = "booked"
 # The catalog has a new version.
 CATALOG: Final = "catalog"
+# A key was revoked, or ends.
+KEYS: Final = "keys"
 # So often a hint is passed on at most: a burst of commits is one.
 TELL_INTERVAL_S: Final = 0.05
 # A connection that died without a word is found out by asking after so long.

@@ -55,7 +55,7 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "seals": _APPENDED,
         "wifi_readings": _APPENDED,
         # What was, and what became of it.
-        "api_keys": _needs("INSERT", change="revoked_at"),
+        "api_keys": _needs("INSERT", change="revoked_at expires_at"),
         "authorizations": _needs("INSERT", "DELETE", change="settled_at settled_source settled_id released_at"),
         "closes": _needs("INSERT", change="booked booked_xid"),
         "deferrals": _needs("INSERT", change="next_day"),
@@ -69,6 +69,7 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "rejections": _needs("INSERT", change="count last_at status"),
         # What is so now.
         "accounts": _KEPT,
+        "api_key_uses": _KEPT,
         "drafts": _KEPT,
         "edge_authorities": _LISTED,
         "edges": _KEPT,

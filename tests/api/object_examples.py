@@ -20,6 +20,8 @@ Objects: TypeAlias = list[tuple[Of | None, Params]]
 
 # Parameters of a query that name no object: any value.
 PLAIN: Final[Mapping[str, str]] = {
+    "actor": "cli:nobody",
+    "object": "nothing",
     "at": "2026-03-15T00:00:00Z", "boot": "1", "code": "conflict", "day": "2026-03-02", "dry_run": "1",
     "flag": "future_time", "from": "2026-01-01T00:00:00Z", "kind": "account", "ledger_account": "assets:receivable",
     "limit": "1", "meter": "print-pages", "offline": "1", "open": "1", "period": "2026-03", "reason": "because",
@@ -112,6 +114,7 @@ def path_objects(world: World) -> dict[str, Objects]:
         "/v1/sources/{vendor}/{source}": source,
         "/hooks/{vendor}/{source}": source,
         "/v1/keys/{id}": nothing,
+        "/v1/keys/{id}/rotate": nothing,
         "/docs/{file}": nothing,
     }
 

@@ -21,7 +21,7 @@ from meter.ingest.http import event_receiver
 from meter.model.instant import instant_text
 from meter.store.outbox import OutboxItem, add_items
 from meter.store.tables import invoices
-from tests.api.conftest import Api, serving, the_services
+from tests.api.conftest import Api, serving, the_services, unthrottled
 from tests.booked import OPERATOR
 from tests.booking.space import LATER, Space, open_space
 from tests.store.test_enrolment import request
@@ -144,6 +144,7 @@ async def planted(database_url: str, data_dir: Path) -> AsyncIterator[World]:
             receive_events=event_receiver(batcher, operator=space._operator, clock=lambda: space.now),
         )
         async with serving(services) as api:
+            unthrottled(api)
             world = World(space=space, api=api)
             for line in ("name", "grant"):
                 world.words |= {f"kanari-{line}-{name}": Of(account=name) for name in ACCOUNTS}

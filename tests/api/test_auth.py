@@ -12,7 +12,7 @@ from meter.api.app import AUTHENTICATOR, ROUTES
 from meter.api.routing import Route
 from meter.clock import monotonic_s
 from meter.store.keys import SCOPES, Scope
-from tests.api.conftest import ADMIN_KEY, Api
+from tests.api.conftest import ADMIN_KEY, Api, unthrottled
 from tests.owning import as_owner
 
 # Every route with the scope that was decided for it; "any": every key; None: open to everyone, or proven otherwise.
@@ -71,6 +71,7 @@ EXPECTED: dict[tuple[str, str], Scope | Literal["any"] | None] = {
     ("POST", "/v1/deliveries/{id}/resend"): "admin",
     ("POST", "/v1/keys"): "admin",
     ("GET", "/v1/keys"): "admin",
+    ("POST", "/v1/keys/{id}/rotate"): "admin",
     ("DELETE", "/v1/keys/{id}"): "admin",
     ("GET", "/v1/audit"): "admin",
     ("GET", "/health/live"): None,
@@ -101,6 +102,7 @@ async def test_every_route_has_the_scope_that_was_decided_for_it(api: Api) -> No
 
 
 async def test_no_route_lets_in_a_caller_without_its_scope(api: Api) -> None:
+    unthrottled(api)
     callers: dict[str, tuple[str | None, Any]] = {
         "nobody": (None, frozenset()),
         "unknown": ("mk_" + "A" * 43, frozenset()),

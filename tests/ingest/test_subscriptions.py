@@ -40,6 +40,14 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await made.dispose()
 
 
+@pytest_asyncio.fixture
+async def northside(database_url: str) -> AsyncIterator[Database]:
+    """A database for tests without a catalog."""
+    made = Database(database_url, operator="northside")
+    yield made
+    await made.dispose()
+
+
 def catalog(site: str, *readers: str, at: str = "berlin") -> str:
     """A catalog in which tag readers at a site send on topics of this test alone."""
     maps = ", ".join(f"{{topic: {site}/{name}, decoder: esphome-tag, site: {at}}}" for name in readers)
@@ -166,14 +174,14 @@ async def test_how_a_topic_is_read_changes_on_the_same_connection(
         assert session._session is connection
 
 
-async def test_what_was_read_before_is_committed_and_acknowledged_once(url: str, database: Database) -> None:
+async def test_what_was_read_before_is_committed_and_acknowledged_once(url: str, northside: Database) -> None:
     site = new_site()
     filters = [f"spaces/{site}/door/+"]
 
     def events_of(kind: str) -> list[dict[str, Any]]:
         return [message(site, body(id=f"{kind}-{n}", source=f"{site}/{kind}/x"), kind=kind) for n in range(20)]
 
-    async with gateway(url, database, operator=site, filters=filters) as gate:
+    async with gateway(url, northside, operator=site, filters=filters) as gate:
         before = gate.mqtt._session
         gate.gate.shut()
         await publish(url, events_of("door"))
@@ -188,7 +196,7 @@ async def test_what_was_read_before_is_committed_and_acknowledged_once(url: str,
         assert gate.statuses == ["accepted"] * 40
 
 
-async def test_an_agent_is_told_on_the_next_connection_what_it_may_forget(url: str, database: Database) -> None:
+async def test_an_agent_is_told_on_the_next_connection_what_it_may_forget(url: str, northside: Database) -> None:
     site = new_site()
     filters = [f"spaces/{site}/door/+"]
     go_on = asyncio.Event()
@@ -197,7 +205,7 @@ async def test_an_agent_is_told_on_the_next_connection_what_it_may_forget(url: s
         await go_on.wait()
 
     marked = message(site, body(source=f"{site}/door/x", edge="edge-7", boot=3, sequence=1))
-    async with acks(url, site) as told, gateway(url, database, operator=site, filters=filters, pace=pace) as gate:
+    async with acks(url, site) as told, gateway(url, northside, operator=site, filters=filters, pace=pace) as gate:
         before = gate.mqtt._session
         await publish(url, [marked])
         await until(lambda: gate.statuses == ["accepted"])

@@ -60,7 +60,7 @@ async def used(space: Space, code: str, key: bytes) -> Enrolled:
 
 async def knows(space: Space, enrolled: Enrolled) -> bool:
     async with space.database.begin() as conn:
-        return await find_principal(conn, "northside", secret_hash(enrolled.secret)) is not None
+        return await find_principal(conn, "northside", secret_hash(enrolled.secret), at=space.now) is not None
 
 
 async def listed(space: Space) -> set[str]:
@@ -129,9 +129,9 @@ async def test_only_the_agents_own_key_renews_its_certificate(space: Space) -> N
         signer = await enrolment.authority(conn, "northside", CA_KEY, at=space.now)
         keys = {}
         for one in (enrolled, other):
-            found = await find_principal(conn, "northside", secret_hash(one.secret))
+            found = await find_principal(conn, "northside", secret_hash(one.secret), at=space.now)
             assert found is not None
-            keys[one.edge] = found.key
+            keys[one.edge] = found[0].key
         own = await enrolment.enrolled_key(conn, "northside", site="berlin", edge="edge-1", key=keys["edge-1"])
         renewed = await enrolment.certify(conn, "northside", "berlin", "edge-1", own, signer=signer, at=space.now)
         before, after = (

@@ -29,11 +29,12 @@ from meter.store.tables.progress import checkpoints, leases, rating_cursors, ref
 from meter.store.tables.safekeeping import backups, restorations
 from meter.store.tables.schema import metadata
 from meter.store.tables.sources import drafts, feeds, fetches, source_receipts, wifi_due, wifi_readings
-from meter.store.tables.tenant import api_keys, catalogs, operators
+from meter.store.tables.tenant import api_key_uses, api_keys, catalogs, operators
 from meter.store.tables.worklists import doubtful_times, rejections, unread, unresolved
 
 __all__ = [
     "accounts",
+    "api_key_uses",
     "api_keys",
     "audit",
     "authorizations",

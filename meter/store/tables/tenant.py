@@ -62,6 +62,21 @@ api_keys = Table(
     Column("account", Id),
     Column("created_at", When, nullable=False, server_default=NOW),
     Column("revoked_at", When),
+    # What people call it.
+    Column("label", Text),
+    # The first of the keys that follow one another at one client; none: this one.
+    Column("client", Id),
+    Column("expires_at", When),
     PrimaryKeyConstraint("operator", "id"),
     UniqueConstraint("secret_hash"),
+)
+
+# Apart from the keys, whose changes are recorded.
+api_key_uses = Table(
+    "api_key_uses",
+    metadata,
+    operator(),
+    Column("key", Id, nullable=False),
+    Column("used_at", When, nullable=False),
+    PrimaryKeyConstraint("operator", "key"),
 )
