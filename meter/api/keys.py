@@ -102,6 +102,7 @@ def routes(services: Services) -> list[Route]:
                 account=wanted.account,
                 label=wanted.label,
                 expires_at=None if wanted.expires_at is None else parse_instant(wanted.expires_at, what="expires_at"),
+                at=services.clock(),
             )
         return json_answer(CreatedKey(**key_fields(key), secret=secret), status=201)
 

@@ -104,7 +104,14 @@ async def _create(
         operator = await require_operator(database)
         async with database.begin() as conn:
             return await create_key(
-                conn, operator, scopes=frozenset(scopes), site=site, account=account, label=label, expires_at=ends
+                conn,
+                operator,
+                scopes=frozenset(scopes),
+                site=site,
+                account=account,
+                label=label,
+                expires_at=ends,
+                at=now(),
             )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.errors import BadInput
+from meter.model.instant import instant_text
 from meter.store.hints import KEYS, tell_at_commit
 from meter.store.tables import api_key_uses, api_keys, edge_enrollments
 
@@ -103,12 +104,16 @@ async def create_key(
     label: str | None = None,
     expires_at: datetime | None = None,
     client: str | None = None,
+    at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
     """Return a new key and its secret, which is nowhere else and cannot be shown again. `client`: whose key it follows.
 
-    Raises BadInput (`invalid`): no scope, an unknown one, both restrictions, a restricted admin, or a long label.
+    Raises BadInput (`invalid`): no scope, an unknown one, both restrictions, a restricted admin, a long label, or an
+    end that is not after `at`, which is needed with one.
     """
     _check(scopes, site, account)
+    if expires_at is not None and (at is None or expires_at <= at):
+        raise BadInput(f"the key would have ended at {instant_text(expires_at)}; name a later end", code="invalid")
     if label is not None and len(label) > LABEL_CHARS_MAX:
         raise BadInput(f"the label has {len(label)} characters; at most {LABEL_CHARS_MAX} are kept", code="invalid")
     secret = _PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
@@ -205,7 +210,7 @@ async def revoke_key(conn: AsyncConnection, operator: str, key: str, *, at: date
 async def rotate_key(
     conn: AsyncConnection, operator: str, key: str, *, overlap: timedelta, at: datetime
 ) -> tuple[ApiKey, str]:
-    """Return a key that may what `key` may, and its secret; `key` ends after `overlap`, or when it was to end before.
+    """Return a key that may what `key` may, for as long, and its secret; `key` ends after `overlap` at the latest.
 
     Raises BadInput: `not_found`, or `conflict` where `key` is not good any more, an enrolled agent's, or where another
     key of its client is good besides.
@@ -234,6 +239,7 @@ async def rotate_key(
     if (await conn.execute(agents)).first() is not None:
         raise BadInput("an agent's key comes with its enrolment; meter edges enroll replaces it", code="conflict")
     ends = at + overlap if old.expires_at is None else min(old.expires_at, at + overlap)
+    lasts = None if old.expires_at is None else old.expires_at - old.created_at
     await conn.execute(update(api_keys).where(mine).values(expires_at=ends))
     await tell_at_commit(conn, KEYS)
     return await create_key(
@@ -243,7 +249,9 @@ async def rotate_key(
         site=old.site,
         account=old.account,
         label=old.label,
+        expires_at=None if lasts is None else at + lasts,
         client=client,
+        at=at,
     )
 
 

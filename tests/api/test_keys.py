@@ -58,7 +58,15 @@ async def test_a_remembered_key_ends_when_it_was_to_end(api: Api, monkeypatch: p
     assert (await api.get("/v1/charges", key=key["secret"])).status == 401
 
 
-@pytest.mark.parametrize("body", [{"label": "x" * 201}, {"expires_at": "tomorrow"}, {"expires_at": "2026-03-02"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"label": "x" * 201},
+        {"expires_at": "tomorrow"},
+        {"expires_at": "2026-03-02"},
+        {"expires_at": "2020-01-01T00:00:00Z"},
+    ],
+)
 async def test_a_life_that_makes_no_sense_is_refused(api: Api, body: dict[str, str]) -> None:
     answer = await api.call("POST", "/v1/keys", json={"scopes": ["usage:read"], **body})
     assert answer.status in {400, 422}
@@ -124,9 +132,12 @@ async def test_what_cannot_follow_is_told(api: Api) -> None:
 async def test_a_key_never_outlives_its_end_by_being_followed(api: Api) -> None:
     ends = (now() + timedelta(hours=1)).replace(microsecond=0)
     key = await made(api, expires_at=ends.isoformat())
-    await api.call("POST", f"/v1/keys/{key['id']}/rotate")
+    before = now()
+    second = (await api.call("POST", f"/v1/keys/{key['id']}/rotate")).json
     listed = {one["id"]: one["expires_at"] for one in (await api.get("/v1/keys")).json["keys"]}
     assert listed[key["id"]] == ends.isoformat().replace("+00:00", "Z")
+    # The one that follows is good for as long as the former was meant to be.
+    assert before + timedelta(minutes=59) < datetime.fromisoformat(second["expires_at"]) <= now() + timedelta(hours=1)
 
 
 async def test_another_gateway_hears_at_once_that_a_key_was_revoked(api: Api) -> None:
