@@ -24,11 +24,12 @@ run: $(VENV)/run.stamp ## a whole gateway on this machine: meter up --demo (ARGS
 test: $(VENV)/dev.stamp ## the test suite against real parts (ARGS="tests/rating -x")
 	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
-lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import rules
+lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import rules, dependencies
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/deptry meter edge
 
 format: $(VENV)/dev.stamp ## what ruff can mend by itself
 	@$(BIN)/ruff check --fix-only .

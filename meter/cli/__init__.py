@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from meter import __version__
 from meter.cli.commands import COMMANDS
+from meter.cli.running import known
 from meter.log import configure_logging
 from meter.model.errors import BadInput, MeterError
 
@@ -35,10 +36,10 @@ def _loaded(name: str) -> Any:
     place = COMMANDS[name]
     found = getattr(import_module(f"meter.cli.{place.module}"), place.attribute)
     if isinstance(found, typer.Typer):
-        return typer.main.get_group(found)
+        return known(typer.main.get_group(found), f"meter {name}")
     alone = typer.Typer(add_completion=False)
     alone.command(name)(found)
-    return typer.main.get_command(alone)
+    return known(typer.main.get_command(alone), f"meter {name}")
 
 
 app = typer.Typer(

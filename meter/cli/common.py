@@ -12,11 +12,11 @@ from decimal import Decimal
 from pwd import getpwuid
 from typing import Annotated, Any, Final, TypeVar
 
-import click
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from meter.cli.running import RUNNING
 from meter.config import Settings, load_settings
 from meter.model.errors import BadInput, Unavailable
 from meter.model.hashing import IdentityHasher
@@ -135,17 +135,17 @@ async def connect() -> AsyncIterator[Database]:
 
 async def _record(database: Database, actor: str) -> None:
     """Record that a command ran on what is kept: each may show or change it."""
-    context = click.get_current_context(silent=True)
+    running = RUNNING.get()
     async with database.begin() as connection:
         operator = await current_operator(connection)
-        if context is None or operator is None:
+        if running is None or operator is None:
             return
         # What was given may be a person's: only its names are kept, and whose account.
-        given = {name: value for name, value in context.params.items() if value not in (None, False, [], ())}
+        given = {name: value for name, value in running.given.items() if value not in (None, False, [], ())}
         ran = Reading(
             actor=actor,
             action="ran",
-            kind=context.command_path,
+            kind=running.path,
             object=str(given.get("account") or ""),
             member=given["member"] if isinstance(given.get("member"), str) else None,
             filters=tuple(sorted(given)),

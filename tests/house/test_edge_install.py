@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ import pytest
 
 from tests.edge.agent import free_port
 from tests.edge.told import environment_of
+from tests.house.installed import installed_from
 
-ROOT = Path(__file__).parents[2]
 # What it may have with every collector but SNMP, on a Raspberry Pi as here.
 _RSS_BYTES_MAX = 60_000_000
 _GATEWAYS_OWN = [
@@ -36,19 +35,7 @@ _START_TIMEOUT_S = 120
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` of an environment that holds the agent and what its lock names, made as docs/edge.md says."""
-    home = tmp_path_factory.mktemp("installed")
-    subprocess.run([sys.executable, "-m", "venv", str(home / "venv")], check=True)
-    binaries = home / "venv" / "bin"
-    pip = [str(binaries / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    locked = ["--require-hashes", "--only-binary=:all:", "--requirement", str(ROOT / "requirements" / "edge.txt")]
-    done = subprocess.run([*pip, *locked], capture_output=True, text=True, check=False)
-    if done.returncode and "CI" not in os.environ:
-        pytest.skip(f"packages cannot be fetched here: {done.stderr.strip().splitlines()[-1][:200]}")
-    assert done.returncode == 0, done.stderr
-    subprocess.run(
-        [*pip, "--no-index", "--no-deps", "--no-build-isolation", str(ROOT)], check=True, capture_output=True
-    )
-    return binaries
+    return installed_from("edge.txt", tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture
