@@ -108,12 +108,12 @@ async def _verified(path: Path | None) -> Verified:
             return await verify(
                 database,
                 operator,
-                heads=_heads(path, operator),
+                heads=heads_kept(path, operator),
                 checked=lambda blocks: bar.update(task, completed=blocks),
             )
 
 
-def _heads(path: Path | None, operator: str) -> list[Head]:
+def heads_kept(path: Path | None, operator: str) -> list[Head]:
     """Return the heads of the file that is named, or of the one that the settings name, once there is one."""
     if path is not None:
         return read_heads(path, operator)

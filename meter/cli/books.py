@@ -1,21 +1,86 @@
-"""`meter check --deep`: the books, and what no meter could count, held against a fresh fold of everything."""
+"""`meter check --deep`: what is stored held against itself, its seals and a fresh fold of everything."""
 
 from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final, Literal, NamedTuple
 
 from rich.progress import Progress
 
 from meter.booking.audit import Audit, audit
 from meter.booking.preview import AccountPreview
+from meter.booking.ties import ties
+from meter.cli.audit import heads_kept
 from meter.cli.common import connect, err, require_operator
 from meter.clock import now
 from meter.model.instant import instant_text
 from meter.model.money import plain
 from meter.store.audit import SumFault
+from meter.store.safekeeping import newest_backup
 from meter.store.unread import UnreadChange, UnreadValue
+from meter.store.verify import verify
+
+# As the alert has it.
+BACKUP_AGE_MAX: Final = timedelta(days=2)
 
 
-async def check_books() -> list[tuple[str, str | None]]:
-    """Return each thing that was checked with what is wrong with it, None where nothing is."""
+class Found(NamedTuple):
+    """A thing that was checked; `detail` is what is wrong with it, or to be said of it."""
+
+    part: str
+    state: Literal["ok", "warning", "fault"]
+    detail: str | None = None
+
+
+async def check_deep() -> list[Found]:
+    """Return each thing that was checked, the books last."""
+    told = [*await _check_ties(), await _check_seals(), *await _check_folds()]
+    faults = [Found(part, "ok" if fault is None else "fault", fault) for part, fault in told]
+    return [await _check_backup(), *faults]
+
+
+async def _check_backup() -> Found:
+    async with connect() as database, database.begin() as connection:
+        newest = await newest_backup(connection)
+    if newest is None:
+        return Found("backup", "warning", "none was made of this database; see docs/backups.md")
+    if (age := now() - newest) > BACKUP_AGE_MAX:
+        return Found(
+            "backup", "warning", f"the newest is of {instant_text(newest)}, {age.days} days old; meter backup TO"
+        )
+    return Found("backup", "ok")
+
+
+async def _check_ties() -> list[tuple[str, str | None]]:
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("comparing what is stored", total=None)
+        async with connect() as database:
+            operator = await require_operator(database)
+            found = ties(database, operator, checked=lambda events: bar.update(task, completed=events))
+            return [(one.name, one.fault) async for one in found]
+
+
+async def _check_seals() -> tuple[str, str | None]:
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("verifying blocks", total=None)
+        async with connect() as database:
+            operator = await require_operator(database)
+            found = await verify(
+                database,
+                operator,
+                heads=heads_kept(None, operator),
+                checked=lambda blocks: bar.update(task, completed=blocks),
+            )
+    if not found.faults:
+        return "seals", None
+    more = f", and {len(found.faults) - 1} more" if len(found.faults) > 1 else ""
+    return "seals", (
+        f"what is kept for good is not as it was sealed: {found.faults[0]}{more}; `meter audit verify` names each. "
+        "After a restore from before the newest head begin another file of heads (METER_AUDIT__HEADS), keep the old one"
+    )
+
+
+async def _check_folds() -> list[tuple[str, str | None]]:
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("folding accounts", total=None)
         async with connect() as database:

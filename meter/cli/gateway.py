@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from meter.app import Gateway, Parts
-from meter.cli.books import check_books
+from meter.cli.books import check_deep
 from meter.cli.catalog import read_files, take_in
 from meter.cli.common import AsJson, connect, database_url, err, hasher, out, print_json, require_operator
 from meter.cli.demo import DEMO_S, Demo, leave_catalog
@@ -128,16 +128,17 @@ def _say_administrator(statements: Sequence[str]) -> None:
 def check(
     *,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Compute every period again too, and tell any difference to the books.")
+        bool,
+        typer.Option(
+            "--deep", help="Hold what is stored against itself, its seals and a fresh fold of every period, too."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell whether settings, database, broker and each target answer, one line each."""
     results = asyncio.run(_check())
     if deep and all(one.ok for one in results if one.part in {"database", "schema", "catalog"}):
-        results += [
-            Checked(part, "ok" if fault is None else "fault", fault) for part, fault in asyncio.run(check_books())
-        ]
+        results += [Checked(*one) for one in asyncio.run(check_deep())]
     if as_json:
         print_json([{"part": one.part, "ok": one.ok, "state": one.state, "detail": one.detail} for one in results])
     else:

@@ -134,5 +134,8 @@ async def test_a_restored_gateway_tells_every_line_behind_any_cursor(gateway: Ru
         # The ledger's files, which no backup holds, are whole again.
         (text,) = [path.read_text() for path in (new / "ledger" / "beancount").rglob("*berlin*")]
         assert text.count("d-") >= 95 or text.count("1.10 EUR") >= 95
-        code, printed, faults = await meter("check", "--deep", env={"METER_DATA_DIR": str(new)})
+        code, printed, faults = await meter("check", "--deep", "--json", env={"METER_DATA_DIR": str(new)})
         assert code == 0, printed + faults
+        states = {one["part"]: one["state"] for one in json.loads(printed)}
+        assert states["backup"] == "warning", "it knows of no backup of its own"
+        assert [states[part] for part in ("events and their outcome", "books and charges", "seals")] == ["ok"] * 3

@@ -88,7 +88,9 @@ async def test_a_deep_check_names_what_is_booked_or_listed_otherwise(
         good = await meter("check", "--deep", "--json")
         assert good.exit_code == 0, good.output
         books = {"part": "books of 3 accounts", "ok": True, "state": "ok", "detail": None}
-        assert json.loads(good.stdout)[-1] == books
+        told = json.loads(good.stdout)
+        assert told[-1] == books
+        assert {one["part"] for one in told} > {"backup", "credit", "seals", "places in the tail"}
         async with as_owner(space.database) as connection:
             await connection.execute(text("UPDATE charges SET amount = amount + 1 WHERE event_id = '1'"))
             await connection.execute(text("UPDATE unread SET code = 'unread', reason = 'made up'"))
@@ -168,3 +170,25 @@ async def test_a_setting_that_changed_under_a_target_is_told(
         found = await checked(monkeypatch, database_url, {"lake": other})
         assert found["target lake"]["state"] == "fault"
         assert "fed with charges and is set to kind files, fed with entries" in found["target lake"]["detail"]
+
+
+async def test_a_deep_check_names_the_tie_that_is_broken_and_an_old_backup(
+    database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METER_DATABASE_URL", database_url)
+    monkeypatch.setenv("METER_MQTT_URL", broker_url)
+    async with open_space(database_url, SPACE) as space:
+        await space.take(entry("1", "02T08:00"))
+        async with as_owner(space.database) as connection:
+            await connection.execute(text("DELETE FROM event_keys"))
+            old = "INSERT INTO backups (name, started_at, seconds, bytes) VALUES ('x', now() - interval '3 d', 1, 1)"
+            await connection.execute(text(old))
+        found = await meter("check", "--deep", "--json")
+    assert found.exit_code == 1
+    told = {one["part"]: one for one in json.loads(found.stdout)}
+    assert told["backup"]["state"] == "warning"
+    assert "3 days old" in told["backup"]["detail"]
+    tie = told["events and their keys"]
+    assert tie["state"] == "fault"
+    for said in ("is taken twice", "in 1 place", "the first: event berlin/door/main 1 has no key", "docs/backups.md"):
+        assert said in tie["detail"]

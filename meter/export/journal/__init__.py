@@ -11,7 +11,7 @@ Nothing is lost for want of a rule: an account that no book could hold goes to s
 
 from meter.export.journal.billed import billed_entries
 from meter.export.journal.charges import deferral_of, entries_of
-from meter.export.journal.chart import DEFAULT_ACCOUNTS, named_account, role_account
+from meter.export.journal.chart import DEFAULT_ACCOUNTS, named_account, owed_accounts, role_account, tax_accounts
 from meter.export.journal.credit import BoughtCredit, Burn, count, drawing_account, touches_credit
 from meter.export.journal.days import BookingDay, moment_of
 from meter.export.journal.earned import earned_entries
@@ -32,6 +32,8 @@ __all__ = [
     "income_account",
     "moment_of",
     "named_account",
+    "owed_accounts",
     "role_account",
+    "tax_accounts",
     "touches_credit",
 ]

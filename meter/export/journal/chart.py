@@ -72,6 +72,24 @@ def landlord_account(catalog: Catalog, party: str) -> str:
     return named or f"{DEFAULT_ACCOUNTS['landlord']}:{party}"
 
 
+def owed_accounts(catalog: Catalog) -> frozenset[str]:
+    """Return the accounts on which it stands what customers owe or have paid at a till."""
+    roles = {
+        "receivable",
+        "unbilled",
+        *(role for role in catalog.ledger.accounts if role.partition(".")[0] == "clearing"),
+    }
+    named = {named_account(catalog, role) for role in roles}
+    found = {role_account(catalog, "receivable"), role_account(catalog, "clearing"), *named}
+    return frozenset(name for name in found if name is not None)
+
+
+def tax_accounts(catalog: Catalog) -> frozenset[str]:
+    """Return the accounts on which taxes stand."""
+    own = {in_chart(catalog, tax.account) for tax in catalog.taxes.values() if tax.account is not None}
+    return frozenset({role_account(catalog, "tax"), *own})
+
+
 def in_chart(catalog: Catalog, name: str) -> str:
     """Return an account as every book can hold it; one of no known kind is in suspense under its own name."""
     return canonical_account(name) or f"{suspense_account(catalog)}:{name}"
