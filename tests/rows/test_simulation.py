@@ -130,7 +130,7 @@ class Simulation(RuleBasedStateMachine):
         for number in range(len(CLOSINGS)):
             self.close_a_period(number=number, due=0, when="before the commit")
         self._do(self.gateway.sweep())
-        self._do(self.gateway.deliver())
+        self._do(self.gateway.deliver_all())
         return self.loop.run(self.gateway.books())
 
     def teardown(self) -> None:
