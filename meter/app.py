@@ -174,14 +174,12 @@ class Gateway:
             await self._until(stop)
 
     async def _check_database(self) -> None:
-        found, wanted = await migrate.revision(self._database), migrate.head()
-        if found != wanted:
-            message = f"the database is at schema {found}, this version needs {wanted}; run `meter migrate`"
-            raise BadInput(message, code="schema_mismatch")
+        if fault := await migrate.fault(self._database):
+            raise BadInput(fault, code="schema_mismatch")
         async with self._database.begin() as connection:
             standing = await require_walls(connection)
-        for fault in standing.faults:
-            log.warning("walls", detail=fault)
+        for open_place in standing.faults:
+            log.warning("walls", detail=open_place)
         operator = await self._operator()
         if operator is not None:
             async with self._database.begin() as connection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from functools import cache
 from typing import Final, Literal
 
 from aiohttp import web
@@ -15,7 +14,7 @@ from meter.api.services import HealthCheck, Services
 from meter.clock import monotonic_s
 from meter.model.errors import MeterError, Unavailable
 from meter.store.engine import Database
-from meter.store.migrate import head, revision
+from meter.store.migrate import fault
 
 CHECK_TIMEOUT_S: Final = 2.0
 # Anyone may ask; so often at most the parts are asked in turn.
@@ -107,9 +106,6 @@ async def _answers(db: Database) -> None:
 
 
 async def _current(db: Database) -> None:
-    """Raise Unavailable (`not_migrated`) where the schema is not this version's."""
-    if await revision(db) != _head():
-        raise Unavailable("the database has another version's schema: meter migrate", code="not_migrated")
-
-
-_head = cache(head)
+    """Raise Unavailable (`not_migrated`) where this version cannot serve the schema."""
+    if found := await fault(db):
+        raise Unavailable(found, code="not_migrated")

@@ -101,14 +101,29 @@ def serve(
     _run_loop(_serve(settings, chosen))
 
 
-def migrate(*, as_json: AsJson = False) -> None:
+def migrate(
+    *,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Let no older version serve from now on, and raise the walls wholly.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Bring the database to this version. Safe to run twice, and while the older version serves."""
-    url = database_url(load_settings())
-    _say_administrator(asyncio.run(schema.upgrade(url)))
+    reached = asyncio.run(_migrate(database_url(load_settings()), finish=finish))
     if as_json:
-        print_json({"schema": schema.head()})
+        print_json({"schema": reached})
     else:
-        out.print(f"the database is at schema {schema.head()}")
+        out.print(f"the database is at schema {reached}")
+
+
+async def _migrate(url: str, *, finish: bool) -> str | None:
+    """Return the revision that the database is at then: this version's, or that of a newer one which it may serve."""
+    _say_administrator(await schema.upgrade(url, finish=finish))
+    database = Database(url, as_owner=True)
+    try:
+        return await schema.revision(database)
+    finally:
+        await database.dispose()
 
 
 def _say_administrator(statements: Sequence[str]) -> None:
@@ -336,15 +351,13 @@ async def _check_database() -> None:
 
 async def _check_schema() -> None:
     async with connect() as database:
-        found = await schema.revision(database)
-    if found != schema.head():
-        message = f"at {found}, this version needs {schema.head()}; run `meter migrate`"
-        raise BadInput(message, code="schema_mismatch")
+        if fault := await schema.fault(database):
+            raise BadInput(fault, code="schema_mismatch")
 
 
 async def _check_walls() -> Sequence[str]:
     async with connect() as database:
-        if await schema.revision(database) != schema.head():
+        if await schema.fault(database):
             raise BadInput("unknown while the schema is another version's", code="schema_mismatch")
         async with database.begin() as connection:
             return (await require_walls(connection)).faults
@@ -352,14 +365,14 @@ async def _check_walls() -> Sequence[str]:
 
 async def _check_catalog() -> None:
     async with connect() as database:
-        if await schema.revision(database) != schema.head():
+        if await schema.fault(database):
             raise BadInput("unknown while the schema is another version's", code="schema_mismatch")
         await require_operator(database)
 
 
 async def _check_identities(settings: Settings) -> None:
     async with connect() as database:
-        if await schema.revision(database) != schema.head():
+        if await schema.fault(database):
             raise BadInput("unknown while the schema is another version's", code="schema_mismatch")
         async with database.begin() as connection:
             operator = await current_operator(connection)

@@ -89,7 +89,7 @@ async def _facts() -> tuple[str, Catalog, list[Account]] | None:
     Both are faults of their own.
     """
     async with connect() as database:
-        if await schema.revision(database) != schema.head():
+        if await schema.fault(database):
             return None
         async with database.begin() as conn:
             operator = await current_operator(conn)
@@ -135,7 +135,7 @@ async def _check(settings: Settings, name: str) -> Sequence[str]:
 async def _require_served(name: str) -> None:
     """Raise Unavailable (`target_down`) where the gateway, which tries all the time, has found the target down."""
     async with connect() as database:
-        if await schema.revision(database) != schema.head():
+        if await schema.fault(database):
             return  # which is a fault of its own
         async with database.begin() as conn:
             operator = await current_operator(conn)

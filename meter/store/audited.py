@@ -85,6 +85,7 @@ UNRECORDED: Final[Mapping[str, str]] = MappingProxyType(
     )
     | {
         "alembic_version": "the schema's own",
+        "schema_revision": "the schema's own",
         "api_key_uses": "when each key was used last; what it read is recorded as a reading",
         "backups": "written by `meter backup`, which is a command that is recorded",
         "restorations": "written by `meter restore`, which is told by the chain of seals as well",

@@ -103,8 +103,9 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "unresolved": _LISTED,
         "wakes": _WORKED,
         "wifi_due": _WORKED,
-        # Alembic's: which schema this is.
+        # Which schema this is, and from which on code may serve it.
         "alembic_version": _needs(),
+        "schema_revision": _needs(),
     }
 )
 # Once only, and only where a version before the books has made charges: `meter.store.openings` tells these until when
@@ -149,7 +150,9 @@ _OPEN_SCHEMA: Final = text(
     "SELECT quote_ident(current_schema()) FROM pg_roles"
     " WHERE rolname = :role AND has_schema_privilege(oid, current_schema(), 'CREATE')"
 )
-# It writes as the owner and by COPY, which PostgreSQL refuses where rows are walled for the owner, too.
+# Versions before this revision write as the owner and by COPY, which PostgreSQL refuses where rows are walled for the
+# owner, too: not while one of them may serve, or be gone back to.
+_OLDER_MAY_SERVE: Final = text("SELECT EXISTS (SELECT FROM alembic_version WHERE version_num < '0014')")
 _OLDER_AT_WORK: Final = text(
     "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = :name)"
 )
@@ -230,7 +233,8 @@ async def walls(connection: AsyncConnection) -> Standing:
     role = gateway_role(owner)
     acting = str(await connection.scalar(text("SELECT current_user::text")))
     tables = await _tables(connection, owner)
-    wanted = _Wanted(role=role if acting == role else None, forced=True, opening=None)
+    older = bool(await connection.scalar(_OLDER_MAY_SERVE))
+    wanted = _Wanted(role=role if acting == role else None, forced=not older, opening=None)
     unraised = tuple(table.name for table in tables if not _raised(table, wanted))
     faults = []
     if acting != role:
@@ -239,11 +243,23 @@ async def walls(connection: AsyncConnection) -> Standing:
             f"connections act as {acting}, who may change what is kept for good; as an administrator run {lines} "
             "and then `meter migrate`"
         )
+    if older:
+        faults.append(
+            "rows are not walled for the tables' owner, for an older version may still serve; once you will not go back"
+            " to it, run `meter migrate --finish`"
+        )
     if await connection.scalar(_OPEN_SCHEMA, {"role": role}):
         faults.append(f"{role} may make tables; run `meter migrate`")
     if others := [table.name for table in tables if table.name not in unraised and _statements(table, wanted)]:
         faults.append(f"not as they should be: {', '.join(others)}; run `meter migrate`")
     return Standing(unraised=unraised, faults=tuple(faults))
+
+
+async def require_none_older(connection: AsyncConnection) -> None:
+    """Raise BadInput (`older_at_work`) where a gateway of before the walls is connected."""
+    if await connection.scalar(_OLDER_AT_WORK, {"name": OLDER_NAME}):
+        message = "a gateway of the version before is at work, and could write nothing any more; stop it first"
+        raise BadInput(message, code="older_at_work")
 
 
 async def require_walls(connection: AsyncConnection) -> Standing:
@@ -265,7 +281,7 @@ async def _wanted(connection: AsyncConnection, owner: str) -> _Wanted:
     made = await connection.scalar(text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)"), {"role": role})
     return _Wanted(
         role=role if made else None,
-        forced=not await connection.scalar(_OLDER_AT_WORK, {"name": OLDER_NAME}),
+        forced=not await connection.scalar(_OLDER_MAY_SERVE),
         opening=bool(await connection.scalar(text("SELECT EXISTS (SELECT FROM openings)"))),
     )
 

@@ -31,6 +31,7 @@ from meter.store.migrate import upgrade
 from meter.store.tables import metadata
 from meter.store.walls import NEEDS, require_walls, walls
 from meter.store.xid8 import Xid8
+from tests.older import migrate_to
 from tests.owning import as_owner
 
 OF_OPERATORS = sorted(table.name for table in metadata.sorted_tables if "operator" in table.c)
@@ -54,7 +55,7 @@ async def refused(database: Database, statement: str, **given: Any) -> str:
 
 
 def test_it_is_said_of_every_table_what_a_gateway_needs_of_it() -> None:
-    assert set(NEEDS) == {*metadata.tables, "alembic_version"}
+    assert set(NEEDS) == {*metadata.tables, "alembic_version", "schema_revision"}
     for name, needs in NEEDS.items():
         columns = {need.partition("(")[2].rstrip(")") for need in needs if "(" in need}
         assert "SELECT" in needs
@@ -346,10 +347,14 @@ async def test_damage_is_told_at_the_start_and_mended_by_a_migration(
     await database.dispose()
 
 
-async def test_rows_are_walled_for_the_owner_once_no_older_gateway_works(empty_database_url: str) -> None:
+async def test_rows_are_walled_for_the_owner_once_no_older_version_may_serve(empty_database_url: str) -> None:
     """It writes by COPY as the owner, which PostgreSQL refuses then."""
-    older = await asyncpg.connect(empty_database_url, server_settings={"application_name": OLDER_NAME})
+    owner = Database(empty_database_url, as_owner=True)
+    async with owner.begin() as connection:
+        await connection.run_sync(migrate_to, "0013")
+    await owner.dispose()
     await upgrade(empty_database_url)
+    older = await asyncpg.connect(empty_database_url, server_settings={"application_name": OLDER_NAME})
     columns = ("operator", "account", "due_at")
     await older.copy_records_to_table("wakes", records=[("o", "a", datetime(2026, 3, 1, tzinfo=UTC))], columns=columns)
     assert await older.fetchval("SELECT account FROM wakes") == "a"
@@ -357,9 +362,11 @@ async def test_rows_are_walled_for_the_owner_once_no_older_gateway_works(empty_d
     async with database.begin() as connection:
         assert (await connection.execute(text("SELECT account FROM wakes"))).scalars().all() == ["a"]
         [fault] = (await require_walls(connection)).faults
-        assert "meter migrate" in fault
+        assert "meter migrate --finish" in fault
+    with pytest.raises(BadInput, match="stop it first"):
+        await upgrade(empty_database_url, finish=True)
     await older.close()
-    await upgrade(empty_database_url)
+    await upgrade(empty_database_url, finish=True)
     async with database.begin() as connection:
         assert (await require_walls(connection)).faults == ()
     await database.dispose()
