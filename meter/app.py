@@ -13,6 +13,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter import collector
 from meter.api.app import create_app, serve
 from meter.api.services import Services, Wakeup
+from meter.backup.keeping import EvidenceKeeper, Evidences
 from meter.booking.closer import Closer
 from meter.booking.earner import Earner
 from meter.booking.forgetting import Forgetter
@@ -245,7 +247,23 @@ class Gateway:
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
             group.create_task(self._sealer(operator).run())
+            if self._settings.evidence.to is not None:
+                group.create_task(self._evidence(operator).run())
             group.create_task(_pass_on(self._booked, dispatcher.wake))
+
+    def _evidence(self, operator: str) -> EvidenceKeeper:
+        def evidences() -> Evidences:
+            settings = self._settings  # of today: a key of the store may have been rotated
+            return Evidences(settings.evidence.to or "", settings.store, staging=settings.data_dir / ".evidence")
+
+        return EvidenceKeeper(
+            self._database,
+            operator=operator,
+            leases=self._leases,
+            evidences=evidences,
+            every=timedelta(days=self._settings.evidence.every_days),
+            clock=now,
+        )
 
     def _sealer(self, operator: str) -> Sealer:
         return Sealer(

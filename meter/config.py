@@ -212,6 +212,15 @@ class AuditSettings(_Strict):
     """Seconds between two blocks of seals."""
 
 
+class EvidenceSettings(_Strict):
+    """Where the evidence is exported to, by the gateway itself."""
+
+    to: str | None = None
+    """A directory, or `s3://bucket/prefix` (`store`); unset: only `meter evidence export` makes any."""
+    every_days: Annotated[int, Field(ge=1, le=366)] = 7
+    """Days between two exports."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set, with its default and unit."""
 
@@ -259,6 +268,8 @@ class Settings(BaseSettings):
     """Where outgoing calls may lead."""
     audit: AuditSettings = Field(default_factory=AuditSettings)
     """How what is kept for good is sealed."""
+    evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
+    """Where the evidence is exported to, and how often."""
     edges: EdgesSettings = Field(default_factory=EdgesSettings)
     """How agents on site are enrolled."""
     store: StoreSettings = Field(default_factory=StoreSettings)

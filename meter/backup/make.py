@@ -59,7 +59,7 @@ async def make_backup(source: Source, shelf: Shelf, *, keep: int | None) -> Mani
             server = (await connection.execute(_SERVER)).one()
         totals = await _totals(database)
         name = f"meter-{started_at:%Y%m%dT%H%M%S%f}Z"
-        with _draft(shelf.staging, name) as draft:
+        with draft_in(shelf.staging, name, what="backup") as draft:
             await _copy(source, draft)
             _add_secrets(source, draft)
             manifest = Manifest(
@@ -167,24 +167,24 @@ def _add_secrets(source: Source, draft: Path) -> None:
 
 
 @contextmanager
-def _draft(staging: Path, name: str) -> Iterator[Path]:
+def draft_in(staging: Path, name: str, *, what: str) -> Iterator[Path]:
     """Yield a new directory of one's own; whoever died over one has left it, and it is removed first."""
     try:
         staging.mkdir(mode=0o700, parents=True, exist_ok=True)
         held = lockfile.take(staging / ".lock")
     except lockfile.Locked as error:
-        message = f"another backup to {staging} is under way (process {error.holder}); wait for it"
-        raise Unavailable(message, code="backup_under_way") from None
+        message = f"another {what} to {staging} is under way (process {error.holder}); wait for it"
+        raise Unavailable(message, code=f"{what}_under_way") from None
     except OSError as error:
-        raise BadInput(f"{staging} cannot be written: {error.strerror or error}", code="bad_backup_place") from error
+        raise BadInput(f"{staging} cannot be written: {error.strerror or error}", code=f"bad_{what}_place") from error
     draft = staging / f"{_DRAFT}{name}"
     try:
         _swept(staging)
         draft.mkdir(mode=0o700)
         yield draft
     except OSError as error:
-        message = f"the backup could not be written to {staging}: {error.strerror or error}; nothing was kept"
-        raise Unavailable(message, code="backup_failed") from error
+        message = f"the {what} could not be written to {staging}: {error.strerror or error}; nothing was kept"
+        raise Unavailable(message, code=f"{what}_failed") from error
     finally:
         _swept(staging)
         os.close(held)

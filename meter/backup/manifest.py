@@ -81,7 +81,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def file_of(folder: Path, name: str, *, secret: bool) -> BackupFile:
     """Return what a manifest says of a file. Raises OSError."""
-    size, digest = _summed(folder / name)
+    size, digest = summed(folder / name)
     return BackupFile(name=name, size=size, sha256=digest, secret=secret)
 
 
@@ -89,7 +89,7 @@ def faults(folder: Path, manifest: Manifest) -> Iterator[str]:
     """Give what is wrong with each file of a backup, by name."""
     for file in manifest.files:
         try:
-            size, digest = _summed(folder / file.name)
+            size, digest = summed(folder / file.name)
         except FileNotFoundError:
             yield f"{file.name} is missing"
             continue
@@ -114,7 +114,8 @@ def total_faults(wanted: Totals, found: Totals) -> Iterator[str]:
                 yield f"{what} of {name}: {other} below transaction {wanted.below_xid}, the manifest says {one}"
 
 
-def _summed(path: Path) -> tuple[int, str]:
+def summed(path: Path) -> tuple[int, str]:
+    """Return a file's size and its SHA-256. Raises OSError."""
     digest, size = sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

@@ -16,7 +16,7 @@ from meter.model.errors import BadInput, Unavailable
 
 NAMED: Final = re.compile(r"meter-\d{8}T\d{12}Z")
 # A part of 16 MiB over a line of 1 Mbit/s.
-_TIMEOUT_S: Final = 180.0
+TIMEOUT_S: Final = 180.0
 
 
 class Shelf(ABC):
@@ -70,7 +70,7 @@ class DirectoryShelf(Shelf):
 
     async def put(self, draft: Path, manifest: Manifest) -> None:
         """See Shelf. Raises OSError."""
-        _moved(draft, self.staging / manifest.name)
+        moved(draft, self.staging / manifest.name)
 
     async def names(self) -> list[str]:
         """See Shelf."""
@@ -79,7 +79,7 @@ class DirectoryShelf(Shelf):
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise _fault(str(self.staging), error) from error
+            raise place_fault(str(self.staging), error) from error
 
     async def manifest(self, name: str) -> Manifest | None:
         """See Shelf."""
@@ -88,7 +88,7 @@ class DirectoryShelf(Shelf):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _fault(str(self.staging), error) from error
+            raise place_fault(str(self.staging), error) from error
 
     async def get(self, name: str, manifest: Manifest, to: Path) -> Path:  # noqa: ARG002 -- another shelf must copy
         """See Shelf."""
@@ -101,7 +101,7 @@ class DirectoryShelf(Shelf):
             flush(self.staging / name)
             shutil.rmtree(self.staging / name)
         except OSError as error:
-            raise _fault(str(self.staging), error) from error
+            raise place_fault(str(self.staging), error) from error
 
 
 class BucketShelf(Shelf):
@@ -119,14 +119,14 @@ class BucketShelf(Shelf):
                 await self._bucket.upload(f"{manifest.name}/{file.name}", draft / file.name)
             await self._bucket.write(f"{manifest.name}/{MANIFEST}", encoded(manifest))
         except PlaceFault as error:
-            raise _fault("the store", error) from error
+            raise place_fault("the store", error) from error
 
     async def names(self) -> list[str]:
         """See Shelf."""
         try:
             return sorted(name for name in await self._bucket.folders() if NAMED.fullmatch(name))
         except PlaceFault as error:
-            raise _fault("the store", error) from error
+            raise place_fault("the store", error) from error
 
     async def manifest(self, name: str) -> Manifest | None:
         """See Shelf."""
@@ -136,7 +136,7 @@ class BucketShelf(Shelf):
                 return None
             return decoded(await self._bucket.read(path), where=path)
         except PlaceFault as error:
-            raise _fault("the store", error) from error
+            raise place_fault("the store", error) from error
 
     async def get(self, name: str, manifest: Manifest, to: Path) -> Path:
         """See Shelf. Raises OSError."""
@@ -148,7 +148,7 @@ class BucketShelf(Shelf):
                 if await self._bucket.holds(f"{name}/{file.name}"):  # what is missing is named with the other faults
                     await self._bucket.download(f"{name}/{file.name}", path)
             except PlaceFault as error:
-                raise _fault("the store", error) from error
+                raise place_fault("the store", error) from error
         return folder
 
     async def remove(self, name: str) -> None:
@@ -158,12 +158,12 @@ class BucketShelf(Shelf):
             for one in sorted(found, key=lambda path: not path.endswith(f"/{MANIFEST}")):
                 await self._bucket.delete(one)
         except PlaceFault as error:
-            raise _fault("the store", error) from error
+            raise place_fault("the store", error) from error
 
 
 def shelf_at(url: str, settings: StoreSettings, *, staging: Path) -> Shelf:
     """Return the shelf that `url` names; what goes to a store is made in `staging`. Raises BadInput."""
-    place = place_at(url, store_access(settings), timeout_s=_TIMEOUT_S)
+    place = place_at(url, store_access(settings), timeout_s=TIMEOUT_S)
     match place:
         case Directory(root=root):
             return DirectoryShelf(root)
@@ -203,7 +203,7 @@ def store_access(settings: StoreSettings) -> StoreAccess:
     )
 
 
-def _moved(draft: Path, to: Path) -> None:
+def moved(draft: Path, to: Path) -> None:
     """Have a directory and all that is in it on the disk under another name."""
     for path in (*draft.rglob("*"), draft):
         flush(path)
@@ -211,7 +211,7 @@ def _moved(draft: Path, to: Path) -> None:
     flush(to.parent)
 
 
-def _fault(where: str, error: Exception) -> Unavailable:
+def place_fault(where: str, error: Exception) -> Unavailable:
     reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
     message = f"{where} does not do as asked: {reason}; check the address, METER_STORE and who may write there"
     return Unavailable(message, code="backup_place")

@@ -7,12 +7,15 @@ from typing import Final, Literal, NamedTuple
 
 from rich.progress import Progress
 
+from meter.backup.keeping import Evidences
 from meter.booking.audit import Audit, audit
 from meter.booking.preview import AccountPreview
 from meter.booking.ties import ties
 from meter.cli.audit import heads_kept
 from meter.cli.common import connect, err, require_operator
 from meter.clock import now
+from meter.config import load_settings
+from meter.model.errors import MeterError
 from meter.model.instant import instant_text
 from meter.model.money import plain
 from meter.store.audit import SumFault
@@ -36,7 +39,24 @@ async def check_deep() -> list[Found]:
     """Return each thing that was checked, the books last."""
     told = [*await _check_ties(), await _check_seals(), *await _check_folds()]
     faults = [Found(part, "ok" if fault is None else "fault", fault) for part, fault in told]
-    return [await _check_backup(), *faults]
+    return [await _check_backup(), *await _check_evidence(), *faults]
+
+
+async def _check_evidence() -> list[Found]:
+    settings = load_settings()
+    if settings.evidence.to is None:
+        return []
+    kept = Evidences(settings.evidence.to, settings.store, staging=settings.data_dir / ".evidence")
+    try:
+        newest = await kept.newest()
+    except MeterError as error:
+        return [Found("evidence", "warning", error.detail)]
+    if newest is None:
+        return [Found("evidence", "warning", f"{settings.evidence.to} holds no whole export; meter evidence export")]
+    if (age := now() - newest) > timedelta(days=settings.evidence.every_days + 1):
+        told = f"the newest export is of {instant_text(newest)}, {age.days} days old; meter evidence export"
+        return [Found("evidence", "warning", told)]
+    return [Found("evidence", "ok")]
 
 
 async def _check_backup() -> Found:

@@ -95,6 +95,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "recovered": Place(
         "backup", "recovered", "Say that a database of one's own was restored, before a gateway starts on it."
     ),
+    "evidence": Place("evidence", "app", "Events, charges and journal as Parquet, with a manifest."),
     "audit": Place("audit", "app", "Who did what, and whether anything of what is kept was changed."),
     "privacy": Place("privacy", "app", "What is kept of a person."),
     "simulate": Place(

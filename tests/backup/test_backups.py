@@ -171,7 +171,7 @@ async def test_so_many_are_kept_as_asked_for(source: Source, shelf: DirectoryShe
 
 
 async def test_one_backup_at_a_time(source: Source, shelf: DirectoryShelf) -> None:
-    with make._draft(shelf.staging, "meter-20260302T000000000000Z"):
+    with make.draft_in(shelf.staging, "meter-20260302T000000000000Z", what="backup"):
         with pytest.raises(Unavailable, match=r"another backup to .+ is under way"):
             await make_backup(source, shelf, keep=None)
         assert left_of(shelf.staging) == {".draft-meter-20260302T000000000000Z"}

@@ -41,7 +41,7 @@ def encoded(columns: Sequence[Column], rows: Iterable[Row]) -> bytes:
         too_long = {}
         for column in columns:
             value = _value(row[column.name], column.kind)
-            if isinstance(value, Decimal) and not _fits(value):
+            if isinstance(value, Decimal) and not fits(value):
                 too_long[column.name] = plain(value)
                 value = None
             values[column.name].append(value)
@@ -69,7 +69,8 @@ def _value(value: Any, kind: ColumnKind) -> Any:
             return value
 
 
-def _fits(number: Decimal) -> bool:
+def fits(number: Decimal) -> bool:
+    """Tell whether a column of decimals takes the number as it is."""
     return number.adjusted() < DIGITS - PLACES and number.quantize(_STEP, context=EXACT) == number
 
 
