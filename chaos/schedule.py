@@ -32,9 +32,11 @@ WIRES: Final = (
 def counts(faults: int, *, skipped: frozenset[str] = frozenset()) -> dict[str, int]:
     """Return how many of each kind: as its share says, and one at least of all but `skipped`."""
     kinds = {kind: share for kind, share in SHARES.items() if kind not in skipped}
-    found = {kind: max(1, faults * share // 100) for kind, share in kinds.items()}
-    # What rounding left over, or took too much of, is cuts.
-    found["cut"] = max(1, found["cut"] + faults - sum(found.values()))
+    whole = sum(kinds.values())
+    found = {kind: max(1, faults * share // whole) for kind, share in kinds.items()}
+    # What rounding left over, or took too much of, is of the most frequent kind: cuts, where there are any.
+    most = max(kinds, key=kinds.__getitem__)
+    found[most] = max(1, found[most] + faults - sum(found.values()))
     return found
 
 

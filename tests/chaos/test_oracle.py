@@ -40,6 +40,12 @@ def test_a_schedule_is_a_function_of_seed_and_sizes() -> None:
     assert len(one) == sum(counts(60).values()) == 60
 
 
+def test_faults_of_some_kinds_alone_are_all_of_these() -> None:
+    others = SHARES.keys() - {"stop_postgres"}
+    assert counts(50, skipped=frozenset(others)) == {"stop_postgres": 50}
+    assert counts(50, skipped=frozenset(others - {"cut"})) == {"cut": 40, "stop_postgres": 10}
+
+
 def test_pages_are_free_then_dear_then_cheaper() -> None:
     early = NOW - timedelta(days=5)  # while the pack could be drawn
     uses = [
