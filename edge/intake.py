@@ -10,7 +10,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
@@ -22,6 +22,8 @@ from edge.devices import Devices
 from edge.spool.errors import Full
 from edge.spool.keeper import Keeper
 from edge.spool.records import BODY_BYTES_MAX, PUT_BYTES_MAX, PUT_EVENTS_MAX, ROW_BYTES, Item, Settles
+from meter.model import card_number
+from meter.model.card_less import card_less
 from meter.model.doubt import TIME_FLAG
 from meter.model.errors import BadInput
 from meter.model.wire import ATTRIBUTES_MAX, EDGE_TIME, Parsed, Refusal, WireEvent
@@ -86,7 +88,8 @@ class Intake:
         one put takes. Raises SpoolFailed.
         """
         heard = self._clock.read()
-        judged = [self._judged(item, origin) for item in items]
+        origin = replace(origin, name=card_number.masked_text(origin.name))
+        judged = [self._judged(card_less(item), origin) for item in items]
         made: list[Item] = []
         digests: dict[bytes, None] = {}
         for item in judged:

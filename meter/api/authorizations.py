@@ -26,6 +26,7 @@ from meter.api.routing import (
 from meter.api.services import Services
 from meter.booking.authorizing import Authorizer, Offline, OfflineReason, Wanted
 from meter.clock import monotonic_s
+from meter.model import card_number
 from meter.model.errors import BadInput
 from meter.model.instant import parse_instant
 from meter.model.money import parse_decimal
@@ -204,7 +205,10 @@ async def _wanted(request: web.Request) -> Wanted:
     if principal.site not in {None, body.site}:
         raise BadInput(f"this key is not for site {body.site[:60]!r}", code="forbidden")
     # Again and strictly: numbers as they are written, no deeper than an event may be.
-    given = strict_json(await read_body(request))
+    raw = await read_body(request)
+    if (where := card_number.masked_body(raw)[1]) is not None:
+        raise card_number.refused(where)
+    given = strict_json(raw)
     data = given.get("data", {})
     if len(msgspec.json.encode(data)) > _DATA_BYTES_MAX:
         raise BadInput(f"`data` has more than {_DATA_BYTES_MAX} bytes; send what the price reads", code="bad_body")

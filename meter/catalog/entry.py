@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from meter.catalog.issues import Faults, Place
 from meter.catalog.nodes import Item, Node, Number, Scalar, plain_value
+from meter.model import card_number
 from meter.model.errors import BadInput
 from meter.model.event import Json
 from meter.model.instant import EARLIEST, LATEST, parse_instant, zone
@@ -126,13 +127,18 @@ class Entry:
         if isinstance(value, Number):
             if not _PLAIN_NUMBER.fullmatch(value.text):
                 self.fault(key, f"is the number {value.text}; put it in quotes if it is meant as text")
-            return value.text
+            value = value.text
         if isinstance(value, bool):
             self.fault(key, f"is {str(value).lower()}; put it in quotes if it is meant as text")
             return None
         if value is not None and not (0 < len(value) <= TEXT_CHARS_MAX and value.isprintable()):
             self.fault(key, f"is not 1 to {TEXT_CHARS_MAX} printable characters; shorten it, without line breaks")
+        self._look_for_card_numbers(value, self.at(key))
         return value
+
+    def _look_for_card_numbers(self, text: str | None, place: Place) -> None:
+        if text is not None and card_number.holds(text):
+            self.faults.refuse(place, "holds the number of a payment card, which is never stored; take it out")
 
     def id(self, key: str) -> str | None:
         """Return an identifier."""
@@ -143,6 +149,7 @@ class Entry:
 
     def check_id(self, text: str, place: Place) -> None:
         """Record a fault unless `text` can be an identifier."""
+        self._look_for_card_numbers(text, place)
         if not (len(text) <= ID_CHARS_MAX and text.isprintable() and _ID.fullmatch(text)):
             self.faults.add(
                 place,
@@ -281,6 +288,7 @@ class Entry:
         found = []
         for value, place in self.scalars(key):
             if isinstance(value, str) and 0 < len(value) <= TEXT_CHARS_MAX and value.isprintable():
+                self._look_for_card_numbers(value, place)
                 found.append((value, place))
             else:
                 shown = value.text if isinstance(value, Number) else value

@@ -15,6 +15,7 @@ from meter import failpoints
 from meter.clock import Clock, monotonic_s, now
 from meter.ingest.agents import beside_their_topics, of_themselves, questions_of, reports_of, told_again
 from meter.ingest.arrival import Arrival, Channel, Outcome, Receipt
+from meter.ingest.card_numbers import without_card_numbers
 from meter.ingest.judge import Judgement, unstorable
 from meter.ingest.shut_out import ShutOut, agents_of
 from meter.model.doubt import FUTURE, OTHER, REASONS, time_flag
@@ -77,6 +78,7 @@ class Acceptor:
             raise Unavailable(NO_CATALOG, code="no_catalog")
         if not self._key_checked:
             await self._check_key(operator)
+        arrivals = [without_card_numbers(arrival) for arrival in arrivals]
         started = monotonic_s()
         outcome = await self._halved(operator, arrivals)
         self._telemetry.ingest_committed(monotonic_s() - started)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final
 from unicodedata import normalize
 
+from meter.model import card_number
 from meter.model.credential import normalise_badge
 from meter.model.errors import BadInput
 
@@ -29,8 +30,10 @@ _HASHED: Final = re.compile(r"~[a-z2-7]{20}(?:\.[0-9A-Za-z]{1,4})?", re.ASCII)
 def normalise_identity(text: str) -> str:
     """Return `text` as `kind:value` in its one spelling; a value that is hashed already stays as it is.
 
-    Raises BadInput (`bad_identity`): no kind, no value, longer than 256 characters, control characters.
+    Raises BadInput: `bad_identity` (no kind, no value, longer than 256 characters, control characters), `card_number`.
     """
+    if card_number.holds(text):
+        raise card_number.refused("the identity")
     kind, colon, value = text.partition(":")
     kind, value = kind.strip().lower(), _composed(value)
     if not colon or not value or not _KIND.fullmatch(kind) or not text.isprintable():
