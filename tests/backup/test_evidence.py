@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from meter.store.seals import newest, seal_some
 from tests.booked import OPERATOR
 from tests.booking.space import CATALOG, LATER, Space, entry, open_space, pages, sale
 from tests.cli.command import meter
+from tests.gateway import RunningGateway
 from tests.owning import as_owner
 from tests.targets.fakes.s3 import FakeS3
 
@@ -221,3 +223,16 @@ async def test_the_command_exports_and_the_check_tells_how_old_it_is(
     assert (await told())["state"] == "ok"
     (data_dir / "kept" / made["name"]).rename(data_dir / "kept" / "evidence-20260601T000000000000Z")
     assert "days old" in (await told())["detail"]
+
+
+@pytest.mark.slow
+async def test_a_gateway_makes_the_first_by_itself(data_dir: Path) -> None:
+    home, catalog, kept = data_dir / "home", data_dir / "catalog.yaml", data_dir / "kept"
+    home.mkdir(mode=0o711)
+    catalog.write_text(PACKED)
+    async with RunningGateway(home, env={"METER_CATALOG": str(catalog), "METER_EVIDENCE__TO": str(kept)}):
+        async with asyncio.timeout(60):
+            while await place(kept).newest() is None:
+                await asyncio.sleep(0.1)
+    [folder] = kept.glob("evidence-*")
+    assert list(evidence_faults(folder, read_evidence(folder))) == []
