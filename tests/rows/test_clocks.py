@@ -1,0 +1,202 @@
+"""A gateway whose clock jumps by an hour and a day, both ways, while it runs and between its starts: one bill.
+
+The clock is the process's; the database has its own, as a gateway beside a database server does, by which leases and
+deliveries are due. Members use three sites around their changes of the clock and on a leap day.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from meter.ingest import judge
+from meter.store.leases import LeaseKeeper
+from tests.booking.closes import Closes
+from tests.booking.space import Space
+from tests.rows.simulated import Ending, Gateway
+from tests.rows.sizes import sized
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+RIGHT = timedelta()
+# Half an hour before a month ends: the clock ahead is in the next one.
+START = datetime(2028, 11, 30, 22, 30, tzinfo=UTC)
+NOVEMBER = datetime(2028, 10, 31, 23, tzinfo=UTC)
+# How far the clock is off while a part of the events comes, and whether the gateway is killed before.
+JUMPS = [
+    (RIGHT, False), (HOUR, False), (RIGHT, False), (-HOUR, False), (DAY, False), (-DAY, False),
+    (DAY, True), (-DAY, True), (HOUR, True), (-HOUR, True), (RIGHT, True),
+] * sized(1, 5)  # fmt: skip
+ZONES = {"berlin": "Europe/Berlin", "newyork": "America/New_York", "howe": "Australia/Lord_Howe"}
+# The instants at which the sites' clocks change, there and back, and both ends of the leap day in UTC.
+MOMENTS = [
+    datetime(2028, 3, 26, 1, tzinfo=UTC), datetime(2028, 10, 29, 1, tzinfo=UTC),
+    datetime(2028, 3, 12, 7, tzinfo=UTC), datetime(2028, 11, 5, 6, tzinfo=UTC),
+    datetime(2028, 4, 1, 15, tzinfo=UTC), datetime(2028, 9, 30, 15, 30, tzinfo=UTC),
+    datetime(2028, 2, 29, tzinfo=UTC), datetime(2028, 3, 1, tzinfo=UTC), START,
+]  # fmt: skip
+CATALOG = """
+operator: northside
+currency: EUR
+timezone: Europe/Berlin
+sites:
+SITES
+taxes:
+  vat19: {rate: "0.19"}
+meters:
+  print-pages: {event: print.job, where: {status: completed}, aggregate: sum, value: impressions, unit: page}
+  day-passes: {event: door.access, where: {granted: true, direction: in}, aggregate: unique_days, unit: day}
+plans:
+  flex:
+    name: Flex
+    fee: {amount: "99.00", every: month, in: advance, tax: vat19}
+    grants: [{id: pages, unit: page, amount: "10", meters: [print-pages]}]
+    prices:
+      print-pages:
+        - {id: night, when: {hours: "00:00-02:30"}, model: per_unit, unit_price: "0.03"}
+        - {id: mono, model: graduated, tiers: [{up_to: 20, unit_price: "0.05"}, {unit_price: "0.04"}]}
+      day-passes: [{id: day, model: per_unit, unit_price: "25.00"}]
+accounts:
+ACCOUNTS
+members:
+MEMBERS
+"""
+
+
+def _catalog() -> str:
+    accounts = "  {site}: {{name: A, subscriptions: [{{id: {site}-flex, plan: flex, from: 2028-01-31}}]}}"
+    parts = {
+        "SITES": [f"  {site}: {{name: S, timezone: {zone}, tax: vat19}}" for site, zone in ZONES.items()],
+        "ACCOUNTS": [accounts.format(site=site) for site in ZONES],
+        "MEMBERS": [
+            f'  m-{site}: {{account: {site}, name: M, identities: ["badge:{site.upper()}"]}}' for site in ZONES
+        ],
+    }
+    text = CATALOG
+    for name, lines in parts.items():
+        text = text.replace(name, "\n".join(lines))
+    return text
+
+
+def _events() -> list[bytes]:
+    """Prints and doors at each site around each moment; of START only what was before it."""
+    found: list[dict[str, Any]] = []
+    for moment in MOMENTS:
+        for site in ZONES:
+            for off in (-HOUR, -timedelta(seconds=1), RIGHT, HOUR):
+                if moment + off > START:
+                    continue
+                n = len(found)
+                event = {"specversion": "1.0", "id": f"e{n}", "time": (moment + off).isoformat()}
+                event["subject"] = f"badge:{site.upper()}"
+                door = {"door": "main", "granted": True, "direction": "in"}
+                job = {"printer": "hall", "job": f"e{n}", "impressions": n % 4 + 1, "status": "completed"}
+                kind, part, data = (
+                    ("door.access", "door/main", door) if n % 3 == 0 else ("print.job", "print/hall", job)
+                )
+                found.append(event | {"source": f"{site}/{part}", "type": kind, "data": data})
+    # So that each jump meets some of every moment, the newest among them.
+    return [json.dumps(event).encode() for k in range(len(JUMPS)) for event in found[k :: len(JUMPS)]]
+
+
+@pytest_asyncio.fixture
+async def gateway(database_url: str, data_dir: Path) -> AsyncIterator[Gateway]:
+    database = Ending(database_url)
+    space = Space(database)
+    space.now = START
+    await space.apply(_catalog())
+    yield Gateway(database, space, await Closes.of(space, since=datetime(2028, 1, 31, tzinfo=UTC)), data_dir / "ledger")
+    await space.leases.close()
+    await database.dispose()
+
+
+async def _work(gateway: Gateway) -> None:
+    """Rate, close, enter and deliver what the clock and the events make due; everything is delivered at once."""
+    await gateway.sweep()
+    await gateway.deliver()
+    undelivered = await gateway.space.rows("SELECT count(*) FROM outbox WHERE state NOT IN ('delivered', 'superseded')")
+    assert undelivered == [(0,)], "a delivery waits for the clock"
+
+
+async def _in_the_end(gateway: Gateway) -> dict[str, Any]:
+    """The books once the clock is forty days on, when all has been closed and earned."""
+    gateway.space.now = START + timedelta(days=40)
+    for _ in range(3):  # what was closed makes more due, which is earned then
+        await gateway.sweep()
+    await _work(gateway)
+    books = await gateway.books()
+    # A correction of a period that was closed early stands on the next invoice; the sums are the same.
+    return {name: books[name] for name in ("sums", "draws", "journal", "events", "undelivered", "unresolved", "ledger")}
+
+
+async def _leases(gateway: Gateway) -> list[tuple[Any, ...]]:
+    return await gateway.space.rows("SELECT name, epoch FROM leases WHERE name LIKE 'rating%' ORDER BY 1")
+
+
+async def _jumping(gateway: Gateway, events: list[bytes]) -> int:
+    """Let events come while the clock jumps; return how many were held as ahead of it."""
+    space, size, held = gateway.space, -(-len(events) // len(JUMPS)), 0
+    for n, (off, killed) in enumerate(JUMPS):
+        if killed:
+            await space.leases.close()
+            await gateway.begin_anew()
+            await space.leases.maintain(space.worker.shards.lease_names)
+        before = await _leases(gateway)
+        space.now = START + timedelta(minutes=n) + off
+        codes = [receipt.code for receipt in await space.accept(events[n * size : (n + 1) * size])]
+        assert off < RIGHT or set(codes) <= {None}, "what is not ahead of the clock was held"
+        held += codes.count("future_time")
+        await _work(gateway)
+        assert n == 0 or await _leases(gateway) == before, "a jump has taken a lease from who held it"
+    return held
+
+
+async def _assert_one_bill(gateway: Gateway) -> None:
+    """Whatever the clock did on the way, the books in the end are those of a gateway whose clock was right."""
+    events = _events()
+    await gateway.space.accept(events)
+    await _work(gateway)
+    expected = await _in_the_end(gateway)
+    assert len(expected["sums"]) >= len(ZONES) * 3, "too little is billed to show anything"
+    assert expected["ledger"]
+
+    await gateway.space.forget()
+    await gateway.closes.begin_anew()
+    await gateway.space.leases.close()
+    gateway.space.leases = LeaseKeeper(gateway.database)
+    gateway.ledger = gateway.ledger.with_name("jumping")
+    await gateway.begin_anew()
+    gateway.space.now = START
+    held = await _jumping(gateway, events)
+    early = await gateway.space.rows(f"SELECT 1 FROM closes WHERE period_start >= '{NOVEMBER.isoformat()}'")  # noqa: S608  ours
+    found = await _in_the_end(gateway)
+    for name, value in expected.items():
+        assert found[name] == value, name
+    assert not early, "a clock that is a day ahead has closed a period that still runs"
+    assert held > 0, "a clock behind has held nothing"
+    print(f"clocks: {len(JUMPS)} jumps, {len(events)} events, {held} held")  # noqa: T201
+
+
+async def test_the_bill_does_not_depend_on_the_clock(gateway: Gateway) -> None:
+    await _assert_one_bill(gateway)
+
+
+async def test_an_event_that_is_billed_at_its_receipt_is_found(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: what lies ahead of the clock is thought to be of now."""
+    time_of: Any = judge._time
+
+    def no_later(arrival: Any, event: Any) -> datetime:
+        time: datetime = time_of(arrival, event)
+        received: datetime = arrival.received_at
+        return min(time, received)
+
+    monkeypatch.setattr(judge, "_time", no_later)
+    with pytest.raises(AssertionError):
+        await _assert_one_bill(gateway)
