@@ -15,11 +15,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from chaos.run import Report, run
+from chaos.run import Report, crossing, run
 from chaos.schedule import SHARES
 
-SHORT: Final = {"events": 3_000, "faults": 30}
-LONG: Final = {"events": 100_000, "faults": 300}
+SHORT: Final = {"events": 3_000, "faults": 30, "kills": 1}
+LONG: Final = {"events": 100_000, "faults": 300, "kills": 20}
+RUNS: Final = ("mixed", "failpoints")
 # Thirteen devices with some five events each: a hundred a second, so that every fault meets what flows.
 PAUSE_S: Final = 0.3
 
@@ -44,7 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", nargs="*", default=[], choices=sorted(SHARES), help="kinds of faults of the mixed run"
     )
-    parser.add_argument("--json", type=Path, default=Path("chaos.json"), help="where the report goes")
+    parser.add_argument("--kills", type=int, help="of a gateway at each failpoint")
+    parser.add_argument("--runs", nargs="*", choices=RUNS, help="which runs; both, or mixed with --only")
+    parser.add_argument(
+        "--json", type=Path, default=Path(__file__).with_name("results.json"), help="where the report goes"
+    )
     return parser
 
 
@@ -52,10 +57,17 @@ async def _runs(told: argparse.Namespace, sizes: dict[str, int]) -> dict[str, Re
     found = {}
     events = told.events or sizes["events"]
     faults = told.faults or sizes["faults"]
-    with _Directory() as directory:
-        found["mixed"] = await run(
-            directory, seed=told.seed, events=events, faults=faults, pause_s=PAUSE_S, only=frozenset(told.only)
-        )
+    runs = told.runs or (("mixed",) if told.only else RUNS)
+    if "mixed" in runs:
+        with _Directory() as directory:
+            found["mixed"] = await run(
+                directory, seed=told.seed, events=events, faults=faults, pause_s=PAUSE_S, only=frozenset(told.only)
+            )
+    if "failpoints" in runs:
+        with _Directory() as directory:
+            found["failpoints"] = await crossing(
+                directory, seed=told.seed, kills=told.kills or sizes["kills"], pause_s=PAUSE_S
+            )
     return found
 
 
@@ -91,10 +103,24 @@ def _show(console: Console, name: str, report: Report) -> None:
     ):
         table.add_row(what, str(figure))
     console.print(table)
+    if report.points:
+        _show_points(console, report)
     for kind in report.skipped:
         console.print(f"skipped: {kind} (only root can mount a small disk)")
     if not report.exact:
         console.print_json(data=dict(report.first))
+
+
+def _show_points(console: Console, report: Report) -> None:
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("failpoint")
+    table.add_column("passed", justify="right")
+    table.add_column("killed at", justify="right")
+    for name, (passed, killed) in report.points.items():
+        table.add_row(name, str(passed), str(killed))
+    console.print(table)
+    for name in report.missed:
+        console.print(f"not reached: {name}; where nothing passes, _provoke in chaos/crossing.py must see to it")
 
 
 if __name__ == "__main__":

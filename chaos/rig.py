@@ -198,11 +198,13 @@ class Rig(Suffering):
         for wire in self.wires.values():
             if wire.cut:
                 wire.heal()
-        for gateway in self.gateways.values():
-            if gateway.pid is None:
-                await gateway.start()
+        await self.served()
         if self.agent.process.returncode is not None:
             await self.agent.start()
+
+    async def served(self) -> None:
+        """Start the gateways that do not run."""
+        await asyncio.gather(*(gateway.start() for gateway in self.gateways.values() if gateway.pid is None))
 
     async def settled(self) -> bool:
         """Return whether all that was sent is stored, rated and told to the targets."""
@@ -233,8 +235,8 @@ def _through(postgres: Postgres, wire: Wire) -> str:
 
 
 @asynccontextmanager
-async def rigged(directory: Path, *, pack: Pack) -> AsyncIterator[Rig]:
-    """Start everything in `directory`."""
+async def rigged(directory: Path, *, pack: Pack, watched: Mapping[str, str] | None = None) -> AsyncIterator[Rig]:
+    """Start everything in `directory`. `watched`: gateways are `chaos.child`, with this environment."""
     directory.chmod(0o711)  # noqa: ASYNC240 -- nothing runs yet
     key, identities = secrets.token_urlsafe(24), secrets.token_urlsafe(32)
     (directory / "catalog.yaml").write_text(catalog(pack))
@@ -288,8 +290,12 @@ async def rigged(directory: Path, *, pack: Pack) -> AsyncIterator[Rig]:
                 "METER_LOG_LEVEL": "warning",
                 "METER_TARGETS": json.dumps(targets),
                 "METER_WEBHOOKS": json.dumps({"kisi": {"front": {"secrets": [_KISI], "site": "berlin"}}}),
+                # As often as can be set, so that faults meet what is sealed.
+                "METER_AUDIT": json.dumps({"seal_s": 1, "every_s": 10}),
+                **(watched or {}),
             }
-            gateways[name] = await stack.enter_async_context(Gateway(directory / name, env=env))
+            gateway = Gateway(directory / name, env=env, program="chaos.child" if watched else "meter")
+            gateways[name] = await stack.enter_async_context(gateway)
         small = mounted(directory / "edge")
         if small:
             stack.callback(subprocess.run, ["umount", "-l", str(directory / "edge")], check=False)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from chaos.crossing import cross
+from chaos.points import Points
 from chaos.rig import Rig, rigged
 from chaos.schedule import SHARES, schedule
 from chaos.world import Pack
+from meter import failpoints
 from tests.edge.e2e.schedule import Fault
 
 
 @dataclass(kw_only=True)
 class Report:
-    """What a run came to. `at_rest` is False where it did not drain."""
+    """What a run came to. `at_rest` is False where it did not drain.
+
+    `points`: how often each failpoint was passed, and how often a gateway died there. `missed`: where none did.
+    """
 
     seed: int
     events: int
@@ -31,12 +37,14 @@ class Report:
     at_rest: bool
     drained_s: float
     took_s: float
+    points: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    missed: Sequence[str] = ()
     first: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def exact(self) -> bool:
         """Tell whether nothing is wrong."""
-        return self.at_rest and not (self.lost or self.doubled or self.wrong or self.cents_off != "0")
+        return self.at_rest and not (self.missed or self.lost or self.doubled or self.wrong or self.cents_off != "0")
 
     def as_json(self) -> dict[str, Any]:
         """Return it for the file."""
@@ -79,6 +87,35 @@ async def run(
             await rig.whole()
             stopped = monotonic()
         return await judge(rig, seed=seed, began=began, stopped=stopped)
+
+
+async def crossing(
+    directory: Path,
+    *,
+    seed: int,
+    kills: int,
+    pause_s: float,
+    names: Sequence[str] = failpoints.NAMES,
+    plant: str = "",
+) -> Report:
+    """Run once with a gateway killed so many times at each of `names`, one after the other. `plant`: with that bug."""
+    began = monotonic()
+    points = Points(directory / "points")
+    told = {"CHAOS_POINTS": str(points.directory), "CHAOS_PLANT": plant}
+    async with rigged(directory, pack=Pack.of(datetime.now(UTC)), watched=told) as rig:
+        async with rig.sending(seed=seed, pause_s=pause_s):
+            missed = await cross(rig, points, names, seed=seed, kills=kills)
+            await rig.whole()
+            stopped = monotonic()
+        report = await judge(rig, seed=seed, began=began, stopped=stopped)
+        passed, killed = points.passed(), points.killed()
+        return replace(
+            report,
+            faults={"kills at failpoints": killed.total()},
+            skipped=(),
+            points={name: (passed[name], killed[name]) for name in names},
+            missed=missed,
+        )
 
 
 def of_kinds(only: frozenset[str], *, seed: int, faults: int, events: int, skipped: frozenset[str]) -> list[Fault]:

@@ -15,6 +15,7 @@ NAMES: Final = (
     "after_commit_before_ack",  # committed, nobody knows
     "acknowledged",  # callers and the broker know; agents may not yet
     "before_agent_told",  # an agent is about to hear what it may forget
+    "accounts_folded",  # what the new events change is known, nothing of it is written
     "charges_written",  # charges, draws, journal and states are written, the cursor is not
     "before_rating_commit",  # the cursor, too
     "after_rating_commit",  # booked, no lane knows
@@ -24,6 +25,9 @@ NAMES: Final = (
     "delivery_sent",  # the target has answered, nothing is recorded
     "delivery_marked",  # the answer is recorded
     "delivery_asked",  # the target has been asked what became of an item, nothing is recorded
+    "before_seal_commit",  # blocks of seals are written, nothing is committed
+    "after_seal_commit",  # sealed, nobody outside the database knows
+    "head_told",  # the file of heads has the newest block
 )
 
 

@@ -196,6 +196,7 @@ class RatingWorker:
         )
         folds = await self._accounts.fold(connection, facts, intake, xid_of, until=now)
         await self._note_wakes(connection, folds, woken)
+        failpoints.reach("accounts_folded")
         books = await self._write(connection, facts, intake, folds)
         failpoints.reach("charges_written")
         await store.write_cursors(connection, self._operator, reading.shards, end)

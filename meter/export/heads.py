@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from meter import failpoints
 from meter.clock import Clock, monotonic_s
 from meter.export import durable
 from meter.log import log
@@ -95,6 +96,8 @@ class Sealer:
             async with self._database.begin() as connection:
                 await fence(connection, held)
                 made = await seal_some(connection, self._operator, at=self._clock())
+                failpoints.reach("before_seal_commit")
+        failpoints.reach("after_seal_commit")
         self._telemetry.sealed(self._clock().timestamp(), rows=sum(block.rows for block in made))
         more = any(block.rows == BLOCK_ROWS_MAX for block in made)
         if not more and monotonic_s() >= self._tell_at_s:
@@ -115,6 +118,7 @@ class Sealer:
             "at": instant_text(self._clock()),
         }
         await asyncio.to_thread(_append, self._heads, msgspec.json.encode(line) + b"\n")
+        failpoints.reach("head_told")
         self._told = last.block.n
 
 
