@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,25 @@ async def test_what_is_accepted_has_room_for_the_marks(
             heard = one.heard.wall if one.stamped else None
             sent = marked(one.body, edge="hut", boot=1, sequence=1, heard=heard, correction=flag)
             assert isinstance(read_event(sent), WireEvent)
+
+
+async def test_a_card_number_does_not_reach_the_disk(tmp_path: Path) -> None:
+    """What holds one is told so and passed on masked; its neighbours are taken."""
+    clock = VirtualClock()
+    paid = json.dumps({**json.loads(door(2)), "type": "till.note", "data": {"note": "4111 1111 1111 1111"}}).encode()
+    async with Keeper(open_spool(tmp_path, bounds=Bounds(), clock=clock)) as keeper:
+        intake = Intake(keeper, site="berlin", edge="hut", clock=clock)
+        items = [read_event(one) for one in (door(1), paid, door(3))]
+        results = await intake.keep(items, origin=Origin(name="mqtt spaces/berlin/pos/4111111111111111"))
+        assert [result.code for result in results] == [None, "card_number", None]
+        assert keeper.depth.events == 3
+    stored = _on_disk(tmp_path)
+    bodies = [b64decode(one) for one in re.findall(rb'"body_base64":"([A-Za-z0-9+/=]+)"', stored)]
+    assert b"411111******1111" in bodies[0]
+    for held in (stored, *bodies):
+        assert b"4111 1111 1111 1111" not in held
+        assert b"4111111111111111" not in held
+
+
+def _on_disk(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
