@@ -105,32 +105,46 @@ async def previews(
 
     All of it as of one moment; nothing is written. `closing`: as if these periods were closed too.
     """
-    names = sorted(since)
     async with database.begin() as connection:
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-        for start in range(0, len(names), CHUNK_ACCOUNTS):
-            chunk = names[start : start + CHUNK_ACCOUNTS]
-            intake = Intake()
-            for account in chunk:
-                intake.again(account, since[account], "preview")
-            accounts = Accounts(operator, closing=closing)
-            folds = await accounts.fold(connection, facts, intake, {}, until=at)
-            for fold in sorted(folds, key=lambda fold: fold.warm.account):
-                name, currency = fold.warm.account, fold.facts.currency_at(at)
-                if fold.fault is not None:
-                    yield AccountPreview(
-                        account=name, currency=currency, differences=(), charges=(), fault=repr(fold.fault)
-                    )
-                    continue
-                books = await keep_books(connection, operator, [fold], facts, booked_at=at, closes_of=accounts.closes)
-                for one in sorted({charge.line.currency for charge in books.charges}) or [currency]:
-                    yield AccountPreview(
-                        account=name,
-                        currency=one,
-                        differences=[d for d in fold.differences if _currency(d) == one],
-                        charges=[charge for charge in books.charges if charge.line.currency == one],
-                        unread=fold.unread,
-                    )
+        async for preview in previews_in(connection, operator, facts, since, at=at, closing=closing):
+            yield preview
+
+
+async def previews_in(
+    connection: AsyncConnection,
+    operator: str,
+    facts: Facts,
+    since: Mapping[str, datetime],
+    *,
+    at: datetime,
+    closing: Mapping[str, frozenset[datetime]] | None = None,
+) -> AsyncIterator[AccountPreview]:
+    """Give the same as `previews`, of what the caller's transaction sees."""
+    names = sorted(since)
+    for start in range(0, len(names), CHUNK_ACCOUNTS):
+        chunk = names[start : start + CHUNK_ACCOUNTS]
+        intake = Intake()
+        for account in chunk:
+            intake.again(account, since[account], "preview")
+        accounts = Accounts(operator, closing=closing)
+        folds = await accounts.fold(connection, facts, intake, {}, until=at)
+        for fold in sorted(folds, key=lambda fold: fold.warm.account):
+            name, currency = fold.warm.account, fold.facts.currency_at(at)
+            if fold.fault is not None:
+                yield AccountPreview(
+                    account=name, currency=currency, differences=(), charges=(), fault=repr(fold.fault)
+                )
+                continue
+            books = await keep_books(connection, operator, [fold], facts, booked_at=at, closes_of=accounts.closes)
+            for one in sorted({charge.line.currency for charge in books.charges}) or [currency]:
+                yield AccountPreview(
+                    account=name,
+                    currency=one,
+                    differences=[d for d in fold.differences if _currency(d) == one],
+                    charges=[charge for charge in books.charges if charge.line.currency == one],
+                    unread=fold.unread,
+                )
 
 
 def _currency(difference: Difference) -> str | None:

@@ -74,7 +74,7 @@ def show_verified(
             err.print(f"and {hidden} more: --json")
         err.print(
             f"{found.rows} rows in {found.blocks} blocks, sealed until {found.sealed_at or 'never'}; {found.objects} "
-            f"recorded objects; {found.heads} heads; {len(found.faults)} faults",
+            f"recorded objects; {found.redacted} rows redacted; {found.heads} heads; {len(found.faults)} faults",
             markup=False,
             highlight=False,
         )
@@ -87,6 +87,7 @@ def _told(found: Verified) -> dict[str, Any]:
         "blocks": found.blocks,
         "rows": found.rows,
         "objects": found.objects,
+        "redacted": found.redacted,
         "heads": found.heads,
         "sealed_at": found.sealed_at,
         "faults": found.faults,

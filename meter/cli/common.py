@@ -15,6 +15,8 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.cli.running import RUNNING
 from meter.config import Settings, load_settings
@@ -22,8 +24,9 @@ from meter.model.errors import BadInput, Unavailable
 from meter.model.hashing import IdentityHasher
 from meter.model.money import plain
 from meter.rundir import identity_key, read_addresses
+from meter.store.acting import say_operator
 from meter.store.directory import NO_CATALOG, current_operator
-from meter.store.engine import Database
+from meter.store.engine import Database, sqlstate
 from meter.store.records import Reading, record_readings
 
 T = TypeVar("T")
@@ -47,6 +50,8 @@ class SafeConsole(Console):
             yield segment if told == segment.text else Segment(told, segment.style)
 
 
+# Of PostgreSQL: this user may not.
+_DENIED: Final = "42501"
 out: Final = SafeConsole()
 err: Final = SafeConsole(stderr=True)
 # Whom what is kept of an act names, where no key asked for it.
@@ -119,7 +124,7 @@ def hasher(settings: Settings) -> IdentityHasher:
 async def connect() -> AsyncIterator[Database]:
     """Yield the database that the settings name, or the running gateway's."""
     settings = load_settings()
-    actor = f"cli:{getpwuid(os.getuid()).pw_name}"
+    actor = _actor()
     database = Database(database_url(settings), hasher=hasher(settings), actor=actor)
     try:
         try:
@@ -131,6 +136,32 @@ async def connect() -> AsyncIterator[Database]:
         yield database
     finally:
         await database.dispose()
+
+
+@asynccontextmanager
+async def begin_as_owner(operator: str) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection in a transaction that may change what gateways only append to, of one operator's rows.
+
+    Raises BadInput (`not_owner`) where the database URL names another user than the tables' owner.
+    """
+    database = Database(database_url(load_settings()), as_owner=True, actor=_actor())
+    try:
+        async with database.begin() as connection:
+            await say_operator(connection, operator)
+            yield connection
+    except DBAPIError as error:
+        if sqlstate(error) != _DENIED:
+            raise
+        message = (
+            "only the owner of the tables may do this: set METER_DATABASE_URL to the user that `meter migrate` has"
+        )
+        raise BadInput(message, code="not_owner") from error
+    finally:
+        await database.dispose()
+
+
+def _actor() -> str:
+    return f"cli:{getpwuid(os.getuid()).pw_name}"
 
 
 async def _record(database: Database, actor: str) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from meter.cli.common import connect, err, json_text, require_operator, run
+from meter.booking.erasure import erase as erase_person
+from meter.cli.common import AsJson, begin_as_owner, connect, err, json_text, out, print_json, require_operator, run
+from meter.clock import now
+from meter.model.errors import BadInput
+from meter.store.erasing import Erased
 from meter.store.personal import rows_of, traces_of
+
+_OUTSIDE: Final = (
+    "What has left the database is not erased: ledger and other files, what billing systems hold, backups, the weekly "
+    "evidence, logs, an agent's spool. Take her out of your catalog and people files and at the vendors that tell of "
+    "members, or she comes again with the next one. docs/privacy.md says what to do."
+)
 
 app = typer.Typer(name="privacy", help="What is kept of a person.")
 
@@ -23,6 +33,46 @@ def export(member: Annotated[str, typer.Argument(help="Of whom.")]) -> None:
     """Write everything that is held about a member, as one JSON document. Changes nothing but the record of it."""
     count = run(_export(member))
     err.print(f"{count} rows name {member}; read them before you pass them on", markup=False, highlight=False)
+
+
+@app.command()
+def erase(
+    member: Annotated[str, typer.Argument(help="Whom.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put a pseudonym in the place of a member everywhere, for good. No bill, balance or seal changes."""
+    if as_json and not yes:
+        raise BadInput("--json asks nothing; give --yes beside it", code="bad_option")
+    if not yes:
+        typer.confirm(f"Everything that tells who {member} is goes, for good. Go on?", abort=True, err=True)
+    done = run(_erase(member))
+    if as_json:
+        print_json(
+            {
+                "pseudonym": done.member,
+                "rows": dict(done.rows),
+                "redacted": done.redacted,
+                "accounts": list(done.accounts),
+                "left": list(done.left),
+            }
+        )
+    else:
+        out.print(f"{sum(done.rows.values())} rows name {done.member} now, and nobody else", highlight=False)
+    if done.left:
+        told = ", ".join(done.left)
+        err.print(f"texts keep these words, for the catalog uses them, too: {told}", markup=False, highlight=False)
+    if member in done.accounts:
+        err.print(f"account {member} keeps its id: targets know it by that", markup=False, highlight=False)
+    err.print(_OUTSIDE, soft_wrap=True)
+
+
+async def _erase(member: str) -> Erased:
+    async with connect() as database:
+        operator = await require_operator(database)
+    async with begin_as_owner(operator) as connection:
+        return await erase_person(connection, operator, member, at=now())
 
 
 async def _export(member: str) -> int:

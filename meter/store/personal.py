@@ -85,12 +85,12 @@ _DATED: Final[Mapping[str, str]] = MappingProxyType(
     {"authorizations": "asked_at", "events": "time", "unresolved": "time"}
 )
 # Shorter ones are found in everything: they count as whole values only.
-_VALUE_CHARS_MIN: Final = 4
-_NAME_CHARS_MIN: Final = 3
+VALUE_CHARS_MIN: Final = 4
+NAME_CHARS_MIN: Final = 3
 _BETWEEN: Final = "[:. -]?"
 # What a word goes on with: `ada` is not in `ada-2`, nor in `ada@example.org`.
-_BEFORE: Final = "(^|[^[:alnum:]_.@-])"
-_AFTER: Final = r"($|[^[:alnum:]_.@-]|\.($|[^[:alnum:]]))"
+BEFORE: Final = "(^|[^[:alnum:]_.@-])"
+AFTER: Final = r"($|[^[:alnum:]_.@-]|\.($|[^[:alnum:]]))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +112,26 @@ class Found:
     row: Mapping[str, Any]
 
 
-async def traces_of(connection: AsyncConnection, operator: str, member: str) -> list[Trace]:
-    """Return what a member is known by, and was before a merge.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """One of a member's ids, with what it is called beside: `email` and `pseudonym` None where there is none."""
 
-    Raises BadInput (`unknown_member`).
-    """
+    member: str
+    pseudonym: str | None
+    name: str
+    email: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Whom a member's ids are, before a merge too, and what identities are or were claimed: (identity, start, end)."""
+
+    people: tuple[Called, ...]
+    claims: tuple[tuple[str, datetime, datetime | None], ...]
+
+
+async def known_by(connection: AsyncConnection, operator: str, member: str) -> Known:
+    """Return what a member is called. Raises BadInput (`unknown_member`)."""
     rows = (
         await connection.execute(
             select(members, member_keys.c.pseudonym)
@@ -130,17 +145,36 @@ async def traces_of(connection: AsyncConnection, operator: str, member: str) -> 
     ).all()
     if member not in {row.member for row in rows}:
         raise BadInput(f"no member {member!r}; `meter identities` lists whose identities are", code="unknown_member")
-    ids = [value for row in rows for value in (row.member, row.pseudonym) if value is not None]
-    mails = [row.email for row in rows if row.email]
-    names = [row.name for row in rows if len(row.name) >= _NAME_CHARS_MIN]
-    person = Trace(
-        values=(*ids, *(f"member:{one}" for one in ids), *mails, *(f"email:{one}" for one in mails)),
-        words=tuple(_word(one) for one in (*ids, *mails, *names)),
+    people = tuple(
+        Called(member=row.member, pseudonym=row.pseudonym, name=row.name, email=row.email or None) for row in rows
     )
     claims = await connection.execute(
-        select(identities).where(identities.c.operator == operator, identities.c.member.in_(ids))
+        select(identities)
+        .where(identities.c.operator == operator, identities.c.member.in_(_ids(people)))
+        .order_by(*identities.primary_key.columns)
     )
-    return [person, *(_claimed(row.identity, row.start, row.end) for row in claims)]
+    return Known(people=people, claims=tuple((row.identity, row.start, row.end) for row in claims))
+
+
+async def traces_of(connection: AsyncConnection, operator: str, member: str) -> list[Trace]:
+    """Return what a member is known by, and was before a merge. Raises BadInput (`unknown_member`)."""
+    return traces(await known_by(connection, operator, member))
+
+
+def traces(known: Known) -> list[Trace]:
+    """Return what to look for: the person first, then each claim."""
+    ids = _ids(known.people)
+    mails = [one.email for one in known.people if one.email]
+    names = [one.name for one in known.people if len(one.name) >= NAME_CHARS_MIN]
+    person = Trace(
+        values=(*ids, *(f"member:{one}" for one in ids), *mails, *(f"email:{one}" for one in mails)),
+        words=tuple(word(one) for one in (*ids, *mails, *names)),
+    )
+    return [person, *(_claimed(*claim) for claim in known.claims)]
+
+
+def _ids(people: tuple[Called, ...]) -> list[str]:
+    return [value for one in people for value in (one.member, one.pseudonym) if value is not None]
 
 
 async def rows_of(connection: AsyncConnection, operator: str, traces: list[Trace]) -> AsyncIterator[Found]:
@@ -153,14 +187,18 @@ async def rows_of(connection: AsyncConnection, operator: str, traces: list[Trace
         statement = (
             select(cast(func.to_jsonb(literal_column(f'"{table.name}"')), String), func.array_remove(by, null()))
             .select_from(table)
-            .where(
-                table.c.operator == operator,
-                or_(_goes_along(table, operator, traces), and_(_nobody_elses(table, traces), or_(*named.values()))),
-            )
+            .where(naming(table, operator, traces))
             .order_by(*table.primary_key.columns)
         )
         async for row, columns in await connection.stream(statement):
             yield Found(table=table.name, by=tuple(columns), row=_told(table, row))
+
+
+def naming(table: Table, operator: str, traces: list[Trace]) -> ColumnElement[bool]:
+    """Return which rows of a table one of `traces` is in, or belong to rows of the member."""
+    named = or_(*(_names(table, column, traces) for column in searched(table)))
+    goes = _goes_along(table, operator, traces)
+    return and_(table.c.operator == operator, or_(goes, and_(_nobody_elses(table, traces), named)))
 
 
 def searched(table: Table) -> list[Column[Any]]:
@@ -218,24 +256,24 @@ def _of(column: Column[Any], table: Table, operator: str, ids: tuple[str, ...]) 
 
 def _claimed(identity: str, start: datetime, end: datetime | None) -> Trace:
     value = identity.partition(":")[2]
-    bare = [_spelled(value)] if len(value) >= _VALUE_CHARS_MIN else []
+    bare = [spelled(value)] if len(value) >= VALUE_CHARS_MIN else []
     return Trace(
         values=(identity,),
-        words=(_word(identity), *bare),
+        words=(word(identity), *bare),
         start=None if start.year == 1 else start,  # -infinity
         end=end,
     )
 
 
-def _spelled(value: str) -> str:
-    """Return the expression of a badge or an address, however its digits are parted."""
-    return _BEFORE + _BETWEEN.join(re.escape(one) for one in re.sub("[:. -]", "", value)) + _AFTER
+def spelled(value: str) -> str:
+    """Return PostgreSQL's expression of a badge or an address, however its digits are parted."""
+    return BEFORE + _BETWEEN.join(re.escape(one) for one in re.sub("[:. -]", "", value)) + AFTER
 
 
-def _word(word: str) -> str:
-    # As it stands in a text, and in JSON that was kept as sent.
-    spelled = dict.fromkeys((word, json.dumps(word, ensure_ascii=False)[1:-1], json.dumps(word)[1:-1]))
-    return _BEFORE + "(" + "|".join(re.escape(one) for one in spelled) + ")" + _AFTER
+def word(told: str) -> str:
+    """Return PostgreSQL's expression of a word as it stands in a text, and in JSON that was kept as sent."""
+    ways = dict.fromkeys((told, json.dumps(told, ensure_ascii=False)[1:-1], json.dumps(told)[1:-1]))
+    return BEFORE + "(" + "|".join(re.escape(one) for one in ways) + ")" + AFTER
 
 
 def _escaped(word: str) -> str:

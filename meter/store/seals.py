@@ -131,6 +131,13 @@ _VERIFYING: Final = {
     name: text(_DIGEST.format(stream.canonical, stream.rows, f"{_AFTER} AND {_UP_TO}", ""))
     for name, stream in STREAMS.items()
 }
+_LEAVES: Final = {
+    name: text(
+        f"SELECT t.xid::text || '-' || t.seq AS place, sha256(convert_to({stream.canonical}, 'UTF8')) AS form"  # noqa: S608 -- our tables
+        f" FROM {stream.rows} WHERE t.operator = :operator AND {_AFTER} AND {_UP_TO} ORDER BY t.xid, t.seq"
+    )
+    for name, stream in STREAMS.items()
+}
 _LAST: Final = text("SELECT * FROM seals WHERE operator = :operator ORDER BY n DESC LIMIT 1")
 _LAST_OF: Final = text(
     "SELECT to_xid::text, to_seq FROM seals WHERE operator = :operator AND stream = :stream ORDER BY n DESC LIMIT 1"
@@ -189,6 +196,11 @@ class Block:
             self.previous.hex(),
         )
         return sha256(b"".join(b"%d:%s" % (len(told), told) for told in (str(one).encode() for one in fields))).digest()
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """Return what statements about its rows are given."""
+        return {name: getattr(self, name) for name in ("operator", "from_xid", "from_seq", "to_xid", "to_seq")}
 
     @property
     def place(self) -> str:
@@ -273,6 +285,11 @@ async def read_blocks(connection: AsyncConnection, operator: str, *, after: int,
 
 async def digest_now(connection: AsyncConnection, block: Block) -> tuple[int, bytes]:
     """Return how many rows stand in the block's bounds, and their digest. Only in a transaction that is prepared."""
-    bounds = {name: getattr(block, name) for name in ("operator", "from_xid", "from_seq", "to_xid", "to_seq")}
-    row = (await connection.execute(_VERIFYING[block.stream], bounds)).one()
+    row = (await connection.execute(_VERIFYING[block.stream], block.bounds)).one()
     return row.rows, bytes(row.digest)
+
+
+async def leaves_now(connection: AsyncConnection, block: Block) -> list[tuple[str, str]]:
+    """Return the rows that the digest is made of, in order: place (`XID-SEQ`) and hash (hexadecimal) of each form."""
+    rows = await connection.execute(_LEAVES[block.stream], block.bounds)
+    return [(row.place, bytes(row.form).hex()) for row in rows]
