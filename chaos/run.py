@@ -55,6 +55,7 @@ async def judge(rig: Rig, *, seed: int, began: float, stopped: float) -> Report:
     """Wait until nothing is left to do, and judge. `stopped` is when the last fault was over."""
     at_rest = await rig.settled()
     drained_s = monotonic() - stopped
+    await rig.served()  # the last that died may not have been seen to be dead yet
     verdict = await rig.verdict()
     return Report(
         seed=seed,
