@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meter import collector
+from meter import __version__, collector
 from meter.api.app import create_app, serve
 from meter.api.services import Services, Wakeup
 from meter.backup.keeping import EvidenceKeeper, Evidences
+from meter.backup.places import store_access
 from meter.booking.closer import Closer
 from meter.booking.earner import Earner
 from meter.booking.forgetting import Forgetter
@@ -30,6 +32,7 @@ from meter.booking.runner import RatingRunner
 from meter.booking.worker import RatingWorker
 from meter.clock import monotonic_s, now
 from meter.config import Settings, listen_address
+from meter.export.head_places import heads_at
 from meter.export.heads import Sealer
 from meter.export.role import Renewer, Resender, dispatcher_of
 from meter.export.targets.setups import Targets, targets_of
@@ -54,6 +57,7 @@ from meter.store.hashing import check_key
 from meter.store.hints import ACCEPTED, BOOKED, CATALOG, KEYS, Hints
 from meter.store.leases import LeaseKeeper
 from meter.store.outbox import OutboxItem
+from meter.store.records import record_start
 from meter.store.walls import require_walls
 from meter.telemetry import Telemetry
 
@@ -186,6 +190,14 @@ class Gateway:
         if operator is not None:
             async with self._database.begin() as connection:
                 await check_key(connection, operator)
+                await record_start(
+                    connection,
+                    operator,
+                    host=socket.gethostname(),
+                    version=__version__,
+                    digest=self._settings.digest(),
+                    fields=sorted(self._settings.model_fields_set),
+                )
 
     async def _until(self, stop: asyncio.Event) -> None:
         stopping = asyncio.ensure_future(stop.wait())
@@ -270,7 +282,7 @@ class Gateway:
             self._database,
             operator=operator,
             leases=self._leases,
-            heads=self._settings.heads_file,
+            heads=heads_at(self._settings.heads_place, store_access(self._settings.store)),
             seal_s=self._settings.audit.seal_s,
             every_s=self._settings.audit.every_s,
             telemetry=self.telemetry,

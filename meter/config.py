@@ -7,6 +7,7 @@ Sources, strongest first: arguments of the command line, `METER_*` variables (`_
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -203,9 +204,9 @@ class StoreSettings(_Strict):
 class AuditSettings(_Strict):
     """How what is kept for good is sealed."""
 
-    heads: Path | None = None
-    """The file outside the database to which the newest seal is appended; unset: `audit/heads.jsonl` in the data
-    directory."""
+    heads: str | None = None
+    """The file outside the database to which the newest seal is appended, or `s3://bucket/prefix` (`store`) for an
+    object each; unset: `audit/heads.jsonl` in the data directory."""
     every_s: Annotated[int, Field(ge=10, le=86400)] = 300
     """Seconds between two entries of that file."""
     seal_s: Annotated[int, Field(ge=1, le=3600)] = 60
@@ -281,10 +282,15 @@ class Settings(BaseSettings):
     targets: dict[str, TargetSettings] = Field(default_factory=lambda: {"ledger": TargetSettings(kind="ledger")})
     """Export targets by name."""
 
+    def digest(self) -> str:
+        """Return the SHA-256 of every setting, in hexadecimal; of secrets only that they are set."""
+        told = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()
+
     @property
-    def heads_file(self) -> Path:
-        """Return the file of the seals' heads."""
-        return self.audit.heads or self.data_dir / "audit" / "heads.jsonl"
+    def heads_place(self) -> str:
+        """Return where the seals' heads are kept: a file, or a store."""
+        return self.audit.heads or str(self.data_dir / "audit" / "heads.jsonl")
 
     @field_validator("mqtt_topics", "catalog", "hash_identities", mode="before")
     @classmethod

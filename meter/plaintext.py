@@ -1,4 +1,4 @@
-"""Whether the database's or the broker's credentials would cross the open net for everyone to read (decision 0019).
+"""Whether what goes to database, broker or store would cross the open net for everyone to read (decision 0019).
 
 Judged by address, so that compose networks, tunnels and clouds' own networks need no word.
 """
@@ -50,6 +50,16 @@ def _ways(settings: Settings) -> Iterator[_Way]:
                 secure=parts.scheme == "mqtts",
                 remedy="use mqtts://",
             )
+    if settings.store.endpoint:
+        parts = urlsplit(settings.store.endpoint)
+        if parts.hostname:
+            yield _Way(
+                setting="METER_STORE__ENDPOINT",
+                host=parts.hostname,
+                port=parts.port or 80,
+                secure=parts.scheme == "https",
+                remedy="use https://",
+            )
 
 
 async def plaintext_faults(settings: Settings, *, lookup: Lookup = look_up) -> list[str]:
@@ -69,7 +79,7 @@ async def plaintext_faults(settings: Settings, *, lookup: Lookup = look_up) -> l
         if beyond and not any(ip_address(text) in network for text in beyond for network in guard.networks):
             faults.append(
                 f"{way.setting}: {way.host} is at {beyond[0]}, beyond the site's network, and without TLS everyone on "
-                f"the way reads its password; {way.remedy}, or permit it with {PLAINTEXT_SETTING}"
+                f"the way reads what passes; {way.remedy}, or permit it with {PLAINTEXT_SETTING}"
             )
     return faults
 

@@ -11,10 +11,11 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from meter.api.audit import record_json
+from meter.backup.places import store_access
 from meter.cli.common import AsJson, by_default, connect, err, out, print_json, require_operator, run
 from meter.cli.tables import listing, show_listing
 from meter.config import load_settings
-from meter.export.heads import read_heads
+from meter.export.head_places import heads_at, read_heads
 from meter.model.instant import parse_instant
 from meter.store.records import Record, RecordFilter, list_records
 from meter.store.verify import Head, Verified, verify
@@ -59,7 +60,10 @@ def show_all(
 def show_verified(
     *,
     heads: Annotated[
-        Path | None, typer.Option(help="The file of heads, from where it was kept; unset: METER_AUDIT__HEADS.")
+        str | None,
+        typer.Option(
+            help="The file of heads, from where it was kept, or s3://bucket/prefix; unset: METER_AUDIT__HEADS."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -101,7 +105,7 @@ async def _listed(wanted: RecordFilter, limit: int) -> list[Record]:
             return await list_records(conn, operator, wanted, before=None, limit=limit)
 
 
-async def _verified(path: Path | None) -> Verified:
+async def _verified(place: str | None) -> Verified:
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("verifying blocks", total=None)
         async with connect() as database:
@@ -109,14 +113,14 @@ async def _verified(path: Path | None) -> Verified:
             return await verify(
                 database,
                 operator,
-                heads=heads_kept(path, operator),
+                heads=await heads_kept(place, operator),
                 checked=lambda blocks: bar.update(task, completed=blocks),
             )
 
 
-def heads_kept(path: Path | None, operator: str) -> list[Head]:
-    """Return the heads of the file that is named, or of the one that the settings name, once there is one."""
-    if path is not None:
-        return read_heads(path, operator)
-    kept = load_settings().heads_file
-    return read_heads(kept, operator) if kept.exists() else []
+async def heads_kept(named: str | None, operator: str) -> list[Head]:
+    """Return the heads of the place that is named, or of the one that the settings name, once there are any."""
+    settings = load_settings()
+    if named is not None and "://" not in named:
+        return read_heads(Path(named), operator)
+    return await heads_at(named or settings.heads_place, store_access(settings.store)).read(operator)

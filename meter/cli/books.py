@@ -88,7 +88,7 @@ async def _check_seals() -> tuple[str, str | None]:
             found = await verify(
                 database,
                 operator,
-                heads=heads_kept(None, operator),
+                heads=await heads_kept(None, operator),
                 checked=lambda blocks: bar.update(task, completed=blocks),
             )
     if not found.faults:

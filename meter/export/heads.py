@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import Final
-
-import msgspec
 
 from meter import failpoints
 from meter.clock import Clock, monotonic_s
-from meter.export import durable
+from meter.export.head_places import Heads
 from meter.log import log
-from meter.model.errors import BadInput, Unavailable
+from meter.model.errors import Unavailable
 from meter.model.instant import instant_text
 from meter.store.engine import Database, reason_of
 from meter.store.leases import LeaseKeeper, LeaseLost, fence
@@ -26,8 +23,6 @@ from meter.telemetry import Telemetry
 
 # After a fault, and while another process seals.
 _PAUSE_S: Final = 5.0
-# Some 200 bytes a line: half a century of one every five minutes.
-_FILE_BYTES_MAX: Final = 1 << 30
 
 
 class Sealer:
@@ -39,7 +34,7 @@ class Sealer:
         *,
         operator: str,
         leases: LeaseKeeper,
-        heads: Path,
+        heads: Heads,
         seal_s: float,
         every_s: float,
         telemetry: Telemetry,
@@ -74,7 +69,7 @@ class Sealer:
                 wait_s = _PAUSE_S
             except OSError as error:
                 log.error(
-                    "head_unwritten", detail=f"{self._heads}: {reason_of(error)}; what is sealed waits to be told"
+                    "head_unwritten", detail=f"{self._heads.where}: {reason_of(error)}; what is sealed waits to be told"
                 )
                 wait_s = _PAUSE_S
             except Exception:  # noqa: BLE001 -- what is accepted and rated goes on; the alert tells that sealing does not
@@ -106,49 +101,12 @@ class Sealer:
         return more
 
     async def tell(self) -> None:
-        """Append the newest block to the file of heads, flushed; where it is there already, nothing."""
+        """Have the newest block's hash among the heads; where it is there already, nothing. Raises OSError."""
         async with self._database.begin() as connection:
             last = await newest(connection, self._operator)
         if last is None or last.block.n == self._told:
             return
-        line = {
-            "operator": self._operator,
-            "n": last.block.n,
-            "hash": last.hash.hex(),
-            "at": instant_text(self._clock()),
-        }
-        await asyncio.to_thread(_append, self._heads, msgspec.json.encode(line) + b"\n")
+        at = instant_text(self._clock())
+        await self._heads.add(self._operator, Head(n=last.block.n, hash=last.hash.hex(), at=at))
         failpoints.reach("head_told")
         self._told = last.block.n
-
-
-def _append(path: Path, line: bytes) -> None:
-    durable.make_directory(path.parent)
-    if not path.exists():
-        durable.replace(path, b"")
-    durable.append(path, line, size=path.stat().st_size)
-
-
-def read_heads(path: Path, operator: str) -> list[Head]:
-    """Return the heads of `operator` in a file. Raises BadInput (`bad_heads`) with the line that is none."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(_FILE_BYTES_MAX)
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {reason_of(error)}; name the file of heads", code="bad_heads") from error
-    heads = []
-    for number, line in enumerate(content.splitlines(), start=1):
-        try:
-            told = msgspec.json.decode(line, type=_Line)
-        except msgspec.DecodeError as error:
-            raise BadInput(f"{path}, line {number} is no head: {error}", code="bad_heads") from error
-        if told.operator == operator:
-            heads.append(Head(n=told.n, hash=told.hash, at=told.at))
-    return heads
-
-
-class _Line(msgspec.Struct):
-    operator: str
-    n: int
-    hash: str
-    at: str

@@ -35,6 +35,12 @@ _READ: Final = text(
       LEFT JOIN member_keys AS k ON k.operator = :operator AND r.member IN (k.member, k.pseudonym)
     """
 )
+_STARTED: Final = text(
+    """
+    INSERT INTO audit (operator, actor, action, kind, object, detail)
+    VALUES (:operator, 'system', 'started', 'gateway', :object, CAST(:detail AS jsonb))
+    """
+)
 _SEQ_MAX: Final = 2**63 - 1
 
 
@@ -110,3 +116,11 @@ async def record_readings(connection: AsyncConnection, operator: str, readings: 
             "details": [encode_json({"times": times, "filters": list(one.filters)}) for one, times in readings],
         },
     )
+
+
+async def record_start(
+    connection: AsyncConnection, operator: str, *, host: str, version: str, digest: str, fields: Sequence[str]
+) -> None:
+    """Record that a gateway started on `host`: the digest of what it was set to, and the names of what was set."""
+    detail = encode_json({"version": version, "digest": digest, "fields": list(fields)})
+    await connection.execute(_STARTED, {"operator": operator, "object": host, "detail": detail})

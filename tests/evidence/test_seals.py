@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,8 @@ from sqlalchemy import Boolean, Column, Date, DateTime, Integer, LargeBinary, Nu
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meter.export.heads import Sealer, read_heads
+from meter.export.head_places import FileHeads, Heads, read_heads
+from meter.export.heads import Sealer
 from meter.model.errors import BadInput
 from meter.store import seals as sealing
 from meter.store.audited import AUDITED
@@ -27,7 +28,7 @@ from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
 from meter.store.seals import STREAMS, newest, read_blocks, seal_some
 from meter.store.tables import audit
-from meter.store.verify import Verified, verify
+from meter.store.verify import Head, Verified, verify
 from meter.store.xid8 import Xid8
 from meter.telemetry import Telemetry
 from tests.booked import OPERATOR
@@ -139,7 +140,7 @@ async def tampering(database: Database) -> AsyncIterator[AsyncConnection]:
         await connection.rollback()
 
 
-async def verify_in(connection: AsyncConnection, heads: Path | None = None) -> list[str]:
+async def verify_in(connection: AsyncConnection, heads: Path | Sequence[Head] | None = None) -> list[str]:
     """Verify within a transaction that is going to be rolled back."""
 
     class Inside:
@@ -147,7 +148,8 @@ async def verify_in(connection: AsyncConnection, heads: Path | None = None) -> l
         async def begin(self) -> AsyncIterator[AsyncConnection]:
             yield connection
 
-    found = await verify(Inside(), OPERATOR, heads=[] if heads is None else read_heads(heads, OPERATOR))  # type: ignore[arg-type]
+    told = read_heads(heads, OPERATOR) if isinstance(heads, Path) else heads or []
+    found = await verify(Inside(), OPERATOR, heads=told)  # type: ignore[arg-type]
     return found.faults
 
 
@@ -380,12 +382,12 @@ async def test_postgresql_writes_the_form(database: Database) -> None:
 # --- the sealer -------------------------------------------------------------------------------------------------------
 
 
-def sealer(database: Database, heads: Path, leases: LeaseKeeper | None = None) -> Sealer:
+def sealer(database: Database, heads: Path | Heads, leases: LeaseKeeper | None = None) -> Sealer:
     return Sealer(
         database,
         operator=OPERATOR,
         leases=leases or LeaseKeeper(database),
-        heads=heads,
+        heads=FileHeads(heads) if isinstance(heads, Path) else heads,
         seal_s=60,
         every_s=300,
         telemetry=Telemetry(),

@@ -25,7 +25,7 @@ audit = Table(  # one row a change of an object, or a second's equal readings; w
     *tail(),
     Column("at", When, nullable=False, server_default=NOW),
     Column("actor", Text, nullable=False),  # a key's id, `cli:user`, or `system`
-    Column("action", Id, nullable=False),  # found, made, changed, removed, read, ran
+    Column("action", Id, nullable=False),  # found, made, changed, removed, read, ran, started
     Column("kind", Id, nullable=False),  # the table; the route or command that read
     Column("object", Id, nullable=False),
     Column("member", Id),  # the pseudonym of whom it is about
