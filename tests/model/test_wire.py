@@ -98,6 +98,10 @@ def test_numbers_are_never_floats() -> None:
         ('{"a":01}', "not_json"),
         ('{"a":"x\ny"}', "not_json"),
         ('{"a":1', "not_json"),
+        # What follows the beginning of a string is in it, whether or not it ends: it is read past once, not per quote.
+        ('{"a":"' + "[" * 40, "not_json"),
+        ('{"a":"\\"' + "[" * 40 + '\\"' * 100_000, "not_json"),
+        ('{"a":"' + "[" * 40 + "\\", "not_json"),
     ],
 )
 def test_what_a_sum_or_a_row_would_not_survive_is_refused(data: str, wanted: str) -> None:
