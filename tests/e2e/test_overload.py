@@ -36,6 +36,8 @@ NAMES_AT_ONCE = sized(30, 25)
 GZIP_BOMB = gzip.compress(b" " * (64 * 1024 * 1024))
 DEEP = b"[" * 100_000 + b"]" * 100_000
 WIDE = b'{"specversion":"1.0","id":' + b"9" * 900_000 + b"}"
+# A string without an end, each escape of which looks like another beginning.
+ENDLESS = b"[" * 33 + b'"' + b'\\"' * 100_000
 EVENT = {"Content-Type": "application/cloudevents+json"}
 HEAD = b"POST /hooks/square/till HTTP/1.1\r\nHost: x\r\n"
 BODY = HEAD + b"Content-Length: 100000\r\n\r\n"
@@ -134,6 +136,7 @@ class Flood:
             await self._ask("gzip", "POST", "/v1/events", GZIP_BOMB, **{"Content-Encoding": "gzip"})
             await self._ask("deep", "POST", "/v1/events", DEEP)
             await self._ask("wide", "POST", "/v1/events", WIDE)
+            await self._ask("endless", "POST", "/v1/events", ENDLESS)
             await asyncio.sleep(BOMBS_EACH_S)
 
     async def names(self) -> None:
@@ -181,7 +184,7 @@ async def test_valid_traffic_goes_on_beside_a_flood(tmp_path: Path) -> None:
     assert events == (20 + len(before) + len(meanwhile),)
     statuses = {kind: {status for which, status in flood.seen if which == kind} for kind, _ in flood.seen}
     assert statuses["gzip"] <= {413, 0}
-    assert statuses["deep"] | statuses["wide"] <= {200, 400, 413}
+    assert statuses["deep"] | statuses["wide"] | statuses["endless"] <= {200, 400, 413}
     assert statuses["name"] <= {200, 400, 404, 405}
     # A name that became a label would be a dozen series: a histogram's.
     assert after - series_before < min(NAMES, 10 * LABEL_VALUES_MAX)
