@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter import __version__, collector
 from meter.api.app import create_app, serve
+from meter.api.listening import Certificate
 from meter.api.services import Services, Wakeup
 from meter.backup.keeping import EvidenceKeeper, Evidences
 from meter.backup.places import store_access
@@ -147,7 +148,14 @@ class Gateway:
         )
         self._ingest: IngestRole | None = None
         self._targets_changed = asyncio.Event()
-        self.secrets = SecretWatch(settings, changed=self._take_secrets, telemetry=self.telemetry)
+        tls = settings.http_tls.pair
+        self._certificate = None if tls is None else Certificate(*tls, telemetry=self.telemetry)
+        self.secrets = SecretWatch(
+            settings,
+            changed=self._take_secrets,
+            telemetry=self.telemetry,
+            unused=lambda: int(self._certificate is not None and self._certificate.kept),
+        )
         self._acceptor = Acceptor(
             self._database, operator=self._operator, telemetry=self.telemetry, max_age_days=settings.max_age_days
         )
@@ -248,6 +256,8 @@ class Gateway:
             self._targets_changed.set()
         if settings.admin_key is not None:
             self._admin_key = settings.admin_key.get_secret_value()
+        if self._certificate is not None and (tls := settings.http_tls.pair) is not None:
+            self._certificate.take(*tls)
 
     async def _export(self) -> None:
         operator = await self._operator.wait()
@@ -394,7 +404,13 @@ class Gateway:
         async with AsyncExitStack() as served:
             try:
                 found = await served.enter_async_context(
-                    serve(create_app(services), host, port, shutdown_timeout=_HTTP_CLOSE_S)
+                    serve(
+                        create_app(services),
+                        host,
+                        port,
+                        shutdown_timeout=_HTTP_CLOSE_S,
+                        certificate=self._certificate,
+                    )
                 )
             except OSError as error:
                 # asyncio wraps the system's words into a paragraph; a name that is not found has no number of its own.
@@ -402,7 +418,8 @@ class Gateway:
                 remedy = "free it, or take another (--http HOST:PORT)"
                 message = f"METER_HTTP: cannot listen on {host}:{port}: {fault}; {remedy}"
                 raise BadInput(message, code="port_taken") from error
-            yield f"http://{host}:{found}"
+            scheme = "http" if self._certificate is None else "https"
+            yield f"{scheme}://{host}:{found}"
 
 
 async def _pass_on(hints: Wakeup, wake: Callable[[], None]) -> None:

@@ -17,10 +17,19 @@ from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -131,6 +140,31 @@ class TargetSettings(_Strict):
     """Signing keys; two may be active while one is being replaced."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The kind's own settings."""
+
+
+class HttpTlsSettings(_Strict):
+    """With what the HTTP listener speaks TLS. PEM both, as `METER_HTTP_TLS__CERT_FILE` and `KEY_FILE` read them."""
+
+    cert: SecretStr | None = None
+    """The certificate, and behind it whoever signed it; unset: plain HTTP."""
+    key: SecretStr | None = None
+    """Its private key, without a password."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        """Refuse the half of a pair."""
+        if (self.cert is None) != (self.key is None):
+            here, missing = ("CERT", "KEY") if self.key is None else ("KEY", "CERT")
+            message = f"has METER_HTTP_TLS__{here} alone; set METER_HTTP_TLS__{missing}_FILE too"
+            raise ValueError(message)
+        return self
+
+    @property
+    def pair(self) -> tuple[str, str] | None:
+        """Return certificate and key, None where there are none."""
+        if self.cert is None or self.key is None:
+            return None
+        return self.cert.get_secret_value(), self.key.get_secret_value()
 
 
 class OutgoingSettings(_Strict):
@@ -245,6 +279,8 @@ class Settings(BaseSettings):
     """HOST:PORT on which the embedded broker listens; port 0: a free one."""
     http: str = "127.0.0.1:8080"
     """HOST:PORT on which the gateway listens; port 0: a free one."""
+    http_tls: HttpTlsSettings = Field(default_factory=HttpTlsSettings)
+    """The certificate and key with which that listener speaks TLS."""
     http_connections: Annotated[int, Field(ge=16, le=100_000)] = 4096
     """HTTP connections at once; beyond these the one that has waited longest for its peer is closed."""
     http_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 2000

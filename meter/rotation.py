@@ -109,8 +109,19 @@ async def renewed(event: asyncio.Event, run: Callable[[], Coroutine[Any, Any, No
 class SecretWatch:
     """Looks at the files that settings came from. `changed` is called with the settings as they are now."""
 
-    def __init__(self, settings: Settings, *, changed: Callable[[Settings], None], telemetry: Telemetry) -> None:
-        """Look at nothing yet; what changed since `settings` were read is found at the first look."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        changed: Callable[[Settings], None],
+        telemetry: Telemetry,
+        unused: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Look at nothing yet; what changed since `settings` were read is found at the first look.
+
+        `unused`: how many of the secrets that were taken turned out to be of no use.
+        """
+        self._unused = unused
         self.settings = settings
         self._changed = changed
         self._telemetry = telemetry
@@ -140,6 +151,7 @@ class SecretWatch:
 
     async def look(self) -> None:
         """Take what has changed, file by file, so that one that is bad holds up no other."""
+        before = self.settings
         for variable, path in self._files.items():
             stamp = _stamp(path)
             if self._seen.get(variable) == stamp and variable in self._seen:
@@ -153,7 +165,10 @@ class SecretWatch:
                 self._keep(variable, error.detail)
             else:
                 self._take(variable, content, with_secrets_of(self.settings, found))
-        self._telemetry.secret_files_kept(len(self._kept))
+        # Once for all of them: of a certificate and its key neither is of use before both are here.
+        if self.settings is not before:
+            self._changed(self.settings)
+        self._telemetry.secret_files_kept(len(self._kept) + self._unused())
 
     def _read_all(self) -> None:
         """Begin with what can be read: the start has taken all of it."""
@@ -176,7 +191,6 @@ class SecretWatch:
         self.settings = settings
         self._telemetry.secret_changed(outcome="taken")
         log.info("secret_taken", setting=variable)
-        self._changed(settings)
 
 
 def _stamp(path: Path) -> object:

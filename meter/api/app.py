@@ -41,6 +41,7 @@ from meter.api import (
 from meter.api.auth import Authenticator
 from meter.api.connections import Connections, raise_descriptors
 from meter.api.facts import FactsReader
+from meter.api.listening import Certificate, secured
 from meter.api.problems import Problem, problem_answer, problems
 from meter.api.readings import Readings, is_personal
 from meter.api.routing import PRINCIPAL, QUERY, Handler, Route, read_query
@@ -82,6 +83,8 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+# A year. Browsers that were here once ask over TLS only; who is reached by a bare address is not bound by it.
+_STRICT_TRANSPORT: Final = "max-age=31536000"
 
 
 def create_app(services: Services) -> web.Application:
@@ -110,15 +113,31 @@ def create_app(services: Services) -> web.Application:
 
 @asynccontextmanager
 async def serve(
-    app: web.Application, host: str, port: int, *, shutdown_timeout: float, **options: Any
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    shutdown_timeout: float,
+    certificate: Certificate | None = None,
+    **options: Any,
 ) -> AsyncIterator[int]:
-    """Serve the application with all of its limits; give the port. Raises OSError where it cannot listen."""
+    """Serve the application with all of its limits; give the port. Raises OSError where it cannot listen.
+
+    `certificate`: over TLS.
+    """
     runner = web.AppRunner(app, shutdown_timeout=shutdown_timeout, **{**_SERVER_OPTIONS, **options})
     await runner.setup()
     try:
         if runner.server is None:
             raise Broken("the HTTP server was not made")
-        door = app[CONNECTIONS].door(runner.server)
+        connections = app[CONNECTIONS]
+        if certificate is not None:
+            async with secured(
+                runner.server, host, port, connections=connections, certificate=certificate, backlog=_BACKLOG
+            ) as found:
+                yield found
+            return
+        door = connections.door(runner.server)
         server = await asyncio.get_running_loop().create_server(door, host, port, reuse_address=True, backlog=_BACKLOG)
         try:
             yield server.sockets[0].getsockname()[1]
@@ -232,7 +251,9 @@ async def _answer_the_held(app: web.Application) -> None:
     app[SERVICES].booked.notify()
 
 
-async def _finish_head(_request: web.Request, response: web.StreamResponse) -> None:
+async def _finish_head(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "meter"  # which library and version answers is nobody's business
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    if request.secure:
+        response.headers.setdefault("Strict-Transport-Security", _STRICT_TRANSPORT)

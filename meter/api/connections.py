@@ -13,7 +13,7 @@ import asyncio
 import resource
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias, cast
 
 from meter.telemetry import Telemetry
 
@@ -54,9 +54,12 @@ class Connections:
         """Return how many requests are being answered."""
         return len(self._working)
 
-    def door(self, server: ProtocolFactory) -> ProtocolFactory:
-        """Return a factory as `create_server` takes it: each connection of `server` is counted here."""
-        return lambda: _Counted(server(), self)
+    def door(self, server: ProtocolFactory, *, instead_of: Transport | None = None) -> ProtocolFactory:
+        """Return a factory as `create_server` takes it: each connection of `server` is counted here.
+
+        `instead_of`: what was counted until it is made (a handshake).
+        """
+        return lambda: _Counted(server(), self, instead_of)
 
     def opened(self, transport: Transport) -> None:
         """Count a new connection; where there are too many, the one that has waited longest is closed."""
@@ -101,21 +104,29 @@ class Connections:
     def _close(self, transport: Transport) -> None:
         self.closed(transport)
         self._telemetry.http_dropped()
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
+        # Asked for by its method: what uvloop makes is of no class of asyncio's.
+        cast("_Abortable", transport).abort()
+
+
+class _Abortable(Protocol):
+    def abort(self) -> None: ...
 
 
 class _Counted(asyncio.Protocol):
     """A protocol that tells when its connection comes and goes."""
 
-    def __init__(self, inner: asyncio.Protocol, connections: Connections) -> None:
+    def __init__(self, inner: asyncio.Protocol, connections: Connections, instead_of: Transport | None) -> None:
         self._inner = inner
         self._connections = connections
+        self._instead_of = instead_of
         self._transport: Transport | None = None
 
     def connection_made(self, transport: Transport) -> None:
         self._transport = transport
         self._inner.connection_made(transport)
+        if self._instead_of is not None:
+            self._connections.closed(self._instead_of)
+            self._instead_of = None
         self._connections.opened(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 from rich.markup import escape
@@ -19,6 +19,7 @@ from rich.table import Table
 from meter.app import Gateway, Parts
 from meter.cli.books import check_deep
 from meter.cli.catalog import read_files, take_in
+from meter.cli.checked import Checked, check_listener
 from meter.cli.common import AsJson, connect, database_url, err, hasher, out, print_json, require_operator
 from meter.cli.demo import DEMO_S, Demo, leave_catalog
 from meter.cli.targets import Check, target_checks, target_faults
@@ -163,19 +164,6 @@ def check(
         out.print(table)
     if any(one.state == "fault" for one in results):
         raise typer.Exit(1)
-
-
-class Checked(NamedTuple):
-    """What a check of a part came to. A warning is of something that works; what was `not checked` may not."""
-
-    part: str
-    state: Literal["ok", "warning", "fault", "not checked"]
-    detail: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Tell whether the part was checked and works."""
-        return self.state in {"ok", "warning"}
 
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "fault": "red", "not checked": "yellow"}
@@ -325,6 +313,7 @@ async def _check() -> list[Checked]:
         ("identities", partial(_check_identities, settings)),
     ]
     results.append(await _checked("encryption", partial(require_tls, settings)))
+    results.append(check_listener(settings))
     broker: tuple[str, Check] = ("broker", partial(_check_broker, settings))
     of_targets = target_checks(settings)
     if database.ok:

@@ -98,7 +98,11 @@ async def _send(deliveries: Iterable[Delivery], to: Sink, pace: Pace, *, url: st
     running = read_addresses(settings.data_dir)
     if to is Sink.MQTT:
         return await to_mqtt(deliveries, url=url or _broker(settings, running), pace=pace)
-    found = running.http if running is not None else f"http://{settings.http}"
+    found = (
+        running.http
+        if running is not None
+        else f"{'http' if settings.http_tls.pair is None else 'https'}://{settings.http}"
+    )
     return await to_http(deliveries, url=url or found, key=key or _key(settings, running), pace=pace)
 
 

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from meter.config import EdgesSettings, Settings, TargetSettings, WebhookSettings, load_settings
+from meter.config import EdgesSettings, HttpTlsSettings, Settings, TargetSettings, WebhookSettings, load_settings
 from meter.export.targets.registry import KINDS
 from meter.rotation import secrets_in
 from meter.rundir import admin_key
@@ -28,6 +28,7 @@ BADGE = "badge:04A2991B5C6D80"
 SOURCES = ("kisi", "brivo", "square", "salto_ks", "unifi_access", "stripe")
 # Their own tests walk through the failures of these: the parts here are embedded.
 ELSEWHERE = {("database_url",), ("mqtt_url",), ("edges", "ca_key"), ("admin_key",), ("identity_key",)}
+ELSEWHERE |= {("http_tls", "cert"), ("http_tls", "key")}
 
 
 def secret_fields(model: type[BaseModel]) -> Iterator[str]:
@@ -68,6 +69,7 @@ def test_every_secret_setting_has_a_canary(monkeypatch: pytest.MonkeyPatch, tmp_
     named = set(secret_fields(TargetSettings)) | set(secret_fields(WebhookSettings))
     assert named <= held
     others = {(name,) for name in secret_fields(Settings)} | {("edges", name) for name in secret_fields(EdgesSettings)}
+    others |= {("http_tls", name) for name in secret_fields(HttpTlsSettings)}
     assert others == ELSEWHERE, "a new secret setting: plant a canary in it here"
 
 
