@@ -111,6 +111,16 @@ class RunningGateway:
             response.raise_for_status()
             return await response.json()
 
+    async def said(self, *arguments: str) -> str:
+        """What `meter ...` beside it prints, complaints included."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "meter", *arguments,
+            env={**self.env, "METER_DATA_DIR": str(self.data_dir)},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        printed, _ = await process.communicate()
+        return printed.decode()
+
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What a query of its database gives."""
         connection = await asyncpg.connect(self.addresses.database)

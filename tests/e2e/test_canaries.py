@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -84,7 +83,7 @@ async def test_no_canary_is_seen_wherever_calls_fail(data_dir: Path) -> None:
                 await asyncio.sleep(0.2)
                 seen.append(await _metrics(gateway))
         for command in (["check"], ["deliveries", "list", "--json"], ["sources", "--json"]):
-            seen.append(await _said(gateway, *command))
+            seen.append(await gateway.said(*command))
     seen.append(gateway.log.read_text())
     assert any("127.0.0.1" in text for text in seen), "nothing was ever asked"
     planted = [MARK, admin_key(data_dir)]
@@ -117,16 +116,6 @@ async def _answers(gateway: RunningGateway) -> list[str]:
 async def _metrics(gateway: RunningGateway) -> str:
     async with aiohttp.ClientSession(gateway.addresses.http) as client, client.get("/metrics") as answer:
         return await answer.text()
-
-
-async def _said(gateway: RunningGateway, *arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "meter", *arguments,
-        env={**gateway.env, "METER_DATA_DIR": str(gateway.data_dir)},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    said, _ = await process.communicate()
-    return said.decode()
 
 
 @pytest.mark.parametrize("name", ["admin_key", "database_url", "mqtt_url", "identity_key"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,7 @@ async def test_nothing_of_a_person_is_in_logs_and_figures(data_dir: Path) -> Non
                     await asyncio.sleep(0.2)
             await look_up(gateway)
             figures = await said_by(gateway, "/metrics")
-            checked = await command(gateway, "check")
+            checked = await gateway.said("check")
     finally:
         await runner.cleanup()
     seen = {"log": gateway.log.read_text(encoding="utf-8"), "figures": figures}
@@ -145,13 +144,3 @@ async def look_up(gateway: RunningGateway) -> None:
 async def said_by(gateway: RunningGateway, path: str) -> str:
     async with aiohttp.ClientSession(gateway.addresses.http) as client, client.get(path) as answer:
         return await answer.text()
-
-
-async def command(gateway: RunningGateway, *arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "meter", *arguments,
-        env={**gateway.env, "METER_DATA_DIR": str(gateway.data_dir)},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    said, _ = await process.communicate()
-    return said.decode()

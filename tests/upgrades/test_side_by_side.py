@@ -12,25 +12,11 @@ import pytest
 
 from meter.store import migrate
 from meter.store.engine import Database
+from tests.door_catalog import door_catalog
 from tests.gateway import RunningGateway
 from tests.upgrades.previous import ROOT, running
 
-CATALOG = """
-operator: northside
-currency: EUR
-timezone: Europe/Berlin
-default_plan: open
-sites:
-  berlin: {name: Berlin, timezone: Europe/Berlin}
-meters:
-  entries: {event: door.access, where: {granted: true}, aggregate: count, unit: entry}
-plans:
-  open: {name: Open, prices: {entries: [{id: entry, model: per_unit, unit_price: "1.10"}]}}
-accounts:
-  acme: {name: ACME}
-members:
-  ada: {account: acme, name: Ada, identities: [{id: "badge:04A2991B", from: 2026-01-01}]}
-"""
+CATALOG = door_catalog()
 
 
 def entry(number: int) -> dict[str, Any]:

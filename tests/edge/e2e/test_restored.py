@@ -12,28 +12,14 @@ import pytest
 import pytest_asyncio
 
 from meter.rundir import admin_key
+from tests.door_catalog import door_catalog
 from tests.edge.agent import RunningAgent
 from tests.edge.e2e.test_way import door, over_http, over_mqtt
 from tests.gateway import RunningGateway
 
 pytestmark = pytest.mark.slow
 
-CATALOG = """
-operator: northside
-currency: EUR
-timezone: Europe/Berlin
-default_plan: open
-sites:
-  berlin: {name: Berlin, timezone: Europe/Berlin}
-meters:
-  entries: {event: door.access, where: {granted: true}, aggregate: count, unit: entry}
-plans:
-  open: {name: Open, prices: {entries: [{id: entry, model: per_unit, unit_price: "1.00"}]}}
-accounts:
-  acme: {name: ACME}
-members:
-  ada: {account: acme, name: Ada, identities: [{id: "badge:04A2991B", from: 2026-01-01}]}
-"""
+CATALOG = door_catalog("1.00")
 FOUND_S = 90
 
 
