@@ -144,7 +144,8 @@ async def begin_as_owner(operator: str) -> AsyncIterator[AsyncConnection]:
 
     Raises BadInput (`not_owner`) where the database URL names another user than the tables' owner.
     """
-    database = Database(database_url(load_settings()), as_owner=True, actor=_actor())
+    settings = load_settings()
+    database = Database(database_url(settings), hasher=hasher(settings), as_owner=True, actor=_actor())
     try:
         async with database.begin() as connection:
             await say_operator(connection, operator)

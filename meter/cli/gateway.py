@@ -120,11 +120,7 @@ def migrate(
 async def _migrate(url: str, *, finish: bool) -> str | None:
     """Return the revision that the database is at then: this version's, or that of a newer one which it may serve."""
     _say_administrator(await schema.upgrade(url, finish=finish))
-    database = Database(url, as_owner=True)
-    try:
-        return await schema.revision(database)
-    finally:
-        await database.dispose()
+    return await schema.revision(url)
 
 
 def _say_administrator(statements: Sequence[str]) -> None:

@@ -86,10 +86,14 @@ async def upgrade(url: str, *, finish: bool = False) -> list[str]:
         await database.dispose()
 
 
-async def revision(database: Database) -> str | None:
-    """Return the schema revision that the database is at; None where nothing was migrated yet."""
-    async with database.begin() as connection:
-        return await connection.run_sync(_reached)
+async def revision(url: str) -> str | None:
+    """Return the schema revision that the database at `url` is at; None where nothing was migrated yet."""
+    database = Database(url, as_owner=True)
+    try:
+        async with database.begin() as connection:
+            return await connection.run_sync(_reached)
+    finally:
+        await database.dispose()
 
 
 async def fault(database: Database) -> str | None:
