@@ -120,7 +120,7 @@ def migrate(
 async def _migrate(url: str, *, finish: bool) -> str | None:
     """Return the revision that the database is at then: this version's, or that of a newer one which it may serve."""
     _say_administrator(await schema.upgrade(url, finish=finish))
-    return await schema.revision(url)
+    return await schema.revision_at(url)
 
 
 def _say_administrator(statements: Sequence[str]) -> None:

@@ -86,12 +86,17 @@ async def upgrade(url: str, *, finish: bool = False) -> list[str]:
         await database.dispose()
 
 
-async def revision(url: str) -> str | None:
+async def revision(database: Database) -> str | None:
+    """Return the schema revision that the database is at; None where nothing was migrated yet."""
+    async with database.begin() as connection:
+        return await connection.run_sync(_reached)
+
+
+async def revision_at(url: str) -> str | None:
     """Return the schema revision that the database at `url` is at; None where nothing was migrated yet."""
     database = Database(url, as_owner=True)
     try:
-        async with database.begin() as connection:
-            return await connection.run_sync(_reached)
+        return await revision(database)
     finally:
         await database.dispose()
 
