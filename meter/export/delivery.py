@@ -38,6 +38,7 @@ from meter.export.contract import (
     Untried,
 )
 from meter.model.errors import Broken
+from meter.store.due import WAIT_S_MAX
 from meter.store.lanes import Change, OpenItem
 from meter.store.outbox import State
 
@@ -127,8 +128,11 @@ def call_items_max(limits: Limits) -> int:
 
 
 def resendable(*, burned: bool, sent_ago_s: float, limits: Limits) -> bool:
-    """Return whether the target would still know the key, and do no more than answer as it should have."""
-    return not burned and sent_ago_s < limits.keys_kept_s
+    """Return whether the target would still know the key, and do no more than answer as it should have.
+
+    Of what was sent after now nobody knows how old the key is: the database's clock was set back.
+    """
+    return not burned and 0 <= sent_ago_s < limits.keys_kept_s
 
 
 def work_on(item: OpenItem, limits: Limits) -> Work | None:
@@ -138,7 +142,7 @@ def work_on(item: OpenItem, limits: Limits) -> Work | None:
     """
     if item.state == "sending":
         return "orphan"
-    if item.due_in_s > 0:
+    if 0 < item.due_in_s <= WAIT_S_MAX:
         return None
     if item.state == "uncertain" and not resendable(
         burned=item.burned, sent_ago_s=item.sent_ago_s or 0.0, limits=limits
@@ -261,7 +265,9 @@ def found(item: OpenItem, finding: Finding) -> Change:
         case Barred(reason=reason):
             return change("barred", fault=reason)
         case Uncertain(reason=reason):
-            return change("uncertain", delay_s=asking_backoff_s(item.sent_ago_s or 0.0), fault=reason)
+            # A key whose age is not known now is not trusted either when the clock has caught up.
+            sent_ago_s = item.sent_ago_s or 0.0
+            return change("uncertain", delay_s=asking_backoff_s(sent_ago_s), fault=reason, burned=sent_ago_s < 0)
 
 
 def pause_s(outcomes: Sequence[Outcome | Finding]) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -19,13 +20,14 @@ from meter import failpoints
 from meter.clock import monotonic_s
 from meter.export.breaker import Breaker
 from meter.export.contract import Barred, Exporter, Finding, Outcome, Retry, Uncertain, Untried
-from meter.export.delivery import answered, call_items_max, claim, due_run, found, orphan, pause_s
+from meter.export.delivery import answered, call_items_max, claim, due_run, found, orphan, pause_s, resendable
 from meter.export.gather.gatherer import Gatherer
 from meter.export.http import overtaken
 from meter.export.streams import stopping
 from meter.log import log
 from meter.model.errors import BadInput, MeterError, Unavailable
 from meter.store.deliveries import backlogs
+from meter.store.due import WAIT_S_MAX
 from meter.store.engine import Database
 from meter.store.lanes import Change, OpenItem, busy_targets, due_heads, free_lane, hold_lane, record
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
@@ -81,6 +83,8 @@ class Lane:
         self._clock = clock
         self._breaker = Breaker(clock=clock)
         self._paused_until_s = clock()
+        # Until when what was sent may still be at work, by id: no clock that can be set says that it is over.
+        self._settling: dict[int, float] = {}
         self._said_held = True  # by whoever had the lane before
         self._barred = False
 
@@ -96,21 +100,44 @@ class Lane:
         items_max = self._breaker.items_max(call_items_max(limits))
         async with self._database.begin() as conn:
             heads = await due_heads(conn, self._operator, self.target, items_max=items_max)
-            work, run = due_run(heads.items, limits, items_max=items_max)
+            items = [self._settled(item) for item in heads.items]
+            work, run = due_run(items, limits, items_max=items_max)
             if work in {"orphan", "send"}:
                 # An idle lane only reads. What was read still stands but for what a newer revision has replaced.
                 await fence(conn, [lease])
                 changes = [orphan(item, limits) if work == "orphan" else claim(item) for item in run]
                 changed = {made.id for made in await record(conn, self._operator, changes)}
                 run = [item for item in run if item.id in changed]
+                self._settle(changes)
         match work:
             case None:
-                return POLL_INTERVAL_S if heads.due_in_s is None else min(POLL_INTERVAL_S, max(heads.due_in_s, 0.0))
+                settling_s = min((item.due_in_s for item in items if item.due_in_s > 0), default=0.0)
+                due_in_s = POLL_INTERVAL_S if heads.due_in_s is None else heads.due_in_s
+                return min(POLL_INTERVAL_S, due_in_s if due_in_s > 0 else settling_s)
             case "send" if run:
                 await self._send(run, lease)
             case "ask":
                 await self._ask(run, lease)
         return 0.0
+
+    def _settled(self, item: OpenItem) -> OpenItem:
+        """Return the item as due when it may be asked about, though the database's clock was set meanwhile."""
+        limits = self._exporter.limits
+        age_s = item.sent_ago_s or 0.0
+        if item.state != "uncertain" or resendable(burned=item.burned, sent_ago_s=age_s, limits=limits):
+            return item
+        if item.due_in_s > WAIT_S_MAX:  # of a lane before this one, and the clock was set back
+            self._settling.setdefault(item.id, self._clock() + limits.settles_s)
+        left_s = self._settling.get(item.id, 0.0) - self._clock()
+        return replace(item, due_in_s=left_s) if left_s > 0 else item
+
+    def _settle(self, changes: Sequence[Change]) -> None:
+        """Note which requests may still be at work."""
+        for change in changes:
+            if change.state != "uncertain":
+                self._settling.pop(change.id, None)
+            elif change.was == "sending":
+                self._settling[change.id] = self._clock() + self._exporter.limits.settles_s
 
     async def _send(self, run: Sequence[OpenItem], lease: Lease) -> None:
         failpoints.reach("delivery_claimed")
@@ -136,6 +163,7 @@ class Lane:
     async def _learn(self, answers: Sequence[Outcome | Finding], changes: Sequence[Change], lease: Lease) -> None:
         """Record what became of a run, and what it says of the target."""
         was_down = self._breaker.open
+        self._settle(changes)
         self._breaker.heard(answers)
         self._paused_until_s = self._clock() + pause_s(answers)
         held_s = max(self._breaker.wait_s(), self._paused_until_s - self._clock())

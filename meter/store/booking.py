@@ -15,6 +15,7 @@ from meter.model.charge import Charge
 from meter.model.event import EventKey, Position, UsageEvent
 from meter.store.bulk import columns_of, insert_many, insert_rows
 from meter.store.charge_rows import charge_row
+from meter.store.due import due
 from meter.store.engine import encode_json
 from meter.store.tables import charges, draws, rating_cursors, unresolved
 from meter.store.usage import BEGINNING, Cursor
@@ -94,8 +95,9 @@ async def due_refolds(connection: AsyncConnection, operator: str, *, rows_max: i
     """Return the oldest requests that are due."""
     rows = await connection.execute(
         text(
-            "SELECT id, account, since, reason, extract(epoch FROM clock_timestamp() - due_at) AS waited_s FROM refolds"
-            " WHERE operator = :operator AND due_at <= clock_timestamp() ORDER BY id LIMIT :rows_max"
+            "SELECT id, account, since, reason,"  # noqa: S608 -- a constant
+            " greatest(extract(epoch FROM clock_timestamp() - due_at), 0) AS waited_s"
+            f" FROM refolds WHERE operator = :operator AND {due('due_at')} ORDER BY id LIMIT :rows_max"
         ),
         {"operator": operator, "rows_max": rows_max},
     )

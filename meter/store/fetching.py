@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, and_, func, select, update
+from sqlalchemy import ColumnElement, Table, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -86,13 +86,18 @@ class SourceState:
 
 
 async def due_fetches(
-    conn: AsyncConnection, operator: str, vendor: str, name: str, *, now: datetime, objects_max: int
+    conn: AsyncConnection, operator: str, vendor: str, name: str, *, now: datetime, later: datetime, objects_max: int
 ) -> list[DueFetch]:
-    """Return what is due of a source, the longest due first."""
+    """Return what is due of a source, the longest due first.
+
+    What is due after `later`, or was not asked for yet, is due by a clock that has been set back since.
+    """
     table = fetches.c
     query = (
         select(table.kind, table.object, table.wanted, table.notices, table.attempts)
-        .where(_of(fetches, operator, vendor, name), table.due_at <= now)
+        .where(
+            _of(fetches, operator, vendor, name), or_(table.attempts == 0, table.due_at <= now, table.due_at > later)
+        )
         .order_by(table.due_at, table.kind, table.object)
         .limit(objects_max)
     )

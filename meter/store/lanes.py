@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.store.due import WAIT_S_MAX, due
 from meter.store.outbox import (
     FAULT_CHARS_MAX,
     ITEM_COLUMNS,
@@ -31,7 +32,8 @@ SAID_S_MAX: Final = 180.0
 class OpenItem:
     """An item that is not yet settled. `due_in_s` is at most 0 where it may be worked on now, by the server's clock.
 
-    `sent_ago_s` is how long ago it was first sent under its key (None: not yet). `burned`: the key would only be
+    Above `WAIT_S_MAX` that clock was set back since, and it may be worked on as well. `sent_ago_s` is how long ago it
+    was first sent under its key (None: not yet; below 0: the clock was set back). `burned`: the key would only be
     answered as it was before.
     """
 
@@ -46,7 +48,7 @@ class OpenItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What becomes of an item: its new state, due again in `delay_s`.
+    """What becomes of an item: its new state, due again in `delay_s`, `WAIT_S_MAX` at most.
 
     `was`: only where it is in this state (None: in any). `attempt` is 1 where an attempt begins, -1 where none was made
     after all. `burned`: its key is used up. `renewed`: from now on it is a further revision under a key of its own.
@@ -87,7 +89,7 @@ class Recorded:
 # are. Streams share a call: each gives as many items as there is room for. Whoever has been due longest comes first,
 # so what is tried again and again stands behind what was not tried yet.
 _HEADS: Final = text(
-    """
+    f"""
     WITH RECURSIVE heads AS (
         (SELECT stream, id, state, due_at FROM outbox
           WHERE operator = :operator AND target = :target AND state IN ('pending', 'sending', 'uncertain')
@@ -102,7 +104,7 @@ _HEADS: Final = text(
                 ORDER BY o.stream, o.id LIMIT 1) AS following
     ), ready AS (
         SELECT stream, row_number() OVER (ORDER BY due_at, id) AS place, count(*) OVER () AS streams
-          FROM heads WHERE state = 'sending' OR due_at <= clock_timestamp()
+          FROM heads WHERE state = 'sending' OR {due("due_at")}
     )
     SELECT lane.due_in_s AS lane_due_in_s, o.*, known.remote_id AS known_id
       FROM (SELECT extract(epoch FROM min(due_at) - clock_timestamp()) AS due_in_s FROM heads) AS lane
@@ -124,7 +126,7 @@ _HEADS: Final = text(
               AND k.operation = o.operation AND k.state IN ('delivered', 'verified') AND k.remote_id IS NOT NULL
             ORDER BY k.id DESC LIMIT 1) AS known ON true
      ORDER BY ready.place, o.id
-    """
+    """  # noqa: S608 -- a constant
 )
 
 
@@ -143,7 +145,7 @@ async def due_heads(conn: AsyncConnection, operator: str, target: str, *, items_
 
 # Each by an index, and only until something is found.
 _BUSY: Final = text(
-    """
+    f"""
     SELECT w.target
       FROM unnest(CAST(:targets AS text[])) AS w (target)
       LEFT JOIN export_cursors AS c ON c.operator = :operator AND c.target = w.target
@@ -154,8 +156,9 @@ _BUSY: Final = text(
                       AND b.due_at <= statement_timestamp())
         OR EXISTS (SELECT 1 FROM outbox AS o
                     WHERE o.operator = :operator AND o.target = w.target
-                      AND o.state IN ('pending', 'sending', 'uncertain') AND o.due_at <= statement_timestamp())
-    """
+                      AND o.state IN ('pending', 'sending', 'uncertain')
+                      AND {due("o.due_at", clock="statement_timestamp()")})
+    """  # noqa: S608 -- a constant
 )
 
 
@@ -184,7 +187,7 @@ _RECORD: Final = text(
     UPDATE outbox AS o
        SET state = CASE WHEN c.key IS NULL AND o.rejected IS NOT NULL
                          AND c.state IN ('pending', 'uncertain', 'delivered') THEN 'dead' ELSE c.state END,
-           due_at = clock_timestamp() + make_interval(secs => c.delay_s),
+           due_at = clock_timestamp() + make_interval(secs => least(c.delay_s, :wait_s_max)),
            attempts = greatest(o.attempts + c.attempt, 0),
            first_sent_at = CASE WHEN c.key IS NOT NULL OR (c.attempt < 0 AND o.attempts = 1) THEN NULL
                                 WHEN c.attempt > 0 THEN coalesce(o.first_sent_at, clock_timestamp())
@@ -203,7 +206,7 @@ _RECORD: Final = text(
            AS c (id, was, state, delay_s, fault, remote_id, attempt, burned, revision, key)
      WHERE o.operator = :operator AND o.id = c.id AND coalesce(o.state = c.was, true)
     RETURNING o.id, o.state,
-              extract(epoch FROM clock_timestamp() - coalesce(o.booked_at, o.created_at)) AS lag_s
+              greatest(extract(epoch FROM clock_timestamp() - coalesce(o.booked_at, o.created_at)), 0) AS lag_s
     """
 )
 
@@ -216,6 +219,7 @@ async def record(conn: AsyncConnection, operator: str, changes: Sequence[Change]
         _RECORD,
         {
             "operator": operator,
+            "wait_s_max": WAIT_S_MAX,
             "id": [change.id for change in changes],
             "was": [change.was for change in changes],
             "state": [change.state for change in changes],

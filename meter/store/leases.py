@@ -32,6 +32,11 @@ LEASE_TTL_S: Final = 15
 RENEW_INTERVAL_S: Final = 4
 # A connection on which nothing comes back for so long is replaced. The leases have run out before.
 KEEP_TIMEOUT_S: Final = LEASE_TTL_S + RENEW_INTERVAL_S
+# Nobody takes a lease for longer than its time: one that is said to last much longer was renewed before the server's
+# clock was set back, and whoever hangs with it would otherwise keep it until the clock has caught up.
+_EXPIRED: Final = (
+    f"expires_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '{2 * LEASE_TTL_S} seconds'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ async def free_all(connection: AsyncConnection, names: Sequence[str]) -> bool:
     """Return whether nobody holds any of `names`; whoever believes to is fenced out once this is committed."""
     rows = await connection.execute(
         text(
-            "SELECT name, epoch, expires_at < clock_timestamp() AS expired FROM leases"
+            f"SELECT name, epoch, {_EXPIRED} AS expired FROM leases"  # noqa: S608 -- a constant
             " WHERE name = ANY(CAST(:names AS text[])) ORDER BY name"
         ),
         {"names": list(names)},
@@ -227,7 +232,7 @@ class LeaseKeeper:
     async def _try_take(self, connection: AsyncConnection, name: str) -> None:
         found = (
             await connection.execute(
-                text("SELECT epoch, expires_at < clock_timestamp() AS expired FROM leases WHERE name = :name"),
+                text(f"SELECT epoch, {_EXPIRED} AS expired FROM leases WHERE name = :name"),  # noqa: S608 -- a constant
                 {"name": name},
             )
         ).one_or_none()

@@ -128,6 +128,16 @@ async def test_what_was_booked_is_gathered_once_and_grows_in_place(space: Space)
     assert await sent(space) == await owed(space) > ZERO
 
 
+async def test_what_is_due_at_once_does_not_wait_for_a_clock_behind(space: Space) -> None:
+    """The gateway's is a day ahead of the database's, and so are events without a time of their own."""
+    space.now = datetime.now(UTC) + timedelta(days=1)
+    await space.accept(
+        [pages("p1", "02T10:00", 150).replace(b"2026-03-02T10:00", f"{space.now:%Y-%m-%dT%H:%M}".encode())]
+    )
+    await space.rate()
+    assert await gather(space, gatherer(space)) == 1
+
+
 async def test_a_correction_reaches_the_line_that_it_corrects(space: Space) -> None:
     working = gatherer(space)
     await space.take(pages("p1", "02T10:00", 150), pages("p2", "03T10:00", 100))
@@ -287,7 +297,8 @@ async def test_more_closings_than_one_look_takes_are_all_told(space: Space, monk
     assert await notices(space) == ["acme", "solo"]
 
 
-async def test_a_closing_that_says_no_transaction_is_found_a_little_later(space: Space) -> None:
+@pytest.mark.parametrize("later", [gathering.CLOSINGS_INTERVAL, -timedelta(days=1)], ids=["later", "clock_set_back"])
+async def test_a_closing_that_says_no_transaction_is_found_a_little_later(space: Space, later: timedelta) -> None:
     working = gatherer(space, lines(notices=True))
     await space.take(pages("p1", "02T10:00", 150))
     await gather(space, working)
@@ -300,7 +311,7 @@ async def test_a_closing_that_says_no_transaction_is_found_a_little_later(space:
             {"start": MARCH.start},
         )
     assert await gather(space, working) == 0
-    space.now += gathering.CLOSINGS_INTERVAL
+    space.now += later
     await gather(space, working)
     assert await notices(space) == ["acme"]
 

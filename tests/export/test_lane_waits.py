@@ -7,8 +7,10 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from meter.export.contract import Retry, Uncertain, Untried
+from meter.export.dispatcher import Lane
 from meter.store.engine import Database
 from meter.store.lanes import held_lanes
+from meter.store.leases import Lease
 from meter.telemetry import Telemetry
 from tests.export.clocks import VirtualClock
 from tests.export.lanes import (
@@ -23,6 +25,7 @@ from tests.export.lanes import (
     run_dry,
     shown,
     states,
+    unknown,
 )
 
 
@@ -170,3 +173,73 @@ async def test_a_key_that_was_withdrawn_holds_the_target_and_wears_out_nothing(d
         assert (shown(telemetry, "meter_target_open"), shown(telemetry, "meter_target_barred")) == (0, 0)
     assert [(one.state, one.attempts) for one in await deliveries(database)] == [("delivered", 1)] * 3
     assert len(target.held) == 3
+
+
+# --- the database's clock is set -------------------------------------------------------------------------------------
+
+
+async def set_clock(database: Database, by: str) -> None:
+    """Have what was written lie as far off as if the database's clock had been set by so much."""
+    async with database.begin() as conn:
+        await conn.execute(
+            text(
+                "UPDATE outbox SET due_at = due_at - CAST(CAST(:by AS text) AS interval),"
+                " first_sent_at = first_sent_at - CAST(CAST(:by AS text) AS interval)"
+            ),
+            {"by": by},
+        )
+
+
+@pytest.mark.parametrize("by", ["1 hour", "-1 hour", "1 day", "-1 day"])
+async def test_what_may_still_be_at_work_is_not_asked_about_because_a_clock_was_set(
+    database: Database, by: str
+) -> None:
+    """Else the target says that it does not hold it, is sent it again, and holds it twice."""
+    target, clock = FakeTarget(settles_s=30.0), VirtualClock()
+    [key] = await book(database, *items_of("a"))
+    target.behave = lambda _item: Uncertain("timed out")
+    async with lane_of(database, target, clock=clock) as (lane, lease):
+        await run_dry(lane, lease)
+        await set_clock(database, by)
+        await _held_once_it_has_come(target, lane, lease, clock, key)
+
+
+async def test_nor_by_a_lane_that_does_not_know_when_it_was_sent(database: Database) -> None:
+    """What a lane before it left waits for as long as if it had been sent now, if the clock was set back since."""
+    target, clock = FakeTarget(settles_s=30.0), VirtualClock()
+    [key] = await book(database, *items_of("a"))
+    target.behave = lambda _item: Uncertain("timed out")
+    async with lane_of(database, target, clock=clock) as (lane, lease):
+        await run_dry(lane, lease)
+    await set_clock(database, "-1 day")
+    async with lane_of(database, target, clock=clock) as (lane, lease):
+        await _held_once_it_has_come(target, lane, lease, clock, key)
+
+
+async def _held_once_it_has_come(target: FakeTarget, lane: Lane, lease: Lease, clock: VirtualClock, key: str) -> None:
+    """The item comes to the target just before it is asked about: not sooner than so."""
+    assert await run_dry(lane, lease) > 0
+    clock.moment_s += 29
+    assert await run_dry(lane, lease) > 0
+    assert target.asked == []
+    target.held.append(key)
+    clock.moment_s += 1
+    await run_dry(lane, lease)
+    assert (target.sends, target.asked, target.held) == ([key], [key], [key])
+
+
+async def test_a_key_of_unknown_age_is_not_trusted_when_the_clock_has_caught_up(database: Database) -> None:
+    """The target has forgotten it by then, and would take the same again."""
+    target, clock = FakeTarget(keys_kept_s=86_400.0), VirtualClock()
+    [key] = await book(database, *items_of("a"))
+    target.after_taking = lambda _item: Uncertain("timed out")
+    async with lane_of(database, target, clock=clock) as (lane, lease):
+        await run_dry(lane, lease)
+        await set_clock(database, "-1 day")
+        known, target.look_up = target.look_up, unknown  # type: ignore[method-assign]
+        await run_dry(lane, lease)
+        target.look_up = known  # type: ignore[method-assign]
+        await set_clock(database, "25 hours")
+        await run_dry(lane, lease)
+    assert (target.sends, target.asked, target.held) == ([key], [key], [key])
+    assert await states(database) == ["delivered"]

@@ -349,3 +349,30 @@ async def test_a_source_goes_on_from_its_own_place(database: Database) -> None:
     async with api() as vendor, asking(database, vendor.base) as told:
         await told.turn()
         assert vendor.asked == ["/log?after=0"]
+
+
+@pytest.mark.parametrize("back_s", [3600.0, 86_400.0])
+async def test_a_clock_that_is_set_back_keeps_no_vendor_waiting(database: Database, back_s: float) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        vendor.log = ["1"]
+        await told.turn()
+        await accept(database, notice(1))
+        vendor.log.append("2")
+        vendor.asked.clear()
+        told.later(-back_s)
+        await told.turn()
+        assert set(vendor.asked) == {"/doors/17", "/log?after=1"}
+        vendor.asked.clear()
+        await told.turn()
+        assert vendor.asked == [], "by the clock that is now, it is not due"
+
+
+async def test_an_object_that_failed_does_not_wait_for_a_clock_that_was_set_back(database: Database) -> None:
+    async with api() as vendor, asking(database, vendor.base) as told:
+        await accept(database, notice(1))
+        vendor.status = 503
+        await told.turn()
+        vendor.status = 200
+        told.later(-86_400.0)
+        await told.turn()
+        assert await stored(database) == ["17"]

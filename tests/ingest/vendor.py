@@ -151,6 +151,7 @@ async def asking_for(
         telemetry=telemetry,
         applied=lambda: made.applied.append(made.moment),
         clock=lambda: made.moment,
+        ticks=lambda: made.moment.timestamp(),  # noqa: PLW0108 -- it is moved
     )
     made = shown_as(database, worker, source, sources, leases, telemetry)
     await leases.maintain([worker.lease_name])

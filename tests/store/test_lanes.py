@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from meter.store import lanes
+from meter.store.due import WAIT_S_MAX
 from meter.store.engine import Database
-from meter.store.lanes import Change, OpenItem, due_heads, held_lanes, hold_lane, record
+from meter.store.lanes import Change, OpenItem, busy_targets, due_heads, held_lanes, hold_lane, record
 from meter.store.outbox import OutboxItem, add_items, revised
+from meter.store.tables import outbox
 
 OPERATOR = "northside"
 
@@ -153,3 +156,23 @@ async def test_whatever_a_target_says_is_recorded(database: Database, said: str,
         [lane] = await held_lanes(conn, OPERATOR)
         rows = await conn.execute(text("SELECT coalesce(remote_id, fault) FROM outbox ORDER BY id"))
         assert [*rows.scalars(), lane.fault] == [kept] * 4
+
+
+@pytest.mark.parametrize("back", [timedelta(hours=1), timedelta(days=1)])
+async def test_what_waits_does_not_wait_for_a_clock_that_was_set_back(database: Database, back: timedelta) -> None:
+    await add(database, item("a"), item("b", stream="b"))
+    await change(database, Change(id=1, state="pending", delay_s=30.0))
+    async with database.begin() as conn:
+        await conn.execute(outbox.update().values(due_at=outbox.c.due_at + back))
+        assert await busy_targets(conn, OPERATOR, ["t"]) == {"t"}
+    assert await batches(database) == ["b", "a"]
+
+
+async def test_nothing_is_told_to_wait_for_longer_than_shows_a_clock_that_was_set_back(database: Database) -> None:
+    await add(database, item("a"))
+    await change(database, Change(id=1, state="pending", delay_s=86_400.0))
+    async with database.begin() as conn:
+        found = await due_heads(conn, OPERATOR, "t", items_max=10)
+    assert found.items == []
+    assert found.due_in_s is not None
+    assert WAIT_S_MAX - 10 < found.due_in_s <= WAIT_S_MAX

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import text
 
 from meter.store import leases
 from meter.store.engine import Database
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
+from meter.store.tables import leases as table
 
 
 async def test_only_one_of_two_holds_a_name(database: Database) -> None:
@@ -73,3 +76,20 @@ async def test_a_holder_that_could_not_renew_knows_itself_that_its_leases_have_r
     await keeper.maintain(["rating/0"])
     assert keeper.held(["rating/0"]) == [Lease("rating/0", 1)]
     await keeper.close()
+
+
+@pytest.mark.parametrize("back", [timedelta(hours=1), timedelta(days=1)])
+async def test_one_that_hangs_with_a_clock_that_was_set_back_is_replaced(database: Database, back: timedelta) -> None:
+    """What it renewed last lasts, by the clock since, for longer than anybody takes a lease."""
+    hanging, second = LeaseKeeper(database), LeaseKeeper(database)
+    await hanging.maintain(["rating/0"])
+    mine = hanging.held(["rating/0"])
+    async with database.begin() as connection:
+        await connection.execute(table.update().values(expires_at=table.c.expires_at + back))
+    await second.maintain(["rating/0"])
+    assert second.held(["rating/0"]) == [Lease("rating/0", 2)]
+    with pytest.raises(LeaseLost, match="rating/0"):
+        async with database.begin() as connection:
+            await fence(connection, mine)
+    await hanging.close()
+    await second.close()

@@ -15,6 +15,8 @@ from meter.store.gathering import StoredBucket
 from meter.store.outbox import name_of
 
 _BATCH: Final = "batch"
+# What is due at once is due by any clock that is less than this behind ours.
+LEEWAY: Final = timedelta(days=2)
 
 
 def added(
@@ -39,8 +41,8 @@ def added(
         tallies[put.key] = _added(tallies.get(put.key), put)
         due = bucket.due_at
         if put.closing is None and not bucket.dirty:
-            # Not the clock: the server's, which decides what is due, may be a little behind.
-            due = put.due or min(put.time, now)
+            # Not the clock: the server's, which decides what is due, may be behind, or be set back before it is sent.
+            due = put.due or min(put.time, now) - LEEWAY
             if bucket.part and put.due is not None:
                 due = max(due, now + late_wait)
         changed[put.bucket] = replace(

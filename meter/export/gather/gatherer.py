@@ -159,7 +159,9 @@ class Gatherer:
             start = await self._read_so_far(conn)
             cursor = start or await first_export_cursor(conn, past=self._past or self._start is not None)
             page = await self._page(conn, cursor, known)
-            moved = start is None or page.found or (page.next > start and known.now - self._moved >= CURSOR_INTERVAL)
+            moved = (
+                start is None or page.found or (page.next > start and _passed(self._moved, known.now, CURSOR_INTERVAL))
+            )
             due = _Due() if moved else await self._due(conn, page.next, known)
             if not moved and not due.buckets:
                 self._looked_through(due)
@@ -278,7 +280,7 @@ class Gatherer:
         """Return the buckets that may be sent: what is due, then what waited for a closing."""
         operator, target, most = self._operator, self._target, BUCKETS_MAX
         due = await due_buckets(conn, operator, target, replaces=self._shape.replaces, buckets_max=most)
-        again = known.now - self._looked >= CLOSINGS_INTERVAL
+        again = _passed(self._looked, known.now, CLOSINGS_INTERVAL)
         seen = None if again else self._closings_seen
         closed = await closed_buckets(conn, operator, target, read=read, seen_xid=seen, buckets_max=most)
         return _Due(
@@ -314,6 +316,11 @@ class Gatherer:
 
     def _frozen(self, drafts: Iterable[Draft], booked_at: datetime | None, *, revision: int = 0) -> list[OutboxItem]:
         return items_from(drafts, operator=self._operator, target=self._target, booked_at=booked_at, revision=revision)
+
+
+def _passed(since: datetime, now: datetime, interval: timedelta) -> bool:
+    """Tell whether the interval is over; one that has not begun is of a clock that was set back since."""
+    return not since <= now < since + interval
 
 
 def items_from(

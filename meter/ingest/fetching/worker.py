@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from meter.clock import Clock, now
+from meter.clock import Clock, Ticks, monotonic_s, now
 from meter.ingest.arrival import Arrival, Channel, Receipt
 from meter.ingest.setups import Sources
 from meter.log import log
@@ -43,7 +43,7 @@ from meter.store.fetching import (
 )
 from meter.store.leases import Lease, LeaseKeeper, LeaseLost, fence
 from meter.telemetry import Telemetry
-from meter.transport.asking.retry import asked, pause_s, wanted_s
+from meter.transport.asking.retry import PAUSE_S_MAX, SPREAD, asked, pause_s, wanted_s
 from meter.transport.asking.transport import Declined, Transport
 from meter.transport.reading import Read, guarded
 
@@ -76,10 +76,11 @@ class SourceWorker:
         telemetry: Telemetry,
         applied: Callable[[], None] = lambda: None,
         clock: Clock = now,
+        ticks: Ticks = monotonic_s,
     ) -> None:
         """Prepare. `receive` stores arrivals and returns after the commit; `transports` are the ways to ask.
 
-        `applied` is called when a draft has changed the directory.
+        `applied` is called when a draft has changed the directory. `ticks` gives seconds that never go backwards.
         """
         self._database = database
         self._operator = operator
@@ -89,13 +90,14 @@ class SourceWorker:
         self._telemetry = telemetry
         self._applied = applied
         self._clock = clock
+        self._ticks = ticks
         self.lease_name = f"sources/{operator}"
         self._asked = [source for source in sources if source.vendor.fetches or source.vendor.feeds]
         self._drafting = {(source.setup.vendor, source.setup.name) for source in sources if source.apply_drafts}
         self._news = asyncio.Event()
         # When a vendor that asked for time wants to be asked again, whatever of it is due: lost with the process, and
         # then it says so again.
-        self._not_before: dict[tuple[str, str], datetime] = {}
+        self._not_before_s: dict[tuple[str, str], float] = {}
 
     @property
     def idle(self) -> bool:
@@ -172,7 +174,13 @@ class SourceWorker:
         setup, moment = source.setup, self._clock()
         async with self._database.begin() as conn:
             due = await due_fetches(
-                conn, self._operator, setup.vendor, setup.name, now=moment, objects_max=OBJECTS_A_TURN_MAX
+                conn,
+                self._operator,
+                setup.vendor,
+                setup.name,
+                now=moment,
+                later=moment + timedelta(seconds=PAUSE_S_MAX),
+                objects_max=OBJECTS_A_TURN_MAX,
             )
             of_source = await feed_rows(conn, self._operator, (setup.vendor, setup.name))
         rows = {row.feed: row for row in of_source}
@@ -186,7 +194,7 @@ class SourceWorker:
                 if not feed.polled(setup):
                     continue
                 row = rows.get(name) or _first(source, name, moment)
-                if row.due_at <= moment and not self._rests(source):
+                if _due(row, moment, source.every_s or feed.every_s) and not self._rests(source):
                     busy |= await self._poll(source, feed, row, lease)
         return 0.0 if busy else LOOK_INTERVAL_S
 
@@ -300,16 +308,22 @@ class SourceWorker:
 
     def _rests(self, source: ConfiguredSource) -> bool:
         """Tell whether the vendor has asked for time that is not over."""
-        until = self._not_before.get((source.setup.vendor, source.setup.name))
-        return until is not None and self._clock() < until
+        until_s = self._not_before_s.get((source.setup.vendor, source.setup.name))
+        return until_s is not None and self._ticks() < until_s
 
     def _later(self, source: ConfiguredSource, error: BadInput | Unavailable, attempts: int) -> datetime:
         """Return when to ask again: doubled pauses, spread, and never before the vendor wants."""
-        wait_s = pause_s(error, attempts, spread=random.uniform(0.75, 1.25))  # noqa: S311 -- spreads retries
+        wait_s = pause_s(error, attempts, spread=random.uniform(*SPREAD))  # noqa: S311 -- spreads retries
         if wanted := wanted_s(error):
             key = source.setup.vendor, source.setup.name
-            self._not_before[key] = self._clock() + timedelta(seconds=wanted)
+            self._not_before_s[key] = self._ticks() + wanted
         return self._clock() + timedelta(seconds=wait_s)
+
+
+def _due(row: FeedRow, moment: datetime, every_s: float) -> bool:
+    """Tell whether to poll; what is due later than it ever is made was due by a clock that has been set back."""
+    longest_s = PAUSE_S_MAX if row.failures else every_s
+    return not moment < row.due_at <= moment + timedelta(seconds=longest_s)
 
 
 def _guarded(setup: Setup, read: Callable[[], Read]) -> Read:

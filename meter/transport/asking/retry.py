@@ -14,6 +14,9 @@ from meter.transport.asking.transport import Declined, Transport, TryLater
 BACKOFF_FIRST_S: Final = 2.0
 BACKOFF_MAX_S: Final = 3600.0
 DECLINED_FIRST_S: Final = 600.0
+# Pauses are spread by so much; none is longer, unless the vendor wants it.
+SPREAD: Final = (0.75, 1.25)
+PAUSE_S_MAX: Final = BACKOFF_MAX_S * SPREAD[1]
 # A source of which nobody answers for so many doublings stays at the longest pause.
 _DOUBLINGS_MAX: Final = 12
 # Longer than any transport's own limit.
