@@ -28,6 +28,7 @@ from meter.model.doubt import TIME_FLAG
 from meter.model.errors import BadInput
 from meter.model.wire import ATTRIBUTES_MAX, EDGE_TIME, Parsed, Refusal, WireEvent
 from meter.sources.make import refused
+from meter.transport.looking import looked
 
 Status: TypeAlias = Literal["accepted", "rejected"]
 
@@ -89,7 +90,8 @@ class Intake:
         """
         heard = self._clock.read()
         origin = replace(origin, name=card_number.masked_text(origin.name))
-        judged = [self._judged(card_less(item), origin) for item in items]
+        looked_at = await looked(lambda: [card_less(item) for item in items], (item.body for item in items))
+        judged = [self._judged(item, origin) for item in looked_at]
         made: list[Item] = []
         digests: dict[bytes, None] = {}
         for item in judged:

@@ -41,6 +41,7 @@ from meter.store.authorizations import (
 )
 from meter.store.keys import Principal
 from meter.transport.http_body import read_body
+from meter.transport.looking import looked
 
 # As long as a document takes to print or a guest to find the locker, unless the asker says how long it is.
 EXPIRES_S: Final = 300
@@ -199,15 +200,15 @@ def routes(services: Services) -> list[Route]:
 
 async def _wanted(request: web.Request) -> Wanted:
     """Return what the body asks for, within what the key may ask. Raises BadInput."""
+    raw = await read_body(request)
+    if (where := (await looked(lambda: card_number.masked_body(raw)[1], [raw]))) is not None:
+        raise card_number.refused(where)
     body, principal = await body_of(request, AskBody), principal_of(request)
     if (body.member is None) == (body.identity is None):
         raise BadInput("the ask must name one of `member` and `identity`", code="bad_body")
     if principal.site not in {None, body.site}:
         raise BadInput(f"this key is not for site {body.site[:60]!r}", code="forbidden")
     # Again and strictly: numbers as they are written, no deeper than an event may be.
-    raw = await read_body(request)
-    if (where := card_number.masked_body(raw)[1]) is not None:
-        raise card_number.refused(where)
     given = strict_json(raw)
     data = given.get("data", {})
     if len(msgspec.json.encode(data)) > _DATA_BYTES_MAX:

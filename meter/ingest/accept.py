@@ -78,7 +78,7 @@ class Acceptor:
             raise Unavailable(NO_CATALOG, code="no_catalog")
         if not self._key_checked:
             await self._check_key(operator)
-        arrivals = [without_card_numbers(arrival) for arrival in arrivals]
+        arrivals = await without_card_numbers(arrivals)
         started = monotonic_s()
         outcome = await self._halved(operator, arrivals)
         self._telemetry.ingest_committed(monotonic_s() - started)

@@ -6,10 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.api.conftest import Gateway
 from tests.booking.asking import printed
 from tests.booking.space import LATER
+from tests.ingest.test_card_numbers import NUMBER, SPELLED, leaks
+from tests.looks import HOSTILE, looks
 
 ASK = {"id": "a1", "identity": "badge:ADA1", "site": "berlin", "meter": "print-pages", "quantity": "30"}
 PATH = "/v1/authorizations"
@@ -256,3 +259,34 @@ async def test_what_was_allowed_and_never_came_is_found(gateway: Gateway) -> Non
     gateway.space.now += timedelta(seconds=301)
     assert await listed(unused="true") == {"unused", "told"}
     assert await listed(unused="true", offline="true") == await listed(offline="true") == {"told"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": NUMBER},
+        {"identity": f"card:{NUMBER}"},
+        {"identity": None, "member": SPELLED},
+        {"site": SPELLED},
+        {"meter": NUMBER},
+        {"quantity": NUMBER},
+        {"dimensions": {"size": NUMBER}},
+        {"data": {"pan": int(NUMBER)}},
+        {"note": SPELLED},
+        {"expires_s": int(NUMBER)},
+        {"offline": {"asked_at": "2026-06-02T10:00:00Z", "allowed": True, "reasons": [SPELLED]}},
+        {"identity": None, "note": NUMBER},
+    ],
+)
+async def test_an_ask_with_a_card_number_is_refused_and_kept_nowhere(gateway: Gateway, changes: dict[str, Any]) -> None:
+    with capture_logs() as logs:
+        told = await asked(gateway, 400, **changes)
+    assert told["code"] == "card_number"
+    assert await leaks(gateway.space.database, told, logs) == []
+
+
+async def test_a_long_ask_is_looked_through_beside_the_loop(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = looks(monkeypatch)
+    assert (await asked(gateway, 422, data={"note": HOSTILE}))["code"] == "bad_body"
+    await asked(gateway)
+    assert [look.beside for look in made] == [True, False]

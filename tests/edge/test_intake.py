@@ -18,6 +18,7 @@ from edge.uplink.marks import marked
 from meter.model.wire import WireEvent, read_event, read_message
 from tests.edge.clocks import VirtualClock
 from tests.edge.spool.making import open_spool
+from tests.looks import HOSTILE, looks
 
 
 def door(number: int) -> bytes:
@@ -47,6 +48,18 @@ async def test_a_message_of_more_than_one_put_takes_is_kept(tmp_path: Path) -> N
         intake = Intake(keeper, site="berlin", edge="hut", clock=clock)
         results = await intake.keep(items, origin=Origin(name="mqtt spaces/berlin/door/main"))
         assert len(results) == keeper.depth.events == 6_000
+
+
+async def test_a_long_look_for_card_numbers_is_beside_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = VirtualClock()
+    made = looks(monkeypatch)
+    hostile = read_event(door(1).replace(b'"main"', json.dumps(HOSTILE).encode()))
+    async with Keeper(open_spool(tmp_path, bounds=Bounds(), clock=clock)) as keeper:
+        intake = Intake(keeper, site="berlin", edge="hut", clock=clock)
+        for items in ([hostile], [read_event(door(2))]):
+            await intake.keep(items, origin=Origin(name="POST /v1/events"))
+        assert keeper.depth.events == 2
+    assert [look.beside for look in made] == [True, False]
 
 
 @pytest.mark.parametrize(

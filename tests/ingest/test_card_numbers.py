@@ -27,6 +27,7 @@ from tests.ingest.rows import rows
 from tests.ingest.square import notification, payment, signature
 from tests.ingest.test_importing import HEAD, MAPPING, ROWS
 from tests.ingest.test_webhook import HEADER
+from tests.looks import HOSTILE, looks
 
 NUMBER = "4111111111111111"
 SPELLED = "4111 1111 1111 1111"
@@ -82,6 +83,17 @@ async def test_by_every_channel_only_what_holds_one_is_refused(database: Databas
     assert {row["id"] for row in await rows(database, events)} == {"before", "its topic only", "after"}
     assert len(await rows(database, rejections)) == 9
     assert await leaks(database, outcome.receipts, logs) == []
+
+
+async def test_a_long_look_is_beside_the_loop(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = looks(monkeypatch)
+    batch = [arrival(id="hostile", data={"door": "main", "granted": True, "note": HOSTILE}), arrival(id="beside")]
+    outcome = await acceptor(database).accept(batch)
+    assert [receipt.status for receipt in outcome.receipts] == ["accepted", "accepted"]
+    await acceptor(database).accept(
+        [arrival(id="short", data={"door": "main", "granted": True, "order": 20261123070001})]
+    )
+    assert [look.beside for look in made] == [True, True, False]
 
 
 async def test_an_agent_lets_go_of_what_is_refused(database: Database) -> None:
