@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,7 +23,7 @@ from meter.booking.facts import Facts, FactsCache
 from meter.booking.standing import Standing, standing_of, used_in
 from meter.clock import Clock
 from meter.model.catalog import Meter, by_value
-from meter.model.errors import BadInput
+from meter.model.errors import BadInput, Unavailable
 from meter.model.event import Json
 from meter.model.money import ZERO, plain
 from meter.rating.quote import UNKNOWN_IDENTITY, Ask, LimitUse, Quote, Reason, limits_on, quote
@@ -37,12 +38,13 @@ from meter.store.authorizations import (
     settle_by_stored,
     settlements,
 )
-from meter.store.directory import NO_CATALOG
+from meter.store.directory import NO_CATALOG, facts_version
 from meter.store.engine import Database
 from meter.store.hashing import stored_identity
 
 # Each holds a connection of the pool, and waits with it for others that ask for the same account.
 ASKS_MAX: Final = 8
+ATTEMPTS: Final = 3
 # All of them are rated anew for each ask of the account: about 0.1 s for so many.
 RESERVATIONS_MAX: Final = 500
 
@@ -99,6 +101,13 @@ class _Place:
     member: str | None
 
 
+class _OtherFacts(Unavailable):
+    """The facts changed while somebody asked; nothing was kept."""
+
+    def __init__(self) -> None:
+        super().__init__("the facts keep changing while this is asked; ask again", code="database_contended")
+
+
 class Authorizer:
     """Answers asks of one operator, any number side by side."""
 
@@ -117,13 +126,14 @@ class Authorizer:
         `conflict` (another ask has the id), `forbidden` (the account is not the key's), `too_many_waiting`.
         """
         async with self._turns:
-            try:
-                async with self._database.begin() as connection:
-                    return await self._ask(connection, wanted)
-            except IntegrityError:
+            for _ in range(ATTEMPTS):
                 # Another ask of the same id and of another account, or of nobody's, came between: it is there now.
-                async with self._database.begin() as connection:
-                    return await self._ask(connection, wanted)
+                # Or other facts did.
+                with suppress(IntegrityError, _OtherFacts):
+                    async with self._database.begin() as connection:
+                        return await self._ask(connection, wanted)
+            async with self._database.begin() as connection:
+                return await self._ask(connection, wanted)
 
     async def _ask(self, connection: AsyncConnection, wanted: Wanted) -> Answered:
         facts = await self._facts.glance(connection)
@@ -170,11 +180,18 @@ class Authorizer:
             expires_at=at + timedelta(seconds=wanted.expires_s),
             key=wanted.key,
         )
-        await keep_authorization(connection, self._operator, new)
+        await self._keep(connection, new, facts)
         if offline is not None:
             subjects = {identity} if place.account is None else facts.directory.subjects_of(place.account)
             new = await settle_by_stored(connection, self._operator, new, subjects={identity, *subjects})
         return Answered(authorization=new, repeated=False)
+
+    async def _keep(self, connection: AsyncConnection, new: Authorization, facts: Facts) -> None:
+        """Keep the row. Raises _OtherFacts where it was made by facts that hold no more."""
+        await keep_authorization(connection, self._operator, new)
+        # Looked at behind the row, for which erasing a member waits: nobody is named who is erased by now (0021).
+        if await facts_version(connection, self._operator) != facts.version:
+            raise _OtherFacts
 
     async def _quoted(  # noqa: PLR0917 -- an ask, and whose it is
         self, connection: AsyncConnection, facts: Facts, wanted: Wanted, account: str, member: str, at: datetime

@@ -1,6 +1,9 @@
 """Erasing a member without changing a bill: her accounts are folded before and after, in one transaction.
 
-facts held ──▶ what is still to be booked ──▶ erased ──▶ what would be booked now: the same, or nothing is done
+rating waits ──▶ one moment ──▶ erased ──▶ what would be booked now ──┬── the same, or nothing is done
+                     └────────▶ what was still to be booked then ─────┘
+
+Events go on coming in meanwhile. They are of a later moment: neither fold sees them.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypeAlias
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.booking.preview import facts_now, previews_in
@@ -17,34 +21,48 @@ from meter.catalog.touch import Touch
 from meter.model.directory import SINCE_ALWAYS
 from meter.model.errors import BadInput
 from meter.store.directory import load_directory
-from meter.store.directory_write import lock_facts, raise_facts_version, write_refolds
-from meter.store.erasing import Erased, accounts_of, erase_member
+from meter.store.directory_write import raise_facts_version, write_refolds
+from meter.store.erasing import Erased, erase_member
 
 _REASON = "a member was erased"
 _Bill: TypeAlias = dict[str, list[tuple[str, Decimal, Decimal, Decimal]]]
 
 
-async def erase(connection: AsyncConnection, operator: str, member: str, *, at: datetime) -> Erased:
-    """Erase a member, as the owner of the tables, within the caller's transaction. Rating and changes of facts wait.
+async def stop_rating(connection: AsyncConnection) -> None:
+    """Have a transaction, before anything else, see one moment: none in which anybody rates or changes facts.
 
-    Raises BadInput: `unknown_member`; `deliveries_under_way`; `bill_would_change`, what she is called decides on a
-    price.
+    Whoever does holds a row of the table, and is waited for; of another operator's, too, for one moment is all of it.
     """
-    await lock_facts(connection, operator)
-    known = await accounts_of(connection, operator, member)
-    before = await _bill(connection, operator, known, at)
+    await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    # The moment is that of the first query, which locking is not.
+    await connection.exec_driver_sql("LOCK TABLE operators IN EXCLUSIVE MODE")
+
+
+async def erase(connection: AsyncConnection, operator: str, member: str, *, at: datetime) -> Erased:
+    """Erase a member, as the owner of the tables, within the caller's transaction, which has begun by `stop_rating`.
+
+    Raises BadInput: `unknown_member`; `merged_member`; `deliveries_under_way`; `bill_would_change`, what she is called
+    decides on a price; `unfolded_account`.
+    """
+    # What is looked at beside it takes as long as it takes.
+    await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    moment = (await connection.execute(text("SELECT pg_export_snapshot()"))).scalar_one()
     done = await erase_member(connection, operator, member, await load_directory(connection, operator))
+    async with connection.engine.begin() as beside:
+        await beside.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        await beside.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{moment}'")
+        before = await _bill(beside, operator, done.accounts, at)
     after = await _bill(connection, operator, done.accounts, at)
-    await raise_facts_version(connection, operator)
-    for account, wanted in after.items():
+    for account in done.accounts:
         # An account beside hers is one in whose events she is named.
-        if wanted != before.get(account, []):
+        if after.get(account, []) != before.get(account, []):
             message = (
                 f"erasing would change what is billed to account {account}: something that she is called by decides "
                 "on a price, a seat or a session. Nothing is erased; see whether `meter check --deep` finds the "
                 "account as it should be, and end her claims and links before erasing"
             )
             raise BadInput(message, code="bill_would_change")
+    await raise_facts_version(connection, operator)
     await write_refolds(connection, operator, [Touch(account, SINCE_ALWAYS, _REASON) for account in done.accounts])
     return done
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pwd import getpwuid
@@ -139,8 +139,12 @@ async def connect() -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def begin_as_owner(operator: str) -> AsyncIterator[AsyncConnection]:
+async def begin_as_owner(
+    operator: str, *, begun: Callable[[AsyncConnection], Awaitable[None]] | None = None
+) -> AsyncIterator[AsyncConnection]:
     """Yield a connection in a transaction that may change what gateways only append to, of one operator's rows.
+
+    `begun` is called before its first query, for what can be said only then.
 
     Raises BadInput (`not_owner`) where the database URL names another user than the tables' owner.
     """
@@ -148,6 +152,8 @@ async def begin_as_owner(operator: str) -> AsyncIterator[AsyncConnection]:
     database = Database(database_url(settings), hasher=hasher(settings), as_owner=True, actor=_actor())
     try:
         async with database.begin() as connection:
+            if begun is not None:
+                await begun(connection)
             await say_operator(connection, operator)
             yield connection
     except DBAPIError as error:

@@ -8,10 +8,11 @@ from typing import Annotated, Final
 import typer
 
 from meter.booking.erasure import erase as erase_person
+from meter.booking.erasure import stop_rating
 from meter.cli.common import AsJson, begin_as_owner, connect, err, json_text, out, print_json, require_operator, run
 from meter.clock import now
-from meter.model.errors import BadInput
-from meter.store.erasing import Erased
+from meter.model.errors import BadInput, Unavailable
+from meter.store.erasing import Erased, erase_asked
 from meter.store.personal import rows_of, traces_of
 
 _OUTSIDE: Final = (
@@ -19,6 +20,8 @@ _OUTSIDE: Final = (
     "evidence, logs, an agent's spool. Take her out of your catalog and people files and at the vendors that tell of "
     "members, or she comes again with the next one. docs/privacy.md says what to do."
 )
+
+_ATTEMPTS: Final = 5
 
 app = typer.Typer(name="privacy", help="What is kept of a person.")
 
@@ -71,8 +74,20 @@ def erase(
 async def _erase(member: str) -> Erased:
     async with connect() as database:
         operator = await require_operator(database)
+    done = await _erase_once(operator, member, attempts=_ATTEMPTS)
     async with begin_as_owner(operator) as connection:
-        return await erase_person(connection, operator, member, at=now())
+        return await erase_asked(connection, done)
+
+
+async def _erase_once(operator: str, member: str, *, attempts: int) -> Erased:
+    try:
+        async with begin_as_owner(operator, begun=stop_rating) as connection:
+            return await erase_person(connection, operator, member, at=now())
+    except Unavailable as error:
+        # A gateway changed a row that names her, as by settling what she had asked for: from the start, then.
+        if error.code != "database_contended" or attempts == 1:
+            raise
+    return await _erase_once(operator, member, attempts=attempts - 1)
 
 
 async def _export(member: str) -> int:

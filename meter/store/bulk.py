@@ -65,3 +65,26 @@ async def insert_rows(connection: AsyncConnection, table: Table, rows: Sequence[
     """
     if rows:
         await connection.execute(insert_many(table, tuple(rows[0])), columns_of(table, rows))
+
+
+async def update_rows(
+    connection: AsyncConnection,
+    table: Table,
+    columns: Sequence[str],
+    changes: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> None:
+    """Write new values of `columns` into rows: of each as it stands, by its key, and what it becomes."""
+    keys = [column.name for column in table.primary_key.columns]
+    chosen = [(f"old_{name}", table.c[name]) for name in keys] + [(name, table.c[name]) for name in columns]
+    names = ", ".join(f'"{name}"' for name, _ in chosen)
+    arrays = ", ".join(f"CAST(:{name} AS {_array_type(column)}[])" for name, column in chosen)
+    values = ", ".join(
+        f'"{name}" = given."{name}"' + ("::jsonb" if isinstance(table.c[name].type, JSONB) else "") for name in columns
+    )
+    same = " AND ".join(f't."{name}" = given."old_{name}"' for name in keys)
+    old = {f"old_{name}": [row[name] for row, _ in changes] for name in keys}
+    new = columns_of(table, [{name: values[name] for name in columns} for _, values in changes])
+    await connection.execute(
+        text(f"UPDATE {table.name} AS t SET {values} FROM unnest({arrays}) AS given ({names}) WHERE {same}"),  # noqa: S608 -- names of our own tables
+        old | new,
+    )

@@ -1,31 +1,36 @@
 """Takes a person out of every row, in the caller's transaction: a pseudonym stands for her from then on (0021).
 
-    naming rows ──▶ what each would say ──▶ forms before ──▶ written ──▶ forms after ──▶ redactions, in the sealed log
+    naming rows, some at a time ──▶ what each would say ──▶ form before ──▶ written ──▶ form after ──▶ a redaction in
+                                                                                                    the sealed log
 
 Every searched column is rewritten, but for those that `KEPT` says why not: a new column is, from its first day on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Column, LargeBinary, Table, and_, bindparam, delete, select, text, tuple_, update
+from sqlalchemy import Column, LargeBinary, Table, delete, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meter.model.directory import Directory
 from meter.model.errors import BadInput
 from meter.rating.resolve import member_of
+from meter.store.bulk import update_rows
 from meter.store.called import Instead, Names, bytes_without, instead_of, json_without, value_without, words_of
-from meter.store.personal import NOBODY, known_by, naming, searched, traces
-from meter.store.redactions import event_form, forms, write_redactions
+from meter.store.personal import NOBODY, Known, known_by, naming, searched, traces
+from meter.store.redactions import Form, event_form, forms, write_redactions
 from meter.store.tables import (
+    authorizations,
     catalogs,
     charges,
     checkpoints,
+    draws,
     events,
     member_accounts,
     member_keys,
@@ -88,10 +93,14 @@ KEPT: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     }
 )
 _TIMES: Final = {"authorizations": "asked_at", "events": "time", "unresolved": "time"}
-# Of one statement, which takes two parameters for each.
-_KEYS_MAX: Final = 5_000
+# Rows of a table that are in memory at once, and written by one statement.
+_ROWS: Final = 1_000
 # What a target may have taken already under its key must reach it unchanged.
 _UNDER_WAY: Final = ("sending", "uncertain")
+# Tables that the forms of a stream are made of, beside events: of these the content alone is erased.
+_SEALED: Final = {"charges": "charges", "draws": "charges", "entries": "entries"}
+# A row as it stands, and its new values.
+_Change: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,16 +112,7 @@ class Erased:
     redacted: int
     accounts: tuple[str, ...]
     left: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What rows are going to say: (table, its row, the new values)."""
-
-    changes: list[tuple[Table, Mapping[str, Any], dict[str, Any]]] = field(default_factory=list)
-    accounts: set[str] = field(default_factory=set)
-    charges: set[str] = field(default_factory=set)
-    entries: set[str] = field(default_factory=set)
+    erasing: _Erasing
 
 
 def erased_columns(table: Table) -> list[Column[Any]]:
@@ -123,9 +123,8 @@ def erased_columns(table: Table) -> list[Column[Any]]:
     return [column for column in searched(table) if column.name not in kept]
 
 
-async def accounts_of(connection: AsyncConnection, operator: str, member: str) -> set[str]:
-    """Return the accounts that what is known of a member is part of. Raises BadInput (`unknown_member`)."""
-    known = await known_by(connection, operator, member)
+async def accounts_of(connection: AsyncConnection, operator: str, known: Known) -> set[str]:
+    """Return the accounts that what is known of a member is part of."""
     ids = [one.member for one in known.people]
     found: set[str] = set()
     for table in (member_accounts, charges, *(metadata.tables[name] for name in ("grants", "subscriptions"))):
@@ -139,87 +138,182 @@ async def erase_member(connection: AsyncConnection, operator: str, member: str, 
 
     `directory` is the present one: it says when an identity was hers.
 
-    Raises BadInput: `unknown_member`; `deliveries_under_way`, a target may hold what would be rewritten.
+    Raises BadInput: `unknown_member`; `merged_member`; `deliveries_under_way`, a target may hold what would be
+    rewritten.
     """
     await connection.execute(text("SET LOCAL statement_timeout = 0"))
     known = await known_by(connection, operator, member)
     bodies = (await connection.execute(select(catalogs.c.body).where(catalogs.c.operator == operator))).scalars()
-    instead = instead_of(known, frozenset(one for body in bodies for one in words_of(body)))
-    ids = frozenset(one.member for one in known.people)
-    plan = _Plan(accounts=await accounts_of(connection, operator, member))
-    for table in metadata.sorted_tables:
-        if columns := erased_columns(table):
-            query = select(table).where(naming(table, operator, traces(known))).order_by(*table.primary_key.columns)
-            if table is outbox:
-                query = query.with_for_update()
-            for row in map(dict, (await connection.execute(query)).mappings()):
-                _add(plan, table, row, columns, _names(instead, table, row, directory, ids))
-    await _add_what_follows(connection, operator, plan, instead)
-    before = {name: await forms(connection, operator, name, sorted(ids)) for name, ids in _sealed(plan)}
-    for table, old, values in plan.changes:
-        await _write(connection, table, old, values)
-    redacted = [("events", event_form(row), event_form({**row, **new})) for t, row, new in plan.changes if t is events]
-    for name, ids_of in _sealed(plan):
-        after = await forms(connection, operator, name, sorted(ids_of))
-        redacted += [(name, form, after[id]) for id, form in before[name].items()]
-    redacted = [(stream, old, new) for stream, old, new in redacted if old.hash != new.hash]
-    await connection.execute(
-        delete(checkpoints).where(checkpoints.c.operator == operator, checkpoints.c.account.in_(plan.accounts))
+    erasing = _Erasing(
+        connection=connection,
+        operator=operator,
+        name=next(one.pseudonym or one.member for one in known.people if one.member == member),
+        known=known,
+        instead=instead_of(known, frozenset(one for body in bodies for one in words_of(body))),
+        directory=directory,
+        accounts=await accounts_of(connection, operator, known),
     )
-    counts: dict[str, int] = {}
-    for table, _, _ in plan.changes:
-        counts[table.name] = counts.get(table.name, 0) + 1
-    name = next(one.pseudonym or one.member for one in known.people if one.member == member)
+    # What is under way refuses all of it: it is looked for before anything is written.
+    for table in sorted(metadata.sorted_tables, key=lambda table: table is not outbox):
+        await erasing.rewrite(table)
+    accounts = sorted(erasing.accounts)
+    await connection.execute(
+        delete(checkpoints).where(checkpoints.c.operator == operator, checkpoints.c.account.in_(accounts))
+    )
     # Last: until here what the database records of the changes is hashed with the keys.
     await connection.execute(
         update(member_keys)
-        .where(member_keys.c.operator == operator, member_keys.c.member.in_(ids))
+        .where(member_keys.c.operator == operator, member_keys.c.member.in_(erasing.ids))
         .values(member=member_keys.c.pseudonym, key=None)
     )
-    await write_redactions(connection, operator, member=name, changed=redacted, summary=counts)
-    return Erased(
-        member=name, rows=counts, redacted=len(redacted), accounts=tuple(sorted(plan.accounts)), left=instead.left
-    )
+    await write_redactions(connection, operator, member=erasing.name, changed=(), summary=erasing.rows)
+    return erasing.done()
 
 
-def _sealed(plan: _Plan) -> list[tuple[str, set[str]]]:
-    return [("charges", plan.charges), ("entries", plan.entries)]
+async def erase_asked(connection: AsyncConnection, done: Erased) -> Erased:
+    """Erase the member from what gateways were asked while she was erased, in a transaction after that one.
+
+    Who asks waits for nobody, and by the facts of then she was there. Raises nothing of its own.
+    """
+    # Of those whom this waits for it sees the rows; whoever comes after it looks at the facts once more.
+    await connection.execute(text("LOCK TABLE authorizations IN SHARE ROW EXCLUSIVE MODE"))
+    done.erasing.connection = connection
+    await done.erasing.rewrite(authorizations)
+    return done.erasing.done()
 
 
-def _names(
-    instead: Instead, table: Table, row: Mapping[str, Any], directory: Directory, ids: frozenset[str]
-) -> list[Names]:
-    """Return what counts in a row: of what carries its own time, the identities that meant her then."""
-    at = _TIMES.get(table.name)
-    if at is None or row.get("member") in ids:
-        return instead.names()
-    return instead.names(lambda identity: member_of(identity, row[at], directory) in ids)
+@dataclass(slots=True, kw_only=True)
+class _Erasing:
+    """One member's erasing, table by table; what has been done so far is counted."""
+
+    connection: AsyncConnection
+    operator: str
+    name: str
+    known: Known
+    instead: Instead
+    directory: Directory
+    accounts: set[str]
+    rows: Counter[str] = field(default_factory=Counter)
+    redacted: int = 0
+
+    @property
+    def ids(self) -> frozenset[str]:
+        return frozenset(one.member for one in self.known.people)
+
+    def done(self) -> Erased:
+        return Erased(
+            member=self.name,
+            rows=dict(self.rows),
+            redacted=self.redacted,
+            accounts=tuple(sorted(self.accounts)),
+            left=self.instead.left,
+            erasing=self,
+        )
+
+    async def rewrite(self, table: Table) -> None:
+        """Rewrite the rows of a table, some at a time: they are read as they stood when the reading began."""
+        if not erased_columns(table):
+            return
+        query = select(table).where(naming(table, self.operator, traces(self.known)))
+        if table is outbox:
+            query = query.order_by(outbox.c.id).with_for_update()
+        found = await self.connection.stream(query, execution_options={"yield_per": _ROWS})
+        async for rows in found.mappings().partitions():
+            changes = self._changes(table, rows)
+            if table is events:
+                await self._redact(_event_forms(changes))
+                await self._follow(changes)
+            elif table.name in _SEALED:
+                await self._write_sealed(table, changes)
+                continue
+            await self._write(table, changes)
+
+    def _changes(self, table: Table, rows: Iterable[Mapping[Any, Any]]) -> list[_Change]:
+        """Return what of the rows has to change."""
+        columns = erased_columns(table)
+        changes = ((dict(row), self._new(table, row, columns)) for row in rows)
+        return [(row, new) for row, new in changes if new]
+
+    def _new(self, table: Table, row: Mapping[Any, Any], columns: list[Column[Any]]) -> dict[str, Any]:
+        names = self._names(table, row)
+        new = {
+            column.name: _without(column, row[column.name], names) for column in columns if row[column.name] is not None
+        }
+        if table is members:
+            new["name"] = new["member"]  # however short it was
+        if table is charges and row["source"] == "":
+            # No event's: the id of a minimum of one member's own.
+            new["event_id"] = value_without(names, row["event_id"])
+        new = {name: value for name, value in new.items() if value != row[name]}
+        if new and table is outbox:
+            _refuse_under_way(row)
+        return new
+
+    def _names(self, table: Table, row: Mapping[Any, Any]) -> list[Names]:
+        """Return what counts in a row: of what carries its own time, the identities that meant her then."""
+        at = _TIMES.get(table.name)
+        if at is None or row.get("member") in self.ids:
+            return self.instead.names()
+        return self.instead.names(lambda identity: member_of(identity, row[at], self.directory) in self.ids)
+
+    async def _follow(self, changes: Sequence[_Change]) -> None:
+        """Add whose accounts her events are in; what Wi-Fi sessions are called by goes as her events call them now."""
+        keys = [(row["source"], row["id"]) for row, _ in changes]
+        if not keys:
+            return
+        query = select(wifi_readings).where(
+            wifi_readings.c.operator == self.operator, tuple_(wifi_readings.c.source, wifi_readings.c.id).in_(keys)
+        )
+        sessions = (await self.connection.execute(query)).mappings()
+        await self._write(wifi_readings, self._changes(wifi_readings, sessions))
+        billed = select(charges.c.account).where(
+            charges.c.operator == self.operator, tuple_(charges.c.source, charges.c.event_id).in_(keys)
+        )
+        self.accounts |= set((await self.connection.execute(billed.distinct())).scalars())
+
+    async def _write_sealed(self, table: Table, changes: Sequence[_Change]) -> None:
+        """Write what is sealed, a charge together with its draws, and record what each form was and is."""
+        stream = _SEALED[table.name]
+        ids = sorted({row["charge" if table is draws else "id"] for row, _ in changes})
+        if not ids:
+            return
+        before = await forms(self.connection, self.operator, stream, ids)
+        await self._write(table, changes)
+        if table is charges:
+            query = select(draws).where(draws.c.operator == self.operator, draws.c.charge.in_(ids))
+            await self._write(draws, self._changes(draws, (await self.connection.execute(query)).mappings()))
+        after = await forms(self.connection, self.operator, stream, ids)
+        await self._redact([(stream, old, after[id]) for id, old in before.items()])
+
+    async def _redact(self, changed: Iterable[tuple[str, Form, Form]]) -> None:
+        differing = [one for one in changed if one[1].hash != one[2].hash]
+        self.redacted += len(differing)
+        await write_redactions(self.connection, self.operator, member=self.name, changed=differing)
+
+    async def _write(self, table: Table, changes: Sequence[_Change]) -> None:
+        """Write rows: those whose same columns change, by one statement."""
+        groups: dict[tuple[str, ...], list[_Change]] = {}
+        for row, new in changes:
+            groups.setdefault(tuple(new), []).append((row, new))
+            if isinstance(account := row.get("account"), str):
+                self.accounts.add(account)
+        for columns, group in groups.items():
+            await update_rows(self.connection, table, columns, group)
+        if changes:
+            self.rows[table.name] += len(changes)
 
 
-def _add(plan: _Plan, table: Table, row: Mapping[str, Any], columns: list[Column[Any]], names: list[Names]) -> None:
-    new = {column.name: _without(column, row[column.name], names) for column in columns if row[column.name] is not None}
-    if table is members:
-        new["name"] = new["member"]  # however short it was
-    if table is charges and row["source"] == "":
-        # No event's: the id of a minimum of one member's own.
-        new["event_id"] = value_without(names, row["event_id"])
-    changed = {name: value for name, value in new.items() if value != row[name]}
-    if not changed:
-        return
-    if table is outbox and (row["state"] in _UNDER_WAY or (row["state"] == "pending" and row["first_sent_at"])):
+def _refuse_under_way(row: Mapping[Any, Any]) -> None:
+    if row["state"] in _UNDER_WAY or (row["state"] == "pending" and row["first_sent_at"]):
         message = (
             f"delivery {row['id']} to {row['target']} is under way and may be there already; nothing is erased. Wait "
             "until it is delivered or dead (`meter deliveries`), and erase again"
         )
         raise BadInput(message, code="deliveries_under_way")
-    plan.changes.append((table, row, changed))
-    for name, where in (("charges", plan.charges), ("entries", plan.entries)):
-        if table.name == name:
-            where.add(row["id"])
-    if table.name == "draws":
-        plan.charges.add(row["charge"])
-    if isinstance(account := row.get("account"), str):
-        plan.accounts.add(account)
+
+
+def _event_forms(changes: Iterable[_Change]) -> list[tuple[str, Form, Form]]:
+    return [("events", event_form(row), event_form({**row, **new})) for row, new in changes]
 
 
 def _without(column: Column[Any], value: Any, names: list[Names]) -> Any:
@@ -228,27 +322,3 @@ def _without(column: Column[Any], value: Any, names: list[Names]) -> Any:
     if isinstance(column.type, LargeBinary):
         return bytes_without(names, value)
     return value_without(names, value)
-
-
-async def _add_what_follows(connection: AsyncConnection, operator: str, plan: _Plan, instead: Instead) -> None:
-    """Add whose accounts her events are in, and what Wi-Fi sessions are called by: as her events call them now."""
-    keys = [(row["source"], row["id"]) for table, row, _ in plan.changes if table is events]
-    done = {(row["source"], row["id"]) for table, row, _ in plan.changes if table is wifi_readings}
-    for start in range(0, len(keys), _KEYS_MAX):
-        some = keys[start : start + _KEYS_MAX]
-        sessions = select(wifi_readings).where(
-            wifi_readings.c.operator == operator, tuple_(wifi_readings.c.source, wifi_readings.c.id).in_(some)
-        )
-        for row in map(dict, (await connection.execute(sessions)).mappings()):
-            if (row["source"], row["id"]) not in done:
-                _add(plan, wifi_readings, row, erased_columns(wifi_readings), instead.names())
-        billed = select(charges.c.account).where(
-            charges.c.operator == operator, tuple_(charges.c.source, charges.c.event_id).in_(some)
-        )
-        plan.accounts |= set((await connection.execute(billed.distinct())).scalars())
-
-
-async def _write(connection: AsyncConnection, table: Table, row: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    key = and_(*(column == bindparam(f"old_{column.name}") for column in table.primary_key.columns))
-    old = {f"old_{column.name}": row[column.name] for column in table.primary_key.columns}
-    await connection.execute(update(table).where(key).values(dict(values)), old)

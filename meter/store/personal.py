@@ -131,7 +131,11 @@ class Known:
 
 
 async def known_by(connection: AsyncConnection, operator: str, member: str) -> Known:
-    """Return what a member is called. Raises BadInput (`unknown_member`)."""
+    """Return what a member is called. Raises BadInput: `unknown_member`; `merged_member`, she is another one now."""
+    person = (
+        select(members.c.member).where(members.c.operator == operator, members.c.member == member).cte(recursive=True)
+    )
+    merged = select(members.c.member).where(members.c.operator == operator, members.c.merged_into == person.c.member)
     rows = (
         await connection.execute(
             select(members, member_keys.c.pseudonym)
@@ -140,11 +144,15 @@ async def known_by(connection: AsyncConnection, operator: str, member: str) -> K
                 and_(member_keys.c.operator == members.c.operator, member_keys.c.member == members.c.member),
                 isouter=True,
             )
-            .where(members.c.operator == operator, or_(members.c.member == member, members.c.merged_into == member))
+            .where(members.c.operator == operator, members.c.member.in_(select(person.union(merged).c.member)))
         )
     ).all()
-    if member not in {row.member for row in rows}:
+    asked = next((row for row in rows if row.member == member), None)
+    if asked is None:
         raise BadInput(f"no member {member!r}; `meter identities` lists whose identities are", code="unknown_member")
+    if asked.merged_into is not None:
+        message = f"{member} was merged into {asked.merged_into}: they are one person; name {asked.merged_into}"
+        raise BadInput(message, code="merged_member")
     people = tuple(
         Called(member=row.member, pseudonym=row.pseudonym, name=row.name, email=row.email or None) for row in rows
     )
@@ -157,7 +165,7 @@ async def known_by(connection: AsyncConnection, operator: str, member: str) -> K
 
 
 async def traces_of(connection: AsyncConnection, operator: str, member: str) -> list[Trace]:
-    """Return what a member is known by, and was before a merge. Raises BadInput (`unknown_member`)."""
+    """Return what a member is known by, and was before a merge. Raises what `known_by` does."""
     return traces(await known_by(connection, operator, member))
 
 

@@ -99,14 +99,15 @@ async def write_redactions(
     *,
     member: str,
     changed: Sequence[tuple[str, Form, Form]],
-    summary: Mapping[str, int],
+    summary: Mapping[str, int] | None = None,
 ) -> None:
-    """Record each changed form, (stream, before, after), and that the member (a pseudonym) was erased."""
+    """Record each changed form, (stream, before, after); with a `summary`, that the member (a pseudonym) was erased."""
     records: list[tuple[str, str, str, dict[str, Any]]] = [
         (ACTION, stream, before.place, {"before": before.hash, "after": after.hash})
         for stream, before, after in changed
     ]
-    records.append(("erased", "privacy", member, {"rows": dict(summary)}))
+    if summary is not None:
+        records.append(("erased", "privacy", member, {"rows": dict(summary)}))
     await connection.execute(
         _WRITE,
         {

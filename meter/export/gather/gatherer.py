@@ -30,6 +30,7 @@ from meter.model.directory import Account
 from meter.model.errors import BadInput
 from meter.model.instant import local_date
 from meter.store.billers import biller_at, decide_billers
+from meter.store.booking import share_facts_version
 from meter.store.catalogs import load_catalogs
 from meter.store.directory import facts_version, read_accounts
 from meter.store.engine import Database
@@ -154,8 +155,9 @@ class Gatherer:
     async def _gather(self, lease: Lease) -> Gathered:
         async with self._database.begin() as conn:
             known = await self._known(conn)
-            if known is None:
+            if known is None or self._facts is None:
                 return Gathered(items=0, more=False)
+            version = self._facts.version
             start = await self._read_so_far(conn)
             cursor = start or await first_export_cursor(conn, past=self._past or self._start is not None)
             page = await self._page(conn, cursor, known)
@@ -166,6 +168,9 @@ class Gatherer:
             if not moved and not due.buckets:
                 self._looked_through(due)
                 return Gathered(items=0, more=False)
+            # What was read names members: nobody may have been erased since, nor be until it is written.
+            if await share_facts_version(conn, self._operator) != version:
+                return Gathered(items=0, more=True)
             await fence(conn, [lease])
             items = self._frozen(self._shape.at_once(page.booked, known), page.oldest)
             if moved:
