@@ -29,6 +29,7 @@ from meter.backup.places import store_access
 from meter.booking.closer import Closer
 from meter.booking.earner import Earner
 from meter.booking.forgetting import Forgetter
+from meter.booking.movements import MovementsKeeper
 from meter.booking.runner import RatingRunner
 from meter.booking.worker import RatingWorker
 from meter.clock import monotonic_s, now
@@ -271,7 +272,12 @@ class Gateway:
             group.create_task(self._sealer(operator).run())
             if self._settings.evidence.to is not None:
                 group.create_task(self._evidence(operator).run())
+            if self._settings.privacy.movements_days is not None:
+                group.create_task(self._movements(operator, self._settings.privacy.movements_days).run())
             group.create_task(_pass_on(self._booked, dispatcher.wake))
+
+    def _movements(self, operator: str, days: int) -> MovementsKeeper:
+        return MovementsKeeper(self._database, operator=operator, leases=self._leases, days=days, clock=now)
 
     def _evidence(self, operator: str) -> EvidenceKeeper:
         def evidences() -> Evidences:

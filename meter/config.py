@@ -49,6 +49,8 @@ from meter.model.likeness import did_you_mean
 
 _PREFIX: Final = "METER_"
 _FILE_SUFFIX: Final = "_FILE"
+# As long as an agent that was away keeps what it heard: what comes late, and corrections of it, still find all of it.
+MOVEMENTS_DAYS_MIN: Final = 35
 ROLES: Final = ("ingest", "rate", "export", "api")
 # Schemes that a URL may have, and how one is written.
 _URLS: Final = {
@@ -256,6 +258,13 @@ class EvidenceSettings(_Strict):
     """Days between two exports."""
 
 
+class PrivacySettings(_Strict):
+    """For how long what tells of people is kept whole."""
+
+    movements_days: Annotated[int, Field(ge=MOVEMENTS_DAYS_MIN, le=36500)] | None = None
+    """Days after which of movements (doors, Wi-Fi) only what a bill needs is kept; unset: they are kept whole."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set, with its default and unit."""
 
@@ -307,6 +316,8 @@ class Settings(BaseSettings):
     """How what is kept for good is sealed."""
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     """Where the evidence is exported to, and how often."""
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings)
+    """For how long what tells of people is kept whole."""
     edges: EdgesSettings = Field(default_factory=EdgesSettings)
     """How agents on site are enrolled."""
     store: StoreSettings = Field(default_factory=StoreSettings)

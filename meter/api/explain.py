@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -35,6 +35,7 @@ from meter.store.doubtful import flags_of
 from meter.store.engine import encode_json
 from meter.store.keys import Principal
 from meter.store.readers import chain_of, charge_by_id
+from meter.store.thinning import thinned_of
 from meter.store.usage import ORIGIN, events_by_key, revisions_of
 
 # Each folds an account's period in a thread; more at once would only take the processor from rating.
@@ -86,14 +87,15 @@ class Found:
     """What is stored about a charge: enough to explain it without asking again.
 
     `events`: those of the line, then what voids and amends them, and what voids that. `flags`: what is said against the
-    times of any. `facts` None: the account is in the directory no more. `placed`: all events of the account that count,
-    from the one after `state` on.
+    times of any; `thinned`: those of which only what a bill needs was kept. `facts` None: the account is in the
+    directory no more. `placed`: all events of the account that count, from the one after `state` on.
     """
 
     charge: Charge
     chain: tuple[Charge, ...]
     events: tuple[UsageEvent, ...]
     flags: Mapping[EventKey, str]
+    thinned: Collection[EventKey]
     directory: Directory
     facts: AccountFacts | None
     state: AccountState
@@ -140,6 +142,7 @@ async def find_charge(
     stored = await events_by_key(conn, operator, charge.line.events)
     revisions = sorted(await revisions_of(conn, operator, charge.line.events), key=attrgetter("position"))
     flags = await flags_of(conn, operator, list(stored.values()))
+    thinned = await thinned_of(conn, operator, list(stored.values()))
     revising = await events_by_key(conn, operator, [revision.key for revision in revisions])
     before = {account: key.time if since is None else min(key.time, since)}
     base = (await checkpoints_before(conn, operator, before, state_format=STATE_FORMAT)).get(account)
@@ -160,6 +163,7 @@ async def find_charge(
             *(revising[revision.key] for revision in revisions),
         ),
         flags=flags,
+        thinned=thinned,
         directory=facts.directory,
         facts=known,
         state=state,
@@ -187,6 +191,7 @@ def explained(found: Found) -> Explanation:
         resolution=resolution_of(events, found.charge.line, found.directory),
         facts=found.facts,
         flags=found.flags,
+        thinned=found.thinned,
     )
 
 

@@ -15,6 +15,7 @@ class RawEventJson(Model, kw_only=True):
     """An event as it is stored. `timed` false: it came without a time, and that of its receipt stands in.
 
     `time_flag`: why its sender calls the time doubtful (unset_clock, no_zone, ambiguous, fallback); null: it does not.
+    `thinned`: it is a movement of which only what a bill needs was kept.
     """
 
     source: str
@@ -24,6 +25,7 @@ class RawEventJson(Model, kw_only=True):
     timed: bool
     time_flag: str | None
     subject: str | None
+    thinned: bool
     data: dict[str, Any]
 
 

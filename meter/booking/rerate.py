@@ -20,6 +20,7 @@ from meter.store.catalogs import StoredVersion, in_force, read_versions, write_v
 from meter.store.directory import NO_CATALOG
 from meter.store.directory_write import lock_facts, raise_facts_version, write_refolds
 from meter.store.tables import accounts
+from meter.store.thinning import require_readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,8 @@ async def rerate(
 ) -> Rerate:
     """Put the catalog that is in force at `now` into force since `since`, for one account or all.
 
-    Within the caller's transaction. Raises BadInput (`no_catalog`, `bad_time`, `bad_reason`, `not_found`).
+    Within the caller's transaction. Raises BadInput (`no_catalog`, `bad_time`, `bad_reason`, `not_found`,
+    `movements_thinned`).
     """
     if not reason or len(reason) > REASON_CHARS_MAX:
         message = f"a re-rate takes a reason of 1 to {REASON_CHARS_MAX} characters, which its charges name"
@@ -66,6 +68,7 @@ async def rerate(
             version = StoredVersion(
                 version=number, effective=effective, body=current.body, digest=current.digest, account=account
             )
+            await require_readable(connection, operator, version, stored)
             versions.append(version)
             await write_version(connection, operator, version, reason=reason)
     folded = names if account is None else {account}

@@ -78,7 +78,8 @@ def show_verified(
             err.print(f"and {hidden} more: --json")
         err.print(
             f"{found.rows} rows in {found.blocks} blocks, sealed until {found.sealed_at or 'never'}; {found.objects} "
-            f"recorded objects; {found.redacted} rows redacted; {found.heads} heads; {len(found.faults)} faults",
+            f"recorded objects; {found.redacted} rows redacted; {found.thinned} movements thinned; "
+            f"{found.heads} heads; {len(found.faults)} faults",
             markup=False,
             highlight=False,
         )
@@ -92,6 +93,7 @@ def _told(found: Verified) -> dict[str, Any]:
         "rows": found.rows,
         "objects": found.objects,
         "redacted": found.redacted,
+        "thinned": found.thinned,
         "heads": found.heads,
         "sealed_at": found.sealed_at,
         "faults": found.faults,

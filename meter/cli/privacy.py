@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 import typer
+from rich.progress import Progress
 
 from meter.booking.erasure import erase as erase_person
 from meter.booking.erasure import stop_rating
+from meter.booking.movements import thin
 from meter.cli.common import AsJson, begin_as_owner, connect, err, json_text, out, print_json, require_operator, run
 from meter.clock import now
+from meter.config import MOVEMENTS_DAYS_MIN, load_settings
 from meter.model.errors import BadInput, Unavailable
 from meter.store.erasing import Erased, erase_asked
 from meter.store.personal import rows_of, traces_of
+from meter.store.thinning import Thinned
 
 _OUTSIDE: Final = (
     "What has left the database is not erased: ledger and other files, what billing systems hold, backups, the weekly "
@@ -69,6 +74,62 @@ def erase(
     if member in done.accounts:
         err.print(f"account {member} keeps its id: targets know it by that", markup=False, highlight=False)
     err.print(_OUTSIDE, soft_wrap=True)
+
+
+@app.command()
+def movements(
+    *,
+    days: Annotated[
+        int | None,
+        typer.Option(min=MOVEMENTS_DAYS_MIN, help="Kept whole for so long; unset: METER_PRIVACY__MOVEMENTS_DAYS."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keep of movements (doors, Wi-Fi) that came long ago only what a bill needs, for good. No bill or seal changes."""
+    days = days or load_settings().privacy.movements_days
+    if days is None:
+        message = "for how long are movements kept whole? give --days, or set METER_PRIVACY__MOVEMENTS_DAYS"
+        raise BadInput(message, code="bad_option")
+    if as_json and not (yes or dry_run):
+        raise BadInput("--json asks nothing; give --yes or --dry-run beside it", code="bad_option")
+    before = now() - timedelta(days=days)
+    if dry_run or not yes:
+        would = run(_thin(before, write=False))
+        _show_thinned(would, as_json=as_json, said="would lose what no bill needs")
+        if dry_run or not would.thinned:
+            return
+        typer.confirm("That goes for good. Go on?", abort=True, err=True)
+    _show_thinned(run(_thin(before, write=True)), as_json=as_json, said="hold no more than a bill needs now")
+
+
+def _show_thinned(found: Thinned, *, as_json: bool, said: str) -> None:
+    members = dict(sorted(found.members.items()))
+    if as_json:
+        print_json(
+            {"movements": found.movements, "thinned": found.thinned, "changed": found.changed, "members": members}
+        )
+        return
+    out.print(f"{found.thinned} of {found.movements} movements {said}", highlight=False)
+    for name, count in members.items():
+        out.print(f"  {name}: {count}", markup=False, highlight=False)
+    if found.changed:
+        err.print(f"{found.changed} are not what was sealed and are left as they are: `meter audit verify` names them")
+
+
+async def _thin(before: datetime, *, write: bool) -> Thinned:
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("movements", total=None)
+        async with connect() as database:
+            operator = await require_operator(database)
+            return await thin(
+                (lambda: begin_as_owner(operator)) if write else database.begin,
+                operator,
+                before=before,
+                write=write,
+                told=lambda found: bar.update(task, completed=found.movements),
+            )
 
 
 async def _erase(member: str) -> Erased:

@@ -25,6 +25,7 @@ from meter.rating.effective import effective
 from meter.sources.wifi.sessions import Known, missing, void_id
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
+from meter.store.thinning import thinned_of
 from meter.store.usage import events_of_sessions, revisions_of
 from meter.store.wifi import DERIVED, Due, doubtful, due_page, expand, restarts_of, settle
 
@@ -112,7 +113,9 @@ class WifiSessions:
 
     async def _missing(self, connection: AsyncConnection, sessions: Sequence[tuple[str, str]]) -> list[Parsed]:
         events = await events_of_sessions(connection, self._operator, sessions)
-        keys = {event.key for found in events.values() for event, _ in found}
+        told = [event for found in events.values() for event, _ in found]
+        keys = {event.key for event in told}
+        settled = await thinned_of(connection, self._operator, told)
         revisions = await revisions_of(connection, self._operator, keys)
         ours = {revision.target for revision in revisions if _is_ours(revision.key, revision.target)}
         others = [revision for revision in revisions if not _is_ours(revision.key, revision.target)]
@@ -132,6 +135,7 @@ class WifiSessions:
                 derived=[event for event, is_derived in found if is_derived],
                 ours={key.id for key in ours if key.source == source},
                 others={key.id for key in taken if key.source == source},
+                thinned={key.id for key in settled if key.source == source},
                 start_taken=any(event.key in taken and event.data.get("status") == "start" for event, _ in found),
             )
             made += missing(known, {nas: times for (of, nas), times in restarts.items() if of == source})

@@ -28,6 +28,9 @@ EXPORT_REFUSED: Final = "export.refused"
 # Every session of a network access server is over (RADIUS' Accounting-On and -Off).
 NAS_RESTARTED: Final = "nas.restarted"
 
+# Types that tell where somebody was and when, by their first word: sensors that no decoder knows yet are among them.
+MOVEMENTS: Final = frozenset({"desk", "door", "presence", "wifi"})
+
 # The field of `data` that names the thing an event speaks of: of several on one thing, the latest in order counts.
 THING_FIELDS: Final[Mapping[str, str]] = {
     "pos.sale": "order",
@@ -37,6 +40,11 @@ THING_FIELDS: Final[Mapping[str, str]] = {
     "locker.rental": "booking",
     "phonebooth.session": "booking",
 }
+
+
+def is_movement(event_type: str) -> bool:
+    """Tell whether events of the type say where somebody was and when: doors, Wi-Fi, desks."""
+    return event_type.partition(".")[0] in MOVEMENTS
 
 
 class EventKey(NamedTuple):

@@ -45,6 +45,7 @@ from meter.store.directory_write import (
 )
 from meter.store.hashing import stored_draft
 from meter.store.tables import accounts, operators, subscriptions
+from meter.store.thinning import require_readable
 
 REASON_CHARS_MAX: Final = 500
 
@@ -79,7 +80,7 @@ async def apply_catalog(
     """Take in a catalog and its directory entries within the caller's transaction; applied again, it does nothing.
 
     Raises CatalogError (references, overlaps, a version effective in the past without `reason`) and BadInput
-    (`conflict`) where the database serves another operator.
+    (`conflict`) where the database serves another operator, (`movements_thinned`) where what it reads is gone.
     """
     operator = loaded.catalog.operator
     if await lock_facts(conn, operator) is None:
@@ -197,6 +198,7 @@ async def _outcome(
         bodies=[*(v.body for v in versions), loaded.body],
     )
     if version is not None:
+        await require_readable(conn, catalog.operator, version, versions)
         found += await _billed_by(conn, version, versions, changes, operator=catalog.operator, reason=reason)
     until = await last_event_time(conn, catalog.operator)
     outcome = Outcome(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.model.wire import content_hash
 from meter.store.engine import encode_json
 from meter.store.seals import STREAMS, prepare
+
+# Action, kind, object, detail.
+Record: TypeAlias = "tuple[str, str, str, dict[str, Any]]"
 
 ACTION: Final = "redacted"
 _ROWS: Final = {
@@ -41,7 +44,7 @@ _WRITE: Final = text(
 )
 # Of the rows of a block, oldest first. What is not sealed yet proves nothing: whoever edits could have written it.
 _OF_BLOCK: Final = """
-    SELECT a.object, a.detail ->> 'before' AS before, a.detail ->> 'after' AS after, a.xid::text AS erasure,
+    SELECT a.object, a.seq, a.detail ->> 'before' AS before, a.detail ->> 'after' AS after, a.xid::text AS erasure,
            (a.xid, a.seq) <= (SELECT s.to_xid, s.to_seq FROM seals AS s
                                WHERE s.operator = :operator AND s.stream = 'audit' ORDER BY s.n DESC LIMIT 1) AS sealed
       FROM {0} AS t
@@ -66,12 +69,16 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One redaction: hashes in hexadecimal; `erasure`: its transaction; `sealed`: whether the record itself is."""
+    """One redaction: hashes in hexadecimal; `erasure`: its transaction; `sealed`: whether the record itself is.
+
+    `seq`: the record's place in the log, drawn while the facts were held: of two changes of a row the later is greater.
+    """
 
     before: str
     after: str
     erasure: int
     sealed: bool
+    seq: int
 
 
 async def forms(connection: AsyncConnection, operator: str, stream: str, ids: Sequence[str]) -> dict[str, Form]:
@@ -102,12 +109,19 @@ async def write_redactions(
     summary: Mapping[str, int] | None = None,
 ) -> None:
     """Record each changed form, (stream, before, after); with a `summary`, that the member (a pseudonym) was erased."""
-    records: list[tuple[str, str, str, dict[str, Any]]] = [
+    records: list[Record] = [
         (ACTION, stream, before.place, {"before": before.hash, "after": after.hash})
         for stream, before, after in changed
     ]
     if summary is not None:
         records.append(("erased", "privacy", member, {"rows": dict(summary)}))
+    await write_records(connection, operator, records, member=member)
+
+
+async def write_records(
+    connection: AsyncConnection, operator: str, records: Sequence[Record], *, member: str | None = None
+) -> None:
+    """Write records of what was changed on purpose to the log that is sealed, in order."""
     await connection.execute(
         _WRITE,
         {
@@ -129,7 +143,9 @@ async def steps_of(
         return {}
     found: dict[str, list[Step]] = {}
     for row in await connection.execute(text(_OF_BLOCK.format(stream)), dict(bounds)):
-        found.setdefault(row.object, []).append(Step(row.before, row.after, int(row.erasure), bool(row.sealed)))
+        found.setdefault(row.object, []).append(
+            Step(row.before, row.after, int(row.erasure), bool(row.sealed), row.seq)
+        )
     return found
 
 
@@ -140,3 +156,12 @@ def sealed_as(now: str, steps: Sequence[Step], *, since: int = 0) -> str:
             break
         now = step.before
     return now
+
+
+def redacted_from(was: str, steps: Sequence[Step]) -> str:
+    """Return the hash that a row has after erasures of it: as far as records lead on from `was`."""
+    for step in steps:
+        if step.before != was:
+            break
+        was = step.after
+    return was

@@ -10,11 +10,13 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meter.model.event import is_movement
 from meter.model.instant import instant_text
 from meter.store.audited import AUDITED, Audited
 from meter.store.engine import Database
 from meter.store.redactions import Step, event_form, sealed_as, steps_of
 from meter.store.seals import GENESIS, STREAMS, VERSION, Block, Sealed, digest_now, leaves_now, prepare, read_blocks
+from meter.store.thinning import record_of
 
 # Blocks of one transaction: some tens of milliseconds each, for a long one holds back every reader of the log.
 _PAGE: Final = 20
@@ -25,9 +27,11 @@ _EVENTS: Final = text(
      WHERE e.operator = :operator
        AND (e.xid, e.seq) > (CAST(CAST(:from_xid AS text) AS xid8), :from_seq)
        AND (e.xid, e.seq) <= (CAST(CAST(:to_xid AS text) AS xid8), :to_seq)
+     ORDER BY e.xid, e.seq
     """
 )
 _UNSEALED: Final = "; the record that it was erased is not sealed yet, verify again once it is"
+_UNSEALED_THINNING: Final = "; the record that they were thinned is not sealed yet, verify again once it is"
 # What stands, beside the newest record of each: by `seq`, which is drawn under the row's lock.
 _OBJECTS: Final = """
     WITH now AS (
@@ -79,6 +83,7 @@ class Verified:
     heads: int = 0
     objects: int = 0
     redacted: int = 0  # rows of which a member was erased
+    thinned: int = 0  # movements of which only what a bill needs was kept
     sealed_at: str | None = None
     faults: list[str] = field(default_factory=list)
 
@@ -168,7 +173,7 @@ async def _rows(connection: AsyncConnection, block: Block, found: Verified) -> l
         unsealed = any(not step.sealed for several in steps.values() for step in several)
         faults.append(f"{block.place}: a row was changed, replaced or put in another place" + _UNSEALED * unsealed)
     if block.stream == "events":
-        faults += await _contents(connection, block, steps)
+        faults += await _contents(connection, block, steps, found)
     return faults
 
 
@@ -184,16 +189,31 @@ async def _led_to(connection: AsyncConnection, block: Block, steps: Mapping[str,
     return False
 
 
-async def _contents(connection: AsyncConnection, block: Block, steps: Mapping[str, Sequence[Step]]) -> list[str]:
-    """Return the events whose content is not what its hash says: the hash is sealed, the content can be erased."""
-    faults = []
+async def _contents(
+    connection: AsyncConnection, block: Block, steps: Mapping[str, Sequence[Step]], found: Verified
+) -> list[str]:
+    """Return the events whose content is not what its hash says: the hash is sealed, the content can be erased.
+
+    Of a block whose movements were thinned all of them are held against its record at once.
+    """
+    record = await record_of(connection, block.operator, block.n)
+    faults, thinned = [], []
     for row in map(dict, (await connection.execute(_EVENTS, block.bounds)).mappings()):
         form = event_form(row)
         several = steps.get(form.place, ())
-        if sealed_as(form.hash, several) != bytes(row["content_hash"]).hex():
+        sealed = bytes(row["content_hash"]).hex()
+        if record is not None and is_movement(row["type"]):
+            change = record.change_of(form, sealed, several)
+            thinned += [change] if change.before != change.after else []
+        elif sealed_as(form.hash, several) != sealed:
             unsealed = any(not step.sealed for step in several)
             told = f"{block.place}: the content of event {row['source']} {row['id']} was changed"
             faults.append(told + _UNSEALED * unsealed)
+    if record is not None:
+        found.thinned += len(thinned)
+        if not record.sealed or not record.agrees(thinned):
+            told = f"{block.place}: its movements are not what was left of them when they were thinned"
+            faults.append(told + _UNSEALED_THINNING * (not record.sealed))
     return faults
 
 

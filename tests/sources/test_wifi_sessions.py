@@ -57,6 +57,7 @@ class Log:
         self.ours: set[str] = set()
         self.theirs: set[str] = set()
         self.restarts: list[datetime] = []
+        self.thinned: set[str] = set()
 
     def follows(self) -> list[WireEvent]:
         known = Known(
@@ -65,6 +66,7 @@ class Log:
             derived=list(self.derived.values()),
             ours=set(self.ours),
             others=set(self.theirs),
+            thinned=self.thinned,
             start_taken=any(e.data["status"] == "start" for e in self._taken),
         )
         return events(missing(known, {NAS: sorted(self.restarts)}))

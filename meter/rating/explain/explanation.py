@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import localcontext
@@ -66,7 +66,7 @@ class Explanation:
 
     `recomputed` is what the fold gives today for the line that stands, None if nothing; `agrees` tells whether that is
     what stands booked. `facts` None: the account is not known any more. `flags`: what the senders of events say against
-    their times.
+    their times. `thinned`: the events that are movements of which only what a bill needs was kept.
     """
 
     charge: Charge
@@ -78,6 +78,7 @@ class Explanation:
     facts: AccountFacts | None
     agrees: bool
     flags: Mapping[EventKey, str] = field(default_factory=dict)
+    thinned: Collection[EventKey] = ()
 
     @cached_property
     def _arithmetic(self) -> Arithmetic | None:
@@ -120,7 +121,7 @@ class Explanation:
         charge, line = self.charge, self.charge.line
         periods = Periods(Terms(line.currency, _UTC)) if self.facts is None else self.facts.account.periods
         out = [f"Charge {charge.id} ({charge.role}): {short_text(charge)}"]
-        out += [_event_text(event, self.flags.get(event.key)) for event in self.events]
+        out += [_event_text(event, self.flags.get(event.key), event.key in self.thinned) for event in self.events]
         if self.resolution is not None:
             out.append(self.resolution.text())
         dimensions = "".join(f", {name} = {value_text(value)}" for name, value in line.dimensions.items())
@@ -168,7 +169,9 @@ class Explanation:
             "charge": charge.id,
             "role": charge.role,
             "kind": charge.kind,
-            "events": [event_json(event, self.flags.get(event.key)) for event in self.events],
+            "events": [
+                event_json(event, self.flags.get(event.key), event.key in self.thinned) for event in self.events
+            ],
             "resolution": None if self.resolution is None else self.resolution.as_json(),
             "meter": line.meter,
             "plan": line.plan,
@@ -216,12 +219,13 @@ def explain(
     resolution: Resolution | None = None,
     facts: AccountFacts | None = None,
     flags: Mapping[EventKey, str] | None = None,
+    thinned: Collection[EventKey] = (),
 ) -> Explanation:
     """Return the explanation of `charge`.
 
     `chain` is every charge of its line in order of revision; `events` are those of the charge and of the line that
-    stands now; `flags` says why the times of some are doubtful. `recomputed` and `evidence` come from a traced fold of
-    the account by `facts`, for the same line.
+    stands now; `flags` says why the times of some are doubtful, `thinned` of which only what a bill needs was kept.
+    `recomputed` and `evidence` come from a traced fold of the account by `facts`, for the same line.
     """
     if recomputed is not None and is_nothing(recomputed):
         recomputed = None
@@ -240,6 +244,7 @@ def explain(
         facts=facts,
         agrees=agrees,
         flags=flags or {},
+        thinned=thinned,
     )
 
 
@@ -266,15 +271,16 @@ def _same_act_json(act: SameAct) -> dict[str, Any]:
     return {"debounce_seconds": act.gap_s, "before": act.before._asdict(), "first": act.first._asdict()}
 
 
-def _event_text(event: UsageEvent, flag: str | None) -> str:
+def _event_text(event: UsageEvent, flag: str | None, thinned: bool) -> str:  # noqa: FBT001 -- told by place
     reason = event.data.get("reason")
     why = f" ({reason})" if event.type in {VOIDED, AMENDED} and isinstance(reason, str) else ""
     doubt = doubt_text(flag, timed=event.timed)
     said = f"Event: {event.type} {event.id} from {event.source} at {instant_text(event.time)}{why}"
-    return f"{said}; {doubt}" if doubt else said
+    said = f"{said}; {doubt}" if doubt else said
+    return f"{said}; of its data only what a bill needs was kept" if thinned else said
 
 
-def event_json(event: UsageEvent, flag: str | None) -> dict[str, Any]:
+def event_json(event: UsageEvent, flag: str | None, thinned: bool) -> dict[str, Any]:  # noqa: FBT001 -- told by place
     """Return a raw event as JSON values."""
     return {
         "source": event.source,
@@ -284,5 +290,6 @@ def event_json(event: UsageEvent, flag: str | None) -> dict[str, Any]:
         "timed": event.timed,
         "time_flag": flag,
         "subject": event.subject,
+        "thinned": thinned,
         "data": dict(event.data),
     }

@@ -33,6 +33,8 @@ from meter.sources.make import digest, event_of
 from meter.sources.wifi.accounting import PROTOCOL
 
 _FROM: Final = "derived_from"
+# The members of `data` by which a session hangs together: all that is looked at here, or named in `wifi_readings`.
+READ: Final = frozenset({_FROM, "session", "status", "nas", "seconds", "protocol", "estimated"})
 _WEAK: Final = frozenset({"mac"})
 # Ids are bounded; a longer one keeps its beginning, by which it is ordered.
 _STEM_CHARS_MAX: Final = 180
@@ -56,7 +58,8 @@ class Known:
 
     `facts`: events that count and were not made here, amended, in their order. `derived`: those that were made here.
     `ours`: the ids of events of either kind that were taken back here; `others`: of derived ones, by somebody else.
-    `start_taken`: somebody took back a start, told or derived, so none is made up for it.
+    `start_taken`: somebody took back a start, told or derived, so none is made up for it. `thinned`: the ids of events
+    that hold no more than a bill needs: what followed from them keeps its id, which was made of more.
     """
 
     source: str
@@ -65,6 +68,7 @@ class Known:
     ours: Collection[str]
     others: Collection[str]
     start_taken: bool = False
+    thinned: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,9 @@ def missing(known: Known, restarts: Mapping[str, Sequence[datetime]]) -> list[Pa
     made: list[Parsed] = []
     keep: set[str] = set()
     for event in wanted:
+        if standing := _standing(event, known):
+            keep.add(standing)
+            continue
         number, name = 0, event.id
         # What was taken back can not stand again under its id.
         while name in stored and name in known.ours:
@@ -210,6 +217,29 @@ def _wanted(
     told = digest(event.id, str(time), naming.subject, naming.id, data, *because)
     stem = mark if mark == "0~" else _stem(event.id) + mark
     return Wanted(id=stem + told, time=time, subject=naming.subject, data=data)
+
+
+def _standing(wanted: Wanted, known: Known) -> str | None:
+    """Return the id under which what follows from a thinned event stands already, if it does."""
+    origin = wanted.data[_FROM]
+    if origin not in known.thinned:
+        return None
+    return next(
+        (
+            event.id
+            for event in known.derived
+            if event.data.get(_FROM) == origin
+            and (event.subject, event.time) == (wanted.subject, wanted.time)
+            and event.id not in known.ours
+            and _mark(event.id, origin) == _mark(wanted.id, origin)
+        ),
+        None,
+    )
+
+
+def _mark(name: str, origin: str) -> str:
+    """Return what tells a copy, a start that was made up and an end that was cut off from one another."""
+    return "0~" if name.startswith("0~") else "~~" if name.startswith(f"{_stem(origin)}~~") else "~"
 
 
 def _is_copy(event: UsageEvent) -> bool:
