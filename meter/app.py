@@ -290,6 +290,7 @@ class Gateway:
             leases=self._leases,
             evidences=evidences,
             every=timedelta(days=self._settings.evidence.every_days),
+            telemetry=self.telemetry,
             clock=now,
         )
 

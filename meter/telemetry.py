@@ -216,6 +216,21 @@ class Telemetry:
             registry=registry,
         )
         self._sealed_rows = Counter("meter_audit_sealed_rows", "Rows that were sealed", registry=registry)
+        self._head_told_at = Gauge(
+            "meter_audit_head_told_at_seconds",
+            "When this process last made sure that the newest seal is kept outside (Unix time); 0: never",
+            registry=registry,
+        )
+        self._evidence = Gauge(
+            "meter_evidence_timestamp_seconds",
+            "Unix time of the newest export of the evidence that this process knows of; 0: of none",
+            registry=registry,
+        )
+        self._evidence_interval = Gauge(
+            "meter_evidence_interval_seconds",
+            "How often this process exports the evidence; 0: it does not",
+            registry=registry,
+        )
         build = Gauge("meter_build_info", "The version that runs", ["version"], registry=registry)
         build.labels(version=__version__).set(1)
         self._label_values: dict[str, set[str]] = {}
@@ -436,6 +451,18 @@ class Telemetry:
         """What was added until `at` (Unix time) is sealed."""
         self._sealed_at.set(at)
         self._sealed_rows.inc(rows)
+
+    def head_told(self, at: float) -> None:
+        """At `at` (Unix time) the newest seal is kept outside."""
+        self._head_told_at.set(at)
+
+    def evidence_wanted(self, *, every_s: float) -> None:
+        """The evidence is to be exported so often."""
+        self._evidence_interval.set(every_s)
+
+    def evidence_known(self, at: float) -> None:
+        """There is an export of the evidence of `at` (Unix time)."""
+        self._evidence.set(at)
 
     def authorization_released(self) -> None:
         """Count a reservation that its asker let go."""

@@ -20,6 +20,7 @@ from meter.log import log
 from meter.model.errors import BadInput, MeterError
 from meter.store.engine import Database
 from meter.store.leases import LeaseKeeper
+from meter.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from meter.backup.evidence import Evidence
@@ -97,6 +98,7 @@ class EvidenceKeeper:
         leases: LeaseKeeper,
         evidences: Callable[[], Evidences],
         every: timedelta,
+        telemetry: Telemetry,
         clock: Clock,
     ) -> None:
         """Prepare; the lease is asked for by `run`."""
@@ -105,6 +107,8 @@ class EvidenceKeeper:
         self._leases = leases
         self._evidences = evidences
         self._every = every
+        self._telemetry = telemetry
+        telemetry.evidence_wanted(every_s=every.total_seconds())
         self._clock = clock
         self._gained = asyncio.Event()
         self.lease_name = f"evidence {operator}"
@@ -135,8 +139,11 @@ class EvidenceKeeper:
                 return False
             evidences, at = self._evidences(), self._clock()
             last = await evidences.newest()
-            if last is not None and at - last < self._every:
-                return False
+            if last is not None:
+                self._telemetry.evidence_known(last.timestamp())
+                if at - last < self._every:
+                    return False
             made = await evidences.export(self._database, self._operator, at=at)
+        self._telemetry.evidence_known(at.timestamp())
         log.info("evidence_exported", name=made.name, rows=sum(file.rows for file in made.files))
         return True

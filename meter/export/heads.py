@@ -104,9 +104,9 @@ class Sealer:
         """Have the newest block's hash among the heads; where it is there already, nothing. Raises OSError."""
         async with self._database.begin() as connection:
             last = await newest(connection, self._operator)
-        if last is None or last.block.n == self._told:
-            return
-        at = instant_text(self._clock())
-        await self._heads.add(self._operator, Head(n=last.block.n, hash=last.hash.hex(), at=at))
-        failpoints.reach("head_told")
-        self._told = last.block.n
+        if last is not None and last.block.n != self._told:
+            at = instant_text(self._clock())
+            await self._heads.add(self._operator, Head(n=last.block.n, hash=last.hash.hex(), at=at))
+            failpoints.reach("head_told")
+            self._told = last.block.n
+        self._telemetry.head_told(self._clock().timestamp())

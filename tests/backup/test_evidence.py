@@ -24,6 +24,7 @@ from meter.config import StoreSettings
 from meter.model.errors import BadInput, Unavailable
 from meter.store.leases import LeaseKeeper
 from meter.store.seals import newest, seal_some
+from meter.telemetry import Telemetry
 from tests.booked import OPERATOR
 from tests.booking.space import CATALOG, LATER, Space, entry, open_space, pages, sale
 from tests.cli.command import meter
@@ -179,8 +180,13 @@ async def test_a_store_has_it_with_its_manifest_last(space: Space, data_dir: Pat
     assert list((data_dir / ".evidence").glob(".draft*")) == []
 
 
+def shown(telemetry: Telemetry) -> tuple[float | None, float | None]:
+    value = telemetry.registry.get_sample_value
+    return value("meter_evidence_interval_seconds"), value("meter_evidence_timestamp_seconds")
+
+
 async def test_who_holds_the_lease_makes_one_a_week(space: Space, data_dir: Path) -> None:
-    leases, at = LeaseKeeper(space.database), [LATER]
+    leases, at, telemetry = LeaseKeeper(space.database), [LATER], Telemetry()
 
     def keeper(held: LeaseKeeper) -> EvidenceKeeper:
         return EvidenceKeeper(
@@ -189,13 +195,30 @@ async def test_who_holds_the_lease_makes_one_a_week(space: Space, data_dir: Path
             leases=held,
             evidences=lambda: place(data_dir / "kept"),
             every=timedelta(days=7),
+            telemetry=telemetry,
             clock=lambda: at[0],
         )
 
     first, second = keeper(leases), keeper(LeaseKeeper(space.database))
     await leases.maintain([first.lease_name])
     assert not await second.step()
+    assert shown(telemetry) == (7 * 86_400, 0)
     assert [await first.step(), await first.step()] == [True, False]
+    assert shown(telemetry) == (7 * 86_400, LATER.timestamp())
+    # Another process, which made none, knows of it by its first look; and a look that fails leaves it as it was.
+    telemetry = Telemetry()
+    again = keeper(leases)
+    assert not await again.step()
+    assert shown(telemetry) == (7 * 86_400, LATER.timestamp())
+    (data_dir / "kept").rename(data_dir / "away")
+    (data_dir / "kept").write_text("no directory")
+    at[0] += timedelta(days=8)
+    with pytest.raises(Unavailable):
+        await again.step()
+    assert shown(telemetry) == (7 * 86_400, LATER.timestamp())
+    (data_dir / "kept").unlink()
+    (data_dir / "away").rename(data_dir / "kept")
+    at[0] -= timedelta(days=8)
     at[0] += timedelta(days=6, hours=23)
     assert not await first.step()
     at[0] += timedelta(hours=2)

@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -382,7 +383,12 @@ async def test_postgresql_writes_the_form(database: Database) -> None:
 # --- the sealer -------------------------------------------------------------------------------------------------------
 
 
-def sealer(database: Database, heads: Path | Heads, leases: LeaseKeeper | None = None) -> Sealer:
+def sealer(
+    database: Database,
+    heads: Path | Heads,
+    leases: LeaseKeeper | None = None,
+    telemetry: Telemetry | None = None,
+) -> Sealer:
     return Sealer(
         database,
         operator=OPERATOR,
@@ -390,9 +396,27 @@ def sealer(database: Database, heads: Path | Heads, leases: LeaseKeeper | None =
         heads=FileHeads(heads) if isinstance(heads, Path) else heads,
         seal_s=60,
         every_s=300,
-        telemetry=Telemetry(),
+        telemetry=telemetry or Telemetry(),
         clock=lambda: datetime(2026, 6, 1, tzinfo=UTC),
     )
+
+
+async def test_it_shows_when_a_head_was_last_kept_outside_and_no_time_where_it_cannot(
+    space: Space, data_dir: Path
+) -> None:
+    telemetry, leases = Telemetry(), LeaseKeeper(space.database)
+    (data_dir / "heads").mkdir()  # no file can be written in its place
+    one = sealer(space.database, data_dir / "heads", leases, telemetry)
+    await leases.maintain([one.lease_name])
+    told = partial(telemetry.registry.get_sample_value, "meter_audit_head_told_at_seconds")
+    for _ in range(2):
+        with pytest.raises(OSError, match="Is a directory"):
+            await one.step()
+    assert (told(), telemetry.registry.get_sample_value("meter_audit_sealed_at_seconds")) == (0, 1780272000)
+    (data_dir / "heads").rmdir()
+    await one.step()
+    assert told() == 1780272000
+    await leases.close()
 
 
 async def test_only_who_holds_the_lease_seals_and_tells_the_head_once(space: Space, data_dir: Path) -> None:
@@ -417,12 +441,10 @@ async def test_only_who_holds_the_lease_seals_and_tells_the_head_once(space: Spa
 async def test_random_manipulations_are_all_found(space: Space) -> None:
     rng = random.Random(20)  # noqa: S311 -- to be repeated
     for start in range(0, EVENTS, 1000):
-        await space.take(
-            *(
-                pages(f"m{n}", f"{1 + n % 28:02}T{n % 24:02}:{n % 60:02}", 1 + n % 90)
-                for n in range(start, start + 1000)
-            )
+        await space.accept(
+            [pages(f"m{n}", f"{1 + n % 28:02}T{n % 24:02}:{n % 60:02}", 1 + n % 90) for n in range(start, start + 1000)]
         )
+    await space.rate()  # once: each batch would be folded into all before
     await seal(space.database)
     clean = await verified(space.database)
     assert clean.faults == []
