@@ -9,13 +9,12 @@ from typing import Final
 
 from edge.config.faults import variable_of
 from edge.config.settings import EdgeSettings, ReaderSettings
+from edge.spool.records import LOG_BYTES_MAX, least_bytes
 from meter.model.credential import BADGE_BYTES_MAX
 from meter.model.identity import is_kind
 from meter.model.money import DIGITS_MAX
 
 _SITE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}", re.ASCII)
-# The spool's log, which the ballast makes room for on a full disk (edge.spool.records.Bounds).
-_LOG_BYTES: Final = 8 * 1024 * 1024
 _EDGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}", re.ASCII)
 
 
@@ -28,10 +27,10 @@ def contradictions(settings: EdgeSettings) -> Iterator[str]:
     if settings.gateway.mqtt_url is None and settings.gateway.http_url is None:
         yield f"{variable_of('gateway')}: needs mqtt_url or http_url: where events go; enroll writes them"
     for name, least in (
-        ("bytes_max", 16 * 1024 * 1024),
+        ("bytes_max", least_bytes(ballast_bytes=settings.spool.ballast_bytes)),
         ("events_max", 1_000),
         ("keep_days", 0),
-        ("ballast_bytes", _LOG_BYTES),
+        ("ballast_bytes", LOG_BYTES_MAX),
     ):
         if getattr(settings.spool, name) < least:
             yield f"{variable_of('spool', name)}: is {getattr(settings.spool, name)}; at least {least}"

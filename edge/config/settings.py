@@ -35,7 +35,7 @@ class SpoolSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How much is kept, and for how long."""
 
     bytes_max: int = 1024 * 1024 * 1024
-    """Bytes of the spool's file at most."""
+    """Bytes of the spool's directory at most; at least twice the ballast and a log of 8 MiB."""
     events_max: int = 2_000_000
     """Events at most, acknowledged ones included."""
     keep_days: int = 35

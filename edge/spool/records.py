@@ -14,6 +14,8 @@ from meter.model.wire import EVENT_BYTES_MAX
 # `edge`, `boot`, `sequence` and `edgeoffsetms` are written at sending and must still pass the gateway's door.
 MARKS_BYTES: Final = 512
 BODY_BYTES_MAX: Final = EVENT_BYTES_MAX - MARKS_BYTES
+# Checkpoints begin at a megabyte; at half of this nothing is taken before one has ended, and a batch comes on top.
+LOG_BYTES_MAX: Final = 8 * 1024 * 1024
 # A put is stored or refused as one. Several times what a collector takes in one request or reads of a log at once.
 PUT_EVENTS_MAX: Final = 5_000
 PUT_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -115,6 +117,11 @@ class Depth:
     kept_bytes: int
 
 
+def least_bytes(*, ballast_bytes: int, log_bytes: int = LOG_BYTES_MAX) -> int:
+    """Return how many bytes a spool needs: as many for events as its log and ballast take."""
+    return 2 * (log_bytes + ballast_bytes)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
     """How large a spool may become, and how long it keeps what is acknowledged.
@@ -125,8 +132,7 @@ class Bounds:
 
     bytes_max: int = 1024 * 1024 * 1024
     events_max: int = 2_000_000
-    # Checkpoints begin at a megabyte; at half of this nothing is taken before one has ended, and a batch comes on top.
-    log_bytes_max: int = 8 * 1024 * 1024
+    log_bytes_max: int = LOG_BYTES_MAX
     # When nothing else is left the whole log must still go into the file, or it could never be written from its
     # beginning again, and no acknowledgement either.
     ballast_bytes: int = 8 * 1024 * 1024
@@ -134,7 +140,7 @@ class Bounds:
 
     def __post_init__(self) -> None:
         """Refuse bounds that hold nothing, or nothing back."""
-        least = 2 * (self.log_bytes_max + self.ballast_bytes)
+        least = least_bytes(ballast_bytes=self.ballast_bytes, log_bytes=self.log_bytes_max)
         if self.bytes_max < least:
             raise BadInput(
                 f"the spool may have {self.bytes_max} bytes, and its log and ballast take half of {least}; "

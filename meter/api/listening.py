@@ -9,9 +9,10 @@ What asyncio does by itself (`create_server(ssl=...)`) counts, and so limits, no
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Final
 
 from meter.api.connections import Connections, ProtocolFactory
@@ -25,6 +26,8 @@ from meter.transport.serving_tls import ServingPair, serving_pair
 HANDSHAKE_S: Final = 10.0
 # Out of descriptors: others have to be closed first. asyncio waits as long.
 _EXHAUSTED_S: Final = 1.0
+# A name may have an address of a family that this machine is without, such as ::1 where IPv6 is off.
+_NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class Certificate:
@@ -81,15 +84,13 @@ async def secured(
     certificate: Certificate,
     backlog: int,
 ) -> AsyncIterator[int]:
-    """Serve over TLS; give the port. Raises OSError where it cannot listen."""
+    """Serve over TLS at every address of the host; give the port. Raises OSError where it cannot listen."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = found[0]
     shaking: set[asyncio.Task[None]] = set()
-    with socket.create_server((str(address[0]), port), family=family, backlog=backlog) as listener:
-        listener.setblocking(False)
+    with ExitStack() as listening:
+        listeners = await _listeners(host, port, backlog, listening)
 
-        async def accept() -> None:
+        async def accept(listener: socket.socket) -> None:
             while True:
                 try:
                     peer, _ = await loop.sock_accept(listener)
@@ -105,14 +106,38 @@ async def secured(
                 handshake.task.add_done_callback(shaking.discard)
                 connections.opened(handshake)
 
-        accepting = asyncio.create_task(accept())
+        accepting = [asyncio.create_task(accept(listener)) for listener in listeners]
         try:
-            yield listener.getsockname()[1]
+            yield _port(listeners[0])
         finally:
-            tasks = [accepting, *shaking]
+            tasks = [*accepting, *shaking]
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+
+async def _listeners(host: str, port: int, backlog: int, listening: ExitStack) -> list[socket.socket]:
+    """Listen at each address of the host that this machine has, all on one port; `listening` closes them."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    made: list[socket.socket] = []
+    for family, address in dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found):
+        try:
+            # A port that was not named is chosen once.
+            listener = socket.create_server((address, _port(made[0]) if made else port), family=family, backlog=backlog)
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+            log.warning("address_not_here", address=address, detail=str(error))
+            continue
+        made.append(listening.enter_context(listener))
+        listener.setblocking(False)
+    if not made:
+        raise OSError(errno.EADDRNOTAVAIL, f"none of the addresses of {host} is this machine's")
+    return made
+
+
+def _port(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
 
 
 async def _secure(

@@ -22,7 +22,7 @@ from meter.ingest.arrival import Arrival, Receipt
 from meter.ingest.shut_out import ShutOut
 from meter.model.doubt import FUTURE
 from meter.model.errors import BadInput
-from meter.model.event import AMENDED, DRAFT, EDGE_REFUSAL, VOIDED, EventKey
+from meter.model.event import AMENDED, DRAFT, EDGE_REFUSAL, REFUND, VOIDED, EventKey
 from meter.model.instant import instant_text
 from meter.model.wire import Refusal, WireEvent, stand_in
 from meter.store.entry import Entry
@@ -32,8 +32,6 @@ from meter.store.source_work import VENDOR_CHANNELS
 # rating.md, section 2.
 AHEAD_MAX: Final = timedelta(minutes=5)
 _DETAIL_CHARS_MAX: Final = 2_000
-# Who speaks for one site takes back nothing of another's.
-_REVISIONS: Final = frozenset((VOIDED, AMENDED))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,8 +69,8 @@ class Judgement:
                 self._refuse(index, BadInput(parsed.detail, code=parsed.code))
             elif arrival.site is not None and parsed.site != arrival.site:
                 self._refuse(index, _wrong_site(parsed.source, parsed.site, arrival))
-            elif arrival.site is not None and parsed.type in _REVISIONS and _target_site(parsed) != arrival.site:
-                self._refuse(index, _wrong_site(str(parsed.data["source"]), _target_site(parsed), arrival))
+            elif (target := _foreign(parsed, arrival.site)) is not None:
+                self._refuse(index, _wrong_site(target, _site_of(target), arrival))
             elif arrival.site is not None and parsed.type == DRAFT and arrival.channel not in VENDOR_CHANNELS:
                 self._refuse(index, _of_no_site(arrival))
             elif parsed.type == EDGE_REFUSAL:
@@ -228,8 +226,29 @@ def _accepted(entry: Entry) -> Receipt:
     return Receipt(id=entry.event.id, source=entry.event.source, status="accepted", code=code, detail=detail)
 
 
-def _target_site(revision: WireEvent) -> str:
-    return str(revision.data["source"]).partition("/")[0]
+def _foreign(event: WireEvent, site: str | None) -> str | None:
+    """Return the source of what the event takes back, where it is of another site than `site`, which alone it may."""
+    if site is None:
+        return None
+    return next((source for source in _targets(event) if _site_of(source) != site), None)
+
+
+def _targets(event: WireEvent) -> list[str]:
+    """Return the sources of the events that this one voids, amends or refunds."""
+    data = event.data
+    if event.type == REFUND:
+        return [str(data["sale"]["source"])]
+    if event.type == VOIDED:
+        return [str(data["source"])]
+    if event.type == AMENDED:
+        sale = data["data"].get("sale")  # of a refund that becomes one of another sale
+        more = [str(sale["source"])] if isinstance(sale, Mapping) and "source" in sale else []
+        return [str(data["source"]), *more]
+    return []
+
+
+def _site_of(source: str) -> str:
+    return source.partition("/")[0]
 
 
 def _wrong_site(source: str, site: str, arrival: Arrival) -> BadInput:

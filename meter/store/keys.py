@@ -212,8 +212,8 @@ async def rotate_key(
 ) -> tuple[ApiKey, str]:
     """Return a key that may what `key` may, for as long, and its secret; `key` ends after `overlap` at the latest.
 
-    Raises BadInput: `not_found`, or `conflict` where `key` is not good any more, an enrolled agent's, or where another
-    key of its client is good besides.
+    Where the key that followed it was revoked, another follows. Raises BadInput: `not_found`, or `conflict` where `key`
+    is not good any more, an enrolled agent's, or where another key of its client is good besides.
     """
     mine = (api_keys.c.operator == operator) & (api_keys.c.id == key)
     old = (await conn.execute(select(*_COLUMNS).where(mine))).one_or_none()
@@ -239,7 +239,16 @@ async def rotate_key(
     if (await conn.execute(agents)).first() is not None:
         raise BadInput("an agent's key comes with its enrolment; meter edges enroll replaces it", code="conflict")
     ends = at + overlap if old.expires_at is None else min(old.expires_at, at + overlap)
-    lasts = None if old.expires_at is None else old.expires_at - old.created_at
+    # As long as the newest was meant to: none has followed it, so its end was not brought forward.
+    newest = (
+        await conn.execute(
+            select(api_keys.c.created_at, api_keys.c.expires_at)
+            .where(api_keys.c.operator == operator, whose)
+            .order_by(api_keys.c.created_at.desc())
+            .limit(1)
+        )
+    ).one()
+    lasts = None if newest.expires_at is None else newest.expires_at - newest.created_at
     await conn.execute(update(api_keys).where(mine).values(expires_at=ends))
     await tell_at_commit(conn, KEYS)
     return await create_key(

@@ -121,6 +121,27 @@ async def test_one_key_follows_another_and_both_work_for_a_while(database_url: s
         assert await opens(api, third.json)
 
 
+@pytest.mark.parametrize("lasts", [None, timedelta(days=90)])
+async def test_a_key_whose_successor_was_revoked_is_followed_by_another_for_as_long(
+    api: Api, lasts: timedelta | None
+) -> None:
+    """The new secret leaked, or nobody has it: the old one is still in use, and ends when it was to."""
+    first = await made(api, expires_at=None if lasts is None else (now() + lasts).isoformat())
+    for _ in range(3):
+        followed = await api.call("POST", f"/v1/keys/{first['id']}/rotate")
+        assert followed.status == 201, followed.text
+        second, at = followed.json, now()
+        assert second["client"] == first["id"]
+        ends = None if lasts is None else datetime.fromisoformat(second["expires_at"])
+        assert (ends is None) == (lasts is None)
+        assert ends is None or lasts is None or abs(ends - at - lasts) < timedelta(minutes=10)
+        await api.call("DELETE", f"/v1/keys/{second['id']}")
+        assert not await opens(api, second)
+    assert await opens(api, first)
+    (listed,) = [one for one in (await api.get("/v1/keys")).json["keys"] if one["id"] == first["id"]]
+    assert datetime.fromisoformat(listed["expires_at"]) <= now() + timedelta(hours=OVERLAP_HOURS)
+
+
 async def test_what_cannot_follow_is_told(api: Api) -> None:
     assert (await api.call("POST", "/v1/keys/key_none/rotate")).status == 404
     key = await made(api)

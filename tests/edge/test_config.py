@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
 
+from edge.app import bounds_of
 from edge.config.faults import ConfigFault, variable_of
 from edge.config.loading import load_settings
 from edge.config.settings import EdgeSettings, FileSettings, ReaderSettings, SourceSettings
@@ -22,7 +24,7 @@ heartbeat_s = 10
 mqtt_url = "mqtts://berlin:secret@meter.example:8883"
 
 [spool]
-bytes_max = 33554432
+bytes_max = 67108864
 
 [sources.kisi.main]
 secrets = ["s1"]
@@ -48,7 +50,7 @@ def faults(tmp_path: Path, text: str, environment: Mapping[str, str] | None = No
 
 def test_a_file_is_read_as_a_whole(tmp_path: Path) -> None:
     found = load(tmp_path)
-    assert (found.id, found.heartbeat_s, found.spool.bytes_max) == ("berlin-edge", 10, 33_554_432)
+    assert (found.id, found.heartbeat_s, found.spool.bytes_max) == ("berlin-edge", 10, 67_108_864)
     assert found.spool.keep_days == 35
     assert found.sources["kisi"]["main"].secrets == ["s1"]
     assert found.sources["esp-rfid"]["front-door"].options == {"door": "front"}
@@ -112,8 +114,8 @@ def test_what_cannot_be_meant_is_named(environment: dict[str, str], named: str) 
 
 
 def test_what_is_set_as_a_whole_has_no_parts_set_beside_it() -> None:
-    told = LEAST | {"METER_EDGE_SPOOL": '{"bytes_max": 33554432}'}
-    assert load_settings(environment=told).spool.bytes_max == 33_554_432
+    told = LEAST | {"METER_EDGE_SPOOL": '{"bytes_max": 67108864}'}
+    assert load_settings(environment=told).spool.bytes_max == 67_108_864
     with pytest.raises(ConfigFault, match="METER_EDGE_SPOOL__KEEP_DAYS: what it is part of is set as a whole"):
         load_settings(environment=told | {"METER_EDGE_SPOOL__KEEP_DAYS": "7"})
     with pytest.raises(ConfigFault, match="METER_EDGE_SPOOL__BYTES_MAX: Expected `int`"):
@@ -161,3 +163,16 @@ def test_the_document_lists_every_setting_with_its_default() -> None:
 def test_a_ballast_that_the_spool_would_refuse_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigFault, match=r"METER_EDGE_SPOOL__BALLAST_BYTES: is 0; at least 8388608"):
         load(tmp_path, environment={"METER_EDGE_SPOOL__BALLAST_BYTES": "0"})
+
+
+def test_a_size_is_either_named_or_a_spool_opens_with_it(tmp_path: Path) -> None:
+    """One truth: what the settings let through the spool takes."""
+    for size, ballast in product(
+        (0, 16 << 20, (48 << 20) - 1, 48 << 20, (80 << 20) - 1, 80 << 20), (16 << 20, 32 << 20)
+    ):
+        told = {"METER_EDGE_SPOOL__BYTES_MAX": str(size), "METER_EDGE_SPOOL__BALLAST_BYTES": str(ballast)}
+        if size < 2 * ((8 << 20) + ballast):
+            with pytest.raises(ConfigFault, match=rf"METER_EDGE_SPOOL__BYTES_MAX: is {size}; at least \d+"):
+                load(tmp_path, environment=told)
+        else:
+            assert bounds_of(load(tmp_path, environment=told)).bytes_max == size

@@ -22,7 +22,7 @@ TARGETS = ("{0}/door/main", "{1}/door/main")
 
 
 def claims(site: str, other: str) -> list[tuple[str, dict[str, Any], bool]]:
-    """Topic, event, and whether it may be taken: every source on every topic, as usage, as a revision, as a draft."""
+    """Topic, event, and whether it may be taken: each source on each topic, as usage, revision, refund, draft."""
     made: list[tuple[str, dict[str, Any], bool]] = []
     topics, sources, targets = ([text.format(site, other) for text in texts] for texts in (TOPICS, SOURCES, TARGETS))
     for topic, source in product(topics, sources):
@@ -34,6 +34,14 @@ def claims(site: str, other: str) -> list[tuple[str, dict[str, Any], bool]]:
                 data["data"] = {"granted": False}
             same = target.split("/")[0] == topic.split("/")[1]
             made.append((topic, {"source": source, "type": kind, "subject": None, "data": data}, own and same))
+        for target in targets:
+            sale = {"source": target, "order": "o-1"}
+            data = {"refund": "r-1", "sale": sale, "amount": "1", "currency": "EUR", "status": "completed"}
+            same = target.split("/")[0] == topic.split("/")[1]
+            made.append((topic, {"source": source, "type": "pos.refund", "subject": None, "data": data}, own and same))
+            amended = {"source": source, "id": "refund", "data": data}
+            event = {"source": source, "type": "event.amended", "subject": None, "data": amended}
+            made.append((topic, event, own and same))
         draft: dict[str, Any] = {"kind": "account", "id": "acme", "body": {}, "vendor": "cobot", "name": "main"}
         made.append((topic, {"source": source, "type": "directory.draft", "subject": None, "data": draft}, False))
     return made
