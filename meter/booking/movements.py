@@ -18,6 +18,7 @@ from meter.model.errors import MeterError
 from meter.store.acting import say_operator
 from meter.store.engine import Database, sqlstate
 from meter.store.leases import LeaseKeeper
+from meter.store.movement_copies import clear_copies
 from meter.store.thinning import Thinned, thin_some
 
 Begin: TypeAlias = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
@@ -37,7 +38,9 @@ async def thin(
     write: bool = True,
     told: Callable[[Thinned], None] = lambda _found: None,
 ) -> Thinned:
-    """Thin what was sealed before an instant, a transaction at a time; killed anywhere, the next one goes on.
+    """Thin what was sealed before an instant, a transaction at a time, and then clear what other tables hold of it.
+
+    Killed anywhere, the next one goes on.
 
     `begin` gives transactions of the tables' owner; without `write`, which only looks, of anybody.
     """
@@ -49,6 +52,9 @@ async def thin(
         told(found)
         # Rating waits while one is under way: it has the floor for as long in between.
         await asyncio.sleep(monotonic_s() - began_s if write and found.more else 0.0)
+    if write:
+        async with begin() as connection:
+            await clear_copies(connection, operator, before=before)
     return found
 
 
@@ -71,6 +77,8 @@ class MovementsKeeper:
         self._days = days
         self._clock = clock
         self._gained = asyncio.Event()
+        # Set once it has tried, whether or not it could.
+        self.tried = asyncio.Event()
         self.lease_name = f"movements {operator}"
 
     async def run(self) -> None:
@@ -95,6 +103,7 @@ class MovementsKeeper:
                     )
             except Exception:  # noqa: BLE001 -- what is accepted and rated goes on
                 log.exception("movements_kept")
+            self.tried.set()
             self._gained.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):

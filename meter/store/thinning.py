@@ -157,7 +157,7 @@ async def thin_some(
     done = await connection.scalar(_LAST, {"operator": operator, "kind": _KIND})
     found.after = max(found.after, int(done or 0))
     versions = await read_versions(connection, operator)
-    kept = _Kept(versions)
+    kept = Kept(versions)
     asked = {"operator": operator, "version": VERSION, "after": found.after, "before": before, "limit": _BLOCKS_MAX}
     blocks = (await connection.execute(_BLOCKS, asked)).all()
     rows = 0
@@ -170,15 +170,17 @@ async def thin_some(
     found.more = len(blocks) == _BLOCKS_MAX
 
 
-class _Kept:
+class Kept:
     """What is kept of each type, by every version that there is."""
 
     def __init__(self, versions: Sequence[StoredVersion]) -> None:
+        """Read the versions."""
         self.newest = versions[-1].version if versions else 0
         self._catalogs = _catalogs(versions)
         self._of: dict[str, frozenset[str]] = {}
 
     def of(self, event_type: str) -> frozenset[str]:
+        """Return the members of `data` that are kept of a type."""
         if event_type not in self._of:
             self._of[event_type] = kept_of(self._catalogs, event_type)
         return self._of[event_type]
@@ -195,7 +197,7 @@ def kept_of(catalogs: Iterable[Catalog], event_type: str) -> frozenset[str]:
 
 
 async def _thin(
-    connection: AsyncConnection, operator: str, block: Mapping[str, Any], kept: _Kept, found: Thinned, *, write: bool
+    connection: AsyncConnection, operator: str, block: Mapping[str, Any], kept: Kept, found: Thinned, *, write: bool
 ) -> None:
     bounds = {name: block[name] for name in ("from_xid", "from_seq", "to_xid", "to_seq")} | {"operator": operator}
     rows = await connection.execute(_EVENTS, {**bounds, "kinds": sorted(MOVEMENTS)})

@@ -8,16 +8,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog.testing import capture_logs
 
 from meter.booking.audit import audit
 from meter.booking.movements import MovementsKeeper, thin
 from meter.booking.rerate import rerate
 from meter.booking.ties import ties
+from meter.embedded.postgres import EmbeddedPostgres
 from meter.model.errors import BadInput
 from meter.store import thinning
 from meter.store.acting import say_operator
@@ -146,7 +150,8 @@ async def test_only_what_a_bill_needs_is_left_and_the_bill_is_the_same(space: Sp
     other = await space.accept([door("i0", "02T08:00", "in", zone="roof")])
     assert [receipt.status for receipt in other] == ["rejected"]
     # Once more there is nothing to do.
-    assert (await machine("privacy", "movements", "--days", "35", "--yes"))["thinned"] == 0
+    again = await machine("privacy", "movements", "--days", "35", "--yes")
+    assert again == {"movements": 0, "thinned": 0, "changed": 0, "members": {}}
 
     charge = next(row[0] for row in charges if row[1] == "i0")
     shown = await machine("explain", charge)
@@ -259,6 +264,7 @@ async def test_killed_between_and_within_transactions_it_goes_on(space: Space, m
     both = await asyncio.gather(*(thin(lambda: owner(space), OPERATOR, before=BEFORE) for _ in range(2)))
     assert await marked(space) == 15
     assert sum(found.thinned for found in both) == 15 - done_so_far
+    assert [found.changed for found in both] == [0, 0]
     await seal(space.database)
     assert ((await verified(space.database)).faults, (await verified(space.database)).thinned) == ([], 15)
 
@@ -296,6 +302,30 @@ async def test_the_gateway_thins_under_its_lease(space: Space) -> None:
     found = await keeper.step()
     assert found is not None
     assert found.thinned == 15
+
+
+async def test_a_login_that_does_not_own_the_tables_says_so(space: Space, pg_server: EmbeddedPostgres) -> None:
+    """The wall stands: nothing is granted for it."""
+    admin = await asyncpg.connect(pg_server.admin_url)
+    await admin.execute("CREATE ROLE thinning LOGIN PASSWORD 'thinning'; GRANT meter_gateway TO thinning")
+    parts = urlsplit(space.database.url)
+    url = parts._replace(netloc=f"thinning:thinning@{parts.hostname}:{parts.port}").geturl()
+    database = Database(url, operator=OPERATOR)
+    keeper = MovementsKeeper(database, operator=OPERATOR, leases=space.leases, days=35, clock=lambda: LATER)
+    try:
+        await space.leases.maintain([keeper.lease_name])
+        with capture_logs() as told:
+            running = asyncio.create_task(keeper.run())
+            async with asyncio.timeout(60):
+                await keeper.tried.wait()
+            running.cancel()
+        [said] = [line for line in told if line["event"] == "movements_kept"]
+        assert "run `meter privacy movements --yes` daily" in said["detail"]
+        assert await marked(space) == 0
+    finally:
+        await database.dispose()
+        await admin.execute("DROP ROLE thinning")
+        await admin.close()
 
 
 async def test_days_are_asked_for_and_have_a_least(space: Space) -> None:
