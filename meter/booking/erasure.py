@@ -29,13 +29,13 @@ _Bill: TypeAlias = dict[str, list[tuple[str, Decimal, Decimal, Decimal]]]
 
 
 async def stop_rating(connection: AsyncConnection) -> None:
-    """Have a transaction, before anything else, see one moment: none in which anybody rates or changes facts.
+    """Have a transaction, before anything else, see one moment, in which nobody rates, changes facts or delivers.
 
-    Whoever does holds a row of the table, and is waited for; of another operator's, too, for one moment is all of it.
+    Whoever does is waited for, and whoever would waits; those of another operator, too, for one moment is all of it.
     """
     await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     # The moment is that of the first query, which locking is not.
-    await connection.exec_driver_sql("LOCK TABLE operators IN EXCLUSIVE MODE")
+    await connection.exec_driver_sql("LOCK TABLE operators, outbox IN EXCLUSIVE MODE")
 
 
 async def erase(connection: AsyncConnection, operator: str, member: str, *, at: datetime) -> Erased:

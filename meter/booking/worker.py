@@ -48,6 +48,18 @@ class _Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _News:
+    """What there is to do at `now`; `end` is where the tail was read up to."""
+
+    end: Cursor
+    arrived: Sequence[Arrived]
+    requests: Sequence[store.Refold]
+    held_due: bool
+    woken: Sequence[str]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
     """What a step did: `end` is where its shards stand now.
 
@@ -88,6 +100,8 @@ class RatingWorker:
         self._booked = booked
         self.facts = FactsCache(operator)
         self._accounts = Accounts(operator)
+        # The facts that were held when the tail was read last.
+        self._read_by = -1
         self._cursors: dict[int, Cursor] = {}
         # As noted in the database, where this process has noted it.
         self._wakes: dict[str, datetime | None] = {}
@@ -140,7 +154,7 @@ class RatingWorker:
         behind = frozenset(shard for shard, cursor in self._cursors.items() if cursor == places[0])
         return _Reading(shards=behind, start=places[0], bound=places[1] if len(places) > 1 else None)
 
-    async def _step(self, connection: AsyncConnection, reading: _Reading, held: Held) -> _Step:
+    async def _news(self, connection: AsyncConnection, reading: _Reading) -> _News:
         arrived = await read_tail(connection, self._operator, reading.start, events_max=STEP_EVENTS_MAX)
         if reading.bound is not None:
             arrived = [one for one in arrived if one.cursor <= reading.bound]
@@ -149,7 +163,6 @@ class RatingWorker:
             for request in await store.due_refolds(connection, self._operator, rows_max=REFOLDS_MAX)
             if self.shards.of(request.account) in reading.shards
         ]
-        end = arrived[-1].cursor if arrived else reading.bound or reading.start
         now = self._clock()
         held_due = 0 in reading.shards and await store.any_held_due(connection, self._operator, now)
         woken = [
@@ -157,12 +170,23 @@ class RatingWorker:
             for account in await due_wakes(connection, self._operator, now, rows_max=WAKES_MAX)
             if self.shards.of(account) in reading.shards
         ]
-        if end == reading.start and not requests and not held_due and not woken:
-            return _Step(end=end)
-        await fence(connection, held.leases)
+        end = arrived[-1].cursor if arrived else reading.bound or reading.start
+        return _News(end=end, arrived=arrived, requests=requests, held_due=held_due, woken=woken, now=now)
+
+    async def _step(self, connection: AsyncConnection, reading: _Reading, held: Held) -> _Step:
+        news = await self._news(connection, reading)
+        if news.end == reading.start and not (news.requests or news.held_due or news.woken):
+            return _Step(end=news.end)
+        # Before the fence: whoever changes facts for long would keep every lease of the process from being renewed.
         facts = await self.facts.current(connection)
         if facts is None:
             return _Step(end=reading.start)
+        if facts.version != self._read_by:
+            # Read while they changed, it may name whom nothing names any more.
+            news = await self._news(connection, reading)
+            self._read_by = facts.version
+        await fence(connection, held.leases)
+        arrived, requests, held_due, woken, now = news.arrived, news.requests, news.held_due, news.woken, news.now
         await stay_settled(connection, self._operator, len(self.shards.lease_names))
         waiting = frozenset(request.account for request in requests)
         requests = await next_requests(connection, self._operator, facts, requests)
@@ -199,9 +223,9 @@ class RatingWorker:
         failpoints.reach("accounts_folded")
         books = await self._write(connection, facts, intake, folds)
         failpoints.reach("charges_written")
-        await store.write_cursors(connection, self._operator, reading.shards, end)
+        await store.write_cursors(connection, self._operator, reading.shards, news.end)
         return _Step(
-            end=end,
+            end=news.end,
             arrived=[one for one in arrived if one.event.key not in postponed],
             folds=folds,
             books=books,

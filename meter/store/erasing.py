@@ -92,7 +92,7 @@ KEPT: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         }.items()
     }
 )
-_TIMES: Final = {"authorizations": "asked_at", "events": "time", "unresolved": "time"}
+_TIMES: Final = {"authorizations": "asked_at", "charges": "event_time", "events": "time", "unresolved": "time"}
 # Rows of a table that are in memory at once, and written by one statement.
 _ROWS: Final = 1_000
 # What a target may have taken already under its key must reach it unchanged.
@@ -214,9 +214,7 @@ class _Erasing:
         """Rewrite the rows of a table, some at a time: they are read as they stood when the reading began."""
         if not erased_columns(table):
             return
-        query = select(table).where(naming(table, self.operator, traces(self.known)))
-        if table is outbox:
-            query = query.order_by(outbox.c.id).with_for_update()
+        query = select(table).where(naming(table, self.operator, traces(self.known), others=True))
         found = await self.connection.stream(query, execution_options={"yield_per": _ROWS})
         async for rows in found.mappings().partitions():
             changes = self._changes(table, rows)
@@ -250,17 +248,29 @@ class _Erasing:
         return new
 
     def _names(self, table: Table, row: Mapping[Any, Any]) -> list[Names]:
-        """Return what counts in a row: of what carries its own time, the identities that meant her then."""
-        at = _TIMES.get(table.name)
-        if at is None or row.get("member") in self.ids:
+        """Return what counts in a row: of what carries its own time, the identities that meant her then.
+
+        In rows of another, who may have them by now, of what does not none.
+        """
+        at, whose = _TIMES.get(table.name), row.get("member")
+        if whose in self.ids or (at is None and (whose is None or table is members)):
             return self.instead.names()
+        if at is None:
+            return self.instead.names(lambda _: False)
         return self.instead.names(lambda identity: member_of(identity, row[at], self.directory) in self.ids)
 
     async def _follow(self, changes: Sequence[_Change]) -> None:
-        """Add whose accounts her events are in; what Wi-Fi sessions are called by goes as her events call them now."""
+        """Add whose accounts her events are in; what Wi-Fi sessions are called by goes as her events call them now.
+
+        Those of whoever it was, too, where nothing is booked yet: a fold may hold the event, and book with it later.
+        """
         keys = [(row["source"], row["id"]) for row, _ in changes]
         if not keys:
             return
+        for subject in {row["subject"] or "" for row, _ in changes}:
+            members = {claim.member for claim in self.directory.claims.get(subject, ())}
+            members.add(self.directory.member_called(subject.removeprefix("member:")) or "")
+            self.accounts |= {link.account for one in members for link in self.directory.links.get(one, ())}
         query = select(wifi_readings).where(
             wifi_readings.c.operator == self.operator, tuple_(wifi_readings.c.source, wifi_readings.c.id).in_(keys)
         )

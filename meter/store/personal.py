@@ -202,11 +202,15 @@ async def rows_of(connection: AsyncConnection, operator: str, traces: list[Trace
             yield Found(table=table.name, by=tuple(columns), row=_told(table, row))
 
 
-def naming(table: Table, operator: str, traces: list[Trace]) -> ColumnElement[bool]:
-    """Return which rows of a table one of `traces` is in, or belong to rows of the member."""
+def naming(table: Table, operator: str, traces: list[Trace], *, others: bool = False) -> ColumnElement[bool]:
+    """Return which rows of a table one of `traces` is in, or belong to rows of the member.
+
+    `others`: and those that say that they are another member's.
+    """
     named = or_(*(_names(table, column, traces) for column in searched(table)))
     goes = _goes_along(table, operator, traces)
-    return and_(table.c.operator == operator, or_(goes, and_(_nobody_elses(table, traces), named)))
+    whose = true() if others else _nobody_elses(table, traces)
+    return and_(table.c.operator == operator, or_(goes, and_(whose, named)))
 
 
 def searched(table: Table) -> list[Column[Any]]:
