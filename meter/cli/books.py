@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from meter.backup.keeping import Evidences
 from meter.booking.audit import Audit, audit
+from meter.booking.movements import thin
 from meter.booking.preview import AccountPreview
 from meter.booking.ties import ties
 from meter.cli.audit import heads_kept
@@ -39,7 +40,21 @@ async def check_deep() -> list[Found]:
     """Return each thing that was checked, the books last."""
     told = [*await _check_ties(), await _check_seals(), *await _check_folds()]
     faults = [Found(part, "ok" if fault is None else "fault", fault) for part, fault in told]
-    return [await _check_backup(), *await _check_evidence(), *faults]
+    return [await _check_backup(), *await _check_evidence(), *await _check_movements(), *faults]
+
+
+async def _check_movements() -> list[Found]:
+    days = load_settings().privacy.movements_days
+    if days is None:
+        return []
+    async with connect() as database:
+        operator = await require_operator(database)
+        # A day more than is allowed: it is done some times a day.
+        late = await thin(database.begin, operator, before=now() - timedelta(days=days + 1), write=False)
+    if not late.thinned:
+        return [Found("movements", "ok")]
+    told = f"{late.thinned} came more than {days} days ago and are whole; see `movements_kept` in the gateway's log"
+    return [Found("movements", "warning", f"{told}, or run `meter privacy movements` as the owner of the tables")]
 
 
 async def _check_evidence() -> list[Found]:

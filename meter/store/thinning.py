@@ -25,7 +25,7 @@ from meter.model.instant import instant_text
 from meter.rating.movements import only, read_of
 from meter.sources.wifi.sessions import READ
 from meter.store.authorizations import EXTENSION
-from meter.store.catalogs import StoredVersion, read_versions, timeline
+from meter.store.catalogs import StoredVersion, newest_version, read_versions, timeline
 from meter.store.directory_write import lock_facts
 from meter.store.engine import encode_json
 from meter.store.redactions import Form, Step, event_form, redacted_from, sealed_as, steps_of, write_records
@@ -106,6 +106,7 @@ class Thinned:
     changed: int = 0
     more: bool = True
     members: dict[str, int] = field(default_factory=dict)
+    kept: Kept | None = None  # read again only where there is a newer version
 
 
 class Change(NamedTuple):
@@ -156,8 +157,9 @@ async def thin_some(
         await lock_facts(connection, operator)
     done = await connection.scalar(_LAST, {"operator": operator, "kind": _KIND})
     found.after = max(found.after, int(done or 0))
-    versions = await read_versions(connection, operator)
-    kept = Kept(versions)
+    if found.kept is None or found.kept.newest != await newest_version(connection, operator):
+        found.kept = Kept(await read_versions(connection, operator))
+    kept = found.kept
     asked = {"operator": operator, "version": VERSION, "after": found.after, "before": before, "limit": _BLOCKS_MAX}
     blocks = (await connection.execute(_BLOCKS, asked)).all()
     rows = 0
@@ -175,7 +177,7 @@ class Kept:
 
     def __init__(self, versions: Sequence[StoredVersion]) -> None:
         """Read the versions."""
-        self.newest = versions[-1].version if versions else 0
+        self.newest = versions[-1].version if versions else None
         self._catalogs = _catalogs(versions)
         self._of: dict[str, frozenset[str]] = {}
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,6 +33,7 @@ from tests.booked import OPERATOR
 from tests.booking.space import CATALOG, LATER, Space, event, open_space, pages, void
 from tests.cli.command import done, machine, meter
 from tests.evidence.test_seals import tampering, verified, verify_in
+from tests.gateway import RunningGateway
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 BEFORE = LONG_AGO + timedelta(days=1)
@@ -326,6 +328,33 @@ async def test_a_login_that_does_not_own_the_tables_says_so(space: Space, pg_ser
         await database.dispose()
         await admin.execute("DROP ROLE thinning")
         await admin.close()
+
+
+async def test_the_check_warns_of_what_is_whole_for_too_long(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def told() -> list[tuple[str, str]]:
+        found = json.loads((await meter("check", "--deep", "--json")).stdout)
+        return [(one["state"], one["detail"] or "") for one in found if one["part"] == "movements"]
+
+    assert await told() == []
+    monkeypatch.setenv("METER_PRIVACY__MOVEMENTS_DAYS", "35")
+    [(state, detail)] = await told()
+    assert (state, "15 came more than 35 days ago" in detail) == ("warning", True)
+    await machine("privacy", "movements", "--yes")
+    assert await told() == [("ok", "")]
+
+
+@pytest.mark.slow
+async def test_a_gateway_that_is_told_to_takes_the_lease(data_dir: Path) -> None:
+    home, catalog = data_dir / "home", data_dir / "catalog.yaml"
+    home.mkdir(mode=0o711)
+    catalog.write_text(RICH)
+    told = {"METER_CATALOG": str(catalog), "METER_PRIVACY__MOVEMENTS_DAYS": "35"}
+    async with RunningGateway(home, env=told) as gateway:
+        lease = f"SELECT 1 FROM leases WHERE name = 'movements {OPERATOR}'"  # noqa: S608 -- a constant of ours
+        async with asyncio.timeout(60):
+            while not await gateway.rows(lease):  # noqa: ASYNC110 -- another process takes it
+                await asyncio.sleep(0.1)
+    assert "movements_kept" not in gateway.log.read_text()
 
 
 async def test_days_are_asked_for_and_have_a_least(space: Space) -> None:
