@@ -121,12 +121,29 @@ async def verify(
         checked(found.blocks)
         if len(page) < _PAGE:
             break
-    for n, missing in sorted(outside.items()):
-        found.faults.append(
-            f"block {n}: kept outside as the head at {missing[0].at}, not in the chain, which ends at {expected - 1}"
-        )
+    found.faults += _missing(outside, ends_at=expected - 1, sealed_at=found.sealed_at)
     await _beside(database, operator, found)
     return found
+
+
+def _missing(outside: Mapping[int, Sequence[Head]], *, ends_at: int, sealed_at: str | None) -> list[str]:
+    """Return what is wrong with heads of blocks that are not there: lost within the chain, or above its end."""
+    faults = [
+        f"block {n}: kept outside as the head at {outside[n][0].at}, and missing from the chain"
+        for n in sorted(outside)
+        if n <= ends_at
+    ]
+    if ahead := sorted(n for n in outside if n > ends_at):
+        place = f"block {ahead[0]}" if len(ahead) == 1 else f"block {ahead[0]} to {ahead[-1]}"
+        told = sorted(head.at for n in ahead for head in outside[n])
+        chain = "is empty" if sealed_at is None else f"ends with block {ends_at}, sealed at {sealed_at}"
+        faults.append(
+            f"{place}: kept outside as {len(told)} heads, told from {told[0]} to {told[-1]}, and not in the chain, "
+            f"which {chain}. The database is older than these heads. Was it restored from a backup? Then what was "
+            "stored since is not in it: 'Heads that are ahead' in docs/backups.md says what to do. Else its newest "
+            "seals were removed"
+        )
+    return faults
 
 
 async def _beside(database: Database, operator: str, found: Verified) -> None:

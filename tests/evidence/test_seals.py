@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meter.export.head_places import FileHeads, Heads, read_heads
 from meter.export.heads import Sealer
 from meter.model.errors import BadInput
+from meter.model.instant import instant_text
 from meter.store import seals as sealing
 from meter.store.audited import AUDITED
 from meter.store.engine import Database
@@ -243,6 +244,42 @@ async def test_a_head_that_was_edited_is_found(space: Space, data_dir: Path) -> 
     heads.write_text("{}\n", encoding="utf-8")
     with pytest.raises(BadInput, match="line 1 is no head"):
         read_heads(heads, OPERATOR)
+
+
+async def test_a_database_from_before_its_heads_is_told_once_and_since_when(space: Space, data_dir: Path) -> None:
+    """As after a restore from a backup: the heads went on meanwhile."""
+    path, at = data_dir / "heads.jsonl", [datetime(2026, 6, day, 3, tzinfo=UTC) for day in (1, 2, 3, 4)]
+    ends: list[int] = []
+    for n, moment in enumerate(at):
+        await space.take(entry(f"later-{n}", f"{10 + n}T09:00"))
+        await seal(space.database)
+        one = sealer(space.database, path)
+        one._clock = lambda moment=moment: moment  # type: ignore[misc]
+        await one.tell()
+        ends.append((await blocks(space.database))[-1].block.n)
+    async with space.database.begin() as connection:
+        sealed_at = (await read_blocks(connection, OPERATOR, after=ends[0] - 1, limit=1))[0].block.sealed_at
+    async with tampering(space.database) as connection:
+        await connection.execute(text(f"DELETE FROM seals WHERE n > {ends[0]}"))  # noqa: S608 -- a number
+        faults = await verify_in(connection, path)
+    [fault] = [one for one in faults if "kept outside" in one]
+    assert fault.startswith(
+        f"block {ends[1]} to {ends[3]}: kept outside as 3 heads, told from 2026-06-02T03:00:00Z to "
+    )
+    assert f"ends with block {ends[0]}, sealed at {instant_text(sealed_at)}" in fault
+    page = (Path(__file__).parents[2] / "docs" / "backups.md").read_text(encoding="utf-8")
+    assert "The database is older than these heads" in fault
+    assert "\n## Heads that are ahead\n" in page
+    # Without any seal of its own.
+    async with tampering(space.database) as connection:
+        await connection.execute(text("DELETE FROM seals"))
+        assert any("the chain, which is empty" in fault for fault in await verify_in(connection, path))
+    # Lost from the middle it is another thing.
+    async with tampering(space.database) as connection:
+        await connection.execute(text(f"DELETE FROM seals WHERE n = {ends[1]}"))  # noqa: S608 -- a number
+        faults = await verify_in(connection, path)
+    assert any(f"block {ends[1]}: kept outside as the head at 2026-06-02" in fault for fault in faults)
+    assert not any("older than these heads" in fault for fault in faults)
 
 
 @pytest.mark.parametrize(

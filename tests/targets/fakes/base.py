@@ -204,6 +204,7 @@ class Fake(ABC):
                 query=tuple(request.query.items()),
                 headers={name.lower(): value for name, value in request.headers.items()},
                 body=await request.read(),
+                target=request.raw_path,
             )
             self.in_flight += 1
             try:

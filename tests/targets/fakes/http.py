@@ -12,7 +12,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A request, read whole. `parts` are the path's parameters; names of `headers` are in lower case."""
+    """A request, read whole. `parts` are the path's parameters; names of `headers` are in lower case.
+
+    `target`: path and query as they were sent.
+    """
 
     method: str
     path: str
@@ -20,6 +23,7 @@ class Call:
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    target: str = ""
 
     def parameter(self, name: str, default: str = "") -> str:
         """Return a query parameter's first value."""

@@ -1,6 +1,6 @@
 """An S3-compatible store: put, get, head, list, delete, uploads in parts, path style, one bucket.
 
-The signature is read for its access key and not checked.
+The signature is read for its access key and not checked: `tests/targets/signed_s3.py` does.
 """
 
 from __future__ import annotations
