@@ -3,7 +3,7 @@
     naming rows, some at a time ──▶ what each would say ──▶ form before ──▶ written ──▶ form after ──▶ a redaction in
                                                                                                     the sealed log
 
-Every searched column is rewritten, but for those that `KEPT` says why not: a new column is, from its first day on.
+Every searched column is rewritten, a new one from its first day on, but for those of which `meter.store.kept` says why.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Column, LargeBinary, Table, delete, select, text, tuple_, update
@@ -23,7 +22,8 @@ from meter.model.errors import BadInput
 from meter.rating.resolve import member_of
 from meter.store.bulk import update_rows
 from meter.store.called import Instead, Names, bytes_without, instead_of, json_without, value_without, words_of
-from meter.store.personal import NOBODY, Known, known_by, naming, searched, traces
+from meter.store.kept import erased_columns
+from meter.store.personal import Known, known_by, naming, traces
 from meter.store.redactions import Form, event_form, forms, write_redactions
 from meter.store.tables import (
     authorizations,
@@ -37,61 +37,10 @@ from meter.store.tables import (
     members,
     metadata,
     outbox,
+    wifi_due,
     wifi_readings,
 )
 
-# Tables of which no row is rewritten, and why.
-WHOLE: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "audit": "holds no values; members and identities stand by pseudonyms and keyed hashes",
-        "checkpoints": "removed: folds make them again",
-        "closes": "periods of accounts, and why they were closed",
-        "edge_enrollments": "agents, and who of the operator's people let them in",
-        "edge_retirements": "agents, and who of the operator's people said so",
-        "edge_revocations": "agents, and who of the operator's people said so",
-        "journal": "sums of accounts",
-        "member_keys": "the key is destroyed last",
-        "refunds": "keys of events",
-        "revisions": "keys of events",
-    }
-)
-# Columns that are kept, of each table or of one: what rows are known by, and words of the catalog or of ours. An
-# account is whom invoices are written to, and an event's id is what a repetition is known by.
-EVERYWHERE: Final = frozenset(
-    """
-    account site meter plan kind role unit currency status state code channel edge vendor type source target stream
-    content_type event_id event_type api_key key
-    """.split()
-)
-KEPT: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {
-        table: frozenset(columns.split())
-        for table, columns in {
-            "accounts": "replaced",  # earlier currencies, zones and days
-            "api_keys": "id client",
-            "authorizations": "id settled_source settled_id",
-            "catalogs": "body",
-            "charges": "id corrects part events price tax_name settlement shares",
-            "deferrals": "charge chain debit credit",
-            "doubtful_times": "id flag",
-            "drafts": "name",  # of the connection
-            "draws": "charge",
-            "entries": "id",
-            "events": "id",
-            "export_buckets": "name closing_account",
-            "feeds": "name feed",
-            "fetches": "name",
-            "grants": "grant bought_tax overage",
-            "invoices": "remote_id invoice",
-            "outbox": "operation batch remote_id",
-            "subscriptions": "subscription",
-            "unread": "id behind_source behind_id",
-            "unresolved": "id",
-            "wifi_due": "name",
-            "wifi_readings": "id nas",
-        }.items()
-    }
-)
 _TIMES: Final = {"authorizations": "asked_at", "charges": "event_time", "events": "time", "unresolved": "time"}
 # Rows of a table that are in memory at once, and written by one statement.
 _ROWS: Final = 1_000
@@ -113,14 +62,6 @@ class Erased:
     accounts: tuple[str, ...]
     left: tuple[str, ...]
     erasing: _Erasing
-
-
-def erased_columns(table: Table) -> list[Column[Any]]:
-    """Return the columns that are rewritten."""
-    if table.name in NOBODY or table.name in WHOLE:
-        return []
-    kept = EVERYWHERE | KEPT.get(table.name, frozenset())
-    return [column for column in searched(table) if column.name not in kept]
 
 
 async def accounts_of(connection: AsyncConnection, operator: str, known: Known) -> set[str]:
@@ -233,6 +174,8 @@ class _Erasing:
         return [(row, new) for row, new in changes if new]
 
     def _new(self, table: Table, row: Mapping[Any, Any], columns: list[Column[Any]]) -> dict[str, Any]:
+        if table is wifi_due and row["kind"] != "session":
+            return {}  # an event's id
         names = self._names(table, row)
         new = {
             column.name: _without(column, row[column.name], names) for column in columns if row[column.name] is not None
@@ -276,6 +219,12 @@ class _Erasing:
         )
         sessions = (await self.connection.execute(query)).mappings()
         await self._write(wifi_readings, self._changes(wifi_readings, sessions))
+        called = [(row["source"], str(row["data"]["session"])) for row, _ in changes if "session" in row["data"]]
+        query = select(wifi_due).where(
+            wifi_due.c.operator == self.operator, tuple_(wifi_due.c.source, wifi_due.c.name).in_(called)
+        )
+        looked_at = (await self.connection.execute(query)).mappings() if called else ()
+        await self._write(wifi_due, self._changes(wifi_due, looked_at))
         billed = select(charges.c.account).where(
             charges.c.operator == self.operator, tuple_(charges.c.source, charges.c.event_id).in_(keys)
         )

@@ -35,21 +35,18 @@ _UNSEALED_THINNING: Final = "; the record that they were thinned is not sealed y
 # What stands, beside the newest record of each: by `seq`, which is drawn under the row's lock.
 _OBJECTS: Final = """
     WITH now AS (
-        SELECT f.object, f.digest, f.member IS NOT NULL AND k.key IS NULL AS erased
+        SELECT f.object, f.digest
           FROM {0} AS t
          CROSS JOIN LATERAL meter_audit_of(to_jsonb(t), CAST(:keys AS text[]), CAST(:hashed AS text[]),
                                            CAST(:left_out AS text[])) AS f
-          LEFT JOIN member_keys AS k ON k.operator = t.operator AND k.pseudonym = f.member
          WHERE t.operator = :operator
     ), told AS (
         SELECT DISTINCT ON (object) object, action, detail ->> 'digest' AS digest
           FROM audit WHERE operator = :operator AND kind = :kind ORDER BY object, seq DESC
     )
     SELECT count(now.object) AS objects,
-           count(*) FILTER (WHERE now.object IS NOT NULL AND NOT now.erased
-                                  AND (told.digest IS DISTINCT FROM now.digest)) AS unlike,
-           min(now.object) FILTER (WHERE now.object IS NOT NULL AND NOT now.erased
-                                  AND (told.digest IS DISTINCT FROM now.digest)) AS first,
+           count(*) FILTER (WHERE now.object IS NOT NULL AND (told.digest IS DISTINCT FROM now.digest)) AS unlike,
+           min(now.object) FILTER (WHERE now.object IS NOT NULL AND (told.digest IS DISTINCT FROM now.digest)) AS first,
            count(*) FILTER (WHERE now.object IS NULL AND told.action <> 'removed') AS gone
       FROM now FULL JOIN told USING (object)
 """
