@@ -90,3 +90,14 @@ async def test_a_statement_that_is_never_answered_is_given_up(
     async with database.begin() as connection:
         assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
     await database.dispose()
+
+
+async def test_an_owner_waits_for_as_long_as_the_server_may_take(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Erasing reads whole tables: what gave up a gateway's statement would end it in the middle, each time anew."""
+    monkeypatch.setattr(engine, "COMMAND_TIMEOUT_S", 0.2)
+    database = Database(database_url, as_owner=True)
+    async with database.begin() as connection:
+        await connection.execute(text("SELECT pg_sleep(0.5)"))
+    await database.dispose()
