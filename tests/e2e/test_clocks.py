@@ -229,10 +229,8 @@ async def _untimed(here: World) -> None:
 
 @pytest.fixture(scope="module")
 def parts() -> list[list[bytes]]:
-    events = usage(len(JUMPS))
-    size = -(-len(events) // len(JUMPS))
     # The newest of each comes after its jump, and over HTTP, which says what is held.
-    made = [events[n * size : (n + 1) * size] for n in range(len(JUMPS))]
+    made = usage(len(JUMPS))
     for part in made:
         part.sort(key=lambda one: str(json.loads(one)["time"]))
         part[len(part) // 2 :] = part[: len(part) // 2 - 1 : -1]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -61,24 +63,23 @@ def catalog() -> str:
     return text
 
 
-def usage(parts: int) -> list[bytes]:
-    """Prints and doors at each site around each moment; of START only what was before it.
+def usage(parts: int) -> list[list[bytes]]:
+    """Prints and doors at each site around each moment, in so many parts; of START only what was before it.
 
-    Each of so many parts in a row has some of every moment, the newest among them.
+    Each part has ten or more of several moments, the newest among them.
     """
+    dice = random.Random(1)  # noqa: S311  any mixture will do, if only it stays
     found: list[dict[str, Any]] = []
-    for moment in MOMENTS:
-        for site in ZONES:
-            for off in (-HOUR, -timedelta(seconds=1), RIGHT, HOUR):
-                if moment + off > START:
-                    continue
-                n = len(found)
-                event = {"specversion": "1.0", "id": f"e{n}", "time": (moment + off).isoformat()}
-                event["subject"] = f"badge:{site.upper()}"
-                door = {"door": "main", "granted": True, "direction": "in"}
-                job = {"printer": "hall", "job": f"e{n}", "impressions": n % 4 + 1, "status": "completed"}
-                kind, part, data = (
-                    ("door.access", "door/main", door) if n % 3 == 0 else ("print.job", "print/hall", job)
-                )
-                found.append(event | {"source": f"{site}/{part}", "type": kind, "data": data})
-    return [json.dumps(event).encode() for k in range(parts) for event in found[k::parts]]
+    times = max(1, parts // len(MOMENTS))
+    for moment, site, off, _ in product(MOMENTS, ZONES, (-HOUR, -timedelta(seconds=1), RIGHT, HOUR), range(times)):
+        if moment + off > START:
+            continue
+        n = len(found)
+        event = {"specversion": "1.0", "id": f"e{n}", "time": (moment + off).isoformat()}
+        event["subject"] = f"badge:{site.upper()}"
+        door = ("door.access", "door/main", {"door": "main", "granted": True, "direction": "in"})
+        impressions = {"printer": "hall", "job": f"e{n}", "impressions": n % 4 + 1, "status": "completed"}
+        job = ("print.job", "print/hall", impressions)
+        kind, part, data = dice.choice((door, job, job))
+        found.append(event | {"source": f"{site}/{part}", "type": kind, "data": data})
+    return [[json.dumps(event).encode() for event in found[k::parts]] for k in range(parts)]
