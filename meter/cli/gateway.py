@@ -50,6 +50,9 @@ _CONNECT_TIMEOUT_S: Final = 5.0
 # Whatever is kept warm is walked in vain: with Python's own thresholds a sixth of the CPU under load, and pauses of
 # 300 ms. Hardly anything here is a cycle, so that collecting seldom costs no memory to speak of.
 _GC_THRESHOLDS: Final = (10_000, 10, 100)
+# How long a thread that looks through a long body goes on while the loop waits; Python's own 5 ms are felt by whoever
+# waits for an answer.
+_THREAD_TURN_S: Final = 0.001
 
 Result = TypeVar("Result")
 # Runs as long as a part does.
@@ -407,6 +410,7 @@ def _look_on_signal(gateway: Gateway) -> None:
 def _run_loop(work: Coroutine[Any, Any, None]) -> None:
     """Run on uvloop where it is there, with the collector tamed."""
     gc.set_threshold(*_GC_THRESHOLDS)
+    sys.setswitchinterval(_THREAD_TURN_S)
     if sys.platform == "win32":
         asyncio.run(work)
     else:

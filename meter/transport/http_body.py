@@ -5,6 +5,7 @@ aiohttp unpacks what is beyond the limit as well, for as long as a peer sends it
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from typing import Any, Final
 
@@ -38,7 +39,8 @@ async def read_body(request: web.Request, *, bytes_max: int = BODY_BYTES_MAX) ->
     if encoding in {"", "identity"}:
         body = raw
     elif encoding in _PACKED:
-        body = unpacked(raw, bytes_max=bytes_max)
+        # A bomb takes some milliseconds, in which zlib lets other threads run.
+        body = await asyncio.to_thread(unpacked, raw, bytes_max=bytes_max)
     else:
         known_here = ", ".join(sorted(_PACKED))
         message = f"bodies are taken as they are, or as {known_here}; not as {encoding[:40]!r}"

@@ -14,12 +14,17 @@ from meter.model import card_number
 
 Looked = TypeVar("Looked")
 
-# Of what has fourteen digits in a row, all bodies together: some 5 ms at worst. An event has a few hundred bytes.
+# Of what may hold one, all bodies together: some 5 ms at worst. An event has a few hundred bytes.
 ON_LOOP_BYTES_MAX: Final = 8_192
 
 
 async def looked(look: Callable[[], Looked], bodies: Iterable[bytes]) -> Looked:
     """Return what `look`, which looks through `bodies`, returns; its errors pass. Short ones are worth no thread."""
-    if sum(len(body) for body in bodies if card_number.may_hold(body)) <= ON_LOOP_BYTES_MAX:
+    if sum(len(body) for body in bodies if _may_take_long(body)) <= ON_LOOP_BYTES_MAX:
         return look()
     return await asyncio.to_thread(look)
+
+
+def _may_take_long(body: bytes) -> bool:
+    # Of a long body even this question is asked beside the loop.
+    return len(body) > ON_LOOP_BYTES_MAX or card_number.may_hold(body)

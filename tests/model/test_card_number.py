@@ -97,6 +97,16 @@ def test_what_only_looks_like_one_is_none(text: str) -> None:
     assert card_number.masked_text(text) == text
 
 
+@pytest.mark.parametrize("spelled", [*SPELLED, "%B4111111111111111^LOVELACE/ADA^2812"])
+def test_a_long_body_is_searched_in_parts_as_it_would_be_in_one(spelled: str) -> None:
+    number, part = spelled.encode(), 65_536
+    for before in range(part - len(number) - 3, part + 4):
+        for beside in (b" ", b"x", b"7"):
+            whole = b" " * (before - 1) + beside + number + beside + b" " * 300
+            once = card_number._masked(beside + number + beside)
+            assert card_number._masked(whole) == b" " * (before - 1) + once + b" " * 300
+
+
 def test_ids_and_codes_of_other_shapes_are_none() -> None:
     rng = random.Random(23)  # noqa: S311 -- the same shapes on every run
     for _ in range(5_000):

@@ -17,11 +17,12 @@ from meter.transport.looking import ON_LOOP_BYTES_MAX, looked
         ([b"4" * ON_LOOP_BYTES_MAX], False),
         ([b"4" * (ON_LOOP_BYTES_MAX + 1)], True),
         ([b"4444 4444 4444 4444"] * 1_000, True),
-        ([b"no long number " * 10_000], False),
+        ([b"no long number"] * 10_000, False),
+        ([b"no long number " * 10_000], True),
         ([], False),
     ],
 )
-async def test_what_is_long_and_may_hold_one_is_looked_through_beside_the_loop(
+async def test_what_is_long_or_often_may_hold_one_is_looked_through_beside_the_loop(
     bodies: list[bytes],
     *,
     beside: bool,
