@@ -54,6 +54,28 @@ members:
 """
 LATER = datetime(2026, 6, 1, tzinfo=UTC)
 
+# What must not depend on arrival. Which line of a group bears an odd cent may depend on the order of booking, the
+# group's sum never (docs/rating.md).
+BOOKS = {
+    "sums": "SELECT account, member, meter, price, settlement, trim_scale(sum(quantity)), trim_scale(sum(covered)),"
+    " trim_scale(sum(amount)) FROM charges GROUP BY 1, 2, 3, 4, 5"
+    " HAVING sum(quantity) <> 0 OR sum(amount) <> 0 ORDER BY 1, 2, 3, 4, 5",
+    "rounded": "SELECT account, period_start, meter, site, settlement, currency, tax_rate, trim_scale(sum(rounded))"
+    " FROM charges GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(rounded) <> 0 ORDER BY 1, 2, 3, 4, 5, 6, 7",
+    "tax": "SELECT account, period_start, tax_rate, trim_scale(sum(tax_amount)) FROM charges"
+    " GROUP BY 1, 2, 3 HAVING sum(tax_amount) <> 0 ORDER BY 1, 2, 3",
+    "shares": "SELECT account, period_start, meter, site, s.party, s.role, trim_scale(sum(s.amount)) FROM charges,"
+    " jsonb_to_recordset(shares) AS s (party text, role text, amount numeric)"
+    " GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(s.amount) <> 0 ORDER BY 1, 2, 3, 4, 5, 6",
+    "draws": 'SELECT account, "grant", trim_scale(sum(amount)) FROM draws GROUP BY 1, 2 HAVING sum(amount) <> 0'
+    " ORDER BY 1, 2",
+    "journal": "SELECT ledger_account, currency, trim_scale(sum(amount)) FROM journal GROUP BY 1, 2"
+    " HAVING sum(amount) <> 0 ORDER BY 1, 2",
+    "unresolved": "SELECT source, id, identity FROM unresolved ORDER BY 1, 2",
+    "unread": "SELECT account, time, source, id, meter, element, behind_source, behind_id, code, reason FROM unread"
+    " ORDER BY 1, 2, 3, 4, 5, 6",
+}
+
 
 def event(  # noqa: PLR0917 -- as an event reads
     kind: str, event_id: str, time: str, subject: str | None, origin: str, data: dict[str, Any]
@@ -165,43 +187,11 @@ class Space:
 
     async def sums(self) -> list[tuple[Any, ...]]:
         """The bill: sums by account, member, meter, price and settlement; those of zero are left out."""
-        return await self.rows(
-            "SELECT account, member, meter, price, settlement, trim_scale(sum(quantity)), trim_scale(sum(covered)),"
-            " trim_scale(sum(amount)) FROM charges GROUP BY 1, 2, 3, 4, 5"
-            " HAVING sum(quantity) <> 0 OR sum(amount) <> 0 ORDER BY 1, 2, 3, 4, 5"
-        )
+        return await self.rows(BOOKS["sums"])
 
     async def books(self) -> dict[str, Any]:
         """Everything that must not depend on arrival: the bill, rounded totals, draws and the journal's balances."""
-        return {
-            "sums": await self.sums(),
-            "rounded": await self.rows(
-                "SELECT account, period_start, meter, site, settlement, currency, tax_rate, trim_scale(sum(rounded))"
-                " FROM charges GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(rounded) <> 0 ORDER BY 1, 2, 3, 4, 5, 6, 7"
-            ),
-            "tax": await self.rows(
-                "SELECT account, period_start, tax_rate, trim_scale(sum(tax_amount)) FROM charges"
-                " GROUP BY 1, 2, 3 HAVING sum(tax_amount) <> 0 ORDER BY 1, 2, 3"
-            ),
-            "shares": await self.rows(
-                "SELECT account, period_start, meter, site, s.party, s.role, trim_scale(sum(s.amount)) FROM charges,"
-                " jsonb_to_recordset(shares) AS s (party text, role text, amount numeric)"
-                " GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(s.amount) <> 0 ORDER BY 1, 2, 3, 4, 5, 6"
-            ),
-            "draws": await self.rows(
-                'SELECT account, "grant", trim_scale(sum(amount)) FROM draws GROUP BY 1, 2 HAVING sum(amount) <> 0'
-                " ORDER BY 1, 2"
-            ),
-            "journal": await self.rows(
-                "SELECT ledger_account, currency, trim_scale(sum(amount)) FROM journal GROUP BY 1, 2"
-                " HAVING sum(amount) <> 0 ORDER BY 1, 2"
-            ),
-            "unresolved": await self.rows("SELECT source, id, identity FROM unresolved ORDER BY 1, 2"),
-            "unread": await self.rows(
-                "SELECT account, time, source, id, meter, element, behind_source, behind_id, code, reason FROM unread"
-                " ORDER BY 1, 2, 3, 4, 5, 6"
-            ),
-        }
+        return {name: await self.rows(sql) for name, sql in BOOKS.items()}
 
 
 @asynccontextmanager
